@@ -1,0 +1,2 @@
+//! Runs one process isolated, from a plain specification.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Cooper.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,124 @@
+//! Image indexes (image-spec, image-index.md), Docker's manifest lists, and telling the two
+//! kinds of document apart without ambiguity.
+
+use crate::{Descriptor, Manifest, MediaType, Platform};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A list of manifests, one for each platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    pub schema_version: u32,
+    /// What the document says that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// Kind of artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The manifests.
+    pub manifests: Vec<Descriptor>,
+    /// Free-form annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Index {
+    /// The first entry for a platform. Attestations (platform `unknown/unknown`) never match.
+    pub fn select(&self, wanted: &Platform) -> Option<&Descriptor> {
+        self.manifests.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.satisfies(wanted)))
+    }
+}
+
+/// A manifest route's answer: one image or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// One image.
+    Manifest(Manifest),
+    /// One image for each platform.
+    Index(Index),
+}
+
+/// Why bytes are neither a manifest nor an index.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// Not JSON of either shape.
+    #[error("the manifest is malformed: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Both shapes at once, or none (CVE-2021-41190 class).
+    #[error("the manifest is ambiguous: {0}")]
+    Ambiguous(&'static str),
+    /// The transport and the document disagree, or the type is unknown.
+    #[error("the manifest's type is {0:?}, which is not supported")]
+    Type(String),
+}
+
+impl Document {
+    /// Parses bytes that were verified before. `content_type` is what the registry or descriptor said.
+    ///
+    /// # Errors
+    /// When the shape is not exactly one of the two, or the types disagree.
+    pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, DocumentError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Shape {
+            media_type: Option<MediaType>,
+            manifests: Option<serde::de::IgnoredAny>,
+            layers: Option<serde::de::IgnoredAny>,
+            config: Option<serde::de::IgnoredAny>,
+        }
+        let shape: Shape = serde_json::from_slice(bytes)?;
+        let known = |m: &MediaType| m.is_index() || m.is_manifest();
+        if let (Some(inner), Some(outer)) = (&shape.media_type, content_type)
+            && known(outer)
+            && inner != outer
+        {
+            return Err(DocumentError::Ambiguous("mediaType and Content-Type differ"));
+        }
+        let is_index = match (shape.manifests.is_some(), shape.layers.is_some() || shape.config.is_some()) {
+            (true, true) => return Err(DocumentError::Ambiguous("it has both manifests and layers")),
+            (false, false) => return Err(DocumentError::Ambiguous("it has neither manifests nor layers")),
+            (index, _) => index,
+        };
+        if let Some(m) = shape.media_type.as_ref().or(content_type).filter(|m| known(m))
+            && m.is_index() != is_index
+        {
+            return Err(DocumentError::Ambiguous("its shape is not that of its media type"));
+        }
+        if let Some(m) = shape.media_type.as_ref().filter(|m| !known(m)) {
+            return Err(DocumentError::Type(m.to_string()));
+        }
+        Ok(if is_index {
+            Self::Index(serde_json::from_slice(bytes)?)
+        } else {
+            Self::Manifest(serde_json::from_slice(bytes)?)
+        })
+    }
+    /// The type that the bytes have, by declaration or by shape.
+    pub fn media_type(&self) -> MediaType {
+        match self {
+            Self::Manifest(m) => m.media_type.clone().unwrap_or(MediaType::OciManifest),
+            Self::Index(i) => i.media_type.clone().unwrap_or(MediaType::OciIndex),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ambiguity_is_refused() {
+        let d = r#"{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{d},"layers":[]}}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{d}]}}"#);
+        let both = format!(r#"{{"schemaVersion":2,"config":{d},"layers":[],"manifests":[]}}"#);
+        assert!(matches!(Document::parse(manifest.as_bytes(), None), Ok(Document::Manifest(_))));
+        assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(_))));
+        assert!(Document::parse(both.as_bytes(), None).is_err());
+        assert!(Document::parse(br#"{"schemaVersion":2}"#, None).is_err());
+        assert!(Document::parse(manifest.as_bytes(), Some(&MediaType::OciIndex)).is_err());
+        assert!(Document::parse(b"<html>", None).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! The nouns of container images.
+//!
+//! Takes: bytes and text that somebody else read. Gives: checked values and canonical bytes.
+//! Must never: touch files, sockets, clocks, environment or randomness.
+#![forbid(unsafe_code)]
+
+pub mod assemble;
+pub mod config;
+pub mod descriptor;
+pub mod digest;
+pub mod edit;
+pub mod index;
+pub mod limits;
+pub mod manifest;
+pub mod media_type;
+pub mod path;
+pub mod platform;
+pub mod reference;
+pub mod stable_hash;
+
+pub use config::{History, ImageConfig, RuntimeConfig};
+pub use descriptor::Descriptor;
+pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher, Verified};
+pub use index::{Document, Index};
+pub use manifest::Manifest;
+pub use media_type::MediaType;
+pub use path::{ContainerPath, RelPath};
+pub use platform::Platform;
+pub use reference::Reference;

@@ -1,0 +1,20 @@
+//! Sizes accepted from strangers. Every bounded read in Cooper takes its bound from here.
+
+/// Largest manifest or index accepted, in bytes (the registry convention is 4 MiB).
+pub const MANIFEST_BYTES: u64 = 4 * 1024 * 1024 + 64 * 1024;
+/// Largest image configuration accepted, in bytes.
+pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
+/// Largest token or error body read from a registry, in bytes.
+pub const TOKEN_BYTES: u64 = 64 * 1024;
+/// Most layers in one image.
+pub const LAYERS: usize = 1000;
+/// Deepest nesting of indexes that is followed.
+pub const INDEX_DEPTH: usize = 8;
+/// Most bytes that one compressed layer may expand to.
+pub const LAYER_BYTES: u64 = 512 * 1024 * 1024 * 1024;
+/// Most entries in one layer.
+pub const LAYER_ENTRIES: u64 = 20_000_000;
+/// Largest passwd or group file that is read, in bytes.
+pub const PASSWD_BYTES: u64 = 10 * 1024 * 1024;
+/// Largest Dockerfile or ignore file, in bytes.
+pub const DOCKERFILE_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,2 @@
+//! Content-addressed store on disk: blobs, trees, refs, step records.
+#![forbid(unsafe_code)]

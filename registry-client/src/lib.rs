@@ -1,0 +1,2 @@
+//! OCI distribution client: endpoints, authentication, pull, push.
+#![forbid(unsafe_code)]
