@@ -32,6 +32,8 @@ impl Index {
 }
 
 /// A manifest route's answer: one image or a list of them.
+// Values live for one look-up: a box would only hide the size.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.
