@@ -1,2 +1,61 @@
-//! Dockerfile text to AST to typed instructions and diagnostics. No I/O.
+//! Dockerfile text to typed instructions and findings; words and `$VAR`; ignore files; globs.
+//!
+//! Takes text that somebody else read and gives values. Does no I/O and looks at no clock and no
+//! environment. Hostile text ends in findings: nothing here panics on it, and all work on it is
+//! bounded by [`limits`].
 #![forbid(unsafe_code)]
+
+pub mod ast;
+pub mod diagnostic;
+pub mod directives;
+pub mod glob;
+pub mod heredoc;
+pub mod ignore;
+pub mod instruction;
+pub mod limits;
+mod lines;
+mod lower;
+mod parse;
+mod split;
+mod suggest;
+pub mod words;
+
+pub use lines::Tabs;
+pub use split::Flag;
+
+use diagnostic::{Diagnostic, Severity, Sink};
+use directives::Check;
+use instruction::{Dockerfile, Instruction, Located};
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The instructions; nothing when any finding is an error.
+    pub dockerfile: Option<Dockerfile>,
+    /// Everything found, by line: all the errors of the file, not the first alone.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a Dockerfile. Never panics.
+pub fn parse(text: &str) -> Parsed {
+    let mut sink = Sink::default();
+    let ast = parse::file(text, &mut sink);
+    let dockerfile = lower::file(&ast, &mut sink);
+    let diagnostics = sink.finish(&ast.directives.check);
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Parsed { dockerfile: dockerfile.filter(|_| !failed), diagnostics }
+}
+
+/// Reads a Dockerfile as far as the dumb tree, for `dump` and for tools; findings are left out.
+pub fn tree(text: &str) -> ast::Ast {
+    parse::file(text, &mut Sink::default())
+}
+
+/// Reads one trigger of ONBUILD as an image's configuration holds it. FROM, MAINTAINER and ONBUILD
+/// are errors in it. Lines in the findings count within the trigger.
+pub fn parse_trigger(text: &str, escape: char) -> Result<Vec<Located<Instruction>>, Vec<Diagnostic>> {
+    let mut sink = Sink::default();
+    let ast = parse::fragment(text, escape, &mut sink);
+    let found = lower::trigger(&ast, &mut sink);
+    if sink.has_errors() { Err(sink.finish(&Check::default())) } else { Ok(found) }
+}

@@ -1,0 +1,52 @@
+//! Instructions of one text or a list of words.
+
+use super::Cx;
+use super::flags;
+use super::json::{self, Form};
+use crate::split::is_blank;
+
+/// The words between blanks. Quotes do not hold words together here; the JSON form does.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(is_blank).filter(|w| !w.is_empty())
+}
+
+/// USER, WORKDIR, STOPSIGNAL: the whole rest is one text.
+pub(super) fn word(cx: &mut Cx<'_>, example: &str) -> Option<String> {
+    flags::read(cx, &[])?;
+    let args = cx.required(example)?;
+    cx.word(&args)?;
+    Some(args)
+}
+
+/// MAINTAINER.
+pub(super) fn maintainer(cx: &mut Cx<'_>) -> Option<String> {
+    flags::read(cx, &[])?;
+    let args = cx.required("LABEL org.opencontainers.image.authors=\"the project\"")?;
+    let hint = "write LABEL org.opencontainers.image.authors=\"…\"";
+    cx.warn("MaintainerDeprecated", "MAINTAINER is deprecated", hint);
+    Some(args)
+}
+
+/// EXPOSE.
+pub(super) fn expose(cx: &mut Cx<'_>) -> Option<Vec<String>> {
+    flags::read(cx, &[])?;
+    let args = cx.required("EXPOSE 8080/tcp")?;
+    list(&args).map(|port| cx.word(port).map(|()| port.to_owned())).collect()
+}
+
+/// VOLUME: a JSON array or words.
+pub(super) fn volume(cx: &mut Cx<'_>) -> Option<Vec<String>> {
+    flags::read(cx, &[])?;
+    let args = cx.required("VOLUME /data")?;
+    let volumes: Vec<String> = match json::read(cx, &args)? {
+        Form::Exec(volumes) => volumes,
+        Form::Shell => list(&args).map(str::to_owned).collect(),
+    };
+    if volumes.is_empty() || volumes.iter().any(|v| v.trim().is_empty()) {
+        return cx.fail("MissingArgument", "VOLUME names an empty path");
+    }
+    for volume in &volumes {
+        cx.word(volume)?;
+    }
+    Some(volumes)
+}

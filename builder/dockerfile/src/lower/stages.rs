@@ -1,0 +1,140 @@
+//! FROM and the order of things: what may stand before it, what belongs to which stage.
+
+use super::flags::{self, Kind};
+use super::simple::list;
+use super::{Cx, instruction, located, pairs};
+use crate::ast::{Ast, Node};
+use crate::diagnostic::{Diagnostic, Sink, quoted};
+use crate::instruction::{Dockerfile, Located, Span, Stage};
+use crate::limits;
+use std::collections::HashMap;
+
+/// The whole file. Nothing is given when there is no stage; other faults are in the findings.
+pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
+    let mut file = Dockerfile { escape: ast.directives.escape, global_args: Vec::new(), stages: Vec::new() };
+    let mut names: HashMap<String, u32> = HashMap::new();
+    let (mut froms, mut early) = (0usize, false);
+    for node in &ast.nodes {
+        let mut cx = Cx { node, escape: file.escape, sink: &mut *sink };
+        match (node.keyword.as_str(), froms) {
+            ("FROM", _) => {
+                froms += 1;
+                if froms > limits::STAGES {
+                    let message = format!("there are more than {} stages", limits::STAGES);
+                    cx.fail::<()>("TooManyStages", message);
+                    return None;
+                }
+                if let Some(stage) = from(&mut cx) {
+                    named(&mut cx, &stage, &mut names);
+                    file.stages.push(stage);
+                }
+            }
+            ("ARG", 0) => file.global_args.extend(pairs::arg(&mut cx).into_iter().flatten().map(|value| Located {
+                value,
+                span: node.span,
+                text: node.text.clone(),
+            })),
+            (_, at) => {
+                if at == 0 && !early {
+                    early = true;
+                    let message = format!("{} stands before the first FROM", quoted(&node.keyword));
+                    let hint = "begin with FROM; only ARG may stand before it";
+                    cx.fail_hint::<()>("InstructionBeforeFrom", message, hint);
+                }
+                let lowered = instruction(&mut cx);
+                // After a malformed FROM there is an error, so the stage these go to does not matter.
+                if let (Some(value), Some(stage)) = (lowered, file.stages.last_mut()) {
+                    stage.instructions.push(located(node, value));
+                }
+            }
+        }
+    }
+    repeated(ast, sink);
+    no_stage(ast, froms, sink)?;
+    (!file.stages.is_empty()).then_some(file)
+}
+
+fn no_stage(ast: &Ast, froms: usize, sink: &mut Sink) -> Option<()> {
+    if froms > 0 {
+        return Some(());
+    }
+    // A file that was not read at all has been told of already.
+    if ast.nodes.is_empty() {
+        if !sink.has_errors() {
+            let span = Span { start: 1, end: 1 };
+            sink.push(
+                Diagnostic::error("EmptyFile", span, "the file has no instructions").with_hint("begin with FROM"),
+            );
+        }
+        return None;
+    }
+    let span = ast.nodes.first().map(|n| n.span).unwrap_or_default();
+    sink.push(Diagnostic::error("NoStage", span, "the file has no FROM").with_hint("begin with FROM"));
+    None
+}
+
+/// FROM.
+fn from(cx: &mut Cx<'_>) -> Option<Stage> {
+    let flags = flags::read(cx, &[("platform", Kind::Text)]);
+    let args = cx.required("FROM alpine:3 AS build")?;
+    let words: Vec<&str> = list(&args).collect();
+    let (base, name) = match words.as_slice() {
+        [base] => (*base, None),
+        [base, by, name] if by.eq_ignore_ascii_case("as") => (*base, Some(stage_name(cx, name)?)),
+        _ => {
+            let message = format!("FROM takes an image, or an image, AS and a name, not {}", quoted(&args));
+            return cx.fail_hint("InvalidFrom", message, "for example FROM alpine:3 AS build");
+        }
+    };
+    cx.word(base)?;
+    let platform = flags?.text("platform");
+    if let Some(platform) = &platform {
+        cx.word(platform)?;
+    }
+    let (span, text) = (cx.node.span, cx.node.text.clone());
+    Some(Stage { name, base: base.to_owned(), platform, span, text, instructions: Vec::new() })
+}
+
+/// `[a-z][a-z0-9-_.]*` in lower case.
+fn stage_name(cx: &mut Cx<'_>, written: &str) -> Option<String> {
+    let name = written.to_lowercase();
+    let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'));
+    if valid {
+        return Some(name);
+    }
+    let message = format!("{} cannot be the name of a stage", quoted(written));
+    cx.fail_hint("InvalidStageName", message, "a name begins with a letter and goes on with letters, digits, - _ and .")
+}
+
+/// Warns of names that hide something.
+fn named(cx: &mut Cx<'_>, stage: &Stage, names: &mut HashMap<String, u32>) {
+    let Some(name) = &stage.name else { return };
+    if matches!(name.as_str(), "scratch" | "context") {
+        let message = format!("{name} means something of its own and should not name a stage");
+        cx.warn("ReservedStageName", message, "choose another name");
+    }
+    if let Some(line) = names.insert(name.clone(), stage.span.start) {
+        let message = format!("the stage {name} is already on line {line}");
+        cx.warn("DuplicateStageName", message, "give every stage its own name");
+    }
+}
+
+/// Warns of instructions of which only the last one in a stage counts.
+fn repeated(ast: &Ast, sink: &mut Sink) {
+    let mut last: HashMap<&str, &Node> = HashMap::new();
+    for node in &ast.nodes {
+        match node.keyword.as_str() {
+            "FROM" => last.clear(),
+            keyword @ ("CMD" | "ENTRYPOINT" | "HEALTHCHECK") => {
+                if let Some(before) = last.insert(keyword, node) {
+                    let line = node.span.start;
+                    let message = format!("this {keyword} has no effect: line {line} has another one");
+                    let finding = Diagnostic::warning("MultipleInstructionsDisallowed", before.span, message);
+                    sink.push(finding.with_hint("keep the last one"));
+                }
+            }
+            _ => {}
+        }
+    }
+}

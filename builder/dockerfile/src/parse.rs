@@ -1,0 +1,101 @@
+//! Text to tree. Never fails: what is wrong goes to the findings, and reading goes on behind it.
+
+use crate::ast::{Ast, Body, Node};
+use crate::diagnostic::{Diagnostic, Sink, quoted};
+use crate::directives::{self, Directives};
+use crate::heredoc::{self, Reading};
+use crate::instruction::Span;
+use crate::limits;
+use crate::lines::{LineStart, Logical, Reader};
+use crate::split;
+
+/// Reads a whole Dockerfile.
+pub(crate) fn file(text: &str, sink: &mut Sink) -> Ast {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if too_large(text, sink) {
+        return Ast::default();
+    }
+    let directives = directives::read(text, sink);
+    nodes(text, directives, sink)
+}
+
+/// Reads text in which no directive may stand.
+pub(crate) fn fragment(text: &str, escape: char, sink: &mut Sink) -> Ast {
+    if too_large(text, sink) {
+        return Ast::default();
+    }
+    nodes(text, Directives { escape, ..Directives::default() }, sink)
+}
+
+fn too_large(text: &str, sink: &mut Sink) -> bool {
+    let large = text.len() > limits::FILE_BYTES;
+    if large {
+        let message = format!("the file is larger than {} bytes", limits::FILE_BYTES);
+        sink.push(Diagnostic::error("FileTooLarge", Span { start: 1, end: 1 }, message));
+    }
+    large
+}
+
+fn nodes(text: &str, directives: Directives, sink: &mut Sink) -> Ast {
+    let mut reader = Reader::new(text, directives.escape);
+    let mut ast = Ast { directives, nodes: Vec::new() };
+    while let Some(logical) = reader.next(sink) {
+        if ast.nodes.len() == limits::INSTRUCTIONS {
+            let message = format!("there are more than {} instructions", limits::INSTRUCTIONS);
+            sink.push(Diagnostic::error("TooManyInstructions", logical.span, message));
+            break;
+        }
+        ast.nodes.push(node(&logical, &mut reader, sink));
+    }
+    ast
+}
+
+fn node(logical: &Logical, reader: &mut Reader<'_>, sink: &mut Sink) -> Node {
+    let parts = split::split(&logical.joined);
+    let keyword = parts.keyword.to_ascii_uppercase();
+    let at = logical.joined.trim_end().len() - parts.args.len();
+    let mut node = Node {
+        heredocs: Vec::new(),
+        text: logical.text.clone(),
+        span: logical.span,
+        starts: logical.starts.iter().map(|s| LineStart { offset: s.offset.saturating_sub(at), ..*s }).collect(),
+        flags: parts.flags,
+        args: parts.args.to_owned(),
+        keyword,
+    };
+    bodies(&mut node, reader, sink);
+    node.span.end = reader.number().max(node.span.start);
+    node
+}
+
+/// Reads the bodies of the heredocs that the instruction asks for.
+fn bodies(node: &mut Node, reader: &mut Reader<'_>, sink: &mut Sink) {
+    for mark in marks(&node.keyword, &node.args) {
+        match reader.body(&mark.name, mark.tabs, sink) {
+            Some(raw) => node.heredocs.push(Body { mark, raw }),
+            None => {
+                let message = format!("the heredoc {} is never closed", quoted(&mark.name));
+                let hint = format!("write a line that is exactly {}", mark.name);
+                sink.push(Diagnostic::error("UnterminatedHeredoc", node.span, message).with_hint(hint));
+                return;
+            }
+        }
+    }
+}
+
+/// Only RUN, COPY and ADD, and ONBUILD of them, have heredocs.
+fn marks(keyword: &str, args: &str) -> Vec<heredoc::Mark> {
+    match keyword {
+        "RUN" => heredoc::scan(args, Reading::Shell),
+        "COPY" | "ADD" => heredoc::scan(args, Reading::Paths),
+        "ONBUILD" => {
+            let inner = split::split(args);
+            match inner.keyword.to_ascii_uppercase().as_str() {
+                "RUN" => heredoc::scan(inner.args, Reading::Shell),
+                "COPY" | "ADD" => heredoc::scan(inner.args, Reading::Paths),
+                _ => Vec::new(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
