@@ -1,2 +1,30 @@
-//! Typed instructions to build graph to cache keys and miss reasons. No I/O.
+//! From typed instructions to a build graph, to cache keys, to the reasons of a miss.
+//!
+//! Takes: a [`cooper_dockerfile::instruction::Dockerfile`], a [`request::PlanRequest`] and the configurations of base
+//! images. Gives: an [`op::Plan`] in which nothing is left to expand, a [`key::KeyRecord`] for each step, and
+//! [`reason::Reason`]s. Must never: do I/O, or read a clock, the environment or randomness; the same input gives the
+//! same plan and the same keys on every machine.
+//!
+//! In reading order: `request` and `op` (what goes in, what comes out), `stage` and `scope` (names and variables),
+//! `needs` and `graph` (which stages and images take part), `lower` (instructions to steps), `build` (all of it
+//! together), `key`, `record` and `reason` (the cache), `dump` (a plan as text).
 #![forbid(unsafe_code)]
+
+pub mod build;
+pub mod build_args;
+pub mod dump;
+mod expand;
+mod fault;
+mod graph;
+mod history;
+pub mod key;
+mod lower;
+pub mod needs;
+pub mod op;
+pub mod reason;
+pub mod record;
+pub mod request;
+mod scope;
+mod stage;
+mod suggest;
+mod support;

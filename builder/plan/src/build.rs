@@ -1,0 +1,46 @@
+//! From a Dockerfile to a plan, in as many rounds as its bases ask for.
+//!
+//! Takes: the Dockerfile, the request and the base configurations known so far. Gives: the bases still missing, or
+//! the plan, or every error that was found. Must never: give half a plan.
+
+use crate::expand::Budget;
+use crate::needs::{self, Survey};
+use crate::op::Plan;
+use crate::request::PlanRequest;
+use crate::scope::{Globals, Scopes};
+use crate::{fault, lower, stage};
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::Dockerfile;
+
+pub use crate::needs::{BaseKey, Bases};
+
+/// What one round of planning comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    /// Nothing is missing.
+    Ready(Plan),
+    /// Ask again with the configurations of these; sorted, each once.
+    Needs(Vec<BaseKey>),
+}
+
+/// Plans the target's stages, or says which base images have to be known first.
+///
+/// Give the same `bases` with the wanted ones added until it is [`Planned::Ready`]; each round names only bases that
+/// are not in `bases`, and the images of `COPY --from` are never among them.
+///
+/// # Errors
+/// Everything that is wrong with the stages that the target needs; stages that it does not need are not looked at.
+pub fn plan(file: &Dockerfile, request: &PlanRequest, bases: &Bases) -> Result<Planned, Vec<Diagnostic>> {
+    if let Some(extra) = file.stages.get(stage::STAGES) {
+        let message = format!("the Dockerfile has {} stages, more than {}", file.stages.len(), stage::STAGES);
+        return Err(vec![fault::error(fault::TOO_LARGE, extra.span, message, "split it into several Dockerfiles")]);
+    }
+    let budget = Budget::default();
+    let globals = Globals::new(file, request, &budget)?;
+    let target = stage::target(file, request.target.as_deref()).map_err(|d| vec![d])?;
+    let scopes = Scopes { file, request, globals: &globals, budget: &budget };
+    match needs::survey(scopes, target, bases)? {
+        Survey::Needs(keys) => Ok(Planned::Needs(keys)),
+        Survey::Complete(graph) => lower::lower(scopes, &graph, bases).map(Planned::Ready),
+    }
+}

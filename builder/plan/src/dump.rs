@@ -1,0 +1,85 @@
+//! A plan as text, for people and for golden files.
+//!
+//! Takes a plan; gives lines. The same plan gives the same text everywhere; every field is in it, so that two plans
+//! with one text are one plan.
+
+use crate::op::{Base, Copy, Exec, Network, Op, Plan, Stage, Step};
+use cooper_image::edit::ConfigEdit;
+
+/// The text.
+pub fn dump(plan: &Plan) -> String {
+    let mut out = format!("target {}\n", plan.target.0);
+    for (i, s) in plan.stages.iter().enumerate() {
+        stage(&mut out, i, s);
+    }
+    out
+}
+
+fn stage(out: &mut String, number: usize, stage: &Stage) {
+    line(
+        out,
+        0,
+        format!("stage {number} {:?} {} lines {}-{}", stage.label, stage.platform, stage.span.start, stage.span.end),
+    );
+    line(out, 1, format!("text {:?}", stage.text));
+    line(out, 1, format!("base {}", base(&stage.base)));
+    for s in &stage.steps {
+        step(out, s);
+    }
+}
+
+fn step(out: &mut String, step: &Step) {
+    line(out, 1, format!("step lines {}-{} {:?}", step.span.start, step.span.end, step.text));
+    if !step.history.is_empty() {
+        line(out, 2, format!("history {:?}", step.history));
+    }
+    match &step.op {
+        Op::Exec(e) => exec(out, e),
+        Op::Copy(c) => copy(out, c),
+        Op::Workdir(w) => line(out, 2, format!("workdir {:?} user {:?}", w.path.to_string(), w.user)),
+        Op::Edit(edits) => edits.iter().for_each(|e| line(out, 2, edit(e))),
+    }
+}
+
+fn exec(out: &mut String, exec: &Exec) {
+    line(out, 2, format!("exec {:?}", exec.argv));
+    line(out, 3, format!("cwd {:?} user {:?}", exec.cwd.to_string(), exec.user));
+    exec.env.iter().for_each(|(n, v)| line(out, 3, format!("env {n}={v:?}")));
+    exec.unkeyed_env.iter().for_each(|(n, v)| line(out, 3, format!("unkeyed {n}={v:?}")));
+    exec.script.iter().for_each(|(n, b)| line(out, 3, format!("script {n:?} {b:?}")));
+    match exec.network {
+        Network::Default => {}
+        Network::None => line(out, 3, "network none".to_owned()),
+        Network::Host => line(out, 3, "network host".to_owned()),
+    }
+}
+
+fn copy(out: &mut String, copy: &Copy) {
+    line(out, 2, format!("copy {:?}", copy.sources));
+    line(out, 3, format!("from {}", copy.from.as_ref().map_or_else(|| "context".to_owned(), base)));
+    copy.inline.iter().for_each(|(n, b)| line(out, 3, format!("inline {n:?} {b:?}")));
+    line(out, 3, format!("dest {:?}{}", copy.dest.to_string(), if copy.dest_is_dir { " directory" } else { "" }));
+    copy.chown.iter().for_each(|v| line(out, 3, format!("chown {v:?}")));
+    copy.chmod.iter().for_each(|v| line(out, 3, format!("chmod {v:?}")));
+    if copy.unpack {
+        line(out, 3, "unpack".to_owned());
+    }
+}
+
+fn edit(edit: &ConfigEdit) -> String {
+    format!("edit {}", serde_json::to_string(edit).unwrap_or_default())
+}
+
+fn base(base: &Base) -> String {
+    match base {
+        Base::Scratch => "scratch".to_owned(),
+        Base::Image(reference) => format!("image {reference}"),
+        Base::Stage(id) => format!("stage {}", id.0),
+    }
+}
+
+fn line(out: &mut String, depth: usize, text: String) {
+    (0..depth).for_each(|_| out.push_str("  "));
+    out.push_str(&text);
+    out.push('\n');
+}

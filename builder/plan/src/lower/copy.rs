@@ -1,0 +1,131 @@
+//! COPY, and ADD of local files.
+//!
+//! Takes paths as written; gives patterns below the root of the source and an absolute destination. Sources,
+//! destination, `--chown` and `--chmod` are expanded; `--from` and `--exclude` never. Must never: let a pattern begin
+//! with `/` or hold `..`.
+
+use super::run::file_name;
+use super::{Done, Lowering, base};
+use crate::expand::quotes_as_text;
+use crate::graph::Item;
+use crate::op::{self, Op};
+use crate::{fault, history, support};
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{Copy, Heredoc, Span};
+use cooper_image::RelPath;
+
+impl Lowering<'_> {
+    pub(super) fn copy(&self, copy: &Copy, item: &Item) -> Result<Done, Diagnostic> {
+        let (span, escape) = (item.instruction.span, item.escape);
+        let optional = |text: &Option<String>| text.as_ref().map(|t| self.expand(t, escape, span)).transpose();
+        let given = Copy {
+            sources: self.expand_all(&copy.sources, escape, span)?,
+            dest: self.expand(&copy.dest, escape, span)?,
+            chown: optional(&copy.chown)?,
+            chmod: optional(&copy.chmod)?,
+            ..copy.clone()
+        };
+        let name = support::name(copy);
+        for source in &given.sources {
+            support::remote(copy, source, span)?;
+            if source.is_empty() {
+                let message = format!("{name} has a source that is empty after expansion");
+                return Err(fault::value(span, message, "does its variable have a value here? write . for everything"));
+            }
+        }
+        check_mode(given.chmod.as_deref(), span)?;
+        let many = given.sources.len() + given.heredocs.len() > 1;
+        let written_as_dir = is_directory(&given.dest);
+        if many && !written_as_dir {
+            let message =
+                format!("{name} of several sources needs a directory, and {:?} does not end in /", given.dest);
+            return Err(fault::value(span, message, "put a / at the end of the destination"));
+        }
+        let inline = given.heredocs.iter().map(|h| self.inline(h, span)).collect::<Result<_, _>>()?;
+        let dest = self.around.cwd.resolve(given.dest.as_bytes());
+        self.scopes.budget.spend(dest.rel().as_bytes().len(), span)?;
+        let op = op::Copy {
+            from: item.from.as_ref().map(|o| base(o, self.ids)),
+            sources: given.sources.iter().map(|s| pattern(s)).collect(),
+            inline,
+            dest,
+            dest_is_dir: written_as_dir,
+            chown: given.chown.clone(),
+            chmod: given.chmod.clone(),
+            unpack: copy.add && copy.unpack.unwrap_or(true),
+        };
+        Ok(Done { op: Op::Copy(op), history: history::copy(name, &given) })
+    }
+
+    /// A file written in the Dockerfile. Its escapes are always backslashes, as in BuildKit.
+    fn inline(&self, heredoc: &Heredoc, span: Span) -> Result<(String, String), Diagnostic> {
+        let plain = !heredoc.expand || !heredoc.body.contains(['$', '\\']);
+        let body = match plain {
+            true => heredoc.body.clone(),
+            false => self.expand(&quotes_as_text(&heredoc.body), '\\', span)?,
+        };
+        Ok((file_name(&heredoc.name, span)?, body))
+    }
+}
+
+/// Is the destination a directory, as it is written?
+fn is_directory(dest: &str) -> bool {
+    matches!(dest, "" | "." | "..") || ["/", "/.", "/.."].iter().any(|end| dest.ends_with(end))
+}
+
+/// A source below the root: `..` stops there, `.` is the root itself.
+fn pattern(source: &str) -> String {
+    match String::from_utf8_lossy(RelPath::from(source).as_bytes()).into_owned() {
+        root if root.is_empty() => ".".to_owned(),
+        path => path,
+    }
+}
+
+/// A mode in digits has to be octal and within 07777; symbolic modes are read where they are applied.
+fn check_mode(mode: Option<&str>, span: Span) -> Result<(), Diagnostic> {
+    let Some(mode) = mode.filter(|m| m.is_empty() || m.starts_with(|c: char| c.is_ascii_digit())) else {
+        return Ok(());
+    };
+    match u32::from_str_radix(mode, 8) {
+        Ok(m) if m <= 0o7777 => Ok(()),
+        _ => {
+            let message = format!("--chmod={mode} is not a mode");
+            Err(fault::value(span, message, "give octal digits from 0 to 07777, or symbols as u=rwX,go=rX"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stay_below_the_root() {
+        for (source, wanted) in [
+            ("a", "a"),
+            ("/a/", "a"),
+            ("./a/./b", "a/b"),
+            ("../../a", "a"),
+            (".", "."),
+            ("/", "."),
+            ("a/*.[ch]", "a/*.[ch]"),
+        ] {
+            assert_eq!(pattern(source), wanted, "{source}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (mode, good) in [
+            ("755", true),
+            ("0644", true),
+            ("07777", true),
+            ("10000", false),
+            ("8", false),
+            ("", false),
+            ("u=rwX", true),
+        ] {
+            assert_eq!(check_mode(Some(mode), Span::default()).is_ok(), good, "{mode}");
+        }
+    }
+}

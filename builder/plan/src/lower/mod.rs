@@ -1,0 +1,198 @@
+//! Instructions to steps: every variable expanded, every name looked up.
+//!
+//! Takes: the graph and the bases' configurations. Gives: the plan. One instruction is one step; all words of an
+//! instruction see the variables as they were before it. Must never: look at anything but its arguments.
+
+mod command;
+mod copy;
+mod ports;
+mod run;
+mod settings;
+mod signal;
+mod variables;
+
+use crate::expand::Word;
+use crate::fault;
+use crate::graph::{Graph, Item, Node, Origin};
+use crate::needs::{Bases, base_key};
+use crate::op::{Base, Op, Plan, Stage, StageId, Step};
+use crate::scope::{DEFAULT_PATH, Scopes, Surroundings};
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{Instruction, Span};
+use cooper_image::Platform;
+use cooper_image::edit::ConfigEdit;
+use std::collections::BTreeMap;
+
+/// What a stage leaves to those that begin with it.
+struct End {
+    around: Surroundings,
+    platform: Platform,
+}
+
+/// Makes the plan of a complete graph.
+pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<Plan, Vec<Diagnostic>> {
+    let ids: BTreeMap<usize, StageId> = graph.in_order().enumerate().map(|(i, (n, _))| (n, StageId(i))).collect();
+    let mut ends: BTreeMap<usize, End> = BTreeMap::new();
+    let (mut stages, mut faults) = (Vec::new(), Vec::new());
+    for (number, node) in graph.in_order() {
+        let Some(source) = scopes.file.stages.get(number) else { continue };
+        let platform = platform(scopes, node, &ends, source.span).unwrap_or_else(|fault| {
+            faults.push(fault);
+            scopes.request.platform.clone()
+        });
+        let around = match surroundings(scopes, node, &ends, bases, source.span) {
+            Ok(around) => around,
+            Err(fault) => return Err(with(faults, fault)),
+        };
+        let mut lowering = Lowering { scopes, ids: &ids, around, cmd_set: false, steps: Vec::new() };
+        lowering.inherit(node, &platform, source.span);
+        for item in &node.items {
+            if let Err(fault) = lowering.item(item) {
+                faults.push(fault);
+                if scopes.budget.is_exhausted() {
+                    return Err(faults);
+                }
+            }
+        }
+        let Lowering { around, steps, .. } = lowering;
+        ends.insert(number, End { around, platform: platform.clone() });
+        stages.push(Stage {
+            label: scopes.label(number),
+            base: base(&node.base, &ids),
+            platform,
+            span: source.span,
+            text: source.text.clone(),
+            steps,
+        });
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let target = StageId(stages.len().saturating_sub(1));
+    Ok(Plan { stages, target })
+}
+
+fn with(mut faults: Vec<Diagnostic>, fault: Diagnostic) -> Vec<Diagnostic> {
+    faults.push(fault);
+    faults
+}
+
+/// What the base leaves to a stage. Paid for before it is copied: a thousand stages may begin with one.
+fn surroundings(
+    scopes: Scopes<'_>,
+    node: &Node,
+    ends: &BTreeMap<usize, End>,
+    bases: &Bases,
+    span: Span,
+) -> Result<Surroundings, Diagnostic> {
+    let around = match &node.base {
+        Origin::Stage(n) => {
+            let end = ends.get(n).map(|e| &e.around);
+            scopes.budget.spend(end.map_or(0, Surroundings::size), span)?;
+            return Ok(end.cloned().unwrap_or_default());
+        }
+        Origin::Image(r) => bases.get(&base_key(node, r, &scopes.request.platform)).map(Surroundings::of_image),
+        Origin::Scratch => None,
+    };
+    let around = around.unwrap_or_default();
+    scopes.budget.spend(around.size(), span)?;
+    Ok(around)
+}
+
+fn base(origin: &Origin, ids: &BTreeMap<usize, StageId>) -> Base {
+    match origin {
+        Origin::Image(reference) => Base::Image(reference.clone()),
+        // The graph holds every stage that it names.
+        Origin::Stage(n) => ids.get(n).map_or(Base::Scratch, |id| Base::Stage(*id)),
+        Origin::Scratch => Base::Scratch,
+    }
+}
+
+/// A stage FROM a stage has its platform; asking for another one is a mistake that would give a mixed image.
+fn platform(scopes: Scopes<'_>, node: &Node, ends: &BTreeMap<usize, End>, span: Span) -> Result<Platform, Diagnostic> {
+    let asked = node.platform.clone();
+    let Origin::Stage(n) = &node.base else { return Ok(asked.unwrap_or_else(|| scopes.request.platform.clone())) };
+    let of_base = ends.get(n).map_or_else(|| scopes.request.platform.clone(), |e| e.platform.clone());
+    match asked {
+        Some(asked) if !of_base.satisfies(&asked) => {
+            let message = format!("the stage {} is built for {of_base}, not for {asked}", scopes.label(*n));
+            Err(fault::error(fault::PLATFORM, span, message, "give --platform at the stage that begins with an image"))
+        }
+        _ => Ok(of_base),
+    }
+}
+
+/// What an instruction comes to.
+struct Done {
+    op: Op,
+    history: String,
+}
+
+impl Done {
+    fn edit(edit: ConfigEdit, history: String) -> Self {
+        Self { op: Op::Edit(vec![edit]), history }
+    }
+}
+
+/// One stage on its way to steps.
+struct Lowering<'a> {
+    scopes: Scopes<'a>,
+    ids: &'a BTreeMap<usize, StageId>,
+    around: Surroundings,
+    /// Did this stage set CMD itself?
+    cmd_set: bool,
+    steps: Vec<Step>,
+}
+
+impl Lowering<'_> {
+    /// Edits that come with the base and not with an instruction: a PATH where there is none, triggers used up.
+    fn inherit(&mut self, node: &Node, platform: &Platform, span: Span) {
+        let mut edits = Vec::new();
+        if self.around.get("PATH").is_none() && Scopes::wants_path(platform) {
+            self.around.set("PATH", DEFAULT_PATH);
+            edits.push(ConfigEdit::Env { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
+        }
+        if node.triggered {
+            edits.push(ConfigEdit::ClearOnBuild);
+        }
+        if !edits.is_empty() {
+            let text = "configuration of the base".to_owned();
+            self.steps.push(Step { op: Op::Edit(edits), span, text, history: String::new() });
+        }
+    }
+
+    fn item(&mut self, item: &Item) -> Result<(), Diagnostic> {
+        let (span, escape) = (item.instruction.span, item.escape);
+        let done = match &item.instruction.value {
+            Instruction::Arg(args) => self.arg(args, escape, span),
+            Instruction::Env(pairs) => self.env(pairs, escape, span),
+            Instruction::Label(pairs) => self.label(pairs, escape, span),
+            Instruction::Run(run) => self.run(run, span),
+            Instruction::Copy(copy) => self.copy(copy, item),
+            Instruction::Cmd(command) => Ok(self.cmd(command)),
+            Instruction::Entrypoint(command) => Ok(self.entrypoint(command)),
+            Instruction::Shell(argv) => self.shell(argv, span),
+            Instruction::Healthcheck(health) => Ok(self.healthcheck(health)),
+            Instruction::Expose(ports) => self.expose(ports, escape, span),
+            Instruction::Volume(paths) => self.volume(paths, escape, span),
+            Instruction::User(user) => self.user(user, escape, span),
+            Instruction::Workdir(path) => self.workdir(path, escape, span),
+            Instruction::StopSignal(signal) => self.stop_signal(signal, escape, span),
+            Instruction::OnBuild(text) => Ok(Done::edit(ConfigEdit::OnBuild(text.clone()), String::new())),
+            Instruction::Maintainer(name) => Ok(self.maintainer(name)),
+        }?;
+        let text = item.instruction.text.clone();
+        self.scopes.budget.spend(text.len() + done.history.len(), span)?;
+        self.steps.push(Step { op: done.op, span, text, history: done.history });
+        Ok(())
+    }
+
+    /// Expands one word with what is known before the instruction.
+    fn expand(&self, text: &str, escape: char, span: Span) -> Result<String, Diagnostic> {
+        self.scopes.budget.expand(Word { text, escape, span }, &|name| self.around.get(name))
+    }
+
+    fn expand_all(&self, texts: &[String], escape: char, span: Span) -> Result<Vec<String>, Diagnostic> {
+        texts.iter().map(|t| self.expand(t, escape, span)).collect()
+    }
+}

@@ -1,0 +1,52 @@
+//! RUN.
+//!
+//! Takes the command and its flags; gives a process with its whole environment. The text of a command is never
+//! expanded: that is the shell's work. Must never: put a proxy from `--build-arg` where a key would see it.
+
+use super::{Done, Lowering};
+use crate::op::{Exec, Op};
+use crate::{fault, history, support};
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{Command, Run, Span};
+
+impl Lowering<'_> {
+    pub(super) fn run(&self, run: &Run, span: Span) -> Result<Done, Diagnostic> {
+        let script = match &run.script {
+            Some(heredoc) => Some((file_name(&heredoc.name, span)?, heredoc.body.clone())),
+            None => None,
+        };
+        let argv = match (&script, &run.command) {
+            (Some((name, _)), _) => vec![format!("/dev/pipes/{name}")],
+            (None, Command::Shell(text)) => self.around.shell_form(text),
+            (None, Command::Exec(argv)) => argv.clone(),
+        };
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(fault::value(
+                span,
+                "RUN has no program",
+                "write RUN command, or RUN [\"program\", \"argument\"]",
+            ));
+        }
+        self.scopes.budget.spend(self.around.size(), span)?;
+        let history = history::run(&self.around, &argv);
+        let exec = Exec {
+            argv,
+            env: self.around.environment(),
+            unkeyed_env: self.around.proxies(self.scopes.request),
+            cwd: self.around.cwd.clone(),
+            user: self.around.user.clone(),
+            script,
+            network: support::network(run, span)?,
+        };
+        Ok(Done { op: Op::Exec(exec), history })
+    }
+}
+
+/// The name of a heredoc as the name of a file.
+pub(super) fn file_name(name: &str, span: Span) -> Result<String, Diagnostic> {
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+        let message = format!("the heredoc {name:?} cannot be the name of a file");
+        return Err(fault::value(span, message, "use a plain word after <<, as <<EOF"));
+    }
+    Ok(name.to_owned())
+}

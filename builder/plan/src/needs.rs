@@ -1,0 +1,251 @@
+//! What a plan needs to know: the stages that take part, and the base images whose configurations decide it.
+//!
+//! Takes: the Dockerfile and the configurations known so far. Gives: the graph, or the keys of bases still unknown.
+//! A base may bring ONBUILD triggers that copy from other stages, which have bases of their own: the caller asks
+//! again until nothing is missing. Must never: ask for an image that no stage of the target begins with.
+
+use crate::expand::{Word, clip};
+use crate::fault;
+use crate::graph::{Graph, Item, Node, Origin};
+use crate::scope::Scopes;
+use crate::{stage, suggest, support};
+use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::instruction::{Instruction, Located, Span, Stage};
+use cooper_image::{ImageConfig, Platform, Reference};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names the configuration of a base image. The reference always has a tag or a digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseKey {
+    /// The image.
+    pub reference: Reference,
+    /// The platform that it is wanted for.
+    pub platform: Platform,
+}
+
+/// Configurations of base images that are known already.
+pub type Bases = BTreeMap<BaseKey, ImageConfig>;
+
+/// The graph, or what is missing for it.
+pub(crate) enum Survey {
+    Complete(Graph),
+    Needs(Vec<BaseKey>),
+}
+
+/// Walks from the target to everything that it needs.
+pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Result<Survey, Vec<Diagnostic>> {
+    let mut walk = Walk { scopes, bases, needs: BTreeSet::new(), faults: Vec::new() };
+    let (mut nodes, mut seen, mut open) = (BTreeMap::new(), BTreeSet::new(), vec![target]);
+    while let Some(index) = open.pop() {
+        if !seen.insert(index) {
+            continue;
+        }
+        let Some(source) = scopes.file.stages.get(index) else { continue };
+        match walk.node(index, source) {
+            Ok(node) => {
+                open.extend(node.uses());
+                nodes.insert(index, node);
+            }
+            Err(fault) => walk.faults.push(fault),
+        }
+        if scopes.budget.is_exhausted() {
+            break;
+        }
+    }
+    if !walk.faults.is_empty() {
+        walk.faults.sort_by_key(|d| d.span);
+        return Err(walk.faults);
+    }
+    if !walk.needs.is_empty() {
+        return Ok(Survey::Needs(walk.needs.into_iter().collect()));
+    }
+    let cycle =
+        || vec![fault::error(fault::STAGE, Span::default(), "the stages form a cycle", "a stage uses earlier ones")];
+    Graph::new(nodes, target).map(Survey::Complete).ok_or_else(cycle)
+}
+
+/// The key of a stage's base image.
+pub(crate) fn base_key(node: &Node, reference: &Reference, asked: &Platform) -> BaseKey {
+    BaseKey { reference: reference.clone(), platform: node.platform.clone().unwrap_or_else(|| asked.clone()) }
+}
+
+struct Walk<'a> {
+    scopes: Scopes<'a>,
+    bases: &'a Bases,
+    needs: BTreeSet<BaseKey>,
+    faults: Vec<Diagnostic>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, index: usize, source: &Stage) -> Result<Node, Diagnostic> {
+        let base = self.base(index, source)?;
+        let platform = source.platform.as_deref().map(|p| self.platform(p, source.span)).transpose()?;
+        let mut node = Node { base, platform, triggered: false, items: Vec::new() };
+        let triggers = self.triggers(&node, source);
+        node.triggered = !triggers.is_empty();
+        let own = source.instructions.iter().map(|i| (i.clone(), self.scopes.file.escape));
+        for (instruction, escape) in triggers.into_iter().chain(own) {
+            self.faults.extend(support::check(&instruction));
+            match self.origin(&instruction, index) {
+                Ok(from) => node.items.push(Item { instruction, escape, from }),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+        Ok(node)
+    }
+
+    /// The base of a FROM: an earlier stage of that name, `scratch`, else an image.
+    fn base(&self, index: usize, source: &Stage) -> Result<Origin, Diagnostic> {
+        let name = self.expand_from(&source.base, source.span)?;
+        if let Some(stage) = stage::named_before(self.scopes.file, &name, index) {
+            return Ok(Origin::Stage(stage));
+        }
+        if name == "scratch" {
+            return Ok(Origin::Scratch);
+        }
+        let reference: Result<Reference, _> = name.parse();
+        reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
+            let names = self.scopes.file.stages.iter().take(index).filter_map(|s| s.name.as_deref());
+            let hint = match suggest::nearest(&name, names) {
+                Some(near) => format!("did you mean the stage {near}?"),
+                None if name != source.base => format!("{} became {name:?}; is a variable empty?", source.base),
+                None => "a base is scratch, an earlier stage, or [host/]name[:tag][@digest]".to_owned(),
+            };
+            fault::error(fault::BASE, source.span, e.to_string(), hint)
+        })
+    }
+
+    fn platform(&self, text: &str, span: Span) -> Result<Platform, Diagnostic> {
+        let value = self.expand_from(text, span)?;
+        let hint = "give os/architecture[/variant], or $TARGETPLATFORM or $BUILDPLATFORM";
+        value.parse().map_err(|e: cooper_image::platform::PlatformError| {
+            fault::error(fault::PLATFORM, span, e.to_string(), hint)
+        })
+    }
+
+    /// Expands a word of a FROM line, where an unknown variable is an error and not an empty text.
+    fn expand_from(&self, text: &str, span: Span) -> Result<String, Diagnostic> {
+        let missing = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            let value = self.scopes.globals.get(name);
+            if value.is_none() {
+                missing.borrow_mut().insert(name.to_owned());
+            }
+            value
+        };
+        let word = Word { text, escape: self.scopes.file.escape, span };
+        let value = self.scopes.budget.expand(word, &lookup)?;
+        let unknown = |name: &&String| !self.scopes.globals.is_declared(name) && names_plainly(text, name);
+        let missing = missing.into_inner();
+        if let Some(name) = missing.iter().find(unknown) {
+            let hint = match suggest::nearest(name, self.scopes.globals.names()) {
+                Some(near) => format!("did you mean {near}? FROM sees only ARGs that stand before the first FROM"),
+                None => format!("write ARG {name}=… before the first FROM; an ARG of a stage is not seen here"),
+            };
+            return Err(fault::error(fault::EXPANSION, span, format!("FROM uses the undefined variable {name}"), hint));
+        }
+        if value.trim().is_empty() {
+            let hint = match missing.first() {
+                Some(name) => format!("give {name} a default, or --build-arg {name}=…"),
+                None => "name an image, an earlier stage, or scratch".to_owned(),
+            };
+            return Err(fault::error(fault::BASE, span, format!("{:?} is empty in this FROM", clip(text)), hint));
+        }
+        Ok(value)
+    }
+
+    /// The triggers that the base left, each as an instruction of this stage.
+    fn triggers(&mut self, node: &Node, source: &Stage) -> Vec<(Located<Instruction>, char)> {
+        let texts: Vec<(String, Span, char)> = match &node.base {
+            Origin::Scratch => return Vec::new(),
+            Origin::Stage(n) => {
+                let escape = self.scopes.file.escape;
+                let of = self.scopes.file.stages.get(*n).map_or(&[][..], |s| &s.instructions);
+                let trigger = |i: &Located<Instruction>| match &i.value {
+                    Instruction::OnBuild(text) => Some((text.clone(), i.span, escape)),
+                    _ => None,
+                };
+                of.iter().filter_map(trigger).collect()
+            }
+            Origin::Image(reference) => {
+                let key = base_key(node, reference, &self.scopes.request.platform);
+                let Some(config) = self.bases.get(&key) else {
+                    self.needs.insert(key);
+                    return Vec::new();
+                };
+                // An image does not say with which escape character it was written.
+                config.config.on_build.iter().map(|t| (t.clone(), source.span, '\\')).collect()
+            }
+        };
+        texts.into_iter().flat_map(|(text, span, escape)| self.trigger(&text, span, escape)).collect()
+    }
+
+    fn trigger(&mut self, text: &str, span: Span, escape: char) -> Vec<(Located<Instruction>, char)> {
+        if let Err(fault) = self.scopes.budget.spend(text.len(), span) {
+            self.faults.push(fault);
+            return Vec::new();
+        }
+        let parsed = match cooper_dockerfile::parse_trigger(text, escape) {
+            Ok(parsed) => parsed,
+            Err(found) => {
+                let placed = |d: Diagnostic| Diagnostic {
+                    span,
+                    message: format!("in the trigger {:?}: {}", clip(text), d.message),
+                    hint: d
+                        .hint
+                        .or_else(|| Some("the base image was made with this trigger; use another base".to_owned())),
+                    ..d
+                };
+                self.faults.extend(found.into_iter().filter(|d| d.severity == Severity::Error).map(placed));
+                return Vec::new();
+            }
+        };
+        let placed = |i: Located<Instruction>| Located { span, text: format!("ONBUILD {}", i.text), value: i.value };
+        parsed.into_iter().map(|i| (placed(i), escape)).collect()
+    }
+
+    /// What `COPY --from` names; it is never expanded, and the parser refuses variables in it.
+    fn origin(&self, instruction: &Located<Instruction>, index: usize) -> Result<Option<Origin>, Diagnostic> {
+        let Instruction::Copy(copy) = &instruction.value else { return Ok(None) };
+        let Some(from) = copy.from.as_deref() else { return Ok(None) };
+        let span = instruction.span;
+        if let Some(stage) = stage::copied_from(self.scopes.file, from, index, span)? {
+            return Ok(Some(Origin::Stage(stage)));
+        }
+        if from == "scratch" {
+            return Ok(Some(Origin::Scratch));
+        }
+        let reference: Result<Reference, _> = from.parse();
+        reference.map(|r| Some(Origin::Image(r.or_latest()))).map_err(|e| {
+            fault::error(fault::STAGE, span, e.to_string(), "--from takes an earlier stage, its number, or an image")
+        })
+    }
+}
+
+/// Does the text use the variable without saying what to do when it is not set?
+fn names_plainly(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let bare = |(at, _): (usize, &str)| !text.get(at + 1 + name.len()..).is_some_and(|rest| rest.starts_with(word));
+    text.contains(&format!("${{{name}}}")) || text.match_indices(&format!("${name}")).any(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_plainly;
+
+    #[test]
+    fn a_default_is_not_a_plain_use() {
+        for (text, plain) in [
+            ("$A", true),
+            ("${A}", true),
+            ("a:$A-b", true),
+            ("$AB", false),
+            ("${A:-x}", false),
+            ("${AB}", false),
+            ("A", false),
+        ] {
+            assert_eq!(names_plainly(text, "A"), plain, "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The plan: stages that the target needs, each a list of steps in which every variable is expanded.
+
+use cooper_dockerfile::instruction::Span;
+use cooper_image::edit::ConfigEdit;
+use cooper_image::{ContainerPath, Platform, Reference};
+
+/// Index of a stage in [`Plan::stages`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageId(pub usize);
+
+/// Only what the target needs, in an order in which every stage comes after the stages it uses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The stages.
+    pub stages: Vec<Stage>,
+    /// The stage that is asked for; always the last.
+    pub target: StageId,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// For people: its name, else `stage-N` with the number in the file.
+    pub label: String,
+    /// What it begins with.
+    pub base: Base,
+    /// The platform that it is built for.
+    pub platform: Platform,
+    /// Lines of its FROM.
+    pub span: Span,
+    /// The FROM as written.
+    pub text: String,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Where files come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Base {
+    /// No layers.
+    Scratch,
+    /// An image.
+    Image(Reference),
+    /// Another stage.
+    Stage(StageId),
+}
+
+/// One instruction, ready to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What is done to the files or the configuration.
+    pub op: Op,
+    /// Lines in the Dockerfile.
+    pub span: Span,
+    /// The instruction as written, for people.
+    pub text: String,
+    /// What `docker history` shows.
+    pub history: String,
+}
+
+/// The kinds of step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Run a process.
+    Exec(Exec),
+    /// Copy files.
+    Copy(Copy),
+    /// Make the working directory; also edits the configuration.
+    Workdir(Workdir),
+    /// Only edit the configuration.
+    Edit(Vec<ConfigEdit>),
+}
+
+/// RUN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The whole environment, sorted by name, without proxy variables.
+    pub env: Vec<(String, String)>,
+    /// Variables that the process sees but no key does (proxies).
+    pub unkeyed_env: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: ContainerPath,
+    /// `user[:group]`, resolved in the root when the step runs; empty is root.
+    pub user: String,
+    /// A script to provide at `/dev/pipes/<name>`, mode 0755.
+    pub script: Option<(String, String)>,
+    /// `--network`.
+    pub network: Network,
+}
+
+/// `RUN --network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum Network {
+    #[default]
+    Default,
+    None,
+    Host,
+}
+
+/// COPY and ADD of local files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// `None` is the build context.
+    pub from: Option<Base>,
+    /// Patterns, below the root of the source.
+    pub sources: Vec<String>,
+    /// Files given in the Dockerfile itself: name and content.
+    pub inline: Vec<(String, String)>,
+    /// Destination, absolute.
+    pub dest: ContainerPath,
+    /// Did the destination end in `/`, or is it a directory for another reason as written (`.`)?
+    pub dest_is_dir: bool,
+    /// `user[:group]`, resolved in the target root.
+    pub chown: Option<String>,
+    /// Octal or symbolic.
+    pub chmod: Option<String>,
+    /// Unpack local archives (ADD).
+    pub unpack: bool,
+}
+
+/// WORKDIR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workdir {
+    /// The directory, absolute.
+    pub path: ContainerPath,
+    /// Its owner when it has to be made: the USER in force, empty is root.
+    pub user: String,
+}

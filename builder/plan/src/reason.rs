@@ -1,0 +1,266 @@
+//! Why a step missed the cache: two sets of key parts compared.
+//!
+//! Takes the parts of the nearest earlier record and of the new key; gives what differs, each as one short phrase.
+//! Must never: be silent about a difference, known or not.
+
+use crate::record::Parts;
+use std::fmt;
+
+/// One difference between two keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Another kind of step stood here.
+    Operation(Change),
+    /// The program or its arguments; as JSON lists.
+    Command(Change),
+    /// The script that the step runs.
+    Script(Change),
+    /// A variable that was not there.
+    VariableAdded {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A variable that is no longer there.
+    VariableRemoved {
+        /// Its name.
+        name: String,
+        /// The value that it had.
+        value: String,
+    },
+    /// A variable with another value.
+    VariableChanged {
+        /// Its name.
+        name: String,
+        /// The values.
+        change: Change,
+    },
+    /// The working directory of a command.
+    Directory(Change),
+    /// The user of a command, or the owner of a working directory.
+    User(Change),
+    /// The network of a command.
+    Network(Change),
+    /// Files of the context where a stage's or image's were, or the other way round.
+    Origin(Change),
+    /// Source patterns; as JSON lists.
+    Sources(Change),
+    /// The chosen files; as digests.
+    Files(Change),
+    /// Files written in the Dockerfile; as a JSON list of names and digests.
+    Inline(Change),
+    /// Where files are copied to, or what a WORKDIR names.
+    Destination(Change),
+    /// `--chown`.
+    Owner(Change),
+    /// `--chmod`.
+    Mode(Change),
+    /// Are archives unpacked?
+    Unpack(Change),
+    /// The platform.
+    Platform(Change),
+    /// The layers that the step is done upon; as chain ids.
+    Parent(Change),
+    /// A part that this version does not know: the record comes from another one.
+    Unknown {
+        /// Name of the part.
+        part: String,
+        /// The values.
+        change: Change,
+    },
+    /// The keys are the same: the step was done, but its layer is no longer in the store.
+    ResultGone,
+}
+
+/// A value before and after; `None` is no value at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// In the earlier record.
+    pub old: Option<String>,
+    /// In the new key.
+    pub new: Option<String>,
+}
+
+/// Everything that differs, the step's own inputs first and the layers below last.
+pub fn reasons(old: &Parts, new: &Parts) -> Vec<Reason> {
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_by_key(|n| (rank(n), *n));
+    names.dedup();
+    let differs = |name: &&String| old.get(*name) != new.get(*name);
+    let changed = names.into_iter().filter(differs);
+    let mut found: Vec<Reason> = Vec::new();
+    for name in changed {
+        let reason = reason(name, Change { old: old.get(name).cloned(), new: new.get(name).cloned() });
+        // A script has two parts, and so has a destination: one phrase is enough for both.
+        let same = |r: &Reason| {
+            std::mem::discriminant(r) == std::mem::discriminant(&reason) && r.to_string() == reason.to_string()
+        };
+        if !found.last().is_some_and(same) {
+            found.push(reason);
+        }
+    }
+    if found.is_empty() {
+        found.push(Reason::ResultGone);
+    }
+    found
+}
+
+/// Order of the phrases.
+fn rank(part: &str) -> u8 {
+    match part {
+        "op" => 0,
+        "parent" => 3,
+        "platform" | "platform.version" => 2,
+        _ => 1,
+    }
+}
+
+fn reason(part: &str, change: Change) -> Reason {
+    if let Some(name) = part.strip_prefix("env.") {
+        let name = name.to_owned();
+        return match (change.old, change.new) {
+            (None, Some(value)) => Reason::VariableAdded { name, value },
+            (Some(value), None) => Reason::VariableRemoved { name, value },
+            (old, new) => Reason::VariableChanged { name, change: Change { old, new } },
+        };
+    }
+    match part {
+        "op" => Reason::Operation(change),
+        "argv" => Reason::Command(change),
+        "script.name" | "script.body" => Reason::Script(change),
+        "cwd" => Reason::Directory(change),
+        "user" => Reason::User(change),
+        "network" => Reason::Network(change),
+        "from" => Reason::Origin(change),
+        "sources" => Reason::Sources(change),
+        "files" => Reason::Files(change),
+        "inline" => Reason::Inline(change),
+        "dest" | "dest.directory" | "path" => Reason::Destination(change),
+        "chown" => Reason::Owner(change),
+        "chmod" => Reason::Mode(change),
+        "unpack" => Reason::Unpack(change),
+        "platform" | "platform.version" => Reason::Platform(change),
+        "parent" => Reason::Parent(change),
+        other => Reason::Unknown { part: other.to_owned(), change },
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operation(c) => write!(f, "another kind of step was here{c}"),
+            Self::Command(_) => f.write_str("the command changed"),
+            Self::Script(_) => f.write_str("the script changed"),
+            Self::VariableAdded { name, value } => write!(f, "ENV {name} was added as {}", quoted(value)),
+            Self::VariableRemoved { name, value } => write!(f, "ENV {name} was removed, it was {}", quoted(value)),
+            Self::VariableChanged { name, change } => write!(f, "ENV {name} changed{change}"),
+            Self::Directory(c) => write!(f, "the working directory changed{c}"),
+            Self::User(c) => write!(f, "the user changed{c}"),
+            Self::Network(c) => write!(f, "the network changed{c}"),
+            Self::Origin(c) => write!(f, "the files come from another place{c}"),
+            Self::Sources(_) => f.write_str("the sources that it names changed"),
+            Self::Files(_) => f.write_str("the files that it copies changed"),
+            Self::Inline(_) => f.write_str("the files written in the Dockerfile changed"),
+            Self::Destination(_) => f.write_str("the destination changed"),
+            Self::Owner(c) => write!(f, "--chown changed{c}"),
+            Self::Mode(c) => write!(f, "--chmod changed{c}"),
+            Self::Unpack(c) => write!(f, "unpacking of archives changed{c}"),
+            Self::Platform(c) => write!(f, "the platform changed{c}"),
+            Self::Parent(_) => f.write_str("the layers below changed"),
+            Self::Unknown { part, .. } => write!(f, "{part} changed"),
+            Self::ResultGone => f.write_str("its layer is no longer in the store"),
+        }
+    }
+}
+
+/// ` from "x" to "y"`, as the end of a phrase.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |v: &Option<String>| v.as_deref().map_or_else(|| "nothing".to_owned(), quoted);
+        write!(f, " from {} to {}", side(&self.old), side(&self.new))
+    }
+}
+
+/// A value for people: quoted, control characters escaped, and not longer than a line.
+fn quoted(value: &str) -> String {
+    const SHOWN: usize = 60;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
+        None => format!("{value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(list: &[(&str, &str)]) -> Parts {
+        list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_difference_has_its_phrase() {
+        let long = "x".repeat(80);
+        for (old, new, phrase) in [
+            (&[("op", "exec")][..], &[("op", "copy")][..], "another kind of step was here from \"exec\" to \"copy\""),
+            (&[("argv", "[1]")], &[("argv", "[2]")], "the command changed"),
+            (
+                &[("script.body", "1"), ("script.name", "A")],
+                &[("script.body", "2"), ("script.name", "B")],
+                "the script changed",
+            ),
+            (&[("env.A", "x")], &[("env.A", "y")], "ENV A changed from \"x\" to \"y\""),
+            (&[], &[("env.A.b", "y")], "ENV A.b was added as \"y\""),
+            (&[("env.A", "x\n")], &[], "ENV A was removed, it was \"x\\n\""),
+            (&[("cwd", "/a")], &[("cwd", "/b")], "the working directory changed from \"/a\" to \"/b\""),
+            (&[("user", "")], &[("user", "b")], "the user changed from \"\" to \"b\""),
+            (&[("network", "none")], &[("network", "host")], "the network changed from \"none\" to \"host\""),
+            (
+                &[("from", "context")],
+                &[("from", "root")],
+                "the files come from another place from \"context\" to \"root\"",
+            ),
+            (&[("sources", "1")], &[("sources", "2")], "the sources that it names changed"),
+            (&[("files", "1")], &[("files", "2")], "the files that it copies changed"),
+            (&[("inline", "1")], &[("inline", "2")], "the files written in the Dockerfile changed"),
+            (
+                &[("dest", "/a"), ("dest.directory", "no")],
+                &[("dest", "/b"), ("dest.directory", "yes")],
+                "the destination changed",
+            ),
+            (&[("path", "/a")], &[("path", "/b")], "the destination changed"),
+            (&[], &[("chown", "1")], "--chown changed from nothing to \"1\""),
+            (&[("chmod", "7")], &[], "--chmod changed from \"7\" to nothing"),
+            (&[("unpack", "no")], &[("unpack", "yes")], "unpacking of archives changed from \"no\" to \"yes\""),
+            (&[("platform", "a")], &[("platform", "b")], "the platform changed from \"a\" to \"b\""),
+            (&[("parent", "1")], &[], "the layers below changed"),
+            (&[("later", "1")], &[("later", "2")], "later changed"),
+            (&[("op", "exec")], &[("op", "exec")], "its layer is no longer in the store"),
+        ] {
+            let found = reasons(&parts(old), &parts(new));
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [phrase]);
+        }
+        let clipped = reasons(&parts(&[]), &parts(&[("env.A", &long)]));
+        assert_eq!(clipped[0].to_string(), format!("ENV A was added as \"{}\"…", &long[..60]));
+    }
+
+    #[test]
+    fn own_inputs_come_before_the_layers_below() {
+        let old =
+            parts(&[("op", "exec"), ("parent", "1"), ("platform", "a"), ("user", "x"), ("argv", "1"), ("env.B", "1")]);
+        let new =
+            parts(&[("op", "exec"), ("parent", "2"), ("platform", "b"), ("user", "y"), ("argv", "2"), ("env.B", "2")]);
+        let change = |a: &str, b: &str| Change { old: Some(a.into()), new: Some(b.into()) };
+        assert_eq!(
+            reasons(&old, &new),
+            [
+                Reason::Command(change("1", "2")),
+                Reason::VariableChanged { name: "B".into(), change: change("1", "2") },
+                Reason::User(change("x", "y")),
+                Reason::Platform(change("a", "b")),
+                Reason::Parent(change("1", "2")),
+            ]
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! What is asked of a Dockerfile: target, build arguments, platforms.
+//!
+//! Takes and gives plain data. The front door fills it in; nothing here looks around for a default.
+
+use cooper_image::Platform;
+use std::collections::BTreeMap;
+
+/// Everything beside the Dockerfile and its bases that decides what a plan looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRequest {
+    /// `--target`: name or number of a stage; `None` is the last one.
+    pub target: Option<String>,
+    /// `--build-arg`, name to value.
+    pub build_args: BTreeMap<String, String>,
+    /// What the image is for: TARGETPLATFORM and the platform of bases without `--platform`.
+    pub platform: Platform,
+    /// What the build runs on: BUILDPLATFORM.
+    pub build_platform: Platform,
+}

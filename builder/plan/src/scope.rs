@@ -1,0 +1,240 @@
+//! Scopes of variables: the global one (FROM lines), and what surrounds each instruction of a stage.
+//!
+//! Takes: ARGs, build arguments, platforms, base configurations. Gives: look-ups and the environment of RUN.
+//! Must never: let a global ARG be seen in a stage that does not declare it again.
+
+use crate::expand::{Budget, Word};
+use crate::request::PlanRequest;
+use crate::stage;
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{ArgDecl, Dockerfile, Span};
+use cooper_image::{ContainerPath, ImageConfig, Platform};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where programs are looked for when the base does not say.
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Proxy variables, usable in RUN without an ARG; each also in lower case.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+/// Build arguments for attestation scanners: never part of an environment.
+const NOT_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+/// Platform arguments of the global scope, beside TARGETSTAGE.
+const PLATFORM_SUFFIXES: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT"];
+
+/// Is it the name of a proxy variable, in upper or lower case?
+fn proxy(name: &str) -> Option<&'static str> {
+    PROXIES.into_iter().find(|p| name.eq_ignore_ascii_case(p))
+}
+
+/// Is a `--build-arg` of this name of use although no ARG declares it?
+pub(crate) fn predefined(name: &str) -> bool {
+    let platform = |prefix: &str| name.strip_prefix(prefix).is_some_and(|s| PLATFORM_SUFFIXES.contains(&s));
+    proxy(name).is_some()
+        || platform("TARGET")
+        || platform("BUILD")
+        || name == "TARGETSTAGE"
+        || name == "SOURCE_DATE_EPOCH"
+        || name.starts_with("BUILDKIT_")
+}
+
+/// The scope of FROM lines.
+#[derive(Debug)]
+pub(crate) struct Globals {
+    values: BTreeMap<String, String>,
+    declared: BTreeSet<String>,
+}
+
+impl Globals {
+    /// Platform arguments, then the ARGs before the first FROM in file order.
+    pub(crate) fn new(file: &Dockerfile, request: &PlanRequest, budget: &Budget) -> Result<Self, Vec<Diagnostic>> {
+        let mut globals = Self { values: platform_args(file, request), declared: BTreeSet::new() };
+        globals.declared.extend(globals.values.keys().cloned());
+        let mut faults = Vec::new();
+        for arg in &file.global_args {
+            globals.declared.insert(arg.value.name.clone());
+            let value = match (request.build_args.get(&arg.value.name), &arg.value.default) {
+                (Some(given), _) => Ok(Some(given.clone())),
+                (None, None) => Ok(None),
+                (None, Some(text)) => {
+                    let word = Word { text, escape: file.escape, span: arg.span };
+                    budget.expand(word, &|name| globals.get(name)).map(Some)
+                }
+            };
+            match value {
+                Ok(Some(v)) => drop(globals.values.insert(arg.value.name.clone(), v)),
+                Ok(None) => {}
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(globals) } else { Err(faults) }
+    }
+    /// A value, if the variable has one.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.values.get(name).cloned()
+    }
+    /// Was it declared, with or without a value?
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains(name)
+    }
+    /// Every name that can be used in a FROM.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().map(String::as_str)
+    }
+}
+
+fn platform_args(file: &Dockerfile, request: &PlanRequest) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for (prefix, p) in [("TARGET", &request.platform), ("BUILD", &request.build_platform)] {
+        let of = [
+            p.to_string(),
+            p.os.clone(),
+            p.os_version.clone().unwrap_or_default(),
+            p.architecture.clone(),
+            p.variant.clone().unwrap_or_default(),
+        ];
+        values.extend(PLATFORM_SUFFIXES.iter().zip(of).map(|(s, v)| (format!("{prefix}{s}"), v)));
+    }
+    // As BuildKit: what was asked for, else the name of the last stage, else "default".
+    let last = || file.stages.last().and_then(|s| s.name.clone());
+    let target = request.target.clone().or_else(last).unwrap_or_else(|| "default".to_owned());
+    values.insert("TARGETSTAGE".to_owned(), target);
+    for (name, value) in &mut values {
+        if let Some(given) = request.build_args.get(name) {
+            value.clone_from(given);
+        }
+    }
+    values
+}
+
+/// What the instructions of a stage leave behind for those that follow, and for stages FROM this one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    /// ENV and ARG in one map, each applied in file order: the last one wins.
+    env: BTreeMap<String, String>,
+    /// Declared ARGs in order of their first declaration, with the value at the last one.
+    args: Vec<(String, Option<String>)>,
+    /// SHELL, if the base or an instruction set one.
+    pub shell: Option<Vec<String>>,
+    /// The working directory.
+    pub cwd: ContainerPath,
+    /// USER, empty when it was never set.
+    pub user: String,
+}
+
+impl Surroundings {
+    /// Those of a base image.
+    pub(crate) fn of_image(config: &ImageConfig) -> Self {
+        let pair = |entry: &String| match entry.split_once('=') {
+            Some((n, v)) => (n.to_owned(), v.to_owned()),
+            None => (entry.clone(), String::new()),
+        };
+        let c = &config.config;
+        Self {
+            env: c.env.iter().map(pair).collect(),
+            args: Vec::new(),
+            shell: c.shell.clone().filter(|s| !s.is_empty()),
+            cwd: ContainerPath::from(c.working_dir.as_deref().unwrap_or("/")),
+            user: c.user.clone().unwrap_or_default(),
+        }
+    }
+    /// The value of a variable.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+    /// Sets a variable.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+    /// Declares an ARG. Without a value it stays undefined, and an ENV of the same name keeps its own.
+    pub(crate) fn declare(&mut self, name: &str, value: Option<&str>) {
+        if let Some(v) = value
+            && !NOT_ENVIRONMENT.contains(&name)
+        {
+            self.set(name, v);
+        }
+        let value = value.map(str::to_owned);
+        match self.args.iter_mut().find(|(n, _)| n == name) {
+            Some((_, old)) => *old = value,
+            None => self.args.push((name.to_owned(), value)),
+        }
+    }
+    /// Declared ARGs with the values that RUN sees, as history shows them.
+    pub(crate) fn shown_args(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.args.iter().map(|(n, v)| {
+            let seen = self.env.get(n).or(v.as_ref());
+            (n.as_str(), seen.map_or("", String::as_str))
+        })
+    }
+    /// The whole environment of RUN, sorted by name.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        self.env.iter().map(|(n, v)| (n.clone(), v.clone())).collect()
+    }
+    /// Proxy variables from `--build-arg` that the environment does not already have, in both cases, sorted by name.
+    pub(crate) fn proxies(&self, request: &PlanRequest) -> Vec<(String, String)> {
+        let mut found = BTreeMap::new();
+        for (given, value) in &request.build_args {
+            if let Some(name) = proxy(given) {
+                found.insert(name.to_owned(), value.clone());
+                found.insert(name.to_ascii_lowercase(), value.clone());
+            }
+        }
+        // What was given under the very name is stronger than what the other case gave.
+        found
+            .extend(request.build_args.iter().filter(|(n, _)| proxy(n).is_some()).map(|(n, v)| (n.clone(), v.clone())));
+        found.retain(|name, _| !self.env.contains_key(name));
+        found.into_iter().collect()
+    }
+    /// Text for a shell, as program and arguments.
+    pub(crate) fn shell_form(&self, text: &str) -> Vec<String> {
+        let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+        let mut argv = self.shell.clone().unwrap_or_else(default);
+        argv.push(text.to_owned());
+        argv
+    }
+    /// Bytes that a copy of it takes, for the budget.
+    pub(crate) fn size(&self) -> usize {
+        let env: usize = self.env.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let args: usize = self.args.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, String::len)).sum();
+        let shell: usize = self.shell.iter().flatten().map(String::len).sum();
+        env + args + shell + self.user.len() + self.cwd.rel().as_bytes().len()
+    }
+}
+
+/// The value of an ARG in a stage: `--build-arg`, else its default, else the global ARG of the same name.
+pub(crate) fn arg_value(
+    arg: &ArgDecl,
+    place: (char, Span),
+    around: &Surroundings,
+    scopes: &Scopes<'_>,
+) -> Result<Option<String>, Diagnostic> {
+    if let Some(given) = scopes.request.build_args.get(&arg.name) {
+        // The default may be wrong then: nobody looks at it.
+        return Ok(Some(given.clone()));
+    }
+    match &arg.default {
+        Some(text) => {
+            let word = Word { text, escape: place.0, span: place.1 };
+            scopes.budget.expand(word, &|name| around.get(name)).map(Some)
+        }
+        None => Ok(scopes.globals.get(&arg.name)),
+    }
+}
+
+/// What every part of one planning shares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scopes<'a> {
+    pub file: &'a Dockerfile,
+    pub request: &'a PlanRequest,
+    pub globals: &'a Globals,
+    pub budget: &'a Budget,
+}
+
+impl Scopes<'_> {
+    /// How people know a stage.
+    pub(crate) fn label(&self, index: usize) -> String {
+        stage::label(self.file, index)
+    }
+    /// Windows images bring no PATH; everything else gets one.
+    pub(crate) fn wants_path(platform: &Platform) -> bool {
+        platform.os != "windows"
+    }
+}

@@ -1,0 +1,76 @@
+//! Stages by name and number: what `--target`, FROM and `--from` mean.
+//!
+//! Takes: a Dockerfile and a text. Gives: the number of a stage in the file, counted from 0.
+//! Must never: find a stage that comes later than the one that asks; so no cycle can be written.
+
+use crate::expand::clip;
+use crate::{fault, suggest};
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{Dockerfile, Span};
+
+/// Most stages in one Dockerfile.
+pub(crate) const STAGES: usize = 1000;
+
+/// How people know a stage: its name, else `stage-N`.
+pub(crate) fn label(file: &Dockerfile, index: usize) -> String {
+    let name = file.stages.get(index).and_then(|s| s.name.clone());
+    name.unwrap_or_else(|| format!("stage-{index}"))
+}
+
+/// The stage that is asked for; the last when none is.
+pub(crate) fn target(file: &Dockerfile, wanted: Option<&str>) -> Result<usize, Diagnostic> {
+    let count = file.stages.len();
+    let span = file.stages.last().map_or_else(Span::default, |s| s.span);
+    let Some(wanted) = wanted else {
+        let empty = || fault::error(fault::STAGE, span, "the Dockerfile has no stage", "begin one with FROM");
+        return count.checked_sub(1).ok_or_else(empty);
+    };
+    let by_number = || wanted.parse::<usize>().ok().filter(|n| *n < count);
+    named_before(file, wanted, count).or_else(by_number).ok_or_else(|| {
+        let names = || file.stages.iter().filter_map(|s| s.name.as_deref());
+        let hint = match suggest::nearest(wanted, names()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => match names().collect::<Vec<_>>().join(", ").as_str() {
+                "" => format!("no stage has a name; give a number from 0 to {}", count.saturating_sub(1)),
+                all => format!("the stages are {}", clip(all)),
+            },
+        };
+        fault::error(fault::STAGE, span, format!("there is no target stage {:?}", clip(wanted)), hint)
+    })
+}
+
+/// The last stage of that name, in any case, among the first `before`.
+pub(crate) fn named_before(file: &Dockerfile, name: &str, before: usize) -> Option<usize> {
+    let same =
+        |s: &cooper_dockerfile::instruction::Stage| s.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name));
+    file.stages.iter().take(before).rposition(same)
+}
+
+/// What `--from` names when it is a stage; `Ok(None)` is the name of an image.
+pub(crate) fn copied_from(
+    file: &Dockerfile,
+    from: &str,
+    asking: usize,
+    span: Span,
+) -> Result<Option<usize>, Diagnostic> {
+    let later = |what: String| {
+        let hint = "a stage can only copy from stages above it; move the stage up";
+        fault::error(fault::STAGE, span, format!("--from={} names {what}", clip(from)), hint)
+    };
+    if from.bytes().all(|b| b.is_ascii_digit()) && !from.is_empty() {
+        return match from.parse::<usize>() {
+            Ok(n) if n < asking => Ok(Some(n)),
+            Ok(n) if n == asking => Err(later("the stage that it stands in".to_owned())),
+            Ok(n) if n < file.stages.len() => Err(later("a later stage".to_owned())),
+            _ => Err(later(format!("a stage that is not there (there are {})", file.stages.len()))),
+        };
+    }
+    if let Some(found) = named_before(file, from, asking) {
+        return Ok(Some(found));
+    }
+    match named_before(file, from, file.stages.len()) {
+        Some(n) if n == asking => Err(later("the stage that it stands in".to_owned())),
+        Some(_) => Err(later("a later stage".to_owned())),
+        None => Ok(None),
+    }
+}

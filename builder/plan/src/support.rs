@@ -1,0 +1,112 @@
+//! What the Dockerfile language has and this builder does not do yet, each with a clear word.
+//!
+//! Takes one instruction as written; gives diagnostics. Must never let a flag pass that nothing honours.
+
+use crate::fault::{self, unsupported};
+use crate::op::Network;
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::{Copy, Instruction, Located, Run, Span};
+
+/// Everything in the instruction that cannot be done, before any variable is expanded.
+pub(crate) fn check(instruction: &Located<Instruction>) -> Vec<Diagnostic> {
+    match &instruction.value {
+        Instruction::Run(run) => check_run(run, instruction.span),
+        Instruction::Copy(copy) => check_copy(copy, instruction.span),
+        _ => Vec::new(),
+    }
+}
+
+fn check_run(run: &Run, span: Span) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if !run.mounts.is_empty() {
+        let hint = "copy what is needed with COPY, and let the command remove what should not stay";
+        found.push(unsupported(span, "RUN --mount", hint));
+    }
+    match run.security.as_deref() {
+        None | Some("sandbox") => {}
+        Some("insecure") => {
+            found.push(unsupported(span, "RUN --security=insecure", "steps always run in the sandbox; drop the flag"));
+        }
+        Some(other) => {
+            let message = format!("RUN --security={other} is not a security mode");
+            found.push(fault::value(span, message, "use --security=sandbox, or drop the flag"));
+        }
+    }
+    found.extend(network(run, span).err());
+    found
+}
+
+/// `RUN --network`.
+pub(crate) fn network(run: &Run, span: Span) -> Result<Network, Diagnostic> {
+    match run.network.as_deref() {
+        None | Some("default") => Ok(Network::Default),
+        Some("none") => Ok(Network::None),
+        Some("host") => Ok(Network::Host),
+        Some(other) => {
+            let message = format!("RUN --network={other} is not a network");
+            Err(fault::value(span, message, "use --network=default, none or host"))
+        }
+    }
+}
+
+fn check_copy(copy: &Copy, span: Span) -> Vec<Diagnostic> {
+    let name = name(copy);
+    let flags = [
+        (copy.link, "--link", "drop the flag: the layer is then made upon the layers below"),
+        (copy.parents, "--parents", "copy each directory to its own destination"),
+        (!copy.exclude.is_empty(), "--exclude", "list the files in .dockerignore, or copy the parts one by one"),
+        (copy.checksum.is_some(), "--checksum", "fetch the file in a RUN and compare its digest there"),
+        (copy.keep_git_dir.is_some(), "--keep-git-dir", "clone the repository in a RUN"),
+    ];
+    let asked = flags.into_iter().filter(|(set, ..)| *set);
+    let mut found: Vec<Diagnostic> =
+        asked.map(|(_, f, hint)| unsupported(span, &format!("{name} {f}"), hint)).collect();
+    found.extend(copy.sources.iter().filter_map(|s| remote(copy, s, span).err()));
+    found
+}
+
+/// COPY or ADD, for messages.
+pub(crate) fn name(copy: &Copy) -> &'static str {
+    if copy.add { "ADD" } else { "COPY" }
+}
+
+/// Refuses a source that is not a path.
+pub(crate) fn remote(copy: &Copy, source: &str, span: Span) -> Result<(), Diagnostic> {
+    let lower = source.to_ascii_lowercase();
+    let kind = match () {
+        () if lower.starts_with("git://") || lower.starts_with("ssh://") => "a git repository",
+        () if lower.starts_with("git@") && lower.contains(':') => "a git repository",
+        () if lower.starts_with("http://") || lower.starts_with("https://") => "a URL",
+        () => return Ok(()),
+    };
+    if copy.add {
+        let hint = "fetch it in a RUN, or before the build into the context";
+        return Err(unsupported(span, &format!("ADD of {kind}"), hint));
+    }
+    let message = format!("COPY does not take {kind}");
+    Err(fault::value(span, message, "COPY takes files of the context, of a stage or of an image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_are_no_paths() {
+        for (source, refused) in [
+            ("http://h/f", true),
+            ("HTTPS://h/f", true),
+            ("git@host:team/repo.git", true),
+            ("ssh://git@host/repo", true),
+            ("git://host/repo", true),
+            ("git@file", false),
+            ("httpd/conf", false),
+            ("dir/http://x", false),
+        ] {
+            for add in [true, false] {
+                let copy = Copy { add, ..Copy::default() };
+                assert_eq!(remote(&copy, source, Span::default()).is_err(), refused, "{source}");
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What is refused, where, and with which advice.
+
+use crate::planning::*;
+use cooper_dockerfile::diagnostic::Severity;
+
+/// Each text is refused with one error, at that line, with that message.
+fn refused(cases: &[(&str, u32, &str)]) {
+    for (text, line, message) in cases {
+        let Err(found) = planned(text, &request()) else { panic!("accepted: {text}") };
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+        assert_eq!(found[0].message, *message, "{text}");
+        assert_eq!((found[0].span.start, found[0].severity), (*line, Severity::Error), "{text}");
+        assert!(found[0].hint.as_ref().is_some_and(|h| !h.is_empty()), "{text}");
+    }
+}
+
+#[test]
+fn features_that_are_not_there_yet() {
+    refused(&[
+        ("FROM a\nRUN --mount=type=cache,target=/c x", 2, "RUN --mount is not supported yet"),
+        ("FROM a\nRUN --security=insecure x", 2, "RUN --security=insecure is not supported yet"),
+        ("FROM a\nCOPY --link a b", 2, "COPY --link is not supported yet"),
+        ("FROM a\nADD --link a b", 2, "ADD --link is not supported yet"),
+        ("FROM a\nCOPY --parents a b/", 2, "COPY --parents is not supported yet"),
+        ("FROM a\nCOPY --exclude=*.o a b", 2, "COPY --exclude is not supported yet"),
+        ("FROM a\nADD http://h/f /", 2, "ADD of a URL is not supported yet"),
+        ("FROM a\nADD https://h/r.git /", 2, "ADD of a URL is not supported yet"),
+        ("FROM a\nADD git@h:r.git /", 2, "ADD of a git repository is not supported yet"),
+        ("FROM a\nENV U=https://h\n\nADD $U/f /", 4, "ADD of a URL is not supported yet"),
+        ("FROM a\nCOPY https://h/f /", 2, "COPY does not take a URL"),
+    ]);
+    assert!(planned("FROM a\nRUN --security=sandbox --network=default x\nCOPY --link=false a b", &request()).is_ok());
+    let both = planned("FROM a\nADD --checksum=sha256:aa --keep-git-dir=true http://h/f /", &request()).unwrap_err();
+    let messages: Vec<&str> = both.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "ADD --checksum is not supported yet",
+            "ADD --keep-git-dir is not supported yet",
+            "ADD of a URL is not supported yet"
+        ]
+    );
+}
+
+#[test]
+fn bases_and_stages() {
+    refused(&[
+        ("FROM $NONE", 1, "FROM uses the undefined variable NONE"),
+        ("ARG A\nFROM debian:$B", 2, "FROM uses the undefined variable B"),
+        ("ARG A\nFROM $A", 2, "\"$A\" is empty in this FROM"),
+        ("FROM scratch AS a\nARG V=1\nFROM debian:$V", 3, "FROM uses the undefined variable V"),
+        ("FROM --platform=$NONE debian", 1, "FROM uses the undefined variable NONE"),
+        (
+            "FROM --platform=a/b/c/d debian",
+            1,
+            "not a platform: \"a/b/c/d\" (expected os/architecture[/variant], as linux/amd64)",
+        ),
+        ("FROM a\nCOPY --from=0 / /", 2, "--from=0 names the stage that it stands in"),
+        ("FROM a AS x\nCOPY --from=X / /", 2, "--from=X names the stage that it stands in"),
+        ("FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nFROM x", 2, "--from=y names a later stage"),
+        ("FROM a AS x\nCOPY --from=1 / /\nFROM x", 2, "--from=1 names a later stage"),
+        ("FROM a\nCOPY --from=7 / /", 2, "--from=7 names a stage that is not there (there are 1)"),
+    ]);
+    let malformed = planned("FROM scratch AS builder\nFROM Bulider", &request()).unwrap_err();
+    assert_eq!(malformed[0].hint.as_deref(), Some("did you mean the stage builder?"));
+    let near = planned("ARG VERSION=1\nFROM debian:$VERSON", &request()).unwrap_err();
+    assert!(near[0].hint.as_ref().unwrap().starts_with("did you mean VERSION?"));
+}
+
+#[test]
+fn targets() {
+    let text = "FROM scratch AS builder\nFROM scratch AS test\nFROM scratch";
+    for (target, hint) in [
+        ("bilder", "did you mean builder?"),
+        ("production", "the stages are builder, test"),
+        ("3", "the stages are builder, test"),
+        ("", "the stages are builder, test"),
+        ("stage-2", "the stages are builder, test"),
+    ] {
+        let found = planned(text, &with_target(target)).unwrap_err();
+        assert_eq!(found[0].message, format!("there is no target stage {target:?}"));
+        assert_eq!(found[0].hint.as_deref(), Some(hint), "{target}");
+    }
+}
+
+#[test]
+fn values() {
+    refused(&[
+        ("FROM a\nRUN --network=lan x", 2, "RUN --network=lan is not a network"),
+        ("FROM a\nCOPY a b c", 2, "COPY of several sources needs a directory, and \"c\" does not end in /"),
+        ("FROM a\nCOPY $NONE /", 2, "COPY has a source that is empty after expansion"),
+        ("FROM a\nCOPY --chmod=888 a b", 2, "--chmod=888 is not a mode"),
+        ("FROM a\nEXPOSE 99999", 2, "EXPOSE 99999: it is no port and no range of ports"),
+        ("FROM a\nSTOPSIGNAL SIGNOTHING", 2, "STOPSIGNAL SIGNOTHING is not a signal"),
+        ("FROM a\nVOLUME $NONE", 2, "VOLUME has an empty path"),
+        ("FROM a\nENV $NONE=1", 2, "ENV has the name \"\", which no variable can have"),
+        ("FROM a\nENV A=${B?missing}", 2, "cannot expand \"${B?missing}\": B: missing"),
+    ]);
+}
+
+#[test]
+fn every_error_is_told_at_once_in_the_order_of_the_file() {
+    let found = planned("FROM a\nRUN --mount=type=cache,target=/c x\nCOPY --link a b\nCOPY --from=0 a b", &request())
+        .unwrap_err();
+    assert_eq!(found.iter().map(|d| d.span.start).collect::<Vec<_>>(), [2, 3, 4]);
+    let later = planned("FROM a\nSTOPSIGNAL x\nEXPOSE x\nRUN y", &request()).unwrap_err();
+    assert_eq!(later.iter().map(|d| d.span.start).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_much_memory() {
+    let mut doubling = "FROM scratch\nENV A=0123456789abcdef\n".to_owned();
+    (0..40).for_each(|_| doubling.push_str("ENV A=$A$A\n"));
+    let found = planned(&doubling, &request()).unwrap_err();
+    assert_eq!(found[0].code, "TooLarge");
+    let mut many = "FROM scratch\nENV A=0123456789abcdef\n".to_owned();
+    (0..15).for_each(|_| many.push_str("ENV A=$A$A\n"));
+    (0..600).for_each(|n| many.push_str(&format!("RUN echo {n}\n")));
+    let found = planned(&many, &request()).unwrap_err();
+    assert_eq!((found.len(), found[0].code), (1, "TooLarge"), "nothing is done after the limit");
+    (0..900).for_each(|n| many.push_str(&format!("FROM s{n} AS s{}\n", n + 1)));
+    let children = many.replace("FROM scratch", "FROM scratch AS s0").replace("RUN", "#");
+    assert_eq!(planned(&children, &request()).unwrap_err()[0].code, "TooLarge");
+}
