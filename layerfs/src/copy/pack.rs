@@ -1,0 +1,262 @@
+//! From a plan to tar entries: owners, modes, times, contents.
+//!
+//! Takes: a plan. Gives: its entries, sorted by path, then those that stream from archives in the archives' own
+//! order. Must never: let a byte into the layer's end that the selection's digest does not stand for.
+
+use super::plan::{Node, Place, Plan};
+use super::{CopyRequest, Owner, Packed, archive};
+use crate::LayerfsError;
+use crate::chmod::Target;
+use crate::select::{Content, Item, Reader, Sum, is_gone};
+use crate::stat::{Kind, Meta, Time};
+use crate::tar::read::{Body, ReadEntry, ReadKind};
+use crate::tar::write::{Entry, EntryKind, TarWriter};
+use crate::walk::{self, Xattrs};
+use cooper_image::RelPath;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+
+/// Attributes of what has none.
+static NONE: Xattrs = Xattrs::new();
+/// Mode of files from the Dockerfile.
+const INLINE: u32 = 0o644;
+
+/// Writes all entries.
+pub(super) fn write<W: Write>(
+    request: &CopyRequest<'_>,
+    plan: &Plan<'_>,
+    tar: &mut TarWriter<W>,
+) -> Result<Packed, LayerfsError> {
+    let newest = request.selection.sources.iter().flat_map(|s| &s.items).map(|i| i.meta.mtime.secs).max();
+    let mut packer = Packer {
+        request,
+        plan,
+        tar,
+        reader: Reader::new(request.view),
+        first_names: HashMap::new(),
+        made_at: request.clamp.or(newest).unwrap_or(0),
+        packed: Packed::default(),
+    };
+    for (path, node) in &plan.nodes {
+        packer.node(path, node)?;
+    }
+    packer.archives()?;
+    Ok(packer.packed)
+}
+
+struct Packer<'a, 'w, W: Write> {
+    request: &'a CopyRequest<'a>,
+    plan: &'a Plan<'a>,
+    tar: &'w mut TarWriter<W>,
+    reader: Reader<'a>,
+    /// The first name of each group of hard links, by source and group.
+    first_names: HashMap<(usize, u32), &'a RelPath>,
+    /// Time of what has none of its own, in seconds.
+    made_at: i64,
+    packed: Packed,
+}
+
+impl<'a, W: Write> Packer<'a, '_, W> {
+    fn node(&mut self, path: &'a RelPath, node: &'a Node<'a>) -> Result<(), LayerfsError> {
+        match node {
+            Node::Made { mode } => {
+                let entry = self.own(path, EntryKind::Dir, *mode);
+                self.bodiless(&entry)
+            }
+            Node::Kept { meta, xattrs } => {
+                let Meta { mode, uid, gid, mtime, .. } = *meta;
+                let entry = Entry { path, kind: EntryKind::Dir, mode, uid, gid, mtime: self.time(mtime), xattrs };
+                self.bodiless(&entry)
+            }
+            Node::Item { source, item } => self.item(path, *source, item),
+            Node::Inline(bytes) => {
+                let kind = EntryKind::File { size: bytes.len() as u64 };
+                let entry = self.own(path, kind, self.mode_of(kind, INLINE));
+                self.with_body(&entry, &mut &**bytes)
+            }
+            Node::Stated(stated) => {
+                let kind = match &stated.kind {
+                    ReadKind::Dir => EntryKind::Dir,
+                    ReadKind::Symlink(target) => EntryKind::Symlink(target),
+                    ReadKind::Char(number) => EntryKind::Char(*number),
+                    ReadKind::Block(number) => EntryKind::Block(*number),
+                    ReadKind::Fifo => EntryKind::Fifo,
+                    ReadKind::File { .. } | ReadKind::Hardlink(_) => return Ok(()),
+                };
+                let xattrs = travelling(stated);
+                let entry = self.of_archive(path, kind, stated, &xattrs);
+                self.bodiless(&entry)
+            }
+            Node::Streamed { .. } => Ok(()),
+        }
+    }
+
+    fn item(&mut self, path: &'a RelPath, source: usize, item: &'a Item) -> Result<(), LayerfsError> {
+        let meta = &item.meta;
+        let kind = match (meta.kind, &item.content) {
+            (Kind::Dir, _) => EntryKind::Dir,
+            (Kind::File, _) => EntryKind::File { size: meta.size },
+            (Kind::Symlink, Content::Target(target)) => EntryKind::Symlink(target),
+            (Kind::Char, _) => EntryKind::Char(meta.rdev),
+            (Kind::Block, _) => EntryKind::Block(meta.rdev),
+            (Kind::Fifo, _) => EntryKind::Fifo,
+            (Kind::Socket | Kind::Symlink, _) => return Ok(()),
+        };
+        let (uid, gid) = self.owner(meta.uid, meta.gid);
+        let mode = self.mode_of(kind, meta.mode);
+        let mut entry = Entry { path, kind, mode, uid, gid, mtime: self.time(meta.mtime), xattrs: &item.xattrs };
+        let Content::Bytes(sum) = &item.content else { return self.bodiless(&entry) };
+        if let Some(group) = item.group {
+            if let Some(first) = self.first_names.get(&(source, group)) {
+                (entry.kind, entry.xattrs) = (EntryKind::Hardlink(first), &NONE);
+                return self.bodiless(&entry);
+            }
+            self.first_names.insert((source, group), path);
+        }
+        self.selected_file(&entry, item, sum)
+    }
+
+    /// A file's entry and bytes, which must be those that were selected.
+    fn selected_file(&mut self, entry: &Entry<'_>, item: &Item, sum: &Sum) -> Result<(), LayerfsError> {
+        let changed = || LayerfsError::Changed { path: item.path.display() };
+        let file = match self.reader.open(item.layer, &item.path) {
+            Ok(file) => file,
+            Err(e) if is_gone(&e) => return Err(changed()),
+            Err(e) => return Err(LayerfsError::io(format!("opening {}", item.path.display()))(e)),
+        };
+        let mut body = Summing { inner: file, hasher: Sha256::new() };
+        self.with_body(entry, &mut body)?;
+        if Sum::from(body.hasher.finalize()) == *sum { Ok(()) } else { Err(changed()) }
+    }
+
+    fn archives(&mut self) -> Result<(), LayerfsError> {
+        for (number, unpacked) in self.plan.archives.iter().enumerate() {
+            let mut at = 0;
+            archive::each(self.request.view, unpacked.item, |entry, body| {
+                let place = unpacked.streamed.get(at).and_then(Option::as_ref);
+                if let Some(place) = place.filter(|p| self.comes_from(&p.path, number, at)) {
+                    self.streamed((number, at), place, &entry, body)?;
+                }
+                at += 1;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Is this entry the one that the path gets, and not one that was replaced later?
+    fn comes_from(&self, path: &RelPath, number: usize, at: usize) -> bool {
+        let this =
+            |node: &Node<'_>| matches!(node, Node::Streamed { archive, at: n } if (*archive, *n) == (number, at));
+        self.plan.nodes.get(path).is_some_and(this)
+    }
+
+    fn streamed(
+        &mut self,
+        (number, at): (usize, usize),
+        place: &'a Place,
+        stated: &ReadEntry,
+        body: &mut Body<'_, archive::Stream>,
+    ) -> Result<(), LayerfsError> {
+        let xattrs = travelling(stated);
+        match (&stated.kind, &place.link) {
+            (ReadKind::File { size }, _) => {
+                let entry = self.of_archive(&place.path, EntryKind::File { size: *size }, stated, &xattrs);
+                self.with_body(&entry, body)
+            }
+            (ReadKind::Hardlink(_), Some(target)) => {
+                self.check_link(number, at, target)?;
+                let entry = self.of_archive(&place.path, EntryKind::Hardlink(target), stated, &NONE);
+                self.bodiless(&entry)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A hard link must name what its archive meant, and what is in the layer already.
+    fn check_link(&self, number: usize, at: usize, target: &RelPath) -> Result<(), LayerfsError> {
+        let written = match self.plan.nodes.get(target) {
+            Some(Node::Stated(_)) => true,
+            Some(Node::Streamed { archive, at: n }) => *archive == number && *n < at,
+            _ => false,
+        };
+        match self.plan.archives.get(number) {
+            Some(unpacked) if !written => {
+                Err(archive::fault(unpacked.item, format!("a hard link to {}, which is replaced", target.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn bodiless(&mut self, entry: &Entry<'_>) -> Result<(), LayerfsError> {
+        self.packed.entries += 1;
+        self.tar.entry(entry)
+    }
+
+    fn with_body(&mut self, entry: &Entry<'_>, body: &mut dyn Read) -> Result<(), LayerfsError> {
+        self.bodiless(entry)?;
+        let EntryKind::File { size } = entry.kind else { return Ok(()) };
+        self.packed.bytes += size;
+        self.tar.data(body, size)
+    }
+
+    fn owner(&self, uid: u32, gid: u32) -> (u32, u32) {
+        match self.request.owner {
+            Owner::Keep => (uid, gid),
+            Owner::Set { uid, gid } => (uid, gid),
+        }
+    }
+
+    /// The mode after `--chmod`. A symbolic link has none of its own.
+    fn mode_of(&self, kind: EntryKind<'_>, mode: u32) -> u32 {
+        match (kind, self.request.chmod) {
+            (EntryKind::Symlink(_), _) | (_, None) => mode,
+            (EntryKind::Dir, Some(chmod)) => chmod.apply(mode, Target::Dir),
+            (_, Some(chmod)) => chmod.apply(mode, Target::Other),
+        }
+    }
+
+    fn time(&self, time: Time) -> Time {
+        Time { secs: self.request.clamp.map_or(time.secs, |latest| latest.min(time.secs)), nanos: 0 }
+    }
+
+    /// An entry for something that no source has.
+    fn own<'e>(&self, path: &'e RelPath, kind: EntryKind<'e>, mode: u32) -> Entry<'e> {
+        let (uid, gid) = self.owner(0, 0);
+        Entry { path, kind, mode, uid, gid, mtime: Time { secs: self.made_at, nanos: 0 }, xattrs: &NONE }
+    }
+
+    /// An entry as an archive states it, with the flags applied.
+    fn of_archive<'e>(
+        &self,
+        path: &'e RelPath,
+        kind: EntryKind<'e>,
+        stated: &ReadEntry,
+        xattrs: &'e Xattrs,
+    ) -> Entry<'e> {
+        let (uid, gid) = self.owner(stated.uid, stated.gid);
+        let mode = self.mode_of(kind, stated.mode);
+        Entry { path, kind, mode, uid, gid, mtime: self.time(stated.mtime), xattrs }
+    }
+}
+
+/// The attributes of an archive's entry that may be in a layer.
+fn travelling(stated: &ReadEntry) -> Xattrs {
+    let kept = stated.xattrs.iter().filter(|(name, _)| walk::travels(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Hashes what is read through it.
+struct Summing<R> {
+    inner: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Summing<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buf)?;
+        self.hasher.update(buf.get(..got).unwrap_or_default());
+        Ok(got)
+    }
+}

@@ -1,0 +1,284 @@
+//! Which path of the target gets what: decided before the first byte is written.
+//!
+//! Takes: the selection and a look at the target. Gives: a sorted map from final paths to what they get.
+//! Must never: hold a path that goes through a symbolic link, or a file where a directory is needed.
+
+use super::{CopyRequest, Unpack, archive};
+use crate::LayerfsError;
+use crate::select::{Item, Selection, Shape, Source};
+use crate::stat::{Kind, Meta};
+use crate::tar::read::{ReadEntry, ReadKind};
+use crate::view::{Follow, Resolved};
+use crate::walk::Xattrs;
+use crate::whiteout;
+use cooper_image::RelPath;
+use std::collections::{BTreeMap, HashMap};
+
+/// Mode of directories that are made on the way.
+const MADE: u32 = 0o755;
+
+/// What a path gets.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    /// A directory made because something goes into it.
+    Made {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A directory of the target on the way, stated again as it is: the layer is unpacked on its own, and a
+    /// directory without an entry would hide the mode and owner that the layers below give it.
+    Kept {
+        /// Its metadata in the target.
+        meta: Meta,
+        /// Its attributes in the target.
+        xattrs: Xattrs,
+    },
+    /// A selected object.
+    Item {
+        /// Which source it is of: hard links hold within one.
+        source: usize,
+        /// The object.
+        item: &'a Item,
+    },
+    /// A file from the Dockerfile.
+    Inline(&'a [u8]),
+    /// What an archive says without a body.
+    Stated(Box<ReadEntry>),
+    /// A file or a hard link that is written when its archive streams by.
+    Streamed {
+        /// Which of [`Plan::archives`].
+        archive: usize,
+        /// Which entry of it.
+        at: usize,
+    },
+}
+
+impl Node<'_> {
+    fn is_dir(&self) -> bool {
+        match self {
+            Self::Made { .. } | Self::Kept { .. } => true,
+            Self::Item { item, .. } => item.meta.kind == Kind::Dir,
+            Self::Stated(entry) => entry.kind == ReadKind::Dir,
+            Self::Inline(_) | Self::Streamed { .. } => false,
+        }
+    }
+}
+
+/// An archive to unpack.
+#[derive(Debug)]
+pub(super) struct Archive<'a> {
+    /// The file.
+    pub item: &'a Item,
+    /// Its entries by number; `None` for those that are not streamed.
+    pub streamed: Vec<Option<Place>>,
+}
+
+/// Where a streamed entry goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its final path.
+    pub path: RelPath,
+    /// For a hard link: the final path of what it names.
+    pub link: Option<RelPath>,
+}
+
+/// The whole layer.
+#[derive(Debug, Default)]
+pub(super) struct Plan<'a> {
+    /// By final path.
+    pub nodes: BTreeMap<RelPath, Node<'a>>,
+    /// In the order of the sources.
+    pub archives: Vec<Archive<'a>>,
+}
+
+/// Decides everything.
+pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsError> {
+    let dest = request.target.resolve(request.dest.rel(), Follow::Final)?;
+    let mut planner = Planner { request, plan: Plan::default(), entered: HashMap::new() };
+    let selection: &'a Selection = request.selection;
+    let sources: Vec<(usize, &'a Source)> = selection.sources.iter().enumerate().filter(|(_, s)| s.goes()).collect();
+    let into = request.dest_is_dir || dest.is_dir() || sources.len() + request.inline.len() > 1;
+    for (number, source) in sources {
+        match source.shape {
+            Shape::Contents => planner.contents(&dest.path, number, source)?,
+            Shape::Single => planner.single(&dest.path, into, number, source)?,
+        }
+    }
+    for (name, bytes) in request.inline {
+        planner.file(&dest.path, into, name.as_bytes(), Node::Inline(bytes))?;
+    }
+    Ok(planner.plan)
+}
+
+impl Source {
+    /// A directory goes even when it is empty; a socket does not.
+    fn goes(&self) -> bool {
+        self.shape == Shape::Contents || !self.items.is_empty()
+    }
+}
+
+impl Resolved {
+    fn is_dir(&self) -> bool {
+        self.meta.is_some_and(|m| m.kind == Kind::Dir)
+    }
+}
+
+pub(super) struct Planner<'a, 'r> {
+    request: &'r CopyRequest<'a>,
+    plan: Plan<'a>,
+    /// Directories that are known to be there, by the path with which they were asked for.
+    entered: HashMap<RelPath, RelPath>,
+}
+
+impl<'a> Planner<'a, '_> {
+    fn contents(&mut self, dest: &RelPath, number: usize, source: &'a Source) -> Result<(), LayerfsError> {
+        let made = self.request.chmod.and_then(|c| c.octal()).unwrap_or(MADE);
+        let dest = self.enter(dest, made)?;
+        for item in &source.items {
+            let path = dest.join(source.tail(item).as_bytes());
+            self.put(path, Node::Item { source: number, item })?;
+        }
+        Ok(())
+    }
+
+    fn single(&mut self, dest: &RelPath, into: bool, number: usize, source: &'a Source) -> Result<(), LayerfsError> {
+        for item in &source.items {
+            if self.request.unpack == Unpack::Local && archive::is_archive(self.request.view, item)? {
+                self.unpack(dest, item)?;
+            } else {
+                self.file(dest, into, &source.name, Node::Item { source: number, item })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One file, into the destination or in its place.
+    fn file(&mut self, dest: &RelPath, into: bool, name: &[u8], node: Node<'a>) -> Result<(), LayerfsError> {
+        if into {
+            let dir = self.enter(dest, MADE)?;
+            // A name from the Dockerfile may hold directories.
+            let path = self.enter_parent(&dir.join(name))?;
+            return self.put(path, node);
+        }
+        let path = self.enter_parent(dest)?;
+        self.put(path, node)
+    }
+
+    /// An archive's entries, below the destination.
+    fn unpack(&mut self, dest: &RelPath, item: &'a Item) -> Result<(), LayerfsError> {
+        let dest = self.enter(dest, MADE)?;
+        let number = self.plan.archives.len();
+        let mut streamed: Vec<Option<Place>> = Vec::new();
+        // Final paths by the names in the archive: what a hard link may name.
+        let mut names: HashMap<RelPath, RelPath> = HashMap::new();
+        archive::each(self.request.view, item, |entry, _body| {
+            let at = streamed.len();
+            streamed.push(None);
+            let Some(tail) = archive::tail(item, &entry)? else { return Ok(()) };
+            let path = self.enter_parent(&dest.join(tail.as_bytes()))?;
+            let link = match &entry.kind {
+                ReadKind::Hardlink(to) => Some(archive::earlier(item, to, &names)?.clone()),
+                _ => None,
+            };
+            names.insert(tail, path.clone());
+            if matches!(entry.kind, ReadKind::File { .. } | ReadKind::Hardlink(_)) {
+                if let Some(slot) = streamed.last_mut() {
+                    *slot = Some(Place { path: path.clone(), link });
+                }
+                return self.replace(item, path, Node::Streamed { archive: number, at });
+            }
+            self.replace(item, path, Node::Stated(Box::new(entry)))
+        })?;
+        self.plan.archives.push(Archive { item, streamed });
+        Ok(())
+    }
+
+    fn enter_parent(&mut self, path: &RelPath) -> Result<RelPath, LayerfsError> {
+        let parent = self.enter(&path.parent().unwrap_or_default(), MADE)?;
+        Ok(parent.join(path.file_name().unwrap_or_default()))
+    }
+
+    /// Makes sure that a directory is there, or will be; gives its path without links. The last one gets `mode`
+    /// when it has to be made, those above it 0755.
+    pub(super) fn enter(&mut self, dir: &RelPath, mode: u32) -> Result<RelPath, LayerfsError> {
+        if let Some(real) = self.entered.get(dir) {
+            return Ok(real.clone());
+        }
+        let last = dir.components().count();
+        let mut at = RelPath::root();
+        for (depth, component) in dir.components().enumerate() {
+            let next = at.join(component);
+            at = self.step(next, if depth + 1 == last { mode } else { MADE })?;
+        }
+        self.keep(&at)?;
+        self.entered.insert(dir.clone(), at.clone());
+        Ok(at)
+    }
+
+    /// States the directories of the target down to `dir` that the layer does not speak of yet.
+    fn keep(&mut self, dir: &RelPath) -> Result<(), LayerfsError> {
+        let mut at = RelPath::root();
+        for component in dir.components() {
+            at = at.join(component);
+            if self.plan.nodes.contains_key(&at) {
+                continue;
+            }
+            if let Some(meta) = self.request.target.lstat(&at)?.filter(|m| m.kind == Kind::Dir) {
+                let xattrs = self.request.target.xattrs(&at)?;
+                self.insert(at.clone(), Node::Kept { meta, xattrs })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, next: RelPath, mode: u32) -> Result<RelPath, LayerfsError> {
+        let in_the_way = |path: &RelPath| LayerfsError::NotADirectory { path: path.display() };
+        if let Some(node) = self.plan.nodes.get(&next) {
+            return if node.is_dir() { Ok(next) } else { Err(in_the_way(&next)) };
+        }
+        match self.request.target.lstat(&next)? {
+            Some(Meta { kind: Kind::Dir, .. }) => Ok(next),
+            Some(Meta { kind: Kind::Symlink, .. }) => {
+                let real = self.request.target.resolve(&next, Follow::Final)?;
+                if real.is_dir() { Ok(real.path) } else { Err(in_the_way(&next)) }
+            }
+            Some(_) => Err(in_the_way(&next)),
+            None => {
+                self.insert(next.clone(), Node::Made { mode })?;
+                Ok(next)
+            }
+        }
+    }
+
+    /// Puts a copied object at a path whose parent was entered. Files replace files; directories merge.
+    fn put(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
+        let there = match self.plan.nodes.get(&path) {
+            Some(planned) => Some(planned.is_dir()),
+            None => self.request.target.lstat(&path)?.map(|m| m.kind == Kind::Dir),
+        };
+        match (there, node.is_dir()) {
+            (Some(false), true) => Err(LayerfsError::NotADirectory { path: path.display() }),
+            (Some(true), false) => Err(LayerfsError::IsADirectory { path: path.display() }),
+            _ => self.insert(path, node),
+        }
+    }
+
+    /// Puts an archive's entry: it takes the place of whatever the target has there.
+    fn replace(&mut self, archive: &Item, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
+        match self.plan.nodes.get(&path) {
+            Some(planned) if planned.is_dir() != node.is_dir() => Err(LayerfsError::Archive {
+                archive: archive.path.display(),
+                reason: format!("{} would be a directory and a file", path.display()),
+            }),
+            _ => self.insert(path, node),
+        }
+    }
+
+    fn insert(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
+        if path.file_name().is_some_and(whiteout::is_reserved) {
+            return Err(LayerfsError::ReservedName { path: path.display() });
+        }
+        self.plan.nodes.insert(path, node);
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The merged root into a directory of the caller's.
+//!
+//! Everything becomes the caller's: owners and attributes stay behind, and so do the set-id bits, which would
+//! lend the caller's rights to others. Contents, links, the other mode bits and times are kept. Devices and
+//! sockets are left out, with a warning each. A file or link that is in the way is replaced; a directory is not.
+
+use super::FirstNames;
+use crate::LayerfsError;
+use crate::root::Root;
+use crate::select::Reader;
+use crate::stat::{Kind, Meta};
+use crate::view::{Found, View};
+use crate::walk::Dir;
+use cooper_image::RelPath;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// The bits that are kept: permissions and sticky.
+const KEPT: u32 = 0o1777;
+
+/// Writes everything in the view below `dest`, which is made when it is not there.
+///
+/// # Errors
+/// [`LayerfsError::IsADirectory`] when a directory of `dest` is where a file has to go; [`LayerfsError::Io`].
+pub fn export_dir(view: &View, dest: &Path) -> Result<(), LayerfsError> {
+    std::fs::create_dir_all(dest).map_err(LayerfsError::io(format!("creating {}", dest.display())))?;
+    let root = Root::open(dest)?;
+    let mut exporter = Exporter { view, root, reader: Reader::new(view), names: FirstNames::default() };
+    let mut dirs: Vec<(RelPath, Meta)> = Vec::new();
+    let mut pending = vec![RelPath::root()];
+    while let Some(dir) = pending.pop() {
+        let failed = LayerfsError::io(format!("opening {} in the destination", dir.display()));
+        let out = exporter.root.dir(&dir).map_err(failed)?;
+        for (name, found) in view.children(&dir)? {
+            let path = dir.join(&name);
+            exporter.write(&out, &path, &name, &found)?;
+            if found.meta.kind == Kind::Dir {
+                dirs.push((path.clone(), found.meta));
+                pending.push(path);
+            }
+        }
+    }
+    // Last, and deepest first: a directory may forbid writing, and writing changes its time.
+    for (path, meta) in dirs.iter().rev() {
+        let set = exporter.root.dir(path).and_then(|dir| set_meta(dir.as_fd(), meta));
+        set.map_err(LayerfsError::io(format!("setting the mode of {}", path.display())))?;
+    }
+    Ok(())
+}
+
+struct Exporter<'a> {
+    view: &'a View,
+    root: Root,
+    reader: Reader<'a>,
+    names: FirstNames,
+}
+
+impl Exporter<'_> {
+    fn write(&mut self, out: &Dir, path: &RelPath, name: &[u8], found: &Found) -> Result<(), LayerfsError> {
+        let made = match found.meta.kind {
+            Kind::Dir => make_dir(out, name),
+            Kind::Char | Kind::Block | Kind::Socket => {
+                tracing::warn!(path = %path.display(), "a device or socket is not exported");
+                return Ok(());
+            }
+            Kind::Symlink => {
+                let target = self.view.read_link(path)?;
+                make_way(out, name).and_then(|()| Ok(rustix::fs::symlinkat(target.as_slice(), out.as_fd(), name)?))
+            }
+            Kind::Fifo => make_way(out, name).and_then(|()| make_fifo(out, name, &found.meta)),
+            Kind::File => make_way(out, name).and_then(|()| self.file(out, path, name, found)),
+        };
+        made.map_err(|e| match Errno::from_io_error(&e) {
+            Some(Errno::ISDIR) => LayerfsError::IsADirectory { path: path.display() },
+            _ => LayerfsError::io(format!("exporting {}", path.display()))(e),
+        })
+    }
+
+    fn file(&mut self, out: &Dir, path: &RelPath, name: &[u8], found: &Found) -> io::Result<()> {
+        if let Some(first) = self.names.seen(found, path) {
+            let dir = self.root.dir(&first.parent().unwrap_or_default())?;
+            let first = first.file_name().unwrap_or_default();
+            return Ok(rustix::fs::linkat(dir.as_fd(), first, out.as_fd(), name, AtFlags::empty())?);
+        }
+        let mut from = self.reader.open(found.layer, path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut to = File::from(rustix::fs::openat(out.as_fd(), name, flags, Mode::from_raw_mode(0o600))?);
+        io::copy(&mut from, &mut to)?;
+        set_meta(&to, &found.meta)
+    }
+}
+
+/// A directory that can be written to for now. One that is there stays; anything else makes way.
+fn make_dir(out: &Dir, name: &[u8]) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(0o700);
+    match rustix::fs::mkdirat(out.as_fd(), name, mode) {
+        Err(Errno::EXIST) if out.stat(name)?.kind == Kind::Dir => Ok(()),
+        Err(Errno::EXIST) => {
+            make_way(out, name)?;
+            Ok(rustix::fs::mkdirat(out.as_fd(), name, mode)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn make_fifo(out: &Dir, name: &[u8], meta: &Meta) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(meta.mode & KEPT);
+    Ok(rustix::fs::mknodat(out.as_fd(), name, FileType::Fifo, mode, 0)?)
+}
+
+/// Removes what has the name, unless it is a directory: that is `EISDIR`.
+fn make_way(out: &Dir, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::unlinkat(out.as_fd(), name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn set_meta(fd: impl AsFd, meta: &Meta) -> io::Result<()> {
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(meta.mode & KEPT))?;
+    let time = Timespec { tv_sec: meta.mtime.secs, tv_nsec: meta.mtime.nanos.into() };
+    Ok(rustix::fs::futimens(&fd, &Timestamps { last_access: time, last_modification: time })?)
+}

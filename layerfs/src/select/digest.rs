@@ -1,0 +1,64 @@
+//! The identity of a selection. Its parts are the table at the head of this room's `mod.rs`.
+
+use super::{Content, Item, Shape, Source};
+use crate::stat::Kind;
+use cooper_image::Digest;
+use cooper_image::stable_hash::StableHash;
+
+/// The digest of sources in their order. Every part is named and has its length, so none runs into another.
+pub(super) fn of(sources: &[Source]) -> Digest {
+    let mut hash = StableHash::new("selection/1");
+    for source in sources {
+        match source.shape {
+            Shape::Single => hash.part("file", &source.name),
+            Shape::Contents => hash.part("contents", b""),
+        };
+        for item in &source.items {
+            add(&mut hash, source, item);
+        }
+    }
+    hash.finish()
+}
+
+fn add(hash: &mut StableHash, source: &Source, item: &Item) {
+    let meta = &item.meta;
+    hash.part("name", source.tail(item).as_bytes());
+    hash.part("kind", kind(meta.kind));
+    hash.part("mode", meta.mode.to_le_bytes());
+    hash.part("uid", meta.uid.to_le_bytes());
+    hash.part("gid", meta.gid.to_le_bytes());
+    match meta.kind {
+        Kind::File => hash.part("size", meta.size.to_le_bytes()),
+        Kind::Char | Kind::Block => {
+            hash.part("major", meta.rdev.major.to_le_bytes()).part("minor", meta.rdev.minor.to_le_bytes())
+        }
+        _ => hash,
+    };
+    for (name, value) in &item.xattrs {
+        hash.part("xattr", name).part("value", value);
+    }
+    if let Some(group) = item.group {
+        hash.part("link", group.to_le_bytes());
+    }
+    match &item.content {
+        Content::Nothing => {}
+        Content::Bytes(sum) => {
+            hash.part("content", sum);
+        }
+        Content::Target(target) => {
+            hash.part("target", target);
+        }
+    }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dir => "dir",
+        Kind::File => "file",
+        Kind::Symlink => "symlink",
+        Kind::Char => "char",
+        Kind::Block => "block",
+        Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
+    }
+}

@@ -1,0 +1,186 @@
+//! ADD of local archives: unpacked in every compression, confined, and refused when they are hostile.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod trees;
+
+use cooper_layerfs::LayerfsError;
+use cooper_layerfs::copy::{CopyRequest, Owner, Unpack, pack_copy};
+use cooper_layerfs::select::{Ownership, SelectRequest, select};
+use cooper_layerfs::view::View;
+use trees::{Dir, File, Link, Make, add, listing, root, tree};
+
+/// One entry of an archive made for a test.
+type Raw<'a> = (u8, &'a str, u32, &'a str);
+
+/// A tar with names as given, also such as no tar writer would take.
+fn archive(entries: &[Raw<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (flag, name, mode, text) in entries {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(tar::EntryType::new(*flag));
+        header.set_mode(*mode);
+        header.set_uid(3);
+        header.set_gid(4);
+        header.set_mtime(100);
+        let body = if *flag == b'0' { text.as_bytes() } else { b"" };
+        if *flag == b'1' || *flag == b'2' {
+            header.as_old_mut().linkname[..text.len()].copy_from_slice(text.as_bytes());
+        }
+        header.set_size(body.len() as u64);
+        header.set_cksum();
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(body);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out
+}
+
+/// Unpacks archives `0`, `1`, … into `/x`.
+fn add_archives(archives: &[&[u8]], owner: Owner, target: &[Make<'_>]) -> Result<Vec<String>, LayerfsError> {
+    let files: Vec<(String, &[u8])> = archives.iter().enumerate().map(|(i, bytes)| (i.to_string(), *bytes)).collect();
+    let source = tree(&[]);
+    for (name, bytes) in &files {
+        add(source.path(), File(name, "", 0o644));
+        std::fs::write(source.path().join(name), bytes).unwrap();
+    }
+    let patterns: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
+    let (view, target) = (View::dir(root(&source)), tree(target));
+    let selection = select(&SelectRequest {
+        view: &view,
+        patterns: &patterns,
+        ignored: &|_| false,
+        may_hold_included: &|_| true,
+        glob: &|_, _| false,
+        ownership: Ownership::Zero,
+    })?;
+    let mut out = Vec::new();
+    let request = CopyRequest {
+        view: &view,
+        selection: &selection,
+        target: &View::stack(vec![root(&target)]),
+        dest: &"/x".into(),
+        dest_is_dir: false,
+        owner,
+        chmod: None,
+        clamp: None,
+        inline: &[],
+        unpack: Unpack::Local,
+    };
+    pack_copy(&request, &mut out)?;
+    Ok(listing(&out))
+}
+
+#[test]
+fn archives_are_unpacked_in_every_compression() {
+    let plain = archive(&[
+        (b'5', "./", 0o700, ""),
+        (b'5', "d/", 0o750, ""),
+        (b'0', "/d/f", 0o4755, "one"),
+        (b'1', "h", 0o4755, "d/f"),
+        (b'2', "l", 0o777, "../up"),
+        (b'0', "e/g", 0o600, "two"),
+    ]);
+    let expected = [
+        "d 755 0:0 x/",
+        "d 750 3:4 x/d/",
+        "d 755 0:0 x/e/",
+        "l 777 3:4 x/l -> ../up",
+        "f 4755 3:4 x/d/f = one",
+        "h 4755 3:4 x/h -> x/d/f",
+        "f 600 3:4 x/e/g = two",
+    ];
+    for command in [None, Some("gzip"), Some("bzip2"), Some("xz"), Some("zstd")] {
+        let bytes = command.map_or(plain.clone(), |c| compressed(c, &plain));
+        assert_eq!(add_archives(&[&bytes], Owner::Keep, &[]).unwrap(), expected, "{command:?}");
+    }
+    let owned = add_archives(&[&plain], Owner::Set { uid: 9, gid: 9 }, &[]).unwrap();
+    assert!(owned.iter().all(|line| line.contains(" 9:9 ")), "{owned:?}");
+}
+
+fn compressed(command: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    match command {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "bzip2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "xz" => {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => zstd::encode_all(bytes, 1).unwrap(),
+    }
+}
+
+#[test]
+fn what_is_no_archive_is_copied() {
+    let gzip = compressed("gzip", b"no tar inside");
+    let cut = &compressed("gzip", &archive(&[(b'0', "f", 0o644, "")]))[..20];
+    for (what, bytes) in [
+        ("text", b"text".as_slice()),
+        ("gzip of text", &gzip),
+        ("a damaged gzip", cut),
+        ("zeros", &[0; 2048]),
+        ("empty", b""),
+    ] {
+        let lines = add_archives(&[bytes], Owner::Keep, &[]);
+        let source = lines.unwrap();
+        assert_eq!(source.len(), 1, "{what}: {source:?}");
+        assert!(source[0].starts_with("f 644 0:0 x = "), "{what}: {source:?}");
+    }
+}
+
+#[test]
+fn archives_meet_the_target_and_each_other() {
+    let lib = archive(&[(b'0', "lib/a", 0o644, "1")]);
+    let usr: &[Make<'_>] = &[Dir("x/usr/lib", 0o755), Link("x/lib", "usr/lib")];
+    assert_eq!(
+        add_archives(&[&lib], Owner::Keep, usr).unwrap(),
+        ["f 644 3:4 x/usr/lib/a = 1"],
+        "through the target's link"
+    );
+    let with_dir = archive(&[(b'5', "lib", 0o755, ""), (b'0', "lib/a", 0o644, "1")]);
+    let replaced = ["d 755 3:4 x/lib/", "f 644 3:4 x/lib/a = 1"];
+    assert_eq!(add_archives(&[&with_dir], Owner::Keep, usr).unwrap(), replaced, "a directory takes the link's place");
+    let twice = archive(&[(b'0', "f", 0o644, "1"), (b'0', "f", 0o600, "2")]);
+    assert_eq!(add_archives(&[&twice], Owner::Keep, &[]).unwrap(), ["d 755 0:0 x/", "f 600 3:4 x/f = 2"]);
+    let other = archive(&[(b'0', "lib/a", 0o600, "2"), (b'0', "z", 0o644, "")]);
+    assert_eq!(
+        add_archives(&[&lib, &other], Owner::Keep, &[]).unwrap(),
+        ["d 755 0:0 x/", "d 755 0:0 x/lib/", "f 600 3:4 x/lib/a = 2", "f 644 3:4 x/z = "]
+    );
+}
+
+#[test]
+fn hostile_archives_are_refused() {
+    let cases: &[(&str, &[Raw<'_>])] = &[
+        ("climbing name", &[(b'0', "../f", 0o644, "")]),
+        ("climbing inside", &[(b'0', "a/../f", 0o644, "")]),
+        ("climbing link", &[(b'0', "f", 0o644, ""), (b'1', "h", 0o644, "../f")]),
+        ("link to nothing", &[(b'1', "h", 0o644, "etc/passwd")]),
+        ("link to a later one", &[(b'1', "h", 0o644, "f"), (b'0', "f", 0o644, "")]),
+        ("link to what is replaced", &[(b'0', "f", 0o644, "1"), (b'1', "h", 0o644, "f"), (b'0', "f", 0o644, "2")]),
+        ("through its own link", &[(b'2', "l", 0o777, "/etc"), (b'0', "l/passwd", 0o644, "")]),
+        ("the root is a link", &[(b'2', "./", 0o777, "/etc")]),
+        ("whiteout device", &[(b'3', "c", 0o644, "")]),
+        ("whiteout name", &[(b'0', ".wh.f", 0o644, "")]),
+        ("file and directory", &[(b'5', "d", 0o755, ""), (b'0', "d", 0o644, "")]),
+    ];
+    for (what, entries) in cases {
+        let error = add_archives(&[&archive(entries)], Owner::Keep, &[]).unwrap_err();
+        assert!(!error.is_storage(), "{what}: {error}");
+    }
+    let whole = archive(&[(b'0', "f", 0o644, &"x".repeat(2000))]);
+    let error = add_archives(&[&whole[..1024]], Owner::Keep, &[]).unwrap_err();
+    assert!(matches!(error, LayerfsError::Archive { .. }) && error.hint().is_some(), "{error}");
+}
