@@ -1,2 +1,35 @@
-//! Content-addressed store on disk: blobs, trees, refs, step records.
+//! Content-addressed store on disk: blobs, trees, refs, step records, a registry's repositories.
+//!
+//! Takes: bytes, directories made in an [`Ingest`], names that were parsed. Gives: them back,
+//! verified, to any number of threads and processes at once. Plain files and kernel locks; every
+//! final name is reached by `rename`, after the data is on the disk, and a ref is written last.
+//! Must never: put bytes under a digest that they do not have, delete what a living process is
+//! still writing, or let a text from outside become a file name unchecked.
 #![forbid(unsafe_code)]
+
+pub mod archive;
+mod blob;
+mod closure;
+mod error;
+mod format;
+mod fsck;
+mod ingest;
+mod layer;
+mod layout;
+mod lock;
+mod publish;
+mod records;
+mod refs;
+mod registry;
+mod remove;
+mod store;
+
+pub use blob::BlobWriter;
+pub use error::StoreError;
+pub use fsck::{Problem, Report};
+pub use ingest::Ingest;
+pub use layer::LayerForms;
+pub use publish::Removed;
+pub use records::StepRecord;
+pub use registry::{NameError, Referrer, Repo, RepoLock, RepoName, TagName};
+pub use store::Store;

@@ -1,0 +1,255 @@
+//! Blobs: streamed into a file in flight, hashed on the way, and given their name when they are
+//! what was promised. The order is data, fsync, rename, fsync of the directory.
+
+use crate::publish::{Temp, sync_dir};
+use crate::{Store, StoreError};
+use cooper_image::digest::Algorithm;
+use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Read as _, Seek as _, Write};
+
+/// Bytes that are collected before a write to the file.
+const BUFFER: usize = 128 * 1024;
+
+/// Blobs are written once and never changed.
+const BLOB_MODE: u32 = 0o444;
+
+/// A blob in the making. Dropping it without [`BlobWriter::commit`] leaves nothing.
+pub struct BlobWriter {
+    store: Store,
+    temp: Temp,
+    out: BufWriter<File>,
+    hasher: Hasher,
+    algorithm: Algorithm,
+    written: u64,
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.written += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl BlobWriter {
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Compares size, then digest, with what was promised (when something was) and publishes the
+    /// blob durably. Gives its digest and size.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the bytes are others than promised; nothing is stored then.
+    pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), StoreError> {
+        let Self { store, temp, out, hasher, algorithm, written } = self;
+        if let Some((_, size)) = expected
+            && size != written
+        {
+            return Err(StoreError::Refused(DigestError::Size { expected: size, actual: written }));
+        }
+        let mut file = out.into_inner().map_err(|e| StoreError::io("writing", temp.path())(e.into_error()))?;
+        let actual = match expected {
+            Some((digest, _)) if digest.algorithm() != algorithm => {
+                hash_again(&mut file, digest.algorithm()).map_err(StoreError::io("reading", temp.path()))?
+            }
+            _ => hasher.finish(),
+        };
+        if let Some((digest, _)) = expected
+            && *digest != actual
+        {
+            return Err(StoreError::Refused(DigestError::Mismatch { expected: digest.clone(), actual }));
+        }
+        store.publish_blob(temp, &file, &actual, written)?;
+        Ok((actual, written))
+    }
+}
+
+impl Store {
+    /// A writer for a blob named by SHA-256.
+    ///
+    /// # Errors
+    /// When no file can be made.
+    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        self.blob_writer_with(Algorithm::Sha256)
+    }
+
+    /// A writer for a blob named by `algorithm`.
+    ///
+    /// # Errors
+    /// When no file can be made.
+    pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, StoreError> {
+        let (temp, file) = Temp::create(self.session()?, BLOB_MODE)?;
+        let out = BufWriter::with_capacity(BUFFER, file);
+        Ok(BlobWriter { store: self.clone(), temp, out, hasher: Hasher::with(algorithm), algorithm, written: 0 })
+    }
+
+    /// Stores bytes under their SHA-256, unless they are there already.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::sha256(bytes);
+        if self.blob_size(&digest)? == Some(bytes.len() as u64) {
+            return Ok(digest);
+        }
+        let (temp, mut file) = Temp::create(self.session()?, BLOB_MODE)?;
+        file.write_all(bytes).map_err(StoreError::io("writing", temp.path()))?;
+        self.publish_blob(temp, &file, &digest, bytes.len() as u64)?;
+        Ok(digest)
+    }
+
+    /// Size of a blob, in bytes; `None` when it is not there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        let path = self.layout().blob(digest);
+        match std::fs::symlink_metadata(&path) {
+            Ok(m) if m.is_file() => Ok(Some(m.len())),
+            Ok(_) => Err(StoreError::DamagedFile { path, reason: "it is no file".to_owned() }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("looking for", &path)(e)),
+        }
+    }
+
+    /// Opens a blob for reading. What is read is not compared with the digest again.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingBlob`], or what the system says.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.layout().blob(digest);
+        File::open(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => StoreError::MissingBlob(digest.clone()),
+            _ => StoreError::io("opening", &path)(e),
+        })
+    }
+
+    /// Reads a document of at most `limit` bytes and compares it with its descriptor.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], [`StoreError::MissingBlob`], [`StoreError::DamagedBlob`], or what
+    /// the system says.
+    pub fn read_blob(&self, blob: &Descriptor, limit: u64) -> Result<Verified<Vec<u8>>, StoreError> {
+        let too_large = |size| StoreError::TooLarge { digest: blob.digest.clone(), size, limit };
+        if blob.size > limit {
+            return Err(too_large(blob.size));
+        }
+        let file = self.open_blob(&blob.digest)?;
+        let mut bytes = Vec::new();
+        // One byte more than promised is enough to see that the size is wrong.
+        let read = file.take(blob.size + 1).read_to_end(&mut bytes);
+        read.map_err(StoreError::io("reading", &self.layout().blob(&blob.digest)))?;
+        Verified::check(bytes, &blob.digest, Some(blob.size))
+            .map_err(|source| StoreError::DamagedBlob { digest: blob.digest.clone(), source })
+    }
+
+    /// Gives a verified file its name. When the name is taken by a file of the right size, that
+    /// one stays: another writer was faster.
+    fn publish_blob(&self, temp: Temp, file: &File, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        let target = self.layout().blob(digest);
+        if self.blob_size(digest)? != Some(size) {
+            file.sync_all().map_err(StoreError::io("syncing", &target))?;
+            temp.publish(&target)?;
+        }
+        // Also when another writer was faster: its name must survive a power cut just as ours.
+        sync_dir(&self.layout().blobs(digest.algorithm()))
+    }
+}
+
+fn hash_again(file: &mut File, algorithm: Algorithm) -> std::io::Result<Digest> {
+    file.rewind()?;
+    let mut hasher = Hasher::with(algorithm);
+    std::io::copy(file, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+    use std::fs;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    fn in_flight(store: &Store) -> usize {
+        let dirs = fs::read_dir(store.layout().ingest()).unwrap();
+        dirs.map(|d| fs::read_dir(d.unwrap().path()).unwrap().count()).sum()
+    }
+
+    #[test]
+    fn what_is_promised_is_compared_and_a_refusal_leaves_nothing() {
+        let (_dir, store) = store();
+        let right = Digest::sha256("right");
+        let sha512: Digest = {
+            let mut h = Hasher::with(Algorithm::Sha512);
+            h.update(b"right");
+            h.finish()
+        };
+        let cases = [
+            (Some((&right, 5)), true),
+            (Some((&sha512, 5)), true),
+            (None, true),
+            (Some((&right, 6)), false),
+            (Some((&Digest::sha256("wrong"), 5)), false),
+        ];
+        for (expected, accepted) in cases {
+            let mut w = store.blob_writer().unwrap();
+            w.write_all(b"right").unwrap();
+            let done = w.commit(expected);
+            assert_eq!(done.is_ok(), accepted, "{expected:?}");
+            assert!(accepted || matches!(done, Err(StoreError::Refused(_))));
+            assert_eq!(in_flight(&store), 0);
+        }
+        assert_eq!(store.blob_size(&right).unwrap(), Some(5));
+        assert_eq!(store.blob_size(&sha512).unwrap(), Some(5));
+        assert_eq!(store.blob_size(&Digest::sha256("wrong")).unwrap(), None);
+    }
+
+    #[test]
+    fn an_abandoned_writer_leaves_nothing() {
+        let (dir, store) = store();
+        let mut w = store.blob_writer().unwrap();
+        w.write_all(&vec![7; 3 * BUFFER]).unwrap();
+        assert_eq!(in_flight(&store), 1);
+        drop(w);
+        assert_eq!(in_flight(&store), 0);
+        drop(store);
+        assert_eq!(fs::read_dir(dir.path().join("ingest")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn documents_are_bounded_and_compared() {
+        let (_dir, store) = store();
+        let digest = store.put_blob(b"{}").unwrap();
+        let d = |size| Descriptor::new(MediaType::OciConfig, digest.clone(), size);
+        assert_eq!(store.read_blob(&d(2), 2).unwrap().get(), b"{}");
+        assert!(matches!(store.read_blob(&d(2), 1), Err(StoreError::TooLarge { .. })));
+        assert!(matches!(store.read_blob(&d(1), 9), Err(StoreError::DamagedBlob { .. })));
+        let absent = Descriptor::of(MediaType::OciConfig, b"absent");
+        assert!(matches!(store.read_blob(&absent, 9), Err(StoreError::MissingBlob(_))));
+        let path = store.layout().blob(&digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "[]").unwrap();
+        assert!(matches!(store.read_blob(&d(2), 9), Err(StoreError::DamagedBlob { .. })));
+    }
+
+    #[test]
+    fn a_torn_blob_is_replaced() {
+        let (_dir, store) = store();
+        let digest = Digest::sha256("whole");
+        fs::write(store.layout().blob(&digest), "").unwrap();
+        store.put_blob(b"whole").unwrap();
+        assert_eq!(fs::read(store.layout().blob(&digest)).unwrap(), b"whole");
+    }
+}

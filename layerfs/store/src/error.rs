@@ -1,0 +1,152 @@
+//! What can go wrong on the disk, with the object, the cause and what to do.
+
+use cooper_image::index::DocumentError;
+use cooper_image::{Digest, DigestError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused an operation on a file of the store.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store was made by a later version of Cooper.
+    #[error("the store {} has format {found}; this Cooper knows up to {known}", root.display())]
+    Newer {
+        /// Root of the store.
+        root: PathBuf,
+        /// The version, and the features that are not known.
+        found: String,
+        /// The newest version that is understood.
+        known: u32,
+    },
+    /// The directory holds something, but no store.
+    #[error("{} is not a store of Cooper: {reason}", root.display())]
+    NotAStore {
+        /// The directory.
+        root: PathBuf,
+        /// What was expected.
+        reason: &'static str,
+    },
+    /// No such blob.
+    #[error("the store has no blob {0}")]
+    MissingBlob(Digest),
+    /// A blob is larger than what is read into memory.
+    #[error("blob {digest} has {size} bytes, more than the {limit} that are read of its kind")]
+    TooLarge {
+        /// Which blob.
+        digest: Digest,
+        /// Its size, in bytes.
+        size: u64,
+        /// What is accepted, in bytes.
+        limit: u64,
+    },
+    /// Bytes that were to be stored are not what was promised. Nothing was stored.
+    #[error("the bytes were refused: {0}")]
+    Refused(#[source] DigestError),
+    /// Bytes in the store are no longer what their name says.
+    #[error("blob {digest} is damaged")]
+    DamagedBlob {
+        /// The name of the blob.
+        digest: Digest,
+        /// The difference.
+        #[source]
+        source: DigestError,
+    },
+    /// A small file of the store cannot be understood.
+    #[error("{} is damaged: {reason}", path.display())]
+    DamagedFile {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A manifest or index in the store cannot be understood.
+    #[error("document {digest} is malformed")]
+    Document {
+        /// Its digest.
+        digest: Digest,
+        /// The parser's word.
+        #[source]
+        source: DocumentError,
+    },
+    /// An image's documents nest or number more than is followed.
+    #[error("image {0} nests too deep or has too many parts")]
+    TooMany(Digest),
+    /// An archive could not be written to where it goes.
+    #[error("writing the archive")]
+    Archive(#[source] std::io::Error),
+    /// A value could not be written as JSON.
+    #[error("writing {what} as JSON")]
+    Encode {
+        /// Which value.
+        what: &'static str,
+        /// The writer's word.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    /// What to do about it, when that is known.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Io { source, .. } => return io_hint(source),
+            Self::Archive(source) => return io_hint(source),
+            Self::Newer { .. } => "use the Cooper that made it, or choose another directory with --root",
+            Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
+            Self::MissingBlob(_) => "pull or build the image again",
+            Self::DamagedBlob { .. } => {
+                "check the disk; `cooper check` lists what else is damaged; pull or build again"
+            }
+            Self::DamagedFile { .. } => "remove the file, then pull or build again",
+            Self::Refused(_) => "the sender is at fault or the transfer was damaged: try again",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// For `map_err`: names the operation and the file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+fn io_hint(source: &std::io::Error) -> Option<String> {
+    let text = match source.kind() {
+        ErrorKind::StorageFull => "free space on this disk, or choose another place with --root",
+        ErrorKind::QuotaExceeded => "free space within your quota, or choose another place with --root",
+        ErrorKind::ReadOnlyFilesystem => "the store can be read but not changed here; choose another place with --root",
+        ErrorKind::PermissionDenied => "the store belongs to another user; choose another place with --root",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_or_read_only_disk_has_advice() {
+        for (kind, word) in [
+            (ErrorKind::StorageFull, "free space"),
+            (ErrorKind::ReadOnlyFilesystem, "--root"),
+            (ErrorKind::PermissionDenied, "another user"),
+        ] {
+            let e = StoreError::io("writing", Path::new("/s/x"))(kind.into());
+            assert!(e.hint().is_some_and(|h| h.contains(word)), "{kind}");
+            assert_eq!(e.to_string(), "writing /s/x");
+        }
+        assert_eq!(StoreError::io("reading", Path::new("/"))(ErrorKind::NotFound.into()).hint(), None);
+    }
+}

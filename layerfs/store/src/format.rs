@@ -1,0 +1,135 @@
+//! The `format` file: which version of the layout a directory has. Written last when a store is
+//! made, so that its presence says that the store is whole.
+
+use crate::StoreError;
+use crate::ingest::Ingest;
+use crate::layout::Layout;
+use crate::publish::{read_small, sync_dir};
+use serde::{Deserialize, Serialize};
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+
+/// The version that this code reads and writes.
+const VERSION: u32 = 1;
+/// More than any `format` file has, in bytes.
+const LIMIT: u64 = 16 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    version: u32,
+    /// Names of what a reader has to understand beyond the version.
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+/// Makes the store when there is none, and refuses one that is not understood.
+pub fn open_or_create(layout: &Layout) -> Result<(), StoreError> {
+    if let Some(bytes) = read_small(&layout.format(), LIMIT)? {
+        return check(layout, &bytes);
+    }
+    create(layout)?;
+    match read_small(&layout.format(), LIMIT)? {
+        Some(bytes) => check(layout, &bytes),
+        None => Err(StoreError::io("reading", &layout.format())(ErrorKind::NotFound.into())),
+    }
+}
+
+fn check(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
+    let root = || layout.root().to_owned();
+    let format: Format = serde_json::from_slice(bytes)
+        .map_err(|_| StoreError::NotAStore { root: root(), reason: "its file `format` is not one of Cooper's" })?;
+    if format.version > VERSION || !format.features.is_empty() {
+        let found = std::iter::once(format.version.to_string()).chain(format.features).collect::<Vec<_>>().join(" + ");
+        return Err(StoreError::Newer { root: root(), found, known: VERSION });
+    }
+    Ok(())
+}
+
+fn create(layout: &Layout) -> Result<(), StoreError> {
+    let root = layout.root();
+    make_dir(root)?;
+    let foreign = |name: &std::ffi::OsStr| !layout.skeleton().any(|d| d.starts_with(root.join(name)));
+    for entry in std::fs::read_dir(root).map_err(StoreError::io("reading", root))? {
+        let name = entry.map_err(StoreError::io("reading", root))?.file_name();
+        // Another process that makes this store at this moment may have written its format.
+        if foreign(&name) && name != "format" {
+            return Err(StoreError::NotAStore { root: root.to_owned(), reason: "it holds other files" });
+        }
+    }
+    for dir in layout.skeleton() {
+        make_dir(&dir)?;
+        dir.parent().map_or(Ok(()), sync_dir)?;
+    }
+    sync_dir(root)?;
+    // Made where leftovers are swept, under a name of this process alone: two that make one store
+    // at once do not meet.
+    let ingest = Ingest::new(layout)?;
+    let partial = ingest.path().join("format");
+    write_format(&partial)?;
+    std::fs::rename(&partial, layout.format()).map_err(StoreError::io("creating", &layout.format()))?;
+    sync_dir(root)
+}
+
+fn write_format(partial: &std::path::Path) -> Result<(), StoreError> {
+    let mut bytes = serde_json::to_vec(&Format { version: VERSION, features: Vec::new() })
+        .map_err(|source| StoreError::Encode { what: "the store's format", source })?;
+    bytes.push(b'\n');
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(partial)
+        .map_err(StoreError::io("creating", partial))?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(StoreError::io("writing", partial))
+}
+
+fn make_dir(dir: &std::path::Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("creating", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Store, StoreError};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_new_store_is_private_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b");
+        Store::open(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "{\"version\":1,\"features\":[]}\n");
+        Store::open(&root).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path()).unwrap();
+        for (text, newer) in [
+            (r#"{"version":2}"#, true),
+            (r#"{"version":1,"features":["packed"]}"#, true),
+            ("", false),
+            ("{", false),
+            ("\0\0\0", false),
+        ] {
+            fs::write(dir.path().join("format"), text).unwrap();
+            let error = Store::open(dir.path()).unwrap_err();
+            assert_eq!(matches!(error, StoreError::Newer { .. }), newer, "{text}");
+            assert!(error.hint().is_some());
+            assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::NotAStore { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

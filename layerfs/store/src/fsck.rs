@@ -1,0 +1,200 @@
+//! Looks at everything in the store and says what is not as it should be. Changes nothing.
+
+use crate::publish::names;
+use crate::{Store, StoreError, closure};
+use cooper_image::digest::Algorithm;
+use cooper_image::{Descriptor, DiffId, Digest, Hasher, ImageConfig, MediaType, Reference, limits};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Blobs that were read and hashed.
+    pub blobs: u64,
+    /// Image names that were followed.
+    pub refs: u64,
+    /// Manifests of the registry that were followed.
+    pub manifests: u64,
+    /// Everything that is wrong, in the order in which it was found.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub enum Problem {
+    /// A file among the blobs whose name is no digest.
+    Stray(PathBuf),
+    /// A blob whose bytes are not what its name says.
+    DamagedBlob {
+        /// Its name.
+        digest: Digest,
+        /// What the bytes hash to.
+        actual: Digest,
+    },
+    /// An image name of which something is missing or damaged.
+    BrokenImage {
+        /// The name, in the store or in the registry.
+        name: String,
+        /// What is wrong.
+        error: StoreError,
+    },
+    /// A layer that an image needs, of which there is no form.
+    LostLayer {
+        /// The image's name.
+        name: Reference,
+        /// The layer.
+        diff: DiffId,
+    },
+    /// A ref that cannot be read.
+    BrokenRef(StoreError),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stray(path) => write!(f, "{} is no blob", path.display()),
+            Self::DamagedBlob { digest, actual } => write!(f, "blob {digest} holds the bytes of {actual}"),
+            Self::BrokenImage { name, error } => write!(f, "image {name}: {error}"),
+            Self::LostLayer { name, diff } => write!(f, "image {name}: no form of layer {diff} is left"),
+            Self::BrokenRef(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl Store {
+    /// Checks that each blob has the bytes that its name says, that everything which an image name
+    /// or a manifest of the registry leads to is there, and that no file without a proper name lies
+    /// among the blobs.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all; what is wrong in it is in the report.
+    pub fn fsck(&self) -> Result<Report, StoreError> {
+        let mut report = Report::default();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            self.check_blobs(algorithm, &mut report)?;
+        }
+        self.each_ref(&mut |found| {
+            report.refs += 1;
+            match found {
+                Ok((name, descriptor)) => self.check_ref(&name, &descriptor, &mut report),
+                Err(error) => report.problems.push(Problem::BrokenRef(error)),
+            }
+        })?;
+        self.check_registry(&mut report)?;
+        Ok(report)
+    }
+
+    fn check_blobs(&self, algorithm: Algorithm, report: &mut Report) -> Result<(), StoreError> {
+        let dir = self.layout().blobs(algorithm);
+        for name in names(&dir)? {
+            let path = dir.join(&name);
+            let Ok(digest) = format!("{}:{name}", algorithm.name()).parse::<Digest>() else {
+                report.problems.push(Problem::Stray(path));
+                continue;
+            };
+            let mut hasher = Hasher::with(algorithm);
+            let mut file = match self.open_blob(&digest) {
+                // Deleted since the directory was read.
+                Err(StoreError::MissingBlob(_)) => continue,
+                other => other?,
+            };
+            std::io::copy(&mut file, &mut hasher).map_err(StoreError::io("reading", &path))?;
+            report.blobs += 1;
+            let actual = hasher.finish();
+            if actual != digest {
+                report.problems.push(Problem::DamagedBlob { digest, actual });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ref(&self, name: &Reference, descriptor: &Descriptor, report: &mut Report) {
+        let broken = |error| Problem::BrokenImage { name: name.to_string(), error };
+        if !matches!(descriptor.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+            report.problems.extend(self.check_closure(descriptor).err().map(broken));
+            return;
+        }
+        match self.lost_layers(descriptor) {
+            Ok(lost) => {
+                report.problems.extend(lost.into_iter().map(|diff| Problem::LostLayer { name: name.clone(), diff }))
+            }
+            Err(error) => report.problems.push(broken(error)),
+        }
+    }
+
+    fn check_closure(&self, root: &Descriptor) -> Result<(), StoreError> {
+        closure::visit(self, root, &mut |d| match self.blob_size(&d.digest)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::MissingBlob(d.digest.clone())),
+        })
+    }
+
+    /// Layers of an image that was never compressed: any form will do.
+    fn lost_layers(&self, config: &Descriptor) -> Result<Vec<DiffId>, StoreError> {
+        let bytes = self.read_blob(config, limits::CONFIG_BYTES)?;
+        let config: ImageConfig = serde_json::from_slice(bytes.get())
+            .map_err(|e| StoreError::DamagedFile { path: self.layout().blob(&config.digest), reason: e.to_string() })?;
+        let mut lost = Vec::new();
+        for diff in config.rootfs.diff_ids {
+            let forms = self.layer(&diff)?;
+            if forms.tree.is_none() && forms.tar.is_none() && forms.blobs.is_empty() {
+                lost.push(diff);
+            }
+        }
+        Ok(lost)
+    }
+
+    fn check_registry(&self, report: &mut Report) -> Result<(), StoreError> {
+        for name in self.repositories()? {
+            let repo = self.repository(&name);
+            for digest in repo.manifests()? {
+                report.manifests += 1;
+                let checked = repo.manifest(&digest).and_then(|link| link.map_or(Ok(()), |d| self.check_closure(&d)));
+                if let Err(error) = checked {
+                    report.problems.push(Problem::BrokenImage { name: format!("{name}@{digest}"), error });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::Platform;
+    use cooper_image::assemble::{Format, assemble};
+    use std::fs;
+
+    #[test]
+    fn each_kind_of_damage_is_found_and_a_whole_store_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let layer = Descriptor::of(MediaType::OciLayerGzip, b"layer");
+        let mut config = ImageConfig::scratch(&Platform::linux("amd64"));
+        config.rootfs.diff_ids = vec![DiffId(Digest::sha256("tree"))];
+        let image = assemble(&config, vec![layer], Format::Oci).unwrap();
+        for bytes in [b"layer".as_slice(), &image.config, &image.manifest] {
+            store.put_blob(bytes).unwrap();
+        }
+        store.set_ref(&"whole".parse().unwrap(), &image.descriptor).unwrap();
+        let report = store.fsck().unwrap();
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        assert_eq!((report.blobs, report.refs), (3, 1));
+
+        store.set_ref(&"never-compressed".parse().unwrap(), &image.config_descriptor).unwrap();
+        fs::write(dir.path().join("blobs/sha256/partial"), "").unwrap();
+        let path = dir.path().join("blobs/sha256").join(Digest::sha256("layer").hex());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "lay3r").unwrap();
+        fs::write(dir.path().join("refs/docker.io/library/whole/_tags/torn"), "{").unwrap();
+        let found: Vec<String> = store.fsck().unwrap().problems.iter().map(ToString::to_string).collect();
+        for word in ["is no blob", "holds the bytes of", "no form of layer", "is damaged"] {
+            assert_eq!(found.iter().filter(|p| p.contains(word)).count(), 1, "{word}: {found:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        let found = store.fsck().unwrap().problems;
+        assert!(found.iter().any(|p| matches!(p, Problem::BrokenImage { name, .. } if name.contains("whole"))));
+    }
+}

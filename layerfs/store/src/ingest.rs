@@ -1,0 +1,113 @@
+//! Private directories for what is in flight, and the sweeping of those whose owner is dead.
+//!
+//! A directory belongs to whoever holds its kernel lock. Whoever can take the lock may delete it:
+//! the process that made it no longer lives.
+
+use crate::layout::Layout;
+use crate::lock::try_lock;
+use crate::remove::remove_tree;
+use crate::{Store, StoreError};
+use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Most leftovers that one opening of a store deletes, so that opening stays quick.
+const SWEEP: usize = 64;
+/// Times that another name is tried when a sweeper was faster.
+const ATTEMPTS: usize = 16;
+
+/// A private directory inside the store, on its file system. Deleted with its content on drop.
+#[derive(Debug)]
+pub struct Ingest {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Ingest {
+    /// The directory, mode 0700.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let path = layout.ingest().join(random_name());
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+                other => other.map_err(StoreError::io("creating", &path))?,
+            }
+            if let Some(lock) = try_lock(&path).map_err(StoreError::io("locking", &path))? {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        let path = layout.ingest();
+        Err(StoreError::Io { action: "creating a directory in", path, source: ErrorKind::ResourceBusy.into() })
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a directory in flight could not be deleted");
+        }
+    }
+}
+
+impl Store {
+    /// A private directory for a step or a layer in the making.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn ingest(&self) -> Result<Ingest, StoreError> {
+        Ingest::new(self.layout())
+    }
+}
+
+/// Deletes what dead processes left, as far as it can and not more than [`SWEEP`] of it. Failures
+/// are told to the log alone: nothing that follows depends on success.
+pub fn sweep(layout: &Layout) {
+    let Ok(entries) = std::fs::read_dir(layout.ingest()) else { return };
+    for entry in entries.flatten().take(SWEEP) {
+        let path = entry.path();
+        match try_lock(&path) {
+            Ok(Some(_lock)) => match remove_tree(&path) {
+                Ok(()) => tracing::debug!(path = %path.display(), "deleted what an ended process left"),
+                Err(error) => tracing::debug!(path = %path.display(), %error, "a leftover could not be deleted"),
+            },
+            Ok(None) => {}
+            Err(error) => tracing::debug!(path = %path.display(), %error, "a leftover could not be locked"),
+        }
+    }
+}
+
+/// A name that no other process picks. It is no secret: the directory is private.
+fn random_name() -> String {
+    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn leftovers_go_and_the_living_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let living = store.ingest().unwrap();
+        fs::write(living.path().join("f"), "x").unwrap();
+        let dead = dir.path().join("ingest/dead");
+        fs::create_dir_all(dead.join("tree/sub")).unwrap();
+        let again = Store::open(dir.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(living.path().join("f").exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+        drop(again);
+    }
+}

@@ -1,0 +1,136 @@
+//! The forms of a layer, by DiffId: unpacked tree, uncompressed tar, compressed blobs.
+
+use crate::publish::{Durability, make_dirs, names, read_json, sync_dir};
+use crate::remove::remove_tree;
+use crate::{Store, StoreError};
+use cooper_image::{Descriptor, DiffId, Digest};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Most blobs of one layer that are looked at.
+const BLOBS: usize = 64;
+
+/// Which forms of a layer the store has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerForms {
+    /// The unpacked directory.
+    pub tree: Option<PathBuf>,
+    /// Size of the uncompressed tar, in bytes; its blob is named by the DiffId.
+    pub tar: Option<u64>,
+    /// Compressed blobs that are there and were seen to inflate to the DiffId.
+    pub blobs: Vec<Descriptor>,
+}
+
+impl Store {
+    /// The forms of a layer.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn layer(&self, diff: &DiffId) -> Result<LayerForms, StoreError> {
+        let tree = self.layout().tree(diff);
+        let known = self.layout().layer(diff);
+        let mut blobs = Vec::new();
+        for name in names(&known)?.into_iter().take(BLOBS) {
+            match read_json::<Descriptor>(&known.join(name)) {
+                Ok(Some(blob)) if self.blob_size(&blob.digest)? == Some(blob.size) => blobs.push(blob),
+                Ok(_) => {}
+                Err(StoreError::DamagedFile { path, reason }) => {
+                    tracing::warn!(path = %path.display(), reason, "a layer's record is damaged; it counts as absent");
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(LayerForms { tree: tree.is_dir().then_some(tree), tar: self.blob_size(&diff.0)?, blobs })
+    }
+
+    /// Records that a blob inflates to a layer. The caller has inflated and hashed it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add_layer_blob(&self, diff: &DiffId, blob: &Descriptor) -> Result<(), StoreError> {
+        let encode = |source| StoreError::Encode { what: "a layer's descriptor", source };
+        let name = Digest::sha256(serde_json::to_vec(blob).map_err(encode)?);
+        let path = self.layout().layer(diff).join(name.hex());
+        if read_json::<Descriptor>(&path).is_ok_and(|known| known.as_ref() == Some(blob)) {
+            return Ok(());
+        }
+        self.write_json(&path, "a layer's descriptor", blob)
+    }
+
+    /// Makes a directory of an [`crate::Ingest`] the tree of a layer, durably, and gives its path.
+    /// When there is a tree already, that one stays and the new one is deleted.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn publish_tree(&self, dir: &Path, diff: &DiffId) -> Result<PathBuf, StoreError> {
+        let target = self.layout().tree(diff);
+        let trees = target.parent().unwrap_or(self.layout().root()).to_owned();
+        make_dirs(&trees, Durability::Synced)?;
+        if !target.is_dir() {
+            // One call for all files of the tree: the name must not survive a power cut that they do not.
+            let root = File::open(self.root()).map_err(StoreError::io("opening", self.root()))?;
+            rustix::fs::syncfs(&root).map_err(|e| StoreError::io("syncing", dir)(e.into()))?;
+            match std::fs::rename(dir, &target) {
+                Ok(()) => {
+                    sync_dir(&trees)?;
+                    return Ok(target);
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+                Err(e) => return Err(StoreError::io("creating", &target)(e)),
+            }
+        }
+        remove_tree(dir).map_err(StoreError::io("deleting", dir))?;
+        // Another writer was faster; its name must survive a power cut just as ours.
+        sync_dir(&trees)?;
+        Ok(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+    use std::fs;
+
+    #[test]
+    fn forms_appear_as_they_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff = DiffId(Digest::sha256("tar"));
+        assert_eq!(store.layer(&diff).unwrap(), LayerForms::default());
+
+        let digest = store.put_blob(b"gzip").unwrap();
+        let oci = Descriptor::new(MediaType::OciLayerGzip, digest.clone(), 4);
+        let docker = Descriptor::new(MediaType::DockerLayerGzip, digest, 4);
+        let lost = Descriptor::of(MediaType::OciLayerGzip, b"never stored");
+        for blob in [&oci, &docker, &lost, &oci] {
+            store.add_layer_blob(&diff, blob).unwrap();
+        }
+        let forms = store.layer(&diff).unwrap();
+        assert_eq!(forms.blobs.len(), 2);
+        assert!(forms.blobs.contains(&oci) && forms.blobs.contains(&docker));
+
+        store.put_blob(b"tar").unwrap();
+        assert_eq!(store.layer(&diff).unwrap().tar, Some(3));
+        fs::write(store.layout().layer(&diff).join("damaged"), "{").unwrap();
+        assert_eq!(store.layer(&diff).unwrap().blobs.len(), 2);
+    }
+
+    #[test]
+    fn the_first_tree_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff = DiffId(Digest::sha256("tree"));
+        for content in ["first", "second"] {
+            let ingest = store.ingest().unwrap();
+            let made = ingest.path().join("tree");
+            fs::create_dir(&made).unwrap();
+            fs::write(made.join("f"), content).unwrap();
+            let path = store.publish_tree(&made, &diff).unwrap();
+            assert_eq!(fs::read_to_string(path.join("f")).unwrap(), "first");
+            assert!(!made.exists());
+        }
+        assert!(store.layer(&diff).unwrap().tree.is_some());
+    }
+}

@@ -1,0 +1,159 @@
+//! Every path of the store. Nobody else joins a name to the root.
+//!
+//! Takes: checked names (digests, references, repository names). Gives: paths. Does no I/O.
+//! A text whose grammar is not a file name's is hashed before it gets here a name.
+//!
+//! ```text
+//! <root>/                                   mode 0700
+//! ├── format                                version and features of this tree
+//! ├── blobs/<algorithm>/<hex>               any blob: config, manifest, compressed layer, layer tar
+//! ├── trees/<algorithm>/<hex>/              unpacked layer, named by its DiffId
+//! ├── layers/<algorithm>/<hex>/<hash>       one blob that inflates to the DiffId, a descriptor each
+//! ├── refs/<host>/<repository>/_tags/<tag>  image name → descriptor; written last
+//! │                          └ _digests/<algorithm>-<hex>
+//! ├── records/<algorithm>-<hex>             result of a step and the named parts of its key
+//! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
+//! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
+//! │   ├── _blobs/<algorithm>-<hex>          the repository holds this blob
+//! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
+//! │   ├── _tags/<tag>                       tag → descriptor
+//! │   └── _referrers/<subject>/<manifest>   manifests that name a subject: their descriptors
+//! └── ingest/<random>/                      in flight; whoever can take its lock may delete it
+//! ```
+//! A component of a repository's name begins with a letter or a digit, so that a name with `_` in
+//! front is never a repository.
+
+use crate::RepoName;
+use cooper_image::digest::Algorithm;
+use cooper_image::{DiffId, Digest, Reference};
+use std::path::{Path, PathBuf};
+
+/// Directories that exist in every store.
+const SKELETON: &[&str] = &[
+    "blobs/sha256",
+    "blobs/sha512",
+    "trees/sha256",
+    "trees/sha512",
+    "layers/sha256",
+    "layers/sha512",
+    "refs",
+    "records",
+    "slots",
+    "registry",
+    "ingest",
+];
+
+/// Directory of tags, below a repository.
+pub const TAGS: &str = "_tags";
+/// Directory of names by digest, below a repository of `refs`.
+pub const DIGESTS: &str = "_digests";
+/// Directory of manifest links, below a repository of `registry`.
+pub const MANIFESTS: &str = "_manifests";
+
+/// Names every file below one root.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    pub fn skeleton(&self) -> impl Iterator<Item = PathBuf> {
+        SKELETON.iter().map(|d| self.root.join(d))
+    }
+    pub fn format(&self) -> PathBuf {
+        self.root.join("format")
+    }
+    pub fn ingest(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    pub fn blobs(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("blobs").join(algorithm.name())
+    }
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs(digest.algorithm()).join(digest.hex())
+    }
+    pub fn tree(&self, diff: &DiffId) -> PathBuf {
+        self.root.join("trees").join(diff.0.algorithm().name()).join(diff.0.hex())
+    }
+    pub fn layer(&self, diff: &DiffId) -> PathBuf {
+        self.root.join("layers").join(diff.0.algorithm().name()).join(diff.0.hex())
+    }
+
+    pub fn refs(&self) -> PathBuf {
+        self.root.join("refs")
+    }
+    /// The file of an image name: by digest when it has one, else by tag, else by `latest`.
+    pub fn reference(&self, name: &Reference) -> PathBuf {
+        let repository = self.refs().join(name.host()).join(name.repository());
+        match name.digest() {
+            Some(digest) => repository.join(DIGESTS).join(file_name(digest)),
+            None => repository.join(TAGS).join(name.tag().unwrap_or("latest")),
+        }
+    }
+
+    pub fn record(&self, key: &Digest) -> PathBuf {
+        self.root.join("records").join(file_name(key))
+    }
+    pub fn slot(&self, slot: &str) -> PathBuf {
+        self.root.join("slots").join(Digest::sha256(slot).hex())
+    }
+
+    pub fn registry(&self) -> PathBuf {
+        self.root.join("registry")
+    }
+    pub fn repository(&self, name: &RepoName) -> PathBuf {
+        self.registry().join(name.as_str())
+    }
+    pub fn repository_blob(&self, name: &RepoName, digest: &Digest) -> PathBuf {
+        self.repository(name).join("_blobs").join(file_name(digest))
+    }
+    pub fn repository_manifest(&self, name: &RepoName, digest: &Digest) -> PathBuf {
+        self.repository(name).join(MANIFESTS).join(file_name(digest))
+    }
+    pub fn repository_tags(&self, name: &RepoName) -> PathBuf {
+        self.repository(name).join(TAGS)
+    }
+    pub fn repository_referrers(&self, name: &RepoName, subject: &Digest) -> PathBuf {
+        self.repository(name).join("_referrers").join(file_name(subject))
+    }
+}
+
+/// A digest as one file name.
+pub fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+/// The digest of which [`file_name`] made this name.
+pub fn digest_of(file_name: &str) -> Option<Digest> {
+    file_name.replacen('-', ":", 1).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stays_below_its_directory() {
+        let layout = Layout::new(Path::new("/s"));
+        let digest = Digest::sha256("x");
+        assert_eq!(digest_of(&file_name(&digest)), Some(digest.clone()));
+        assert_eq!(digest_of(".."), None);
+        for (name, below) in [
+            ("[::1]:5000/a/b:c", "/s/refs/[::1]:5000/a/b/_tags/c"),
+            ("debian", "/s/refs/docker.io/library/debian/_tags/latest"),
+            ("localhost:1/tags/x:y", "/s/refs/localhost:1/tags/x/_tags/y"),
+        ] {
+            assert_eq!(layout.reference(&name.parse().unwrap()), Path::new(below));
+        }
+        let by_digest: Reference = format!("debian:12@{digest}").parse().unwrap();
+        assert!(layout.reference(&by_digest).starts_with("/s/refs/docker.io/library/debian/_digests"));
+        assert_eq!(layout.slot("../../etc/passwd").parent(), Some(Path::new("/s/slots")));
+    }
+}

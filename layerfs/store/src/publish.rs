@@ -1,0 +1,192 @@
+//! Small files with a final name: whole or not there, and bounded when read.
+
+use crate::ingest::Ingest;
+use crate::{Store, StoreError};
+use serde::Serialize;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Mode of small files: some are appended to or replaced.
+const SMALL_MODE: u32 = 0o600;
+
+/// What must be true when a write returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The file survives a power cut.
+    Synced,
+    /// The file may be lost or torn by a power cut; its reader notices.
+    Cache,
+}
+
+/// A file in flight, deleted on drop unless it was given its final name.
+pub struct Temp {
+    path: PathBuf,
+    published: bool,
+    /// Keeps the directory alive and locked.
+    _session: Arc<Ingest>,
+}
+
+impl Temp {
+    /// Creates an empty file in the session's directory, open for reading and writing.
+    /// `mode` is the one that it keeps under its final name.
+    pub fn create(session: Arc<Ingest>, mode: u32) -> Result<(Self, File), StoreError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let path = session.path().join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path)
+            .map_err(StoreError::io("creating", &path))?;
+        Ok((Self { path, published: false, _session: session }, file))
+    }
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Gives the file its final name, replacing what had it.
+    pub fn publish(mut self, target: &Path) -> Result<(), StoreError> {
+        std::fs::rename(&self.path, target).map_err(StoreError::io("creating", target))?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.published {
+            // The session's directory goes as a whole later; this only frees the space sooner.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Store {
+    /// Writes a small file under its final name, with the directories above it.
+    pub(crate) fn write_small(&self, target: &Path, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
+        let (temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
+        file.write_all(bytes).map_err(StoreError::io("writing", target))?;
+        if durability == Durability::Synced {
+            file.sync_all().map_err(StoreError::io("syncing", target))?;
+        }
+        let parent = target.parent().unwrap_or(self.layout().root());
+        make_dirs(parent, durability)?;
+        temp.publish(target)?;
+        match durability {
+            Durability::Synced => sync_dir(parent),
+            Durability::Cache => Ok(()),
+        }
+    }
+
+    /// Writes a value as JSON with a line end.
+    pub(crate) fn write_json(
+        &self,
+        target: &Path,
+        what: &'static str,
+        value: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let mut bytes = serde_json::to_vec(value).map_err(|source| StoreError::Encode { what, source })?;
+        bytes.push(b'\n');
+        self.write_small(target, &bytes, Durability::Synced)
+    }
+}
+
+/// Makes a directory and those above it, each one's name durable before the next is made in it.
+pub fn make_dirs(dir: &Path, durability: Durability) -> Result<(), StoreError> {
+    let made = || DirBuilder::new().mode(0o700).create(dir);
+    match made() {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            dir.parent().map_or(Ok(()), |above| make_dirs(above, durability))?;
+            match made() {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
+                other => other.map_err(StoreError::io("creating", dir))?,
+            }
+        }
+        Err(e) => return Err(StoreError::io("creating", dir)(e)),
+    }
+    match (durability, dir.parent()) {
+        (Durability::Synced, Some(above)) => sync_dir(above),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a directory survive a power cut.
+pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io("syncing", dir))
+}
+
+/// Reads a small file; `None` when it is not there.
+///
+/// # Errors
+/// [`StoreError::DamagedFile`] when it is larger than `limit` bytes, else what the system says.
+pub fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(StoreError::io("opening", path)(e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(StoreError::io("reading", path))?;
+    if bytes.len() as u64 > limit {
+        let reason = format!("it is larger than {limit} bytes");
+        return Err(StoreError::DamagedFile { path: path.to_owned(), reason });
+    }
+    Ok(Some(bytes))
+}
+
+/// Most bytes of a descriptor, a ref or a link.
+const JSON_LIMIT: u64 = 64 * 1024;
+
+/// Reads a small JSON file; `None` when it is not there.
+///
+/// # Errors
+/// [`StoreError::DamagedFile`] when it is not what is expected.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = read_small(path, JSON_LIMIT)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| StoreError::DamagedFile { path: path.to_owned(), reason: e.to_string() })
+}
+
+/// Deletes a file, durably; says whether it was there.
+pub fn remove_file(path: &Path) -> Result<Removed, StoreError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {
+            path.parent().map_or(Ok(()), sync_dir)?;
+            Ok(Removed::Yes)
+        }
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Removed::WasAbsent),
+        Err(e) => Err(StoreError::io("deleting", path)(e)),
+    }
+}
+
+/// Was there something to delete?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone now.
+    Yes,
+    /// There was nothing.
+    WasAbsent,
+}
+
+/// Names in a directory, sorted; none when it is not there. Names that are no UTF-8 are none of ours.
+pub fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e) => return Err(StoreError::io("reading", dir)(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(StoreError::io("reading", dir))?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,357 @@
+//! What a registry shows of the store: repositories with links to blobs, manifests and tags.
+//!
+//! A blob of the store is visible in a repository only by a link that was written there, and a
+//! link is durable before its writing returns. Names are of a checked type before they get a path.
+
+use crate::layout::{MANIFESTS, digest_of, file_name};
+use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file};
+use crate::{Store, StoreError};
+use cooper_image::reference::{valid_component, valid_tag};
+use cooper_image::{Descriptor, Digest};
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Longest repository name, in bytes (distribution-spec, "Pulling manifests").
+const NAME_BYTES: usize = 255;
+/// Deepest repository name: 255 bytes of one-letter components.
+const DEPTH: usize = 130;
+
+/// A text that is neither a repository's name nor a tag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a {kind}: {text:?}")]
+pub struct NameError {
+    /// What it should have been.
+    pub kind: &'static str,
+    /// What was given, clipped.
+    pub text: String,
+}
+
+/// A repository's name in the grammar of the distribution specification.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepoName(String);
+
+impl RepoName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RepoName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RepoName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() <= NAME_BYTES && text.split('/').all(valid_component) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError { kind: "repository name", text: text.chars().take(NAME_BYTES).collect() })
+    }
+}
+
+/// A tag in the grammar of the distribution specification.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TagName(String);
+
+impl TagName {
+    /// The tag.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TagName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if valid_tag(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError { kind: "tag", text: text.chars().take(NAME_BYTES).collect() })
+    }
+}
+
+/// A manifest that names another as its subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrer {
+    /// The manifest that is referred to; it need not be there.
+    pub subject: Digest,
+    /// How the referring manifest is listed.
+    pub descriptor: Descriptor,
+}
+
+/// Held while a repository is changed, so that what was checked is still true when it is written.
+/// Holds for other processes too.
+#[derive(Debug)]
+pub struct RepoLock {
+    _file: File,
+}
+
+/// One repository of the registry, there or not.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    store: Store,
+    name: RepoName,
+}
+
+impl Store {
+    /// A repository of the registry.
+    pub fn repository(&self, name: &RepoName) -> Repo {
+        Repo { store: self.clone(), name: name.clone() }
+    }
+
+    /// The repositories that hold a manifest, sorted.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn repositories(&self) -> Result<Vec<RepoName>, StoreError> {
+        let mut found = Vec::new();
+        walk(&self.layout().registry(), "", DEPTH, &mut found)?;
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn walk(dir: &Path, name: &str, depth: usize, found: &mut Vec<RepoName>) -> Result<(), StoreError> {
+    for entry in names(dir)? {
+        if entry == MANIFESTS {
+            if !names(&dir.join(entry))?.is_empty() {
+                found.extend(name.parse().ok());
+            }
+        } else if depth > 0 && valid_component(&entry) {
+            let below = if name.is_empty() { entry.clone() } else { format!("{name}/{entry}") };
+            walk(&dir.join(&entry), &below, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+impl Repo {
+    /// Its name.
+    pub fn name(&self) -> &RepoName {
+        &self.name
+    }
+
+    /// Waits until nobody else changes the repository.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn lock(&self) -> Result<RepoLock, StoreError> {
+        let dir = self.store.layout().repository(&self.name);
+        make_dirs(&dir, Durability::Synced)?;
+        let file = File::open(&dir).map_err(StoreError::io("opening", &dir))?;
+        file.lock().map_err(StoreError::io("locking", &dir))?;
+        Ok(RepoLock { _file: file })
+    }
+
+    /// Was a manifest ever pushed to it?
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn exists(&self) -> Result<bool, StoreError> {
+        let dir = self.store.layout().repository(&self.name).join(MANIFESTS);
+        dir.try_exists().map_err(StoreError::io("looking for", &dir))
+    }
+
+    /// Size of a blob in bytes, when the repository holds it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        if self.store.layout().repository_blob(&self.name, digest).is_file() {
+            return self.store.blob_size(digest);
+        }
+        Ok(None)
+    }
+
+    /// Makes a blob of the store visible, durably.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingBlob`] when the store does not have it, else what the system says.
+    pub fn link_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        if self.store.blob_size(digest)?.is_none() {
+            return Err(StoreError::MissingBlob(digest.clone()));
+        }
+        let link = self.store.layout().repository_blob(&self.name, digest);
+        if link.is_file() {
+            return Ok(());
+        }
+        self.store.write_small(&link, b"", Durability::Synced)
+    }
+
+    /// Takes a blob out of the repository; others keep it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unlink_blob(&self, digest: &Digest) -> Result<Removed, StoreError> {
+        remove_file(&self.store.layout().repository_blob(&self.name, digest))
+    }
+
+    /// The descriptor of a manifest that the repository holds.
+    ///
+    /// # Errors
+    /// What the system says, [`StoreError::DamagedFile`].
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>, StoreError> {
+        let found: Option<Descriptor> = read_json(&self.store.layout().repository_manifest(&self.name, digest))?;
+        Ok(found.filter(|d| d.digest == *digest))
+    }
+
+    /// Stores a manifest under a digest that the caller computed, and lists it as a referrer when it is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the bytes are not what the descriptor says, else what the system says.
+    pub fn put_manifest(
+        &self,
+        bytes: &[u8],
+        descriptor: &Descriptor,
+        referrer: Option<&Referrer>,
+    ) -> Result<(), StoreError> {
+        let mut writer = self.store.blob_writer_with(descriptor.digest.algorithm())?;
+        writer.write_all(bytes).map_err(StoreError::io("writing", self.store.root()))?;
+        writer.commit(Some((&descriptor.digest, descriptor.size)))?;
+        if let Some(Referrer { subject, descriptor }) = referrer {
+            let dir = self.store.layout().repository_referrers(&self.name, subject);
+            self.store.write_json(&dir.join(file_name(&descriptor.digest)), "a referrer", descriptor)?;
+        }
+        let link = self.store.layout().repository_manifest(&self.name, &descriptor.digest);
+        self.store.write_json(&link, "a manifest's link", descriptor)
+    }
+
+    /// Takes a manifest out of the repository, with the tags that lead to it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_manifest(&self, digest: &Digest) -> Result<Removed, StoreError> {
+        for tag in self.tags()? {
+            if self.tag(&tag)?.is_some_and(|d| d.digest == *digest) {
+                self.remove_tag(&tag)?;
+            }
+        }
+        remove_file(&self.store.layout().repository_manifest(&self.name, digest))
+    }
+
+    /// Digests of the manifests, sorted.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn manifests(&self) -> Result<Vec<Digest>, StoreError> {
+        let dir = self.store.layout().repository(&self.name).join(MANIFESTS);
+        Ok(names(&dir)?.iter().filter_map(|n| digest_of(n)).collect())
+    }
+
+    /// What a tag leads to.
+    ///
+    /// # Errors
+    /// What the system says, [`StoreError::DamagedFile`].
+    pub fn tag(&self, tag: &TagName) -> Result<Option<Descriptor>, StoreError> {
+        read_json(&self.store.layout().repository_tags(&self.name).join(tag.as_str()))
+    }
+
+    /// Writes a tag, durably, replacing what had it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_tag(&self, tag: &TagName, descriptor: &Descriptor) -> Result<(), StoreError> {
+        self.store.write_json(&self.store.layout().repository_tags(&self.name).join(tag.as_str()), "a tag", descriptor)
+    }
+
+    /// Takes a tag away.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_tag(&self, tag: &TagName) -> Result<Removed, StoreError> {
+        remove_file(&self.store.layout().repository_tags(&self.name).join(tag.as_str()))
+    }
+
+    /// The tags, sorted by their bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn tags(&self) -> Result<Vec<TagName>, StoreError> {
+        Ok(names(&self.store.layout().repository_tags(&self.name))?.iter().filter_map(|n| n.parse().ok()).collect())
+    }
+
+    /// Descriptors of the manifests here whose subject is `subject`, sorted by digest.
+    ///
+    /// # Errors
+    /// What the system says, [`StoreError::DamagedFile`].
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let dir = self.store.layout().repository_referrers(&self.name, subject);
+        let mut found = Vec::new();
+        for name in names(&dir)? {
+            let Some(descriptor) = read_json::<Descriptor>(&dir.join(name))? else { continue };
+            // The list is written before the manifest and outlives it: the link decides.
+            if self.manifest(&descriptor.digest)?.is_some() {
+                found.push(descriptor);
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+
+    #[test]
+    fn only_names_of_the_grammar_get_a_path() {
+        for good in ["a", "library/debian", "a/b/c.d/e-f", "a__b"] {
+            assert!(good.parse::<RepoName>().is_ok(), "{good}");
+        }
+        let long = "a/".repeat(127) + "ab";
+        for bad in ["", "/", "a/", "/a", "..", "a/../b", "_catalog", "a/_tags", "A", "a\0", "a b", "a%2f", &long] {
+            assert!(bad.parse::<RepoName>().is_err(), "{bad}");
+        }
+        assert!(long[1..].trim_start_matches('/').parse::<RepoName>().is_ok());
+        for bad in ["", ".", "..", "-a", "a/b", "a\0", &"a".repeat(129)] {
+            assert!(bad.parse::<TagName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_blob_is_seen_only_where_it_is_linked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let repo = |n: &str| store.repository(&n.parse().unwrap());
+        let digest = store.put_blob(b"blob").unwrap();
+        assert_eq!(repo("a").blob(&digest).unwrap(), None);
+        repo("a").link_blob(&digest).unwrap();
+        repo("a").link_blob(&digest).unwrap();
+        assert_eq!(repo("a").blob(&digest).unwrap(), Some(4));
+        assert_eq!(repo("a/b").blob(&digest).unwrap(), None);
+        assert!(matches!(repo("a").link_blob(&Digest::sha256("absent")), Err(StoreError::MissingBlob(_))));
+        assert_eq!(repo("a").unlink_blob(&digest).unwrap(), Removed::Yes);
+        assert_eq!(repo("a").blob(&digest).unwrap(), None);
+        assert_eq!(store.blob_size(&digest).unwrap(), Some(4));
+    }
+
+    #[test]
+    fn removing_a_manifest_takes_its_tags_and_its_referral_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let repo = store.repository(&"team/app".parse().unwrap());
+        let _lock = repo.lock().unwrap();
+        assert!(!repo.exists().unwrap());
+        let d = Descriptor::of(MediaType::OciManifest, b"{}");
+        let subject = Digest::sha256("subject");
+        let referrer = Referrer { subject: subject.clone(), descriptor: d.clone() };
+        repo.put_manifest(b"{}", &d, Some(&referrer)).unwrap();
+        assert!(repo.put_manifest(b"[]", &d, None).is_err());
+        let tag: TagName = "v1".parse().unwrap();
+        repo.set_tag(&tag, &d).unwrap();
+        assert_eq!(repo.tag(&tag).unwrap().as_ref(), Some(&d));
+        assert_eq!(repo.referrers(&subject).unwrap(), std::slice::from_ref(&d));
+        assert_eq!(store.repositories().unwrap(), ["team/app".parse().unwrap()]);
+        assert_eq!(repo.remove_manifest(&d.digest).unwrap(), Removed::Yes);
+        assert_eq!(repo.tag(&tag).unwrap(), None);
+        assert!(repo.referrers(&subject).unwrap().is_empty());
+        assert!(store.repositories().unwrap().is_empty());
+    }
+}
