@@ -1,2 +1,34 @@
 //! OCI distribution client: endpoints, authentication, pull, push.
+//!
+//! Takes: an image name, plain options that the front door filled, bytes to send.
+//! Gives: verified manifests, verified blob streams, and pushed content.
+//! Must never: print, read the environment or a configuration file, hand out bytes of a manifest
+//! that were not verified, or send a credential to an origin that it was not meant for.
+//!
+//! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
+//! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
+//! with authentication and retries), then `manifest` and `blob`.
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod error;
+pub mod options;
+pub mod redact;
+pub mod registries_conf;
+pub mod retry;
+
+mod api;
+mod auth;
+mod blob;
+mod endpoint;
+mod http;
+mod manifest;
+mod session;
+
+pub use auth::credential as credentials;
+pub use blob::push::{BlobSource, Pushed};
+pub use client::Client;
+pub use error::{Asked, Fault, RegistryError};
+pub use manifest::ResolvedManifest;
+pub use options::{ClientOptions, ProxyOptions, Timeouts, TrustedRealm};
+pub use redact::Secret;

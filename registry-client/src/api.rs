@@ -1,0 +1,120 @@
+//! The routes, headers and error bodies of the distribution specification, in one place. Takes
+//! names that were checked before; gives paths and words. Must never do an exchange.
+
+use crate::redact::excerpt;
+use cooper_image::{Digest, MediaType};
+use reqwest::Response;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use serde::Deserialize;
+
+/// The digest of what is returned (distribution-spec, "Pulling manifests").
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// One route below `/v2/<name>/`.
+#[derive(Debug, Clone)]
+pub(crate) enum Route<'a> {
+    /// `GET`, `PUT` (end-3, end-7).
+    Manifest(&'a str),
+    /// `GET`, `HEAD` (end-2).
+    Blob(&'a Digest),
+    /// `POST` (end-4, end-11).
+    Uploads,
+}
+
+impl Route<'_> {
+    /// Path of the URL.
+    pub(crate) fn path(&self, repository: &str) -> String {
+        match self {
+            Self::Manifest(selector) => format!("/v2/{repository}/manifests/{selector}"),
+            Self::Blob(digest) => format!("/v2/{repository}/blobs/{digest}"),
+            Self::Uploads => format!("/v2/{repository}/blobs/uploads/"),
+        }
+    }
+    /// The object in words, for errors.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Manifest(selector) => format!("manifest {selector}"),
+            Self::Blob(digest) => format!("blob {digest}"),
+            Self::Uploads => "blob upload".to_owned(),
+        }
+    }
+}
+
+/// The `Content-Type` without parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(MediaType::from(text.split(';').next().unwrap_or(text).trim()))
+}
+
+/// The length that an answer announces.
+pub(crate) fn announced_length(response: &Response) -> Option<u64> {
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// First byte, last byte and whole length of a `Content-Range` (RFC 9110, section 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentRange {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) whole: Option<u64>,
+}
+
+impl ContentRange {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let whole = if whole == "*" { None } else { Some(whole.parse().ok()?) };
+        let range = Self { first: first.parse().ok()?, last: last.parse().ok()?, whole };
+        (range.first <= range.last).then_some(range)
+    }
+}
+
+/// What an error body says: the codes and messages of the specification's form, else its beginning.
+pub(crate) fn explain(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let words = |e: &Entry| if e.message.is_empty() { e.code.clone() } else { format!("{} ({})", e.message, e.code) };
+    match serde_json::from_slice::<Errors>(body) {
+        Ok(e) if !e.errors.is_empty() => excerpt(e.errors.iter().map(words).collect::<Vec<_>>().join("; ").as_bytes()),
+        _ => excerpt(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let r = |first, last, whole| Some(ContentRange { first, last, whole });
+        for (text, range) in [
+            ("bytes 3-9/10", r(3, 9, Some(10))),
+            ("bytes 3-9/*", r(3, 9, None)),
+            ("bytes 9-3/10", None),
+            ("bytes */10", None),
+            ("3-9/10", None),
+            ("bytes 3-9", None),
+            ("bytes -3-9/10", None),
+        ] {
+            assert_eq!(ContentRange::parse(text), range, "{text}");
+        }
+    }
+
+    #[test]
+    fn error_bodies() {
+        let spec = br#"{"errors":[{"code":"DENIED","message":"no\u001b","detail":{}},{"code":"UNKNOWN"}]}"#;
+        assert_eq!(explain(spec), "no\\u{1b} (DENIED); UNKNOWN");
+        assert_eq!(explain(b"<html>\n"), "<html>");
+        assert_eq!(explain(b""), "");
+        assert!(explain(&vec![b'['; 60_000]).len() < 300);
+    }
+}

@@ -1,0 +1,178 @@
+//! Pulling a blob: every byte is hashed and counted on its way to the sink, a stream that breaks is
+//! taken up where it broke. Must never give the sink a byte twice, one byte more than the
+//! descriptor says, or success for bytes whose digest differs.
+
+use crate::api::{ContentRange, Route, announced_length};
+use crate::http::Break;
+use crate::retry::Budget;
+use crate::session::{Call, Session, broke};
+use crate::{Asked, RegistryError};
+use cooper_image::{Descriptor, DigestError, Hasher};
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::{Method, Response, StatusCode};
+
+/// Bytes that must have come since the last break for the tries to be counted anew.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// Takes the bytes of a blob in order.
+pub(crate) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send);
+
+/// A blob on its way, possibly from several endpoints one after the other.
+pub(crate) struct Arriving<'a> {
+    descriptor: &'a Descriptor,
+    sink: Sink<'a>,
+    hasher: Hasher,
+    delivered: u64,
+    /// A registry whose ranges are wrong is asked for the whole blob.
+    ranges: Ranges,
+}
+
+/// May parts be asked for?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ranges {
+    Usable,
+    Broken,
+}
+
+/// How one stream ended.
+enum End {
+    Complete,
+    /// It broke off, or the registry's answer has to be asked for in another way.
+    Again(RegistryError),
+}
+
+impl<'a> Arriving<'a> {
+    pub(crate) fn new(descriptor: &'a Descriptor, sink: Sink<'a>) -> Self {
+        let hasher = Hasher::with(descriptor.digest.algorithm());
+        Self { descriptor, sink, hasher, delivered: 0, ranges: Ranges::Usable }
+    }
+
+    /// Takes what is missing from one endpoint and verifies the whole.
+    pub(crate) async fn from(&mut self, s: &Session<'_>) -> Result<(), RegistryError> {
+        self.ranges = Ranges::Usable;
+        let mut budget = Budget::new(s.policy());
+        loop {
+            let before = self.delivered;
+            let failure = match self.stream(s, &mut budget).await? {
+                End::Complete => return self.verify(s),
+                End::Again(failure) => failure,
+            };
+            if self.delivered - before >= PROGRESS {
+                budget.progressed();
+            }
+            let wait = budget.next(None).ok_or(failure)?;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn call(&self, s: &Session<'_>) -> Call {
+        let mut call = s.call(Method::GET, &Route::Blob(&self.descriptor.digest));
+        if self.delivered > 0 && self.ranges == Ranges::Usable {
+            let range = format!("bytes={}-", self.delivered);
+            call.headers.extend(HeaderValue::from_str(&range).ok().map(|v| (RANGE, v)));
+        }
+        call
+    }
+
+    /// One answer, as far as it goes.
+    async fn stream(&mut self, s: &Session<'_>, budget: &mut Budget) -> Result<End, RegistryError> {
+        if self.delivered == self.descriptor.size && self.delivered > 0 {
+            return Ok(End::Complete);
+        }
+        let call = self.call(s);
+        let mut response = s.send(&call, budget).await?;
+        let asked = s.asked(&call);
+        let mut skip = match self.position(&response, &asked)? {
+            Position::Skip(n) => n,
+            Position::WrongRange(cause) => {
+                self.ranges = Ranges::Broken;
+                return Ok(End::Again(RegistryError::Protocol { asked: Box::new(asked), cause }));
+            }
+            Position::Refused => return Err(s.refuse(&call, response).await),
+        };
+        loop {
+            match s.shared.transport.chunk(&mut response).await {
+                Ok(Some(piece)) => self.take(&piece, &mut skip, &asked)?,
+                Ok(None) if self.delivered == self.descriptor.size => return Ok(End::Complete),
+                Ok(None) => return Ok(End::Again(self.wrong_size(self.delivered, &asked))),
+                Err(b @ Break::Passing(_)) => return Ok(End::Again(broke(b, &asked))),
+                Err(b) => return Err(broke(b, &asked)),
+            }
+        }
+    }
+
+    /// Where in the blob an answer's first byte is, as bytes to skip.
+    fn position(&self, response: &Response, asked: &Asked) -> Result<Position, RegistryError> {
+        let size = self.descriptor.size;
+        match response.status() {
+            StatusCode::OK => match announced_length(response) {
+                Some(length) if length != size => Err(self.wrong_size(length, asked)),
+                _ => Ok(Position::Skip(self.delivered)),
+            },
+            StatusCode::PARTIAL_CONTENT if self.delivered > 0 && self.ranges == Ranges::Usable => {
+                let value = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok());
+                let range = value.and_then(ContentRange::parse);
+                let fits = range.is_some_and(|r| {
+                    r.first == self.delivered && r.last < size && r.whole.is_none_or(|whole| whole == size)
+                });
+                let shown = crate::redact::excerpt(value.unwrap_or("nothing").as_bytes());
+                Ok(if fits {
+                    Position::Skip(0)
+                } else {
+                    Position::WrongRange(format!("asked for bytes from {}, the answer says {shown}", self.delivered))
+                })
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if self.ranges == Ranges::Usable && self.delivered > 0 => {
+                Ok(Position::WrongRange(format!("the registry has no bytes from {} of {size}", self.delivered)))
+            }
+            _ => Ok(Position::Refused),
+        }
+    }
+
+    fn take(&mut self, piece: &[u8], skip: &mut u64, asked: &Asked) -> Result<(), RegistryError> {
+        let over = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
+        *skip -= over as u64;
+        let fresh = piece.get(over..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let total = self.delivered + fresh.len() as u64;
+        if total > self.descriptor.size {
+            return Err(self.wrong_size(total, asked));
+        }
+        self.hasher.update(fresh);
+        self.delivered = total;
+        (self.sink)(fresh).map_err(|source| RegistryError::Local {
+            asked: Box::new(asked.clone()),
+            what: "the blob cannot be written",
+            source,
+        })
+    }
+
+    fn wrong_size(&self, actual: u64, asked: &Asked) -> RegistryError {
+        let source = DigestError::Size { expected: self.descriptor.size, actual };
+        RegistryError::Digest { asked: Box::new(asked.clone()), source }
+    }
+
+    fn verify(&self, s: &Session<'_>) -> Result<(), RegistryError> {
+        let actual = self.hasher.clone().finish();
+        if actual == self.descriptor.digest {
+            return Ok(());
+        }
+        let source = DigestError::Mismatch { expected: self.descriptor.digest.clone(), actual };
+        Err(RegistryError::Digest { asked: Box::new(s.asked(&self.call(s))), source })
+    }
+
+    /// Can another endpoint still help? Not when wrong bytes are in the sink already, or it failed.
+    pub(crate) fn is_lost(&self, failure: &RegistryError) -> bool {
+        let complete = self.delivered == self.descriptor.size && self.delivered > 0;
+        complete || matches!(failure, RegistryError::Local { .. })
+    }
+}
+
+/// What to do with an answer.
+enum Position {
+    Skip(u64),
+    WrongRange(String),
+    Refused,
+}

@@ -1,0 +1,121 @@
+//! The door of the room: one client for all registries, cheap to clone. Takes names, descriptors,
+//! sources and sinks; asks the endpoints of a name one after the other.
+
+use crate::blob::pull::Arriving;
+use crate::blob::push::{BlobSource, Pushed};
+use crate::endpoint::{for_pull, for_push};
+use crate::manifest::ResolvedManifest;
+use crate::options::ClientOptions;
+use crate::session::{Access, Session, Shared};
+use crate::{RegistryError, blob, manifest};
+use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
+use std::sync::Arc;
+
+/// A client for all registries.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] when an authority or a proxy is malformed.
+    pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
+        Ok(Self { shared: Arc::new(Shared::new(options)?) })
+    }
+
+    /// The image that a name leads to on a platform. A digest in the name wins over its tag, and
+    /// `latest` stands in for both.
+    ///
+    /// # Errors
+    /// What the one endpoint said, or [`RegistryError::Endpoints`] with what each of them said.
+    pub async fn resolve(&self, name: &Reference, platform: &Platform) -> Result<ResolvedManifest, RegistryError> {
+        let mut failures = Vec::new();
+        for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
+            let found = match Session::open(&self.shared, &endpoint, Access::Pull).await {
+                Ok(session) => manifest::resolve(&session, name, platform).await,
+                Err(e) => Err(e),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(e) => failures.push(e),
+            }
+        }
+        Err(verdict(name, failures))
+    }
+
+    /// Streams a blob of the name's repository into a sink, each byte once and in order. After an
+    /// error the sink holds a part, or, when the digest differs, wrong bytes: throw it away.
+    ///
+    /// # Errors
+    /// [`RegistryError::Digest`] for other bytes than promised, [`RegistryError::Local`] when the
+    /// sink fails, else as [`Client::resolve`].
+    pub async fn blob(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), RegistryError> {
+        let mut arriving = Arriving::new(descriptor, sink);
+        let mut failures = Vec::new();
+        for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
+            let done = match Session::open(&self.shared, &endpoint, Access::Pull).await {
+                Ok(session) => arriving.from(&session).await,
+                Err(e) => Err(e),
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(e) if arriving.is_lost(&e) => return Err(e),
+                Err(e) => failures.push(e),
+            }
+        }
+        Err(verdict(name, failures))
+    }
+
+    /// Sends a blob to the name's repository, unless it is there. `mount_from` is a name of the
+    /// same registry whose repository may have it; a name elsewhere is of no use and not asked.
+    ///
+    /// # Errors
+    /// [`RegistryError::Local`] when the source fails, and what the registry said.
+    pub async fn push_blob(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        source: BlobSource,
+        mount_from: Option<&Reference>,
+    ) -> Result<Pushed, RegistryError> {
+        let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
+        let near = mount_from.filter(|m| m.host() == name.host() && m.repository() != name.repository());
+        blob::push::push(&session, descriptor, source, near.map(Reference::repository)).await
+    }
+
+    /// Sends a manifest under the name's tag, else under its digest, and gives its digest. The
+    /// bytes go out as they are.
+    ///
+    /// # Errors
+    /// [`RegistryError::Digest`] when the name or the registry gives the bytes another digest, and
+    /// what the registry said.
+    pub async fn push_manifest(
+        &self,
+        name: &Reference,
+        bytes: &[u8],
+        media_type: &MediaType,
+    ) -> Result<Digest, RegistryError> {
+        let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
+        manifest::push(&session, name, bytes, media_type).await
+    }
+}
+
+fn verdict(name: &Reference, mut failures: Vec<RegistryError>) -> RegistryError {
+    match failures.pop() {
+        Some(only) if failures.is_empty() => only,
+        last => {
+            failures.extend(last);
+            RegistryError::Endpoints { name: name.to_string(), failures }
+        }
+    }
+}

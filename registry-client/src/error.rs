@@ -1,0 +1,271 @@
+//! What can go wrong between Cooper and a registry, sorted by whose fault it is. Takes what was
+//! asked and what came back; gives a sentence and a hint. Must never hold a secret or an unbounded
+//! text of a stranger.
+
+use cooper_image::DigestError;
+use cooper_image::index::DocumentError;
+use std::fmt;
+
+/// What was asked of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Host and port that were spoken to.
+    pub registry: String,
+    /// Repository there.
+    pub repository: String,
+    /// The request in words, as `GET manifest latest`.
+    pub request: String,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}: {}", self.registry, self.repository, self.request)
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The options, the configuration or the name that was asked for.
+    Caller,
+    /// Credentials are missing, wrong, or were not allowed to be sent.
+    Auth,
+    /// The registry refused or broke the protocol.
+    Registry,
+    /// The network in between.
+    Network,
+    /// What came is invalid or hostile: other bytes than promised, an ambiguous document.
+    Input,
+    /// A file or sink on our side.
+    Local,
+}
+
+/// A failed conversation with a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// An option or a configuration file cannot be used.
+    #[error("{what}: {cause}")]
+    Config {
+        /// Which option or file.
+        what: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// `registries.conf` blocks the name.
+    #[error("{name} is blocked by registries.conf")]
+    Blocked {
+        /// The image name.
+        name: String,
+    },
+    /// The registry wants credentials that it did not get, or refused those that it got.
+    #[error("{asked}: {cause}")]
+    Auth {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What went wrong.
+        cause: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The registry answered with a status that ends the conversation.
+    #[error("{asked}: the registry answered {status}{}{answer}", if answer.is_empty() { "" } else { ": " })]
+    Status {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// HTTP status code.
+        status: u16,
+        /// What it said, bounded and escaped.
+        answer: String,
+    },
+    /// The registry does not follow the protocol.
+    #[error("{asked}: {cause}")]
+    Protocol {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Which rule was broken.
+        cause: String,
+    },
+    /// No connection, or it broke, or nothing came for too long.
+    #[error("{asked}: {cause}")]
+    Network {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The network's words.
+        cause: String,
+    },
+    /// The bytes are not those that the digest or the size promised.
+    #[error("{asked}: the content is not what was promised")]
+    Digest {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Promised and actual.
+        #[source]
+        source: DigestError,
+    },
+    /// The manifest is malformed, ambiguous, or of an unknown type.
+    #[error("{asked}: the manifest cannot be used")]
+    Document {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Why not.
+        #[source]
+        source: DocumentError,
+    },
+    /// More bytes than are accepted from strangers, or deeper nesting.
+    #[error("{asked}: the answer exceeds the limit of {limit}")]
+    TooLarge {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The limit with its unit.
+        limit: String,
+    },
+    /// The index has no image for the platform.
+    #[error("{asked}: there is no image for {wanted}; there are images for {}", listed(.available))]
+    Platform {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The platform that was wanted.
+        wanted: String,
+        /// The platforms that exist, attestations left away.
+        available: Vec<String>,
+    },
+    /// Every endpoint of a name failed.
+    #[error("no endpoint could serve {name}: {}", .failures.iter().map(whole).collect::<Vec<_>>().join("; "))]
+    Endpoints {
+        /// The image name.
+        name: String,
+        /// What each endpoint said, in the order in which they were tried.
+        failures: Vec<RegistryError>,
+    },
+    /// The file to send, or the sink for what came, failed.
+    #[error("{asked}: {what}")]
+    Local {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What was done.
+        what: &'static str,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RegistryError {
+    /// Whose fault it is. For several endpoints the last one, the primary, decides.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Config { .. } | Self::Blocked { .. } | Self::Platform { .. } => Fault::Caller,
+            Self::Auth { .. } | Self::Status { status: 401 | 403, .. } => Fault::Auth,
+            Self::Status { .. } | Self::Protocol { .. } => Fault::Registry,
+            Self::Network { .. } => Fault::Network,
+            Self::Digest { .. } | Self::Document { .. } | Self::TooLarge { .. } => Fault::Input,
+            Self::Local { .. } => Fault::Local,
+            Self::Endpoints { failures, .. } => failures.last().map_or(Fault::Network, Self::fault),
+        }
+    }
+
+    /// Is it invalid or hostile input (exit code 3), rather than the registry or the network (4)?
+    pub fn is_input(&self) -> bool {
+        self.fault() == Fault::Input
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Auth { advice, .. } => Some(advice.clone()),
+            Self::Status { status: 401 | 403, asked, .. } => Some(login_hint(&asked.registry)),
+            Self::Status { status: 404, .. } => {
+                Some("check the name and the tag; a private repository can look absent".to_owned())
+            }
+            Self::Status { status: 429, .. } => {
+                Some("the registry limits requests; wait, log in, or use a mirror".to_owned())
+            }
+            Self::Network { cause, asked } => Some(network_hint(cause, asked)),
+            Self::Digest { .. } => {
+                Some("the registry or a mirror or proxy in between serves other content; nothing was kept".to_owned())
+            }
+            Self::Platform { .. } => Some("choose one of these with --platform".to_owned()),
+            Self::Blocked { .. } => Some("remove blocked = true from the matching [[registry]] table".to_owned()),
+            Self::Endpoints { failures, .. } => failures.last().and_then(Self::hint),
+            _ => None,
+        }
+    }
+}
+
+/// Where to give credentials.
+pub(crate) fn login_hint(registry: &str) -> String {
+    let name = if crate::endpoint::is_docker_hub(registry) { "docker.io" } else { registry };
+    format!("log in with: cooper login {name}")
+}
+
+fn network_hint(cause: &str, asked: &Asked) -> String {
+    let cause = cause.to_ascii_lowercase();
+    if cause.contains("certificate") {
+        format!(
+            "add the authority that signed it to the trusted ones, or mark the registry insecure (--insecure-registry {})",
+            asked.registry
+        )
+    } else if cause.contains("corrupt message") || cause.contains("invalidcontenttype") {
+        format!("if it speaks plain http, mark it insecure: --insecure-registry {}", asked.registry)
+    } else {
+        format!("check that {} can be reached from here, and the proxy settings", asked.registry)
+    }
+}
+
+fn listed(platforms: &[String]) -> String {
+    if platforms.is_empty() { "no platform".to_owned() } else { platforms.join(", ") }
+}
+
+/// An error and its causes on one line, for a list of several.
+fn whole(error: &RegistryError) -> String {
+    chain(error)
+}
+
+/// An error and its causes on one line; a cause that repeats its parent is left away.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::Digest;
+
+    fn asked() -> Box<Asked> {
+        Box::new(Asked { registry: "r.example".into(), repository: "a/b".into(), request: "GET manifest 1".into() })
+    }
+
+    #[test]
+    fn faults_and_sentences() {
+        let digest = RegistryError::Digest {
+            asked: asked(),
+            source: DigestError::Mismatch { expected: Digest::sha256("a"), actual: Digest::sha256("b") },
+        };
+        assert!(digest.is_input());
+        let status = RegistryError::Status { asked: asked(), status: 404, answer: String::new() };
+        assert_eq!(status.to_string(), "r.example/a/b: GET manifest 1: the registry answered 404");
+        assert_eq!((status.fault(), status.is_input()), (Fault::Registry, false));
+        let denied = RegistryError::Status { asked: asked(), status: 403, answer: "no".into() };
+        assert_eq!(denied.fault(), Fault::Auth);
+        let all = RegistryError::Endpoints { name: "r.example/a/b:1".into(), failures: vec![denied, digest] };
+        assert!(all.is_input(), "the primary decides");
+        let text = all.to_string();
+        assert!(text.contains("answered 403: no") && text.contains("digest mismatch: expected sha256:"), "{text}");
+    }
+
+    #[test]
+    fn hints_name_the_registry() {
+        let tls = RegistryError::Network { asked: asked(), cause: "invalid peer certificate: UnknownIssuer".into() };
+        assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
+        assert_eq!(login_hint("registry-1.docker.io"), "log in with: cooper login docker.io");
+    }
+}

@@ -1,0 +1,303 @@
+//! One exchange over HTTP: TLS roots, proxies, time-outs, redirects. Takes a request; gives an
+//! answer or a fault. Must never repeat a request, carry an authorization to another origin, go
+//! from https to http, or speak plain http to a host that is neither loopback nor marked insecure.
+
+use crate::endpoint::{host_without_port, is_loopback, names};
+use crate::error::chain;
+use crate::options::{ClientOptions, ProxyOptions, Timeouts};
+use crate::{RegistryError, blob::push::Upload};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};
+use std::time::Duration;
+
+/// Most redirects that one request follows.
+const REDIRECTS: usize = 10;
+
+/// What is sent along.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    Empty,
+    Bytes(Bytes),
+    /// A file, opened anew for each try.
+    File(Upload),
+}
+
+/// One request, which can be sent any number of times.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    /// For the origin of `url` and no other.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// `host[:port]` that need not prove itself, besides those of the options.
+    pub(crate) insecure: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), payload: Payload::Empty, authorization: None, insecure: None }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Break {
+    /// Worth another try: no connection, or it broke, or silence.
+    Passing(String),
+    /// The same again would end the same: certificates, malformed answers, forbidden redirects.
+    Lasting(String),
+    /// The answer broke a rule of ours or of the protocol.
+    Refused(String),
+    /// The answer is longer than the limit, in bytes.
+    TooLarge(u64),
+    /// The file to send.
+    Source(std::io::Error),
+}
+
+/// The connections, shared by all conversations.
+#[derive(Debug, Clone)]
+pub(crate) struct Transport {
+    verified: Client,
+    unverified: Client,
+    insecure: Vec<String>,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// Which certificate authorities are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roots {
+    /// Those of the system, and the extra ones.
+    System,
+    /// Mozilla's, as compiled in, and the extra ones.
+    BuiltIn,
+}
+
+impl Transport {
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, RegistryError> {
+        let config = |what: &str, e: reqwest::Error| RegistryError::Config { what: what.to_owned(), cause: chain(&e) };
+        // A machine without any CA file makes the builder fail, even for plain http. Only then the
+        // built-in roots stand in: merging them always would bring back what an administrator removed.
+        let roots = if ClientBuilder::new().no_proxy().build().is_ok() { Roots::System } else { Roots::BuiltIn };
+        let builder = |trust_nobody: bool| -> Result<Client, RegistryError> {
+            let builder =
+                with_roots(base(options)?, roots, options).map_err(|e| config("certificate authorities", e))?;
+            let builder = if trust_nobody { builder.tls_danger_accept_invalid_certs(true) } else { builder };
+            builder.build().map_err(|e| config("HTTP client", e))
+        };
+        Ok(Self {
+            verified: builder(false)?,
+            unverified: builder(true)?,
+            insecure: options.insecure.clone(),
+            timeouts: options.timeouts,
+        })
+    }
+
+    /// Is the URL's host marked insecure?
+    pub(crate) fn is_marked(&self, url: &Url, besides: Option<&str>) -> bool {
+        self.insecure.iter().map(String::as_str).chain(besides).any(|mark| names(mark, url))
+    }
+
+    /// May this URL be spoken to at all?
+    pub(crate) fn permit(&self, url: &Url, besides: Option<&str>) -> Result<(), Break> {
+        let plain_is_fine =
+            || self.is_marked(url, besides) || url.host_str().is_some_and(|h| is_loopback(&host_without_port(h)));
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if plain_is_fine() => Ok(()),
+            "http" => Err(Break::Refused(format!("plain http to {} is not allowed", host_of(url)))),
+            other => Err(Break::Refused(format!("{other} URLs are not allowed"))),
+        }
+    }
+
+    /// Sends a request. `GET` and `HEAD` follow redirects, others give them back as answers.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, Break> {
+        let mut url = request.url.clone();
+        let mut authorization = request.authorization.clone();
+        let mut trail = vec![host_of(&url)];
+        loop {
+            self.permit(&url, request.insecure.as_deref())?;
+            let response = self.once(request, url.clone(), authorization.as_ref()).await?;
+            let follows = request.method == Method::GET || request.method == Method::HEAD;
+            if !follows || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let next = location(&response, &url)?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(Break::Refused(format!("a redirect leads from https to {}", next.scheme())));
+            }
+            if next.origin() != url.origin() {
+                // Once away it stays away: a later hop back must not get it again.
+                authorization = None;
+            }
+            trail.push(host_of(&next));
+            if trail.len() > REDIRECTS + 1 {
+                return Err(Break::Refused(format!("more than {REDIRECTS} redirects: {}", trail.join(" → "))));
+            }
+            url = next;
+        }
+    }
+
+    async fn once(&self, request: &Request, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, Break> {
+        let client = if self.is_marked(&url, request.insecure.as_deref()) { &self.unverified } else { &self.verified };
+        let mut builder = client.request(request.method.clone(), url).headers(request.headers.clone());
+        if let Some(value) = authorization {
+            builder = builder.header(AUTHORIZATION, value.clone());
+        }
+        match &request.payload {
+            Payload::Empty if request.method == Method::POST => {
+                self.in_time(builder.header(CONTENT_LENGTH, 0).send()).await
+            }
+            Payload::Empty => self.in_time(builder.send()).await,
+            Payload::Bytes(bytes) => self.in_time(builder.body(bytes.clone()).send()).await,
+            Payload::File(upload) => upload.send(builder, self.timeouts).await,
+        }
+    }
+
+    async fn in_time(&self, answer: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, Break> {
+        let limit = self.timeouts.idle + self.timeouts.connect;
+        tokio::time::timeout(limit, answer).await.map_err(|_| silence(limit))?.map_err(broken)
+    }
+
+    /// The next piece of a body.
+    pub(crate) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Break> {
+        let limit = self.timeouts.idle;
+        tokio::time::timeout(limit, response.chunk()).await.map_err(|_| silence(limit))?.map_err(broken)
+    }
+
+    /// A whole body of bounded size.
+    pub(crate) async fn body(&self, response: &mut Response, limit: u64) -> Result<Vec<u8>, Break> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.chunk(response).await? {
+            if (body.len() + piece.len()) as u64 > limit {
+                return Err(Break::TooLarge(limit));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+}
+
+fn base(options: &ClientOptions) -> Result<ClientBuilder, RegistryError> {
+    // Decoding a body would break its digest, whatever features another crate turns on.
+    let builder = ClientBuilder::new()
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .redirect(redirect::Policy::none())
+        .user_agent(&options.user_agent)
+        .connect_timeout(options.timeouts.connect)
+        .no_proxy();
+    proxies(&options.proxies)?.into_iter().try_fold(builder, |b, p| Ok(b.proxy(p)))
+}
+
+fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
+    let bypass = format!("localhost,127.0.0.0/8,::1,{}", options.bypass.as_deref().unwrap_or_default());
+    let config = |e: reqwest::Error| RegistryError::Config { what: "proxy".to_owned(), cause: chain(&e.without_url()) };
+    let mut found = Vec::new();
+    for (url, make) in [(&options.http, Proxy::http as fn(String) -> _), (&options.https, Proxy::https)] {
+        if let Some(url) = url {
+            found.push(make(url.clone()).map_err(config)?.no_proxy(NoProxy::from_string(&bypass)));
+        }
+    }
+    Ok(found)
+}
+
+fn with_roots(builder: ClientBuilder, roots: Roots, options: &ClientOptions) -> reqwest::Result<ClientBuilder> {
+    let mut extra = Vec::new();
+    for pem in &options.extra_authorities {
+        extra.extend(Certificate::from_pem_bundle(pem)?);
+    }
+    match roots {
+        Roots::System => Ok(builder.tls_certs_merge(extra)),
+        Roots::BuiltIn => {
+            for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+                extra.push(Certificate::from_der(der)?);
+            }
+            Ok(builder.tls_certs_only(extra))
+        }
+    }
+}
+
+/// Where an answer points to, relative to the URL that was asked. User names in it are dropped:
+/// they would become an authorization.
+pub(crate) fn location(response: &Response, asked: &Url) -> Result<Url, Break> {
+    let text =
+        response.headers().get(LOCATION).ok_or_else(|| Break::Refused("the answer has no Location".to_owned()))?;
+    let parsed = text.to_str().ok().and_then(|t| asked.join(t).ok());
+    let mut url = parsed.ok_or_else(|| Break::Refused("the answer's Location is malformed".to_owned()))?;
+    if url.host_str().is_none() || url.set_username("").is_err() || url.set_password(None).is_err() {
+        return Err(Break::Refused("the answer's Location names no host".to_owned()));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn host_of(url: &Url) -> String {
+    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+pub(crate) fn silence(limit: Duration) -> Break {
+    Break::Passing(format!("nothing came for {} s", limit.as_secs_f32()))
+}
+
+/// Sorts a transport error. Its URL is dropped: a redirect's query can hold a signature.
+pub(crate) fn broken(error: reqwest::Error) -> Break {
+    let error = error.without_url();
+    let words = crate::redact::excerpt(chain(&error).as_bytes());
+    if error.is_builder() || words.contains("certificate") || words.contains("InvalidContentType") {
+        Break::Lasting(words)
+    } else {
+        Break::Passing(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_be_had_with_either_roots() {
+        let options = ClientOptions::default();
+        for roots in [Roots::System, Roots::BuiltIn] {
+            with_roots(base(&options).unwrap(), roots, &options).unwrap().build().unwrap();
+        }
+        let bad = ClientOptions {
+            extra_authorities: vec![b"-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----".to_vec()],
+            ..options
+        };
+        assert!(matches!(Transport::new(&bad), Err(RegistryError::Config { .. })));
+    }
+
+    #[test]
+    fn plain_http_needs_a_reason() {
+        let t =
+            Transport::new(&ClientOptions { insecure: vec!["lab.example:5000".into()], ..ClientOptions::default() })
+                .unwrap();
+        for (url, fine) in [
+            ("https://a.example/", true),
+            ("http://a.example/", false),
+            ("http://127.0.0.1:5000/", true),
+            ("http://[::1]/", true),
+            ("http://localhost/", true),
+            ("http://127.0.0.1.example/", false),
+            ("http://lab.example:5000/", true),
+            ("http://lab.example/", false),
+            ("http://mine.example/", true),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(t.permit(&Url::parse(url).unwrap(), Some("mine.example")).is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_checked() {
+        let of = |http: &str| proxies(&ProxyOptions { http: Some(http.to_owned()), ..ProxyOptions::default() });
+        assert_eq!(of("http://proxy.example:3128").unwrap().len(), 1);
+        assert!(matches!(of("http://[proxy"), Err(RegistryError::Config { .. })));
+    }
+}

@@ -1,0 +1,196 @@
+//! Manifests: from a name and a platform to the verified bytes of one image, and pushing them.
+//! Must never give out bytes whose digest was not computed here, nor guess between two meanings.
+
+use crate::RegistryError;
+use crate::api::{CONTENT_DIGEST, Route, announced_length, content_type};
+use crate::http::{Break, Payload};
+use crate::retry::Budget;
+use crate::session::{Call, Session, broke};
+use bytes::Bytes;
+use cooper_image::index::DocumentError;
+use cooper_image::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Reference, Verified, limits};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+
+/// The image that a name and a platform lead to.
+#[derive(Debug, Clone)]
+pub struct ResolvedManifest {
+    /// The image manifest's bytes, as the registry has them.
+    pub manifest: Verified<Vec<u8>>,
+    /// Describes these bytes.
+    pub descriptor: Descriptor,
+    /// These bytes, parsed.
+    pub document: Manifest,
+    /// The index that the name itself leads to, when it does.
+    pub index: Option<Verified<Vec<u8>>>,
+}
+
+/// What a manifest route gave.
+struct Fetched {
+    bytes: Verified<Vec<u8>>,
+    document: Document,
+    media_type: MediaType,
+}
+
+/// Follows a name to the image of a platform.
+pub(crate) async fn resolve(
+    s: &Session<'_>,
+    name: &Reference,
+    platform: &Platform,
+) -> Result<ResolvedManifest, RegistryError> {
+    let mut budget = Budget::new(s.policy());
+    let mut fetched = fetch(s, &name.selector(), name.digest(), None, &mut budget).await?;
+    let mut top = None;
+    for _ in 0..limits::INDEX_DEPTH {
+        let index = match fetched.document {
+            Document::Manifest(document) => {
+                let size = fetched.bytes.get().len() as u64;
+                let descriptor = Descriptor::new(fetched.media_type, fetched.bytes.digest().clone(), size);
+                return Ok(ResolvedManifest { manifest: fetched.bytes, descriptor, document, index: top });
+            }
+            Document::Index(index) => index,
+        };
+        let entry = choose(&index, platform).ok_or_else(|| RegistryError::Platform {
+            asked: Box::new(s.asked(&get(s, &name.selector()))),
+            wanted: platform.to_string(),
+            available: platforms(&index),
+        })?;
+        let next = fetch(s, &entry.digest.to_string(), Some(&entry.digest), Some(entry), &mut budget).await?;
+        top = top.or(Some(fetched.bytes));
+        fetched = next;
+    }
+    Err(RegistryError::TooLarge {
+        asked: Box::new(s.asked(&get(s, &name.selector()))),
+        limit: format!("{} nested indexes", limits::INDEX_DEPTH),
+    })
+}
+
+/// The image for the platform, else an index without one in which it may be.
+fn choose<'i>(index: &'i Index, platform: &Platform) -> Option<&'i Descriptor> {
+    let nested = || index.manifests.iter().find(|d| d.media_type.is_index() && d.platform.is_none());
+    index.select(platform).or_else(nested)
+}
+
+/// The platforms of an index, attestations left away.
+fn platforms(index: &Index) -> Vec<String> {
+    let known = index.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(|p| p.os != "unknown");
+    let mut names: Vec<String> = known.map(|p| crate::redact::excerpt(p.to_string().as_bytes())).collect();
+    names.dedup();
+    names.truncate(64);
+    names
+}
+
+fn get(s: &Session<'_>, selector: &str) -> Call {
+    s.call(Method::GET, &Route::Manifest(selector))
+}
+
+async fn fetch(
+    s: &Session<'_>,
+    selector: &str,
+    wanted: Option<&Digest>,
+    entry: Option<&Descriptor>,
+    budget: &mut Budget,
+) -> Result<Fetched, RegistryError> {
+    let mut call = get(s, selector);
+    let accept = MediaType::accepted().map(|m| m.to_string()).join(", ");
+    call.headers.extend(HeaderValue::from_str(&accept).ok().map(|v| (ACCEPT, v)));
+    let (response, body) = fetch_body(s, &call, budget).await?;
+    let bytes = verify(s, &call, &response, body, wanted, entry.map(|e| e.size))?;
+    let said = content_type(response.headers());
+    let parse = |as_type: Option<&MediaType>| {
+        Document::parse(bytes.get(), as_type)
+            .map_err(|source| RegistryError::Document { asked: Box::new(s.asked(&call)), source })
+    };
+    if let Some(old) =
+        said.as_ref().filter(|m| m.as_str().starts_with("application/vnd.docker.distribution.manifest.v1"))
+    {
+        return Err(RegistryError::Document {
+            asked: Box::new(s.asked(&call)),
+            source: DocumentError::Type(old.to_string()),
+        });
+    }
+    let document = parse(said.as_ref())?;
+    if let Some(entry) = entry {
+        parse(Some(&entry.media_type))?;
+    }
+    let own = match &document {
+        Document::Manifest(m) => m.media_type.clone(),
+        Document::Index(i) => i.media_type.clone(),
+    };
+    let known = said.filter(|m| m.is_manifest() || m.is_index());
+    let media_type = own.or(known).unwrap_or_else(|| document.media_type());
+    Ok(Fetched { bytes, document, media_type })
+}
+
+/// The answer and its whole body; a body that breaks off is asked for again.
+async fn fetch_body(s: &Session<'_>, call: &Call, budget: &mut Budget) -> Result<(Response, Vec<u8>), RegistryError> {
+    loop {
+        let mut response = s.send(call, budget).await?;
+        if response.status() != StatusCode::OK {
+            return Err(s.refuse(call, response).await);
+        }
+        if announced_length(&response).is_some_and(|n| n > limits::MANIFEST_BYTES) {
+            return Err(broke(Break::TooLarge(limits::MANIFEST_BYTES), &s.asked(call)));
+        }
+        match s.shared.transport.body(&mut response, limits::MANIFEST_BYTES).await {
+            Ok(body) => return Ok((response, body)),
+            Err(b @ Break::Passing(_)) => {
+                let wait = budget.next(None).ok_or_else(|| broke(b, &s.asked(call)))?;
+                tokio::time::sleep(wait).await;
+            }
+            Err(b) => return Err(broke(b, &s.asked(call))),
+        }
+    }
+}
+
+/// Compares the body with the digest that was asked for, else computes one; then with the header.
+fn verify(
+    s: &Session<'_>,
+    call: &Call,
+    response: &Response,
+    body: Vec<u8>,
+    wanted: Option<&Digest>,
+    size: Option<u64>,
+) -> Result<Verified<Vec<u8>>, RegistryError> {
+    let wrong = |source| RegistryError::Digest { asked: Box::new(s.asked(call)), source };
+    if let Some(said) = said_digest(s, call, response)? {
+        Verified::check(body.as_slice(), &said, None).map_err(wrong)?;
+    }
+    let digest = wanted.cloned().unwrap_or_else(|| Digest::sha256(&body));
+    Verified::check(body, &digest, size).map_err(wrong)
+}
+
+/// The digest that the answer's header names.
+pub(crate) fn said_digest(s: &Session<'_>, call: &Call, response: &Response) -> Result<Option<Digest>, RegistryError> {
+    let Some(value) = response.headers().get(CONTENT_DIGEST) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    text.parse().map(Some).map_err(|source| RegistryError::Digest { asked: Box::new(s.asked(call)), source })
+}
+
+/// Sends a manifest; gives its digest.
+pub(crate) async fn push(
+    s: &Session<'_>,
+    name: &Reference,
+    bytes: &[u8],
+    media_type: &MediaType,
+) -> Result<Digest, RegistryError> {
+    let selector = name.tag().map_or_else(|| name.selector(), str::to_owned);
+    let mut call = s.call(Method::PUT, &Route::Manifest(&selector));
+    let wrong = |call: &Call, source| RegistryError::Digest { asked: Box::new(s.asked(call)), source };
+    let digest = name.digest().cloned().unwrap_or_else(|| Digest::sha256(bytes));
+    let verified = Verified::check(bytes, &digest, None).map_err(|e| wrong(&call, e))?;
+    let value = HeaderValue::from_str(media_type.as_str()).map_err(|_| RegistryError::Document {
+        asked: Box::new(s.asked(&call)),
+        source: DocumentError::Type(media_type.to_string()),
+    })?;
+    call.headers.insert(CONTENT_TYPE, value);
+    call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
+    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    if !response.status().is_success() {
+        return Err(s.refuse(&call, response).await);
+    }
+    if let Some(said) = said_digest(s, &call, &response)? {
+        Verified::check(verified.get(), &said, None).map_err(|e| wrong(&call, e))?;
+    }
+    Ok(digest)
+}

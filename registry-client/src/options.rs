@@ -1,0 +1,84 @@
+//! How registries are reached, as plain data that the front door fills from files, flags and
+//! environment. Must never read any of these itself.
+
+use crate::credentials::DockerConfig;
+use crate::registries_conf::RegistriesConf;
+use crate::retry::RetryPolicy;
+use std::time::Duration;
+
+/// Everything that a [`crate::Client`] has to know.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// `registries.conf` and its drop-ins, laid over each other.
+    pub registries: RegistriesConf,
+    /// Credential files, the most important first.
+    pub credentials: Vec<DockerConfig>,
+    /// `host[:port]` of registries that may be spoken to without a verified certificate, or over
+    /// plain http when https is not offered.
+    pub insecure: Vec<String>,
+    /// Token servers on another host than their registry that may see its credentials.
+    pub trusted_realms: Vec<TrustedRealm>,
+    /// Certificate authorities in PEM form, trusted besides those of the system.
+    pub extra_authorities: Vec<Vec<u8>>,
+    /// Proxies.
+    pub proxies: ProxyOptions,
+    /// How this client names itself.
+    pub user_agent: String,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// How long silence is borne.
+    pub timeouts: Timeouts,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            registries: RegistriesConf::default(),
+            credentials: Vec::new(),
+            insecure: Vec::new(),
+            trusted_realms: Vec::new(),
+            extra_authorities: Vec::new(),
+            proxies: ProxyOptions::default(),
+            user_agent: concat!("cooper/", env!("CARGO_PKG_VERSION")).to_owned(),
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// A token server that may see the credentials of a registry on another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedRealm {
+    /// `host[:port]` of the registry.
+    pub registry: String,
+    /// Host of the token server, without a port.
+    pub realm: String,
+}
+
+/// Proxies, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` have them. Loopback is never proxied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// URL of the proxy for plain http.
+    pub http: Option<String>,
+    /// URL of the proxy for https.
+    pub https: Option<String>,
+    /// Comma-separated hosts, domains and networks that are reached directly.
+    pub bypass: Option<String>,
+}
+
+/// How long silence is borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Without one byte in either direction.
+    pub idle: Duration,
+    /// Between the last byte of an upload and the answer; a registry may hash all of it first.
+    pub commit: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(30), commit: Duration::from_secs(300) }
+    }
+}

@@ -1,0 +1,319 @@
+//! containers-registries.conf(5), version 2: which places serve a name. Takes the file's text;
+//! gives the table that a name belongs to. Must never read a file, nor accept the version 1 form,
+//! whose keys mean something else.
+//!
+//! Honoured: `unqualified-search-registries`, `[aliases]`, and of `[[registry]]` `prefix` (with
+//! `*.`), `location`, `insecure`, `blocked`, `mirror-by-digest-only`, and of `[[registry.mirror]]`
+//! `location`, `insecure`, `pull-from-mirror`. Other keys concern other tools.
+
+use crate::RegistryError;
+use cooper_image::Reference;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RegistriesConf {
+    /// Hosts to look for names without one; `None` when the file does not say.
+    #[serde(default)]
+    pub unqualified_search_registries: Option<Vec<String>>,
+    /// Settings for parts of the name space.
+    #[serde(default, rename = "registry")]
+    pub registries: Vec<RegistryTable>,
+    /// Short names and what they stand for.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// Only there to recognise version 1.
+    #[serde(default, rename = "registries")]
+    version_1: Option<toml::Value>,
+}
+
+/// One `[[registry]]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RegistryTable {
+    /// Beginning of the names that it is about; the location when it is empty.
+    #[serde(default)]
+    pub prefix: String,
+    /// Where these names really are; the prefix when it is empty.
+    #[serde(default)]
+    pub location: String,
+    /// May certificates be wrong and http be plain?
+    #[serde(default)]
+    pub insecure: bool,
+    /// Are these names forbidden?
+    #[serde(default)]
+    pub blocked: bool,
+    /// Are mirrors for names with a digest only?
+    #[serde(default)]
+    pub mirror_by_digest_only: bool,
+    /// Places to try first.
+    #[serde(default, rename = "mirror")]
+    pub mirrors: Vec<Mirror>,
+}
+
+/// One `[[registry.mirror]]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mirror {
+    /// What stands in for the prefix.
+    pub location: String,
+    /// May certificates be wrong and http be plain?
+    #[serde(default)]
+    pub insecure: bool,
+    /// For which names it is used.
+    #[serde(default)]
+    pub pull_from_mirror: Option<PullFromMirror>,
+}
+
+/// For which names a mirror is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullFromMirror {
+    /// For every name.
+    All,
+    /// For names with a digest.
+    DigestOnly,
+    /// For names with a tag and no digest.
+    TagOnly,
+}
+
+impl RegistriesConf {
+    /// Parses one file.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] when it is no TOML, of version 1, or contradicts itself.
+    pub fn parse(text: &str) -> Result<Self, RegistryError> {
+        let bad = |cause: String| RegistryError::Config { what: "registries.conf".to_owned(), cause };
+        let mut conf: Self = toml::from_str(text).map_err(|e| bad(crate::redact::excerpt(e.to_string().as_bytes())))?;
+        if conf.version_1.is_some() {
+            return Err(bad(
+                "the [registries.…] tables of version 1 are not supported; write [[registry]] tables".to_owned()
+            ));
+        }
+        conf.registries.iter_mut().try_for_each(|t| t.normalise().map_err(bad))?;
+        let mut prefixes: Vec<&str> = conf.registries.iter().map(|t| t.prefix.as_str()).collect();
+        prefixes.sort_unstable();
+        if let Some(twice) = prefixes.windows(2).find(|w| w.first() == w.last()) {
+            return Err(bad(format!("two [[registry]] tables have the prefix {:?}", twice.first().unwrap_or(&""))));
+        }
+        Ok(conf)
+    }
+
+    /// This configuration with a later file laid over it (containers-registries.conf.d(5)): tables
+    /// of the same prefix, aliases of the same name and a list of search registries are replaced.
+    pub fn overlaid(mut self, later: Self) -> Self {
+        self.registries.retain(|t| later.registries.iter().all(|l| l.prefix != t.prefix));
+        self.registries.extend(later.registries);
+        self.aliases.extend(later.aliases);
+        self.aliases.retain(|_, target| !target.is_empty());
+        let search = later.unqualified_search_registries.or(self.unqualified_search_registries);
+        Self { unqualified_search_registries: search, ..self }
+    }
+
+    /// The full names that a typed name may stand for, in the order to try. A name with a host, and
+    /// any name where nothing is configured, stands for itself.
+    pub fn expand(&self, typed: &str) -> Vec<String> {
+        let host = typed.split_once('/').map(|(h, _)| h);
+        if host.is_some_and(|h| h.contains(['.', ':']) || h == "localhost") {
+            return vec![typed.to_owned()];
+        }
+        let end = typed.find([':', '@']).unwrap_or(typed.len());
+        let (name, rest) = typed.split_at(end);
+        if let Some(target) = self.aliases.get(name).filter(|t| !t.is_empty()) {
+            return vec![format!("{target}{rest}")];
+        }
+        match &self.unqualified_search_registries {
+            Some(hosts) if !hosts.is_empty() => hosts.iter().map(|h| format!("{h}/{typed}")).collect(),
+            _ => vec![typed.to_owned()],
+        }
+    }
+
+    /// The table with the longest prefix that a name begins with.
+    pub(crate) fn table(&self, reference: &Reference) -> Option<&RegistryTable> {
+        let name = name_of(reference);
+        self.registries.iter().filter(|t| t.matched(&name).is_some()).max_by_key(|t| t.prefix.len())
+    }
+}
+
+/// Host and repository, without tag and digest.
+pub(crate) fn name_of(reference: &Reference) -> String {
+    format!("{}/{}", reference.host(), reference.repository())
+}
+
+impl RegistryTable {
+    /// Fills prefix and location from each other and checks both.
+    fn normalise(&mut self) -> Result<(), String> {
+        for text in
+            [&mut self.prefix, &mut self.location].into_iter().chain(self.mirrors.iter_mut().map(|m| &mut m.location))
+        {
+            *text = text.trim_end_matches('/').to_owned();
+            if text.contains("://") {
+                return Err(format!("{text:?} is a URL; write host[:port][/path]"));
+            }
+        }
+        if self.prefix.is_empty() {
+            self.prefix.clone_from(&self.location);
+        }
+        if self.prefix.is_empty() {
+            return Err("a [[registry]] table has neither prefix nor location".to_owned());
+        }
+        let wild = self.prefix.starts_with("*.");
+        if self.location.is_empty() && !wild {
+            self.location.clone_from(&self.prefix);
+        }
+        if wild && self.prefix.contains('/') || self.prefix.trim_start_matches("*.").contains('*') {
+            return Err(format!("prefix {:?}: a wildcard is *.host and nothing more", self.prefix));
+        }
+        let path_holds_tag = |t: &str| t.contains('@') || t.split_once('/').is_some_and(|(_, path)| path.contains(':'));
+        if let Some(bad) = [&self.prefix, &self.location].into_iter().find(|t| path_holds_tag(t)) {
+            return Err(format!("{bad:?}: a prefix or location with a tag or digest is not supported"));
+        }
+        if let Some(m) = self.mirrors.iter().find(|m| m.location.is_empty()) {
+            return Err(format!("a mirror of {:?} has no location ({m:?})", self.prefix));
+        }
+        if self.mirror_by_digest_only && self.mirrors.iter().any(|m| m.pull_from_mirror.is_some()) {
+            return Err(format!("{:?}: mirror-by-digest-only and pull-from-mirror contradict each other", self.prefix));
+        }
+        Ok(())
+    }
+
+    /// The part of a name behind the prefix, when the name begins with it.
+    pub(crate) fn matched<'n>(&self, name: &'n str) -> Option<&'n str> {
+        if let Some(parent) = self.prefix.strip_prefix('*') {
+            let end = name.find('/').unwrap_or(name.len());
+            let (host, rest) = name.split_at(end);
+            return host.ends_with(parent).then_some(rest);
+        }
+        name.strip_prefix(&self.prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The mirrors that are asked for this name.
+    pub(crate) fn mirrors_for(&self, reference: &Reference) -> impl Iterator<Item = &Mirror> {
+        let by_digest = reference.digest().is_some();
+        let default = if self.mirror_by_digest_only { PullFromMirror::DigestOnly } else { PullFromMirror::All };
+        self.mirrors.iter().filter(move |m| match m.pull_from_mirror.unwrap_or(default) {
+            PullFromMirror::All => true,
+            PullFromMirror::DigestOnly => by_digest,
+            PullFromMirror::TagOnly => !by_digest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+unqualified-search-registries = ["one.example", "two.example:5000"]
+short-name-mode = "enforcing"
+
+[aliases]
+"debian" = "docker.io/library/debian"
+
+[[registry]]
+prefix = "docker.io"
+location = "docker.io"
+[[registry.mirror]]
+location = "mirror.example/hub"
+[[registry.mirror]]
+location = "127.0.0.1:5001"
+insecure = true
+pull-from-mirror = "digest-only"
+
+[[registry]]
+prefix = "docker.io/secret"
+blocked = true
+
+[[registry]]
+prefix = "*.corp.example"
+insecure = true
+
+[[registry]]
+location = "plain.example:80"
+"#;
+
+    fn table<'c>(conf: &'c RegistriesConf, name: &str) -> Option<&'c str> {
+        conf.table(&name.parse().unwrap()).map(|t| t.prefix.as_str())
+    }
+
+    #[test]
+    fn longest_prefix_wins_at_separators() {
+        let conf = RegistriesConf::parse(FILE).unwrap();
+        for (name, prefix) in [
+            ("debian", Some("docker.io")),
+            ("secret/x", Some("docker.io/secret")),
+            ("secrets/x", Some("docker.io")),
+            ("a.corp.example/x", Some("*.corp.example")),
+            ("a.b.corp.example/x", Some("*.corp.example")),
+            ("corp.example/x", None),
+            ("evilcorp.example/x", None),
+            ("plain.example:80/x", Some("plain.example:80")),
+            ("plain.example/x", None),
+        ] {
+            assert_eq!(table(&conf, name), prefix, "{name}");
+        }
+    }
+
+    #[test]
+    fn mirrors_by_kind_of_name() {
+        let conf = RegistriesConf::parse(FILE).unwrap();
+        let digest = cooper_image::Digest::sha256("x");
+        let count = |name: &str| {
+            let r: Reference = name.parse().unwrap();
+            conf.table(&r).unwrap().mirrors_for(&r).count()
+        };
+        assert_eq!(count("debian:12"), 1);
+        assert_eq!(count(&format!("debian@{digest}")), 2);
+    }
+
+    #[test]
+    fn short_names() {
+        let conf = RegistriesConf::parse(FILE).unwrap();
+        for (typed, names) in [
+            ("debian:12", vec!["docker.io/library/debian:12"]),
+            ("app", vec!["one.example/app", "two.example:5000/app"]),
+            ("team/app:1", vec!["one.example/team/app:1", "two.example:5000/team/app:1"]),
+            ("localhost/app", vec!["localhost/app"]),
+            ("q.example/app", vec!["q.example/app"]),
+        ] {
+            assert_eq!(conf.expand(typed), names, "{typed}");
+        }
+        assert_eq!(RegistriesConf::default().expand("app"), ["app"]);
+    }
+
+    #[test]
+    fn refused_files_say_why() {
+        for (text, words) in [
+            ("[registries.search]\nregistries = []", "version 1"),
+            ("[[registry]]\nblocked = true", "neither prefix nor location"),
+            ("[[registry]]\nlocation = \"https://a.example\"", "is a URL"),
+            ("[[registry]]\nprefix = \"*.a.example/b\"", "wildcard"),
+            ("[[registry]]\nlocation = \"a.example/b:tag\"", "tag or digest"),
+            ("[[registry]]\nlocation=\"a.example\"\n[[registry]]\nprefix=\"a.example\"", "two [[registry]] tables"),
+            (
+                "[[registry]]\nlocation=\"a.example\"\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"all\"",
+                "contradict",
+            ),
+            (
+                "[[registry]]\nlocation=\"a.example\"\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"some\"",
+                "unknown variant",
+            ),
+            ("][", "TOML"),
+        ] {
+            let error = RegistriesConf::parse(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn drop_ins_replace() {
+        let base = RegistriesConf::parse(FILE).unwrap();
+        let later = RegistriesConf::parse("unqualified-search-registries=[]\n[aliases]\ndebian=\"\"\n[[registry]]\nprefix=\"docker.io\"\nblocked=true").unwrap();
+        let both = base.overlaid(later);
+        assert!(both.table(&"debian".parse().unwrap()).unwrap().blocked);
+        assert_eq!(both.registries.len(), 4);
+        assert_eq!(both.expand("debian"), ["debian"]);
+    }
+}

@@ -1,0 +1,180 @@
+//! Retrying as data: which answers deserve another try, how long to wait, and when to give up.
+//! Takes statuses and headers; gives waits. Must never sleep itself, nor read a clock: a
+//! `Retry-After` date is measured against the `Date` of the same answer.
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+/// How failures are retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Most tries of one piece of work, the first included.
+    pub tries: u32,
+    /// Wait before the second try; it doubles with every further one.
+    pub first: Duration,
+    /// Longest wait of our own choice.
+    pub longest: Duration,
+    /// Longest wait that a `Retry-After` is believed.
+    pub longest_told: Duration,
+    /// All waits of one piece of work together.
+    pub total: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            first: Duration::from_millis(200),
+            longest: Duration::from_secs(10),
+            longest_told: Duration::from_secs(60),
+            total: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// For an endpoint that another one stands behind: give up sooner.
+    pub(crate) fn hurried(self) -> Self {
+        Self { tries: self.tries.min(2), ..self }
+    }
+}
+
+/// The tries that are left for one piece of work, shared by all of its requests.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    policy: RetryPolicy,
+    used: u32,
+    waited: Duration,
+}
+
+impl Budget {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        Self { policy, used: 1, waited: Duration::ZERO }
+    }
+    /// For requests that must not be repeated as they are.
+    pub(crate) fn single() -> Self {
+        Self::new(RetryPolicy { tries: 1, ..RetryPolicy::default() })
+    }
+    /// How long to wait before the next try; `None` when there is none left.
+    pub(crate) fn next(&mut self, told: Option<Duration>) -> Option<Duration> {
+        if self.used >= self.policy.tries {
+            return None;
+        }
+        let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.used - 1).unwrap_or(u32::MAX));
+        let own = jitter(doubled.min(self.policy.longest));
+        let wait = told.map_or(own, |t| t.min(self.policy.longest_told).max(own));
+        self.waited += wait;
+        self.used += 1;
+        (self.waited <= self.policy.total).then_some(wait)
+    }
+    /// Work that really moved on earns its tries again; the total wait stays counted.
+    pub(crate) fn progressed(&mut self) {
+        self.used = 1;
+    }
+}
+
+/// Between a half and all of a wait, so that clients that failed together do not return together.
+fn jitter(wait: Duration) -> Duration {
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let part = u32::try_from(random % 512).unwrap_or(0);
+    wait / 2 + wait / 1024 * part
+}
+
+/// Does the same request deserve another try?
+pub(crate) fn is_retryable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
+}
+
+/// The wait that the registry asks for (RFC 9110, section 10.2.3), in seconds or as a date.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let told = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = told.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = http_date(headers.get(DATE)?.to_str().ok()?)?;
+    Some(Duration::from_secs(u64::try_from(http_date(told)? - now).unwrap_or(0)))
+}
+
+/// Seconds since 1970 of an IMF-fixdate such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.trim().strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);
+    let day: i64 = words.next()?.parse().ok()?;
+    let name = words.next()?;
+    let month = i64::try_from(MONTHS.iter().position(|m| *m == name)?).ok()? + 1;
+    let mut number = || words.next()?.parse::<i64>().ok();
+    let (year, hour, minute, second) = (number()?, number()?, number()?, number()?);
+    let plausible = (1970..=9999).contains(&year) && (1..=31).contains(&day) && (0..24).contains(&hour);
+    if !plausible || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+        return None;
+    }
+    // Days of the proleptic Gregorian calendar, with years that begin in March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (text, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Thu, 29 Feb 2024 12:00:00 GMT", Some(1_709_208_000)),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+            ("tomorrow", None),
+        ] {
+            assert_eq!(http_date(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn retry_after_seconds_and_dates() {
+        let headers = |after: &str, date: Option<&str>| {
+            let mut h = HeaderMap::new();
+            h.insert(RETRY_AFTER, after.parse().unwrap());
+            date.map(|d| h.insert(DATE, d.parse().unwrap()));
+            retry_after(&h).map(|d| d.as_secs())
+        };
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(headers("7", None), Some(7));
+        assert_eq!(headers("Sun, 06 Nov 1994 08:49:57 GMT", now), Some(20));
+        assert_eq!(headers("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(0), "a date in the past");
+        assert_eq!(headers("Sun, 06 Nov 1994 08:49:57 GMT", None), None);
+        assert_eq!(headers("-4", None), None);
+    }
+
+    #[test]
+    fn budgets_end() {
+        let policy = RetryPolicy { total: Duration::from_secs(100), ..RetryPolicy::default() };
+        let mut b = Budget::new(policy);
+        let mut last = Duration::ZERO;
+        for n in 0..4 {
+            let wait = b.next(None).unwrap();
+            let full = policy.first * (1 << n);
+            assert!(wait >= full / 2 && wait <= full, "{n}: {wait:?}");
+            last = wait;
+        }
+        assert!(last > policy.first);
+        assert_eq!(b.next(None), None, "five tries and no more");
+        let mut b = Budget::new(policy);
+        assert_eq!(b.next(Some(Duration::from_secs(3000))), Some(Duration::from_secs(60)), "capped");
+        assert_eq!(b.next(Some(Duration::from_secs(3000))), None, "the total is used up");
+        assert_eq!(Budget::single().next(None), None);
+    }
+
+    #[test]
+    fn only_passing_faults_are_retried() {
+        for (code, again) in
+            [(408, true), (429, true), (500, true), (503, true), (400, false), (401, false), (404, false), (416, false)]
+        {
+            assert_eq!(is_retryable(StatusCode::from_u16(code).unwrap()), again, "{code}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A conversation with one endpoint about one repository: scheme, authentication and retries around
+//! single exchanges. Takes calls; gives answers of any status that is not worth another try. Must
+//! never send an authorization to another origin than the endpoint's.
+
+use crate::api::{self, Route};
+use crate::auth::{Auth, Party, challenge, withheld_hint};
+use crate::endpoint::{Endpoint, Role, Scheme, Trust};
+use crate::http::{Break, Payload, Request, Transport};
+use crate::options::ClientOptions;
+use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
+use crate::{Asked, RegistryError};
+use cooper_image::limits;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, Response, StatusCode, Url};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What all conversations of a client share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: ClientOptions,
+    pub(crate) transport: Transport,
+    auth: Auth,
+    /// Schemes of hosts that could have two, once they are known.
+    schemes: Mutex<HashMap<String, Scheme>>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
+        let transport = Transport::new(&options)?;
+        let auth = Auth::new(transport.clone(), &options);
+        Ok(Self { options, transport, auth, schemes: Mutex::default() })
+    }
+}
+
+/// What is going to be done with the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+/// One request of a conversation.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    /// The request in words, for errors.
+    pub(crate) words: String,
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub(crate) struct Session<'c> {
+    pub(crate) shared: &'c Shared,
+    endpoint: &'c Endpoint,
+    base: Url,
+    scopes: Vec<String>,
+}
+
+impl<'c> Session<'c> {
+    /// Opens a conversation; asks the host for its scheme when there is a choice.
+    pub(crate) async fn open(
+        shared: &'c Shared,
+        endpoint: &'c Endpoint,
+        access: Access,
+    ) -> Result<Self, RegistryError> {
+        let scheme = scheme(shared, endpoint).await?;
+        let base = root(endpoint, scheme)?;
+        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+        let scopes = vec![format!("repository:{}:{actions}", endpoint.repository)];
+        Ok(Self { shared, endpoint, base, scopes })
+    }
+
+    /// The same conversation with the right to read another repository besides.
+    pub(crate) fn reading(&self, repository: &str) -> Self {
+        let mut scopes = self.scopes.clone();
+        scopes.push(format!("repository:{repository}:pull"));
+        Self { scopes, base: self.base.clone(), ..*self }
+    }
+
+    /// How failures of this endpoint are retried.
+    pub(crate) fn policy(&self) -> RetryPolicy {
+        policy(self.shared, self.endpoint)
+    }
+
+    /// A call of a route without headers and content.
+    pub(crate) fn call(&self, method: Method, route: &Route<'_>) -> Call {
+        let mut url = self.base.clone();
+        url.set_path(&route.path(&self.endpoint.repository));
+        self.call_at(method, url, route.words())
+    }
+
+    /// A call of a URL that the registry gave.
+    pub(crate) fn call_at(&self, method: Method, url: Url, words: String) -> Call {
+        let words = format!("{method} {words}");
+        Call { method, url, headers: HeaderMap::new(), payload: Payload::Empty, words }
+    }
+
+    /// What was asked, for an error.
+    pub(crate) fn asked(&self, call: &Call) -> Asked {
+        asked(self.endpoint, &call.words)
+    }
+
+    /// Sends a call until its answer is worth keeping or the budget is spent.
+    pub(crate) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Response, RegistryError> {
+        loop {
+            let (told, outcome) = match self.authorized(call, budget).await {
+                Ok(response) if is_retryable(response.status()) => (retry_after(response.headers()), Ok(response)),
+                Err(Failure::Broke(b @ Break::Passing(_))) => (None, Err(broke(b, &self.asked(call)))),
+                Err(Failure::Broke(b)) => return Err(broke(b, &self.asked(call))),
+                Err(Failure::Final(e)) => return Err(e),
+                Ok(response) => return Ok(response),
+            };
+            let Some(wait) = budget.next(told) else { return outcome };
+            tracing::debug!(request = %call.words, wait_ms = wait.as_millis() as u64, "trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One exchange, and a second one when the registry asks who we are.
+    async fn authorized(&self, call: &Call, budget: &mut Budget) -> Result<Response, Failure> {
+        let own = call.url.origin() == self.base.origin();
+        let party = self.party();
+        let mut request = Request {
+            method: call.method.clone(),
+            url: call.url.clone(),
+            headers: call.headers.clone(),
+            payload: call.payload.clone(),
+            authorization: self.shared.auth.kept(party).filter(|_| own),
+            insecure: self.insecure(),
+        };
+        let response = self.shared.transport.send(&request).await?;
+        tracing::debug!(registry = %self.endpoint.host, request = %call.words, status = response.status().as_u16());
+        // A challenge of a host that a redirect led to is not one of the registry's.
+        if !own || response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {
+            return Ok(response);
+        }
+        let challenges = challenge::parse(response.headers());
+        if challenges.is_empty() {
+            return Ok(response);
+        }
+        let rejected = request.authorization.take();
+        let asked = self.asked(call);
+        let header = self.shared.auth.answer(party, &challenges, rejected.as_ref(), (&asked, budget)).await?;
+        if rejected.as_ref() == Some(&header) {
+            return Ok(response);
+        }
+        request.authorization = Some(header);
+        Ok(self.shared.transport.send(&request).await?)
+    }
+
+    /// Turns an answer that was not hoped for into an error.
+    pub(crate) async fn refuse(&self, call: &Call, mut response: Response) -> RegistryError {
+        let status = response.status().as_u16();
+        // A body that cannot be read adds nothing to the status.
+        let body = self.shared.transport.body(&mut response, limits::TOKEN_BYTES).await.unwrap_or_default();
+        let asked = Box::new(self.asked(call));
+        match self.shared.auth.withheld_from(self.party()) {
+            Some(realm) if status == 401 || status == 403 => RegistryError::Auth {
+                cause: format!("the registry answered {status} to an anonymous request"),
+                advice: withheld_hint(&self.endpoint.host, &realm),
+                asked,
+            },
+            _ => RegistryError::Status { asked, status, answer: api::explain(&body) },
+        }
+    }
+
+    fn party(&self) -> Party<'_> {
+        Party {
+            base: &self.base,
+            host: &self.endpoint.host,
+            repository: &self.endpoint.repository,
+            scopes: &self.scopes,
+            insecure: (self.endpoint.trust == Trust::Insecure).then_some(self.endpoint.host.as_str()),
+        }
+    }
+
+    fn insecure(&self) -> Option<String> {
+        self.party().insecure.map(str::to_owned)
+    }
+}
+
+/// Why an exchange gave no answer.
+enum Failure {
+    Broke(Break),
+    Final(RegistryError),
+}
+impl From<Break> for Failure {
+    fn from(b: Break) -> Self {
+        Self::Broke(b)
+    }
+}
+impl From<RegistryError> for Failure {
+    fn from(e: RegistryError) -> Self {
+        Self::Final(e)
+    }
+}
+
+/// Names the request in a transport's failure.
+pub(crate) fn broke(b: Break, asked: &Asked) -> RegistryError {
+    let asked = Box::new(asked.clone());
+    match b {
+        Break::Passing(cause) | Break::Lasting(cause) => RegistryError::Network { asked, cause },
+        Break::Refused(cause) => RegistryError::Protocol { asked, cause },
+        Break::TooLarge(limit) => RegistryError::TooLarge { asked, limit: format!("{limit} bytes") },
+        Break::Source(source) => RegistryError::Local { asked, what: "the blob cannot be read", source },
+    }
+}
+
+fn asked(endpoint: &Endpoint, words: &str) -> Asked {
+    Asked { registry: endpoint.host.clone(), repository: endpoint.repository.clone(), request: words.to_owned() }
+}
+
+fn policy(shared: &Shared, endpoint: &Endpoint) -> RetryPolicy {
+    match endpoint.role {
+        Role::Mirror => shared.options.retry.hurried(),
+        Role::Primary => shared.options.retry,
+    }
+}
+
+fn root(endpoint: &Endpoint, scheme: Scheme) -> Result<Url, RegistryError> {
+    Url::parse(&format!("{}://{}/", scheme.name(), endpoint.host))
+        .map_err(|e| RegistryError::Config { what: format!("registry {:?}", endpoint.host), cause: e.to_string() })
+}
+
+/// The scheme that a host speaks. Only hosts that may be spoken to in plain are asked.
+async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, RegistryError> {
+    let known =
+        |m: &Mutex<HashMap<_, _>>| m.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint.host).copied();
+    let [first, second] = *endpoint.schemes() else { return Ok(Scheme::Https) };
+    if let Some(scheme) = known(&shared.schemes) {
+        return Ok(scheme);
+    }
+    let insecure = (endpoint.trust == Trust::Insecure).then(|| endpoint.host.clone());
+    let mut budget = Budget::new(policy(shared, endpoint));
+    loop {
+        let mut said = Vec::new();
+        for scheme in [first, second] {
+            let mut url = root(endpoint, scheme)?;
+            url.set_path("/v2/");
+            let probe = Request { insecure: insecure.clone(), ..Request::new(Method::GET, url) };
+            match shared.transport.send(&probe).await {
+                // This is how TLS ports answer to plain http.
+                Ok(r) if r.status() == StatusCode::BAD_REQUEST && scheme == Scheme::Http => {
+                    said.push("http: the answer was 400".to_owned());
+                }
+                Ok(r) => {
+                    let found = if r.url().scheme() == "https" && r.url().host() == probe.url.host() {
+                        Scheme::Https
+                    } else {
+                        scheme
+                    };
+                    shared.schemes.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint.host.clone(), found);
+                    return Ok(found);
+                }
+                Err(Break::Passing(words) | Break::Lasting(words) | Break::Refused(words)) => {
+                    said.push(format!("{}: {words}", scheme.name()));
+                }
+                Err(b) => return Err(broke(b, &asked(endpoint, "GET /v2/"))),
+            }
+        }
+        let cause = said.join("; ");
+        let failure = || RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
+        let wait = budget.next(None).ok_or_else(failure)?;
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,241 @@
+//! A registry that misbehaves as scripted while something is pulled: what must be survived, and what
+//! must be refused.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::{Descriptor, Digest, DigestError, MediaType, Platform};
+use cooper_registry::{Client, RegistryError};
+use std::time::{Duration, Instant};
+use support::script::{BLOB, blobs, descriptor, fetch, named};
+use support::{Answer, answer, quick};
+
+/// One answer, made anew for each request.
+type Script = Box<dyn Fn() -> Answer + Send + Sync>;
+
+/// The head of an answer that announces all of the blob, with a part of it.
+fn broken_off(part: usize) -> Answer {
+    let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BLOB.len()).into_bytes();
+    bytes.extend_from_slice(&BLOB[..part]);
+    Answer::Bytes(bytes)
+}
+
+#[tokio::test]
+async fn a_break_is_taken_up_where_it_was() {
+    let server = blobs(|seen, n| match (n, seen.header("range")) {
+        (0, None) => broken_off(7),
+        (1, Some("bytes=7-")) => answer("206 Partial Content", "Content-Range: bytes 7-19/20\r\n", &BLOB[7..]),
+        other => panic!("{other:?}"),
+    });
+    let (got, done) = fetch(&server, quick()).await;
+    done.unwrap();
+    assert_eq!(got, BLOB);
+}
+
+#[tokio::test]
+async fn wrong_and_missing_ranges_lead_to_the_whole_blob() {
+    for (status, headers, body) in [
+        ("200 OK", "", BLOB),
+        ("206 Partial Content", "Content-Range: bytes 5-19/20\r\n", &BLOB[5..]),
+        ("206 Partial Content", "Content-Range: bytes 7-19/21\r\n", &BLOB[7..]),
+        ("206 Partial Content", "", &BLOB[7..]),
+        ("416 Range Not Satisfiable", "Content-Range: bytes */20\r\n", b"".as_slice()),
+    ] {
+        let server = blobs(move |seen, n| match (n, seen.header("range")) {
+            (0, None) => broken_off(7),
+            (_, Some(_)) => answer(status, headers, body),
+            (_, None) => answer("200 OK", "", BLOB),
+        });
+        let (got, done) = fetch(&server, quick()).await;
+        done.unwrap_or_else(|e| panic!("{status} {headers}: {e}"));
+        assert_eq!(got, BLOB, "{status} {headers}");
+        // An answer with everything is used as it is, the others are asked for again without a range.
+        let requests = server.requests_for("/blobs/").len();
+        assert_eq!(requests, if status.starts_with("200") { 2 } else { 3 }, "{status} {headers}");
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_are_never_a_success() {
+    let chunked = |size: usize| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n");
+    let cases: Vec<(&str, Script)> = vec![
+        ("digest", Box::new(|| answer("200 OK", "", b"0123456789abcdefghiX"))),
+        ("short", Box::new(|| answer("200 OK", "", &BLOB[..10]))),
+        ("long", Box::new(|| answer("200 OK", "", b"0123456789abcdefghijk"))),
+        (
+            "chunks that end early",
+            Box::new(move || Answer::Bytes(format!("{}0123456789\r\n0\r\n\r\n", chunked(10)).into())),
+        ),
+        ("chunks without end", Box::new(move || Answer::Endless(chunked(1 << 30).into()))),
+    ];
+    for (what, script) in cases {
+        let server =
+            blobs(move |seen, _| if seen.header("range").is_some() { answer("416 No", "", b"") } else { script() });
+        let start = Instant::now();
+        let (got, done) = fetch(&server, quick()).await;
+        let error = done.unwrap_err();
+        assert!(error.is_input(), "{what}: {error}");
+        assert!(got.len() <= BLOB.len(), "{what}: {}", got.len());
+        assert!(start.elapsed() < Duration::from_secs(5), "{what}");
+        let RegistryError::Digest { source, .. } = error else { panic!("{what}: {error}") };
+        assert_eq!(matches!(source, DigestError::Mismatch { .. }), what == "digest", "{what}: {source}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_it() {
+    let server = blobs(|_, _| answer("200 OK", "", BLOB));
+    let mut sink = |_: &[u8]| Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    let error = Client::new(quick()).unwrap().blob(&named(&server), &descriptor(), &mut sink).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Local { .. }), "{error}");
+    assert_eq!(server.requests_for("/blobs/").len(), 1);
+}
+
+#[tokio::test]
+async fn passing_faults_are_retried_and_lasting_ones_are_not() {
+    for (status, tries) in [
+        ("429 Too Many Requests", 5),
+        ("503 Service Unavailable", 5),
+        ("500 Internal Server Error", 5),
+        ("404 Not Found", 1),
+        ("403 Forbidden", 1),
+        ("418 Teapot", 1),
+    ] {
+        let server = blobs(move |_, _| answer(status, "", b"{\"errors\":[{\"code\":\"C\",\"message\":\"m\x1b[2J\"}]}"));
+        let (_, done) = fetch(&server, quick()).await;
+        let error = done.unwrap_err().to_string();
+        assert!(error.contains(&format!("answered {}", &status[..3])) && !error.contains('\x1b'), "{error}");
+        assert_eq!(server.requests_for("/blobs/").len(), tries, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_obeyed() {
+    let server = blobs(|_, n| match n {
+        0 => answer("429 Too Many Requests", "Retry-After: 1\r\n", b""),
+        _ => answer("200 OK", "", BLOB),
+    });
+    let start = Instant::now();
+    fetch(&server, quick()).await.1.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn silence_is_not_borne_for_ever() {
+    let server = blobs(|_, _| {
+        std::thread::sleep(Duration::from_secs(3));
+        answer("200 OK", "", BLOB)
+    });
+    let mut options = quick();
+    options.timeouts.idle = Duration::from_millis(100);
+    options.timeouts.connect = Duration::from_millis(100);
+    options.retry.tries = 2;
+    let start = Instant::now();
+    let error = fetch(&server, options).await.1.unwrap_err();
+    assert!(matches!(&error, RegistryError::Network { cause, .. } if cause.contains("nothing came")), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn redirects_end() {
+    for (to, words) in [
+        ("/v2/a/b/blobs/again", "more than 10 redirects"),
+        ("http://images.example/x", "plain http to http://images.example is not allowed"),
+        ("ftp://images.example/x", "ftp URLs are not allowed"),
+    ] {
+        let server = blobs(move |_, _| answer("302 Found", &format!("Location: {to}\r\n"), b""));
+        let error = fetch(&server, quick()).await.1.unwrap_err().to_string();
+        assert!(error.contains(words), "{to}: {error}");
+        assert!(server.requests_for("/blobs/").len() <= 11);
+    }
+}
+
+fn manifest() -> Vec<u8> {
+    let d = descriptor();
+    serde_json::to_vec(&serde_json::json!({"schemaVersion": 2, "config": d, "layers": [d]})).unwrap()
+}
+
+#[tokio::test]
+async fn manifests_that_cannot_be_trusted() {
+    let other = Digest::sha256("other");
+    let both = br#"{"schemaVersion":2,"manifests":[],"layers":[]}"#;
+    let cases: Vec<(&str, Script, &str)> = vec![
+        (
+            "header",
+            Box::new(move || answer("200 OK", &format!("Docker-Content-Digest: {other}\r\n"), &manifest())),
+            "not what was promised",
+        ),
+        (
+            "junk header",
+            Box::new(|| answer("200 OK", "Docker-Content-Digest: sha256:../..\r\n", &manifest())),
+            "not what was promised",
+        ),
+        ("both shapes", Box::new(move || answer("200 OK", "", both)), "cannot be used"),
+        (
+            "type",
+            Box::new(|| answer("200 OK", "Content-Type: application/vnd.oci.image.index.v1+json\r\n", &manifest())),
+            "cannot be used",
+        ),
+        (
+            "old",
+            Box::new(|| {
+                answer("200 OK", "Content-Type: application/vnd.docker.distribution.manifest.v1+prettyjws\r\n", b"{}")
+            }),
+            "cannot be used",
+        ),
+        ("endless", Box::new(|| Answer::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())), "limit of 4259840 bytes"),
+        (
+            "announced",
+            Box::new(|| Answer::Endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec())),
+            "limit of 4259840 bytes",
+        ),
+        ("no JSON", Box::new(|| answer("200 OK", "", b"<html>")), "cannot be used"),
+    ];
+    for (what, script, words) in cases {
+        let server = blobs(move |_, _| script());
+        let error = Client::new(quick()).unwrap().resolve(&named(&server), &Platform::host()).await.unwrap_err();
+        assert!(error.is_input() && error.to_string().contains(words), "{what}: {error}");
+    }
+    let server = blobs(|_, _| answer("200 OK", "Content-Type: application/json; charset=utf-8\r\n", &manifest()));
+    let found = Client::new(quick()).unwrap().resolve(&named(&server), &Platform::host()).await.unwrap();
+    assert_eq!(found.descriptor, Descriptor::of(MediaType::OciManifest, &manifest()));
+    let wrong = named(&server).with_digest(Digest::sha256("x"));
+    assert!(Client::new(quick()).unwrap().resolve(&wrong, &Platform::host()).await.unwrap_err().is_input());
+}
+
+#[tokio::test]
+async fn indexes_in_indexes_end() {
+    let server = blobs(|seen, _| {
+        // An index that holds itself cannot be made, so each one has a size that is right and a digest that is not.
+        let d = Descriptor::of(MediaType::OciIndex, b"x");
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [d]}).to_string();
+        answer("200 OK", "", if seen.target.ends_with("/1") { index.as_bytes() } else { b"x" })
+    });
+    let error = Client::new(quick()).unwrap().resolve(&named(&server), &Platform::host()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Document { .. }), "{error}");
+
+    // A chain of nine, each naming the next by its digest.
+    let mut chain = vec![manifest()];
+    let mut kind = MediaType::OciManifest;
+    for _ in 0..9 {
+        let d = Descriptor::of(kind, chain.last().unwrap());
+        let mut d = serde_json::to_value(d).unwrap();
+        if chain.len() == 1 {
+            d["platform"] = serde_json::json!({"os": "linux", "architecture": "amd64"});
+        }
+        chain.push(serde_json::json!({"schemaVersion": 2, "manifests": [d]}).to_string().into_bytes());
+        kind = MediaType::OciIndex;
+    }
+    let top = chain.clone();
+    let server = blobs(move |seen, _| {
+        let tail = seen.target.rsplit('/').next().unwrap();
+        let by_tag = tail.parse::<usize>().ok().map(|n| top[n].clone());
+        let bytes = by_tag.or_else(|| top.iter().find(|b| Digest::sha256(b).to_string() == tail).cloned());
+        answer("200 OK", "", &bytes.unwrap())
+    });
+    let client = Client::new(quick()).unwrap();
+    let at = |n: usize| format!("{}/a/b:{n}", server.host()).parse().unwrap();
+    client.resolve(&at(7), &Platform::linux("amd64")).await.unwrap();
+    let error = client.resolve(&at(8), &Platform::linux("amd64")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}");
+}

@@ -1,0 +1,131 @@
+//! What a client needs from the machine: certificates and credential helpers. Each case runs in a
+//! process of its own with an environment made for it.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::{Descriptor, MediaType, Platform, Reference};
+use cooper_registry::credentials::DockerConfig;
+use cooper_registry::{Client, ClientOptions, RegistryError};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use support::{Access, DockerRegistry, quick, run};
+
+/// Names the inner case to the process that runs it.
+const INNER: &str = "COOPER_TEST_INNER";
+
+fn again(test: &str, place: &str, environment: &[(&str, &str)]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(INNER, place).envs(environment.iter().copied());
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+fn absent(host: &str) -> Reference {
+    format!("{host}/a/b:absent").parse().unwrap()
+}
+
+#[tokio::test]
+async fn no_certificate_authority_on_the_machine() {
+    let Ok(host) = std::env::var(INNER) else {
+        let registry = DockerRegistry::start(Access::Open);
+        let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+        return again("no_certificate_authority_on_the_machine", &registry.host, &nowhere);
+    };
+    // Proof that this environment is the bad one.
+    assert!(reqwest::Client::builder().build().is_err());
+    let error = Client::new(quick()).unwrap().resolve(&absent(&host), &Platform::host()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 404, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn credential_helpers() {
+    let Ok(host) = std::env::var(INNER) else {
+        let registry = DockerRegistry::start(Access::Password);
+        let bin = tempfile::tempdir().unwrap();
+        let said = |name: &str, script: &str| {
+            let file = bin.path().join(format!("docker-credential-{name}"));
+            std::fs::write(&file, format!("#!/bin/sh\nread server\n{script}\n")).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let good =
+            r#"[ "$1" = get ] && echo "{\"ServerURL\":\"$server\",\"Username\":\"cooper\",\"Secret\":\"cask\"}""#;
+        said("good", &format!("[ \"$server\" = {} ] || exit 9\n{good}", registry.host));
+        said("none", "echo credentials not found in native keychain; exit 1");
+        said("sad", "echo 'no\x1bdice'; exit 1");
+        said("loud", "yes");
+        let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+        return again("credential_helpers", &registry.host, &[("PATH", &path)]);
+    };
+    for (helper, words) in [
+        ("good", "answered 404"),
+        ("none", "none are known"),
+        ("sad", "it failed: no\\u{1b}dice"),
+        ("loud", "longer than 65536 bytes"),
+        ("absent", "cannot run docker-credential-absent"),
+    ] {
+        let file = DockerConfig::parse(&format!(r#"{{"credHelpers":{{"{host}":"{helper}"}}}}"#)).unwrap();
+        let client = Client::new(ClientOptions { credentials: vec![file], ..quick() }).unwrap();
+        let error = client.resolve(&absent(&host), &Platform::host()).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{helper}: {error}");
+    }
+}
+
+struct TlsServer(Child);
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An https server of files that hold whole answers, and the authority that signed it.
+fn tls_server(place: &Path, port: u16) -> TlsServer {
+    let ca = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    run("openssl", &[&ca[..], &["-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"]].concat(), place);
+    let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.pem"];
+    let names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+    run("openssl", &[&ca[..], &leaf, &names].concat(), place);
+    let child = Command::new("openssl")
+        .args(["s_server", "-HTTP", "-cert", "leaf.pem", "-key", "leaf.key", "-accept", &format!("127.0.0.1:{port}")])
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = TlsServer(child);
+    support::await_listener(port);
+    server
+}
+
+#[tokio::test]
+async fn certificates_count_unless_somebody_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = support::free_port();
+    let place = folder.path();
+    let host = format!("127.0.0.1:{port}");
+    let d = Descriptor::of(MediaType::OciConfig, b"{}");
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": d, "layers": []});
+    let file = |path: &str, content: String| {
+        let file = place.join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, content).unwrap();
+    };
+    file("v2/a/b/manifests/1", format!("HTTP/1.0 200 OK\r\n\r\n{manifest}"));
+    file("v2/down/b/manifests/1", "HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/x\r\n\r\n".to_owned());
+    let _server = tls_server(place, port);
+    let authority = std::fs::read(place.join("ca.pem")).unwrap();
+    let pull = async |options: ClientOptions, repository: &str| {
+        let name = format!("{host}/{repository}:1").parse().unwrap();
+        Client::new(options).unwrap().resolve(&name, &Platform::host()).await
+    };
+    pull(ClientOptions { extra_authorities: vec![authority.clone()], ..quick() }, "a/b").await.unwrap();
+    pull(ClientOptions { insecure: vec![host.clone()], ..quick() }, "a/b").await.unwrap();
+    let error = pull(quick(), "a/b").await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(error.hint().unwrap().contains("--insecure-registry"), "{:?}", error.hint());
+    let error = pull(ClientOptions { extra_authorities: vec![authority], ..quick() }, "down/b").await.unwrap_err();
+    assert!(error.to_string().contains("a redirect leads from https to http"), "{error}");
+}
