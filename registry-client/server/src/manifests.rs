@@ -1,0 +1,203 @@
+//! Manifests and indexes: kept byte for byte, and only when everything that they name is there.
+
+use crate::Registry;
+use crate::answer::{Answer, CONTENT_DIGEST, OCI_SUBJECT};
+use crate::api_error::{ApiError, Code};
+use crate::body::document;
+use crate::route::Selector;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType};
+use cooper_store::{Referrer, Removed, Repo, RepoName, Store, StoreError};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Largest manifest that is accepted, in bytes (distribution-spec, "Pushing Manifests").
+const LIMIT: u64 = 4 * 1024 * 1024;
+
+pub async fn head(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
+    registry
+        .on_disk(move |store| {
+            let d = find(&store.repository(&name), &selector)?;
+            Ok(Answer::ok().without_body(&d.media_type, d.size).header(CONTENT_DIGEST, &d.digest))
+        })
+        .await
+}
+
+pub async fn get(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
+    registry
+        .on_disk(move |store| {
+            let d = find(&store.repository(&name), &selector)?;
+            let bytes = store.read_blob(&d, LIMIT)?;
+            Ok(Answer::ok().body(&d.media_type, bytes.into_inner()).header(CONTENT_DIGEST, &d.digest))
+        })
+        .await
+}
+
+pub async fn put(
+    registry: &Registry,
+    name: RepoName,
+    selector: Selector,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    let (parts, body) = request.into_parts();
+    let content_type = content_type(&parts.headers)?;
+    let bytes = document(body, LIMIT).await?;
+    registry.on_disk(move |store| keep(store, &name, &selector, content_type, &bytes)).await
+}
+
+pub async fn delete(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
+    registry
+        .on_disk(move |store| {
+            let repository = store.repository(&name);
+            find(&repository, &selector)?;
+            let _lock = repository.lock()?;
+            let removed = match &selector {
+                Selector::Tag(tag) => repository.remove_tag(tag)?,
+                Selector::Digest(digest) => repository.remove_manifest(digest)?,
+            };
+            match removed {
+                Removed::Yes => Ok(Answer::new(StatusCode::ACCEPTED)),
+                Removed::WasAbsent => Err(unknown(&selector)),
+            }
+        })
+        .await
+}
+
+fn find(repository: &Repo, selector: &Selector) -> Result<Descriptor, ApiError> {
+    let digest = match selector {
+        Selector::Digest(digest) => Some(digest.clone()),
+        Selector::Tag(tag) => repository.tag(tag)?.map(|d| d.digest),
+    };
+    let found = digest.map(|d| repository.manifest(&d)).transpose()?.flatten();
+    found.ok_or_else(|| unknown(selector))
+}
+
+fn unknown(selector: &Selector) -> ApiError {
+    let detail = match selector {
+        Selector::Tag(tag) => tag.as_str().to_owned(),
+        Selector::Digest(digest) => digest.to_string(),
+    };
+    ApiError::new(Code::ManifestUnknown, "this repository has no such manifest").about(detail)
+}
+
+/// The media type that the client states, without parameters.
+fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().ok().and_then(|v| v.split(';').next()).unwrap_or_default().trim();
+    let media_type = MediaType::from(text);
+    if media_type.is_manifest() || media_type.is_index() {
+        return Ok(Some(media_type));
+    }
+    Err(invalid(format!("{text:?} is no type of manifest that this registry keeps")))
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::ManifestInvalid, message)
+}
+
+/// Fields that decide how a document is listed among the referrers of another.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Referral {
+    schema_version: u32,
+    subject: Option<Descriptor>,
+    artifact_type: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+fn keep(
+    store: &Store,
+    name: &RepoName,
+    selector: &Selector,
+    content_type: Option<MediaType>,
+    bytes: &[u8],
+) -> Result<Answer, ApiError> {
+    let parsed = Document::parse(bytes, content_type.as_ref()).map_err(|e| invalid(e.to_string()))?;
+    let referral: Referral = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+    if referral.schema_version != 2 {
+        return Err(invalid(format!("schemaVersion {} is not 2", referral.schema_version)));
+    }
+    let digest = digest(selector, bytes)?;
+    let media_type = content_type.unwrap_or_else(|| parsed.media_type());
+    let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+    let subject = referral.subject.as_ref().map(|s| s.digest.clone());
+    let referrer = referrer(referral, &parsed, &descriptor);
+
+    let repository = store.repository(name);
+    // From here to the tag nobody takes away what is found to be there.
+    let _lock = repository.lock()?;
+    match &parsed {
+        Document::Manifest(m) => std::iter::once(&m.config).chain(&m.layers).try_for_each(|d| blob(&repository, d))?,
+        Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d))?,
+    }
+    repository.put_manifest(bytes, &descriptor, referrer.as_ref())?;
+    if let Selector::Tag(tag) = selector {
+        repository.set_tag(tag, &descriptor)?;
+    }
+    let answer = Answer::new(StatusCode::CREATED)
+        .location(format!("/v2/{name}/manifests/{}", descriptor.digest))
+        .header(CONTENT_DIGEST, &descriptor.digest);
+    Ok(subject.into_iter().fold(answer, |a, s| a.header(OCI_SUBJECT, s)))
+}
+
+/// The digest of the bytes, in the algorithm that the client chose.
+fn digest(selector: &Selector, bytes: &[u8]) -> Result<Digest, ApiError> {
+    let Selector::Digest(promised) = selector else { return Ok(Digest::sha256(bytes)) };
+    let mut hasher = Hasher::with(promised.algorithm());
+    hasher.update(bytes);
+    let actual = hasher.finish();
+    if actual != *promised {
+        return Err(ApiError::new(Code::DigestInvalid, format!("the manifest's digest is {actual}")).about(promised));
+    }
+    Ok(actual)
+}
+
+/// How a document is listed for its subject (distribution-spec, "Listing Referrers").
+fn referrer(referral: Referral, parsed: &Document, descriptor: &Descriptor) -> Option<Referrer> {
+    let subject = referral.subject?.digest;
+    let stated = referral.artifact_type.filter(|t| !t.is_empty());
+    let artifact_type = stated.or_else(|| match parsed {
+        Document::Manifest(m) => Some(m.config.media_type.to_string()),
+        Document::Index(_) => None,
+    });
+    let descriptor = Descriptor { artifact_type, annotations: referral.annotations, ..descriptor.clone() };
+    Some(Referrer { subject, descriptor })
+}
+
+/// A configuration or a layer must be in this repository, with the size that the manifest says.
+fn blob(repository: &Repo, d: &Descriptor) -> Result<(), ApiError> {
+    if is_elsewhere(&d.media_type) {
+        return Ok(());
+    }
+    present(repository.blob(&d.digest), d)
+}
+
+/// An entry of an index must be in this repository; it may be a manifest or, for artifacts, a blob.
+fn child(repository: &Repo, d: &Descriptor) -> Result<(), ApiError> {
+    if d.media_type.is_manifest() || d.media_type.is_index() {
+        present(repository.manifest(&d.digest).map(|found| found.map(|m| m.size)), d)
+    } else {
+        blob(repository, d)
+    }
+}
+
+fn present(size: Result<Option<u64>, StoreError>, d: &Descriptor) -> Result<(), ApiError> {
+    match size? {
+        Some(size) if size == d.size => Ok(()),
+        Some(size) => Err(invalid(format!("it says that {} has {} bytes, and it has {size}", d.digest, d.size))),
+        None => {
+            Err(ApiError::new(Code::ManifestBlobUnknown, "it names what is not in this repository").about(&d.digest))
+        }
+    }
+}
+
+/// Layers that are fetched from where their publisher keeps them (image-spec, layer.md,
+/// "Non-Distributable Layers").
+fn is_elsewhere(media_type: &MediaType) -> bool {
+    let text = media_type.as_str();
+    text.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
+        || text == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+}

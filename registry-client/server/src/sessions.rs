@@ -1,0 +1,172 @@
+//! Uploads under way: a blob in the making for each, kept between requests.
+//!
+//! An identifier is 128 random bits and worth nothing in another repository. One request at a time
+//! has the blob; when it ends, however it ends, the blob comes back with what was received.
+
+use crate::api_error::{ApiError, Code};
+use cooper_store::{BlobWriter, RepoName};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An upload that nobody touches for so long is dropped.
+const IDLE: Duration = Duration::from_secs(60 * 60);
+/// Most uploads at once. Each has a file open.
+const MOST: usize = 256;
+
+/// Names an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadId(u128);
+
+impl UploadId {
+    /// A new one, which nobody can guess.
+    fn random() -> Result<Self, ApiError> {
+        let mut bytes = [0; 16];
+        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+            // The kernel gives up to 256 bytes whole or fails.
+            Ok(_) => Ok(Self(u128::from_ne_bytes(bytes))),
+            Err(e) => Err(ApiError::internal(&e)),
+        }
+    }
+    /// Reads exactly what [`UploadId`]'s `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        hex.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+struct Session {
+    repository: RepoName,
+    /// Absent while a request has it.
+    writer: Option<BlobWriter>,
+    touched: Instant,
+}
+
+/// The uploads under way.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<UploadId, Session>>);
+
+impl Sessions {
+    /// Begins an upload.
+    pub fn start(&self, repository: RepoName, writer: BlobWriter) -> Result<UploadId, ApiError> {
+        let id = UploadId::random()?;
+        let mut all = self.lock();
+        if all.len() >= MOST {
+            return Err(ApiError::new(Code::TooManyRequests, "too many uploads are under way; try again later"));
+        }
+        all.insert(id, Session { repository, writer: Some(writer), touched: Instant::now() });
+        Ok(id)
+    }
+
+    /// Bytes received so far.
+    pub fn written(&self, repository: &RepoName, id: UploadId) -> Result<u64, ApiError> {
+        let mut all = self.lock();
+        let session = find(&mut all, repository, id)?;
+        session.writer.as_ref().map(BlobWriter::written).ok_or_else(busy)
+    }
+
+    /// Takes the blob for one request.
+    pub fn take(&self, repository: &RepoName, id: UploadId) -> Result<BlobWriter, ApiError> {
+        let mut all = self.lock();
+        find(&mut all, repository, id)?.writer.take().ok_or_else(busy)
+    }
+
+    /// Gives the blob back for the next request.
+    pub fn give_back(&self, id: UploadId, writer: BlobWriter) {
+        if let Some(session) = self.lock().get_mut(&id) {
+            session.writer = Some(writer);
+            session.touched = Instant::now();
+        }
+    }
+
+    /// Ends an upload; what it received is gone, unless a request has it right now.
+    pub fn end(&self, id: UploadId) {
+        let ended = self.lock().remove(&id);
+        // Closing the file may wait for the disk: not under the lock.
+        drop(ended);
+    }
+
+    /// Drops what was idle for too long.
+    pub fn expire(&self) {
+        self.expire_at(Instant::now());
+    }
+
+    fn expire_at(&self, now: Instant) {
+        let gone: Vec<Session> = {
+            let mut all = self.lock();
+            // One that a request has is not idle.
+            let old = |s: &mut Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > IDLE;
+            all.extract_if(|_, s| old(s)).map(|(_, s)| s).collect()
+        };
+        if !gone.is_empty() {
+            tracing::info!(count = gone.len(), "uploads that nobody continued were dropped");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find<'a>(
+    all: &'a mut HashMap<UploadId, Session>,
+    repository: &RepoName,
+    id: UploadId,
+) -> Result<&'a mut Session, ApiError> {
+    all.get_mut(&id)
+        .filter(|s| s.repository == *repository)
+        .ok_or_else(|| ApiError::new(Code::BlobUploadUnknown, "there is no such upload"))
+}
+
+fn busy() -> ApiError {
+    ApiError::new(Code::Conflict, "another request is writing to this upload")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_store::Store;
+
+    #[test]
+    fn an_upload_belongs_to_its_repository_and_to_one_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let sessions = Sessions::default();
+        let (mine, other): (RepoName, RepoName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let id = sessions.start(mine.clone(), store.blob_writer().unwrap()).unwrap();
+        assert_eq!(UploadId::parse(&id.to_string()), Some(id));
+        assert!(sessions.take(&other, id).is_err());
+        let writer = sessions.take(&mine, id).unwrap();
+        assert!(sessions.take(&mine, id).is_err());
+        let later = Instant::now() + IDLE + Duration::from_secs(60);
+        sessions.expire_at(later);
+        sessions.give_back(id, writer);
+        assert_eq!(sessions.written(&mine, id).unwrap(), 0);
+        sessions.expire_at(Instant::now());
+        assert!(sessions.written(&mine, id).is_ok());
+        sessions.expire_at(later);
+        assert!(sessions.written(&mine, id).is_err());
+    }
+
+    #[test]
+    fn the_number_of_uploads_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::default();
+        let name: RepoName = "a".parse().unwrap();
+        // Identifiers without blobs: only the number counts here, not hundreds of open files.
+        for n in 0..MOST as u128 - 1 {
+            let session = Session { repository: name.clone(), writer: None, touched: Instant::now() };
+            sessions.lock().insert(UploadId(n), session);
+        }
+        let store = Store::open(dir.path()).unwrap();
+        assert!(sessions.start(name.clone(), store.blob_writer().unwrap()).is_ok());
+        assert!(sessions.start(name, store.blob_writer().unwrap()).is_err());
+    }
+}

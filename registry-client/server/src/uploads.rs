@@ -1,0 +1,180 @@
+//! Pushing blobs: in one request, streamed, in chunks, or mounted from another repository
+//! (distribution-spec, "Pushing blobs").
+
+use crate::Registry;
+use crate::answer::{Answer, CONTENT_DIGEST, UPLOAD_UUID};
+use crate::api_error::{ApiError, Code};
+use crate::body::{Received, announced, append};
+use crate::ranges::{Chunk, chunk};
+use crate::route::{Params, parse_digest};
+use crate::sessions::UploadId;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_RANGE, LOCATION, RANGE};
+use axum::http::{HeaderMap, StatusCode};
+use cooper_image::Digest;
+use cooper_store::{BlobWriter, RepoName};
+
+/// POST: mounts, takes a whole blob, or begins an upload.
+pub async fn start(registry: &Registry, name: RepoName, params: &Params, request: Request) -> Result<Answer, ApiError> {
+    registry.sessions.expire();
+    if let (Some(mount), Some(from)) = (&params.mount, &params.from)
+        && let Some(answer) = mounted(registry, &name, parse_digest(mount)?, from).await?
+    {
+        return Ok(answer);
+    }
+    let digest = params.digest.as_deref().map(parse_digest).transpose()?;
+    let writer = registry.on_disk(|store| Ok(store.blob_writer()?)).await?;
+    let id = registry.sessions.start(name.clone(), writer)?;
+    match digest {
+        // The client never learns the identifier: what failed cannot be continued.
+        Some(digest) => {
+            receive_and_commit(registry, name, id, digest, request).await.inspect_err(|_| registry.sessions.end(id))
+        }
+        None => Ok(under_way(StatusCode::ACCEPTED, &name, id, 0)),
+    }
+}
+
+/// Links a blob that another repository holds; `None` when that one does not hold it.
+async fn mounted(registry: &Registry, name: &RepoName, digest: Digest, from: &str) -> Result<Option<Answer>, ApiError> {
+    let Ok(from) = from.parse::<RepoName>() else { return Ok(None) };
+    let name = name.clone();
+    registry
+        .on_disk(move |store| {
+            if store.repository(&from).blob(&digest)?.is_none() {
+                return Ok(None);
+            }
+            store.repository(&name).link_blob(&digest)?;
+            Ok(Some(created(&name, &digest)))
+        })
+        .await
+}
+
+/// GET: how much has come.
+pub fn status(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
+    let written = registry.sessions.written(name, id)?;
+    Ok(under_way(StatusCode::NO_CONTENT, name, id, written))
+}
+
+/// PATCH: more bytes.
+pub async fn patch(registry: &Registry, name: RepoName, id: UploadId, request: Request) -> Result<Answer, ApiError> {
+    let written = receive(registry, &name, id, request).await?;
+    Ok(under_way(StatusCode::ACCEPTED, &name, id, written))
+}
+
+/// PUT: perhaps the last bytes, and the digest of all.
+pub async fn finish(
+    registry: &Registry,
+    name: RepoName,
+    id: UploadId,
+    params: &Params,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    let missing = || ApiError::new(Code::DigestInvalid, "the query has no digest");
+    let digest = parse_digest(params.digest.as_deref().ok_or_else(missing)?)?;
+    receive_and_commit(registry, name, id, digest, request).await
+}
+
+/// DELETE: forget it.
+pub fn cancel(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
+    drop(registry.sessions.take(name, id)?);
+    registry.sessions.end(id);
+    Ok(Answer::new(StatusCode::NO_CONTENT))
+}
+
+async fn receive_and_commit(
+    registry: &Registry,
+    name: RepoName,
+    id: UploadId,
+    digest: Digest,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    receive(registry, &name, id, request).await?;
+    let writer = registry.sessions.take(&name, id)?;
+    registry.sessions.end(id);
+    registry
+        .on_disk(move |store| {
+            let size = writer.written();
+            writer.commit(Some((&digest, size)))?;
+            store.repository(&name).link_blob(&digest)?;
+            Ok(created(&name, &digest))
+        })
+        .await
+}
+
+/// Appends a request's body to an upload and gives the number of bytes that it has then.
+async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
+    let writer = registry.sessions.take(name, id)?;
+    let (parts, body) = request.into_parts();
+    let chunk = match expected(&parts.headers, name, id, writer.written()) {
+        Ok(chunk) => chunk,
+        Err(e) => {
+            registry.sessions.give_back(id, writer);
+            return Err(e);
+        }
+    };
+    // A task of its own: when the client goes away this request is forgotten, and the blob must
+    // come back all the same, for the client to continue.
+    let task = tokio::spawn(store_body(registry.clone(), id, writer, body, chunk));
+    task.await.map_err(|e| ApiError::internal(&e))?
+}
+
+async fn store_body(
+    registry: Registry,
+    id: UploadId,
+    writer: BlobWriter,
+    body: Body,
+    chunk: Option<Chunk>,
+) -> Result<u64, ApiError> {
+    let before = writer.written();
+    let Received { writer, error } = append(body, writer).await;
+    let Some(writer) = writer else {
+        registry.sessions.end(id);
+        return Err(error.unwrap_or_else(|| ApiError::new(Code::BlobUploadInvalid, "the upload failed")));
+    };
+    let written = writer.written();
+    if error.is_none()
+        && let Some(chunk) = chunk
+        && written - before != chunk.len()
+    {
+        // What is hashed cannot be taken back.
+        registry.sessions.end(id);
+        return Err(ApiError::new(Code::SizeInvalid, "the chunk is not as long as its Content-Range"));
+    }
+    registry.sessions.give_back(id, writer);
+    error.map_or(Ok(written), Err)
+}
+
+/// Compares what the headers announce with what the upload has.
+fn expected(headers: &HeaderMap, name: &RepoName, id: UploadId, written: u64) -> Result<Option<Chunk>, ApiError> {
+    let Some(header) = headers.get(CONTENT_RANGE) else { return Ok(None) };
+    let malformed = || ApiError::new(Code::BlobUploadInvalid, "the Content-Range is malformed");
+    let chunk = header.to_str().ok().and_then(chunk).ok_or_else(malformed)?;
+    if chunk.first != written {
+        let message = format!("the next byte is {written}, and the chunk begins with {}", chunk.first);
+        return Err(ApiError::new(Code::RangeInvalid, message)
+            .header(LOCATION, place(name, id))
+            .header(RANGE, range(written)));
+    }
+    if announced(headers).is_some_and(|length| length != chunk.len()) {
+        return Err(ApiError::new(Code::SizeInvalid, "Content-Length and Content-Range differ"));
+    }
+    Ok(Some(chunk))
+}
+
+fn under_way(status: StatusCode, name: &RepoName, id: UploadId, written: u64) -> Answer {
+    Answer::new(status).location(place(name, id)).header(RANGE, range(written)).header(UPLOAD_UUID, id)
+}
+
+fn created(name: &RepoName, digest: &Digest) -> Answer {
+    Answer::new(StatusCode::CREATED).location(format!("/v2/{name}/blobs/{digest}")).header(CONTENT_DIGEST, digest)
+}
+
+fn place(name: &RepoName, id: UploadId) -> String {
+    format!("/v2/{name}/blobs/uploads/{id}")
+}
+
+/// The bytes that are there. An empty upload has `0-0` too: the protocol has no word for none.
+fn range(written: u64) -> String {
+    format!("0-{}", written.saturating_sub(1))
+}

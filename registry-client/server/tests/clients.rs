@@ -1,0 +1,165 @@
+//! skopeo pushes to the registry, copies within it and pulls from it, also after it was killed.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cooper_image::Digest;
+use serde_json::json;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use support::{Server, send};
+
+fn skopeo(args: &[&str]) -> String {
+    let out = Command::new("skopeo").arg("--insecure-policy").args(args).output().expect("skopeo is installed");
+    assert!(out.status.success(), "skopeo {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn copy(from: &str, to: &str) {
+    let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    skopeo(&["copy", "-q", "--all", "--preserve-digests", tls[0], tls[1], from, to]);
+}
+
+/// An OCI layout with an index of two images that share a layer, written by hand.
+fn layout(dir: &Path) -> PathBuf {
+    let at = dir.join("layout");
+    std::fs::create_dir_all(at.join("blobs/sha256")).unwrap();
+    let blob = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::sha256(bytes);
+        std::fs::write(at.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
+    };
+    // A tar of nothing: two blocks of zeros, and more of them so that the upload takes several pieces.
+    let tar = vec![0; 3 << 20];
+    let layer = blob("application/vnd.oci.image.layer.v1.tar", &tar);
+    let mut images = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({"architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}});
+        let config = blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": [layer]});
+        let mut image = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+        image["platform"] = json!({"architecture": architecture, "os": "linux"});
+        images.push(image);
+    }
+    let index =
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": images});
+    let mut top = blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
+    top["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+    std::fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [top]}).to_string()).unwrap();
+    std::fs::write(at.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    at
+}
+
+fn blobs(layout: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(layout.join("blobs/sha256")).unwrap();
+    let mut names: Vec<String> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn skopeo_pushes_copies_and_pulls_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = layout(dir.path());
+    let server = Server::start(&dir.path().join("store"));
+    let at = |name: &str| format!("docker://{}/{name}", server.address);
+    copy(&format!("oci:{}:v1", source.display()), &at("team/app:v1"));
+    copy(&at("team/app:v1"), &at("mirror/deep/app:v1"));
+    let back = dir.path().join("back");
+    copy(&at("mirror/deep/app:v1"), &format!("oci:{}:v1", back.display()));
+    assert_eq!(blobs(&back), blobs(&source));
+    let tags = skopeo(&["list-tags", "--tls-verify=false", &at("team/app")]);
+    assert!(tags.contains("\"v1\""), "{tags}");
+
+    let docker = at("team/docker:v2");
+    let from = format!("oci:{}:v1", source.display());
+    skopeo(&["copy", "-q", "--dest-tls-verify=false", "--format", "v2s2", &from, &docker]);
+    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &docker]);
+    assert!(raw.contains("application/vnd.docker.distribution.manifest.v2+json"), "{raw}");
+    skopeo(&["delete", "--tls-verify=false", &docker]);
+    assert_eq!(server.get("/v2/team/docker/manifests/v2").status, 404);
+    drop(server);
+
+    let server = Server::start(&dir.path().join("store"));
+    let again = dir.path().join("again");
+    copy(&format!("docker://{}/team/app:v1", server.address), &format!("oci:{}:v1", again.display()));
+    assert_eq!(blobs(&again), blobs(&source));
+}
+
+#[test]
+#[ignore = "runs as a child of another test"]
+fn child() {
+    let root = std::env::var_os("CHILD_ROOT").expect("a parent sets it");
+    let server = Server::start(Path::new(&root));
+    let mut out = std::io::stdout();
+    writeln!(out, "\nserving {}", server.address).and_then(|()| out.flush()).unwrap();
+    std::io::stdin().lines().for_each(drop);
+}
+
+#[test]
+fn what_was_answered_with_201_survives_a_kill_and_the_rest_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .env("CHILD_ROOT", &root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address: SocketAddr = lines.find_map(|l| l.strip_prefix("serving ").map(|a| a.parse().unwrap())).unwrap();
+
+    let config = Digest::sha256("{}");
+    let path = format!("/v2/a/blobs/uploads/?digest={config}");
+    assert_eq!(send(address, "POST", &path, &[], b"{}").status, 201);
+    let manifest = json!({"schemaVersion": 2, "layers": [],
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.to_string(), "size": 2}})
+    .to_string();
+    let oci = [("Content-Type", "application/vnd.oci.image.manifest.v1+json")];
+    assert_eq!(send(address, "PUT", "/v2/a/manifests/v1", &oci, manifest.as_bytes()).status, 201);
+    // An upload that has received something, and one in the middle of a request.
+    let place = send(address, "POST", "/v2/a/blobs/uploads/", &[], b"").headers["location"].clone();
+    assert_eq!(send(address, "PATCH", &place, &[], &[1; 100_000]).status, 202);
+    let mut half = TcpStream::connect(address).unwrap();
+    write!(half, "PATCH {place} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let server = Server::start(&root);
+    assert_eq!(server.get("/v2/a/manifests/v1").body, manifest.as_bytes());
+    assert_eq!(server.get(&format!("/v2/a/blobs/{config}")).body, b"{}");
+    assert_eq!(server.get(&place).status, 404);
+    assert_eq!(std::fs::read_dir(root.join("ingest")).unwrap().count(), 0);
+    assert!(cooper_store::Store::open(&root).unwrap().fsck().unwrap().problems.is_empty());
+}
+
+#[test]
+fn an_upload_goes_on_after_its_client_went_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let place = server.begin("a");
+    let mut half = TcpStream::connect(server.address).unwrap();
+    write!(half, "PATCH {place} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc").unwrap();
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    // The answer, or the end of the connection, says that the server is done with it.
+    let _ = half.read_to_end(&mut Vec::new());
+    let status = server.get(&place);
+    assert_eq!((status.status, status.headers["range"].as_str()), (204, "0-2"));
+    let digest = Digest::sha256("abcdef");
+    let path = format!("{place}?digest={digest}");
+    assert_eq!(server.send("PUT", &path, &[("Content-Range", "3-5")], b"def").status, 201);
+}
+
+#[test]
+fn idle_connections_do_not_keep_others_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let idle: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    assert_eq!(server.get("/v2/").status, 200);
+    drop(idle);
+}

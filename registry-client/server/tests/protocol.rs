@@ -1,0 +1,282 @@
+//! The protocol byte by byte: uploads, ranges, mounts, referrers, lists, and every kind of refusal.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cooper_image::Digest;
+use serde_json::{Value, json};
+use support::{Answer, Server};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+fn server() -> (tempfile::TempDir, Server) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    (dir, server)
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": Digest::sha256(bytes).to_string(), "size": bytes.len()})
+}
+
+fn manifest(config: &[u8]) -> Value {
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(CONFIG, config), "layers": []})
+}
+
+fn put(server: &Server, path: &str, media_type: &str, document: &Value) -> Answer {
+    server.send("PUT", path, &[("Content-Type", media_type)], document.to_string().as_bytes())
+}
+
+#[test]
+fn a_blob_comes_in_chunks_and_goes_in_ranges() {
+    let (_dir, server) = server();
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let digest = Digest::sha256(&bytes).to_string();
+    let place = server.begin("team/app");
+    let (first, rest) = bytes.split_at(700_000);
+    let patch = |range: &str, body: &[u8]| server.send("PATCH", &place, &[("Content-Range", range)], body);
+
+    let answer = patch("5-6", &bytes[5..7]);
+    assert_eq!((answer.status, answer.headers["range"].as_str()), (416, "0-0"));
+    assert_eq!(patch("0-699999", first).status, 202);
+    // Sent again, it is out of order; where to go on is in the answer and in the status.
+    let answer = patch("0-699999", first);
+    assert_eq!((answer.status, answer.headers["range"].as_str()), (416, "0-699999"));
+    let status = server.get(&place);
+    assert_eq!((status.status, status.headers["range"].as_str()), (204, "0-699999"));
+    assert_eq!(patch("700000-700009", &rest[..9]).status, 400);
+    assert_eq!(patch("x", b"").status, 400);
+
+    let path = format!("{place}?digest={digest}");
+    let range = format!("700000-{}", bytes.len() - 1);
+    let answer = server.send("PUT", &path, &[("Content-Range", &range)], rest);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(answer.headers["docker-content-digest"], digest);
+    let blob = answer.headers["location"].clone();
+    assert_eq!(server.get(&place).code(), "BLOB_UPLOAD_UNKNOWN");
+
+    let whole = server.get(&blob);
+    assert_eq!((whole.status, whole.body == bytes), (200, true));
+    let head = server.send("HEAD", &blob, &[], b"");
+    assert_eq!((head.status, head.headers["content-length"].as_str(), head.body.len()), (200, "1200000", 0));
+    for (header, status, part) in [
+        ("bytes=10-19", 206, &bytes[10..20]),
+        ("bytes=1199999-", 206, &bytes[1_199_999..]),
+        ("bytes=-2", 206, &bytes[1_199_998..]),
+        ("bytes=0-1,4-5", 200, &bytes[..]),
+    ] {
+        let answer = server.send("GET", &blob, &[("Range", header)], b"");
+        assert_eq!((answer.status, answer.body == part), (status, true), "{header}");
+    }
+    let answer = server.send("GET", &blob, &[("Range", "bytes=1200000-")], b"");
+    assert_eq!((answer.status, answer.headers["content-range"].as_str()), (416, "bytes */1200000"));
+}
+
+#[test]
+fn streamed_whole_and_cancelled_uploads() {
+    let (_dir, server) = server();
+    let digest = Digest::sha256("abcdef").to_string();
+    let place = server.begin("a");
+    assert_eq!(server.send("PATCH", &place, &[], b"abc").status, 202);
+    assert_eq!(server.send("PATCH", &place, &[("Content-Range", "bytes 3-5/6")], b"def").status, 202);
+    // In another repository the identifier is worth nothing.
+    let foreign = place.replace("/v2/a/", "/v2/b/");
+    for method in ["GET", "PATCH", "DELETE"] {
+        let answer = server.send(method, &foreign, &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (404, "BLOB_UPLOAD_UNKNOWN"), "{method}");
+    }
+    assert_eq!(server.send("PUT", &format!("{place}?digest={digest}"), &[], b"").status, 201);
+    assert_eq!(server.get(&format!("/v2/a/blobs/{digest}")).body, b"abcdef");
+
+    let place = server.begin("a");
+    assert_eq!(server.send("PUT", &format!("{place}?digest={digest}"), &[], b"abcdef").status, 201);
+    let place = server.begin("a");
+    assert_eq!(server.send("DELETE", &place, &[], b"").status, 204);
+    assert_eq!(server.get(&place).status, 404);
+    // The empty blob, and one that is named by SHA-512.
+    server.push_blob("a", b"");
+    let sha512 = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+    assert_eq!(server.send("POST", &format!("/v2/a/blobs/uploads/?digest={sha512}"), &[], b"").status, 201);
+    assert_eq!(server.get(&format!("/v2/a/blobs/{sha512}")).status, 200);
+}
+
+#[test]
+fn a_blob_is_seen_only_where_it_was_pushed_or_mounted() {
+    let (_dir, server) = server();
+    let digest = server.push_blob("source", b"shared");
+    let at = |repository: &str| format!("/v2/{repository}/blobs/{digest}");
+    assert_eq!(server.get(&at("other")).code(), "BLOB_UNKNOWN");
+    let mount = |to: &str, from: &str| {
+        server.send("POST", &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={from}"), &[], b"").status
+    };
+    assert_eq!(mount("other", "nowhere"), 202);
+    assert_eq!(mount("other", ".."), 202);
+    assert_eq!(server.get(&at("other")).status, 404);
+    assert_eq!(mount("other", "source"), 201);
+    assert_eq!(server.get(&at("other")).body, b"shared");
+    assert_eq!(server.send("DELETE", &at("source"), &[], b"").status, 202);
+    assert_eq!(server.get(&at("source")).status, 404);
+    assert_eq!(server.get(&at("other")).status, 200);
+    assert_eq!(mount("third", "source"), 202);
+}
+
+#[test]
+fn a_manifest_is_kept_as_it_came_and_lists_its_tags() {
+    let (_dir, server) = server();
+    server.push_blob("team/app", b"{}");
+    let document = manifest(b"{}");
+    let digest = Digest::sha256(document.to_string()).to_string();
+    for tag in ["v2", "latest", "v1"] {
+        let answer = put(&server, &format!("/v2/team/app/manifests/{tag}"), MANIFEST, &document);
+        assert_eq!((answer.status, answer.headers["docker-content-digest"].as_str()), (201, digest.as_str()));
+    }
+    assert_eq!(put(&server, &format!("/v2/team/app/manifests/{digest}"), MANIFEST, &document).status, 201);
+    for selector in ["v1", &digest, &digest.replace(':', "%3A")] {
+        let answer = server.get(&format!("/v2/team/app/manifests/{selector}"));
+        assert_eq!(answer.body, document.to_string().as_bytes());
+        assert_eq!(answer.headers["content-type"], MANIFEST);
+        let head = server.send("HEAD", &format!("/v2/team/app/manifests/{selector}"), &[], b"");
+        assert_eq!((head.status, &head.headers["docker-content-digest"]), (200, &digest));
+        assert_eq!(head.headers["content-length"], document.to_string().len().to_string());
+    }
+    assert_eq!(server.get("/v2/team/app/tags/list").json()["tags"], json!(["latest", "v1", "v2"]));
+    let page = server.get("/v2/team/app/tags/list?n=2");
+    assert_eq!(page.json(), json!({"name": "team/app", "tags": ["latest", "v1"]}));
+    let next = page.headers["link"].split(['<', '>']).nth(1).unwrap().to_owned();
+    let page = server.get(&next);
+    assert_eq!(page.json()["tags"], json!(["v2"]));
+    assert!(!page.headers.contains_key("link"));
+    assert_eq!(server.get("/v2/_catalog").json(), json!({"repositories": ["team/app"]}));
+
+    assert_eq!(server.send("DELETE", "/v2/team/app/manifests/v2", &[], b"").status, 202);
+    assert_eq!(server.get("/v2/team/app/manifests/v2").code(), "MANIFEST_UNKNOWN");
+    assert_eq!(server.get("/v2/team/app/manifests/v1").status, 200);
+    assert_eq!(server.send("DELETE", &format!("/v2/team/app/manifests/{digest}"), &[], b"").status, 202);
+    assert_eq!(server.get("/v2/team/app/manifests/v1").status, 404);
+    assert_eq!(server.get("/v2/team/app/tags/list").json()["tags"], json!([]));
+}
+
+#[test]
+fn referrers_are_listed_with_their_kind_and_annotations() {
+    let (_dir, server) = server();
+    server.push_blob("a", b"{}");
+    let subject = manifest(b"{}");
+    let digest = Digest::sha256(subject.to_string()).to_string();
+    let path = format!("/v2/a/referrers/{digest}");
+    assert_eq!(server.get(&path).json()["manifests"], json!([]));
+    let refer = |more: Value| {
+        let mut document = manifest(b"{}");
+        document["subject"] = descriptor(MANIFEST, subject.to_string().as_bytes());
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let own = Digest::sha256(document.to_string()).to_string();
+        let answer = put(&server, &format!("/v2/a/manifests/{own}"), MANIFEST, &document);
+        assert_eq!((answer.status, &answer.headers["oci-subject"]), (201, &digest));
+        own
+    };
+    // The subject may come later than what refers to it.
+    let signature = refer(json!({"artifactType": "text/signature", "annotations": {"by": "me"}}));
+    let plain = refer(json!({}));
+    assert_eq!(put(&server, "/v2/a/manifests/v1", MANIFEST, &subject).status, 201);
+
+    let answer = server.get(&path);
+    assert_eq!(answer.headers["content-type"], INDEX);
+    let listed = answer.json()["manifests"].as_array().unwrap().clone();
+    let of = |digest: &str| listed.iter().find(|d| d["digest"] == digest).unwrap().clone();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(
+        (&of(&signature)["artifactType"], &of(&signature)["annotations"]["by"]),
+        (&json!("text/signature"), &json!("me"))
+    );
+    assert_eq!(of(&plain)["artifactType"], CONFIG);
+    let filtered = server.get(&format!("{path}?artifactType=text/signature"));
+    assert_eq!(filtered.headers["oci-filters-applied"], "artifactType");
+    assert_eq!(filtered.json()["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(server.send("DELETE", &format!("/v2/a/manifests/{plain}"), &[], b"").status, 202);
+    assert_eq!(server.get(&path).json()["manifests"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_manifest_that_is_not_whole_or_not_clear_is_refused() {
+    let (_dir, server) = server();
+    server.push_blob("a", b"{}");
+    server.push_blob("other", b"elsewhere");
+    let good = manifest(b"{}");
+    assert_eq!(put(&server, "/v2/a/manifests/good", MANIFEST, &good).status, 201);
+    let with = |field: &str, value: Value| {
+        let mut document = good.clone();
+        document[field] = value;
+        document
+    };
+    let layer = |bytes: &[u8]| json!([descriptor("application/vnd.oci.image.layer.v1.tar", bytes)]);
+    let index = |manifests: Value| json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    let mut wrong_size = good.clone();
+    wrong_size["config"]["size"] = json!(3);
+    let foreign = json!([{"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": Digest::sha256("far away").to_string(), "size": 8}]);
+    for (name, media_type, document, status, code) in [
+        ("absent config", MANIFEST, manifest(b"absent"), 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("absent layer", MANIFEST, with("layers", layer(b"absent")), 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("another repository's layer", MANIFEST, with("layers", layer(b"elsewhere")), 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("wrong size", MANIFEST, wrong_size, 400, "MANIFEST_INVALID"),
+        ("absent child", INDEX, index(json!([descriptor(MANIFEST, b"{}")])), 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("two kinds at once", MANIFEST, with("manifests", json!([])), 400, "MANIFEST_INVALID"),
+        ("another type than said", INDEX, good.clone(), 400, "MANIFEST_INVALID"),
+        ("schema 1", MANIFEST, with("schemaVersion", json!(1)), 400, "MANIFEST_INVALID"),
+        ("unknown type", "text/html", good.clone(), 400, "MANIFEST_INVALID"),
+        ("no document", MANIFEST, json!("x"), 400, "MANIFEST_INVALID"),
+    ] {
+        let answer = put(&server, "/v2/a/manifests/bad", media_type, &document);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{name}");
+        assert_eq!(server.get("/v2/a/manifests/bad").status, 404, "{name}");
+    }
+    let own = descriptor(MANIFEST, good.to_string().as_bytes());
+    assert_eq!(put(&server, "/v2/a/manifests/index", INDEX, &index(json!([own]))).status, 201);
+    assert_eq!(put(&server, "/v2/a/manifests/far", MANIFEST, &with("layers", foreign)).status, 201);
+    let other = Digest::sha256("other").to_string();
+    assert_eq!(put(&server, &format!("/v2/a/manifests/{other}"), MANIFEST, &good).code(), "DIGEST_INVALID");
+    let limit = 4 << 20;
+    for (size, status) in [(limit, 400), (limit + 1, 413)] {
+        let answer = server.send("PUT", "/v2/a/manifests/big", &[("Content-Type", MANIFEST)], &vec![b' '; size]);
+        assert_eq!(answer.status, status);
+    }
+}
+
+#[test]
+fn refusals_have_the_codes_of_the_specification() {
+    let (_dir, server) = server();
+    let digest = server.push_blob("a", b"x");
+    let wrong = Digest::sha256("wrong").to_string();
+    let unknown = "/v2/a/blobs/uploads/00000000000000000000000000000000";
+    for (method, path, status, code) in [
+        ("GET", "/", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/../../etc/passwd", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/UPPER/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "/v2/a/../b/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "/v2/a/manifests/.INVALID", 404, "MANIFEST_UNKNOWN"),
+        ("PUT", "/v2/a/manifests/.INVALID", 400, "MANIFEST_INVALID"),
+        ("GET", "/v2/a/manifests/absent", 404, "MANIFEST_UNKNOWN"),
+        ("DELETE", "/v2/a/manifests/absent", 404, "MANIFEST_UNKNOWN"),
+        ("GET", "/v2/a/blobs/sha256:12", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/a/blobs/md5:d41d8cd98f00b204e9800998ecf8427e", 400, "DIGEST_INVALID"),
+        ("GET", &format!("/v2/a/blobs/{wrong}"), 404, "BLOB_UNKNOWN"),
+        ("DELETE", &format!("/v2/a/blobs/{wrong}"), 404, "BLOB_UNKNOWN"),
+        ("PUT", &format!("/v2/a/blobs/{digest}"), 405, "UNSUPPORTED"),
+        ("POST", &format!("/v2/a/blobs/uploads/?digest={wrong}"), 400, "DIGEST_INVALID"),
+        ("POST", "/v2/a/blobs/uploads/?digest=x", 400, "DIGEST_INVALID"),
+        ("POST", "/v2/a/blobs/uploads/?mount=x&from=a", 400, "DIGEST_INVALID"),
+        ("PATCH", unknown, 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("PUT", &format!("{unknown}?digest={digest}"), 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("PUT", unknown, 400, "DIGEST_INVALID"),
+        ("GET", "/v2/absent/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/_catalog?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
+        ("GET", "/v2/_catalog?n=1&n=2", 400, "UNSUPPORTED"),
+        ("DELETE", "/v2/", 405, "UNSUPPORTED"),
+    ] {
+        let answer = server.send(method, path, &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+    }
+    let answer = server.get("/v2/");
+    assert_eq!((answer.status, answer.headers["docker-distribution-api-version"].as_str()), (200, "registry/2.0"));
+}
