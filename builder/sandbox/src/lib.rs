@@ -1,2 +1,50 @@
 //! Runs one process isolated, from a plain specification.
-#![forbid(unsafe_code)]
+//!
+//! Takes a [`StepSpec`]; gives the step's output and how it ended. `supervise` is the side that
+//! waits, `init` the side that builds the world and becomes the step. It never runs a step in a
+//! weaker world than the one described: every error on the way ends the step before it starts.
+#![deny(unsafe_code)]
+
+mod caps;
+mod cwd;
+mod dev;
+mod error;
+mod idmap;
+mod init;
+mod kernel_fs;
+mod mount_api;
+mod overlay;
+mod probe;
+mod protocol;
+mod provided;
+mod seccomp;
+mod seccomp_table;
+mod spec;
+mod supervise;
+mod sys;
+mod user;
+
+use std::process::ExitCode;
+
+pub use error::SandboxError;
+pub use idmap::{Tier, enter_user_namespace};
+pub use probe::{Finding, Report, probe};
+pub use protocol::Stage;
+pub use spec::{Network, StepSpec};
+pub use supervise::{Outcome, run};
+
+/// The first argument of a process that sets up a step.
+const INIT_ARGUMENT: &str = "__init";
+/// The first argument of a process that writes another's id map.
+const IDMAP_ARGUMENT: &str = "__idmap";
+
+/// Serves the two internal entry points of the executable. Every program that calls [`run`] or
+/// [`enter_user_namespace`] calls this first in `main` with its whole argument list, and ends with
+/// the code when there is one.
+pub fn dispatch_internal(args: &[String]) -> Option<ExitCode> {
+    match args.get(1).map(String::as_str) {
+        Some(INIT_ARGUMENT) => Some(init::main()),
+        Some(IDMAP_ARGUMENT) => Some(idmap::helper(args.get(2).map_or("", String::as_str))),
+        _ => None,
+    }
+}

@@ -1,0 +1,57 @@
+//! The capabilities of a step: Docker's fourteen in the bounding set, nothing inheritable or
+//! ambient, and effective ones only for uid 0.
+
+use rustix::io::{Errno, Result};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities,
+};
+
+/// What a step's root may have: enough for package managers, nothing that reaches the host.
+pub(crate) const STEP: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// Takes everything but [`STEP`] out of the bounding set.
+pub(crate) fn limit_bounding_set() -> Result<()> {
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if STEP.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
+            // The first number that this kernel does not know.
+            Err(Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the process's own sets for a step with this uid. The bounding set stays, so that setuid
+/// programs work.
+pub(crate) fn limit_own(uid: u32) -> Result<()> {
+    clear_ambient_capability_set()?;
+    let now = capabilities(None)?;
+    let kept = if uid == 0 { now.permitted & STEP } else { CapabilitySet::empty() };
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fourteen_as_docker() {
+        assert_eq!(super::STEP.bits(), 0xa804_25fb);
+    }
+}

@@ -1,0 +1,93 @@
+//! What can go wrong around a step, by who can do something about it.
+
+use crate::protocol::Stage;
+use thiserror::Error;
+
+/// Why a step could not be run, or was not finished.
+#[derive(Debug, Error)]
+pub enum SandboxError {
+    /// The kernel or the machine's settings do not permit isolation.
+    #[error("{feature} not available: {cause}")]
+    Unavailable {
+        /// What is missing.
+        feature: &'static str,
+        /// What was observed.
+        cause: String,
+        /// How to get it.
+        hint: String,
+    },
+    /// The step's world could not be built; the step did not start.
+    #[error("sandbox set-up failed at {stage}: {object}: {cause}")]
+    Setup {
+        /// The stage reached.
+        stage: Stage,
+        /// What was being worked on.
+        object: String,
+        /// The operating system's words.
+        cause: String,
+    },
+    /// `USER` names somebody that the root does not know.
+    #[error("user {user:?}: {cause}")]
+    User {
+        /// As written.
+        user: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The program could not be started.
+    #[error("cannot execute {program:?}: {cause}")]
+    Exec {
+        /// As written.
+        program: String,
+        /// The operating system's words.
+        cause: String,
+    },
+    /// The caller asked to stop.
+    #[error("step cancelled")]
+    Cancelled,
+    /// The set-up process ended without saying how the step ended.
+    #[error("the sandbox process ended without a report: {status}")]
+    Lost {
+        /// How it ended.
+        status: String,
+    },
+    /// An operation on the supervising side failed.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+}
+
+impl SandboxError {
+    /// What the user can do about it, when that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unavailable { hint, .. } => Some(hint.clone()),
+            Self::Exec { .. } => Some(
+                "check that the program is in the image, is executable and is built for this \
+                 machine's architecture"
+                    .into(),
+            ),
+            Self::Setup { stage: Stage::Overlay, .. } => Some(
+                "the store must be on a file system that overlay can write to (ext4, xfs, btrfs, tmpfs), not on an \
+                 overlay, NFS or FUSE"
+                    .into(),
+            ),
+            Self::Setup { stage: Stage::KernelFilesystems, .. } => Some(
+                "an outer container must not mask /proc and /sys (systempaths=unconfined), and these must be \
+                 directories in the image"
+                    .into(),
+            ),
+            Self::User { .. } => Some("create the user in an earlier step or give numeric ids".into()),
+            _ => None,
+        }
+    }
+
+    /// For `map_err`: names the action that failed.
+    pub(crate) fn io(action: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+}

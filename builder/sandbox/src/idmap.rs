@@ -1,0 +1,292 @@
+//! Becoming root without being root: a user namespace with the subordinate ids that the machine's
+//! administrator gave to the user. Takes the user's identity from the process and the machine's
+//! files; never maps an id that was not given.
+
+use crate::{IDMAP_ARGUMENT, SandboxError, sys};
+use cooper_image::limits::PASSWD_BYTES;
+use rustix::thread::{CapabilitySet, UnshareFlags};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Read};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// With which rights steps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// As the machine's (or container's) root: may make devices and trusted attributes.
+    Root,
+    /// As root of a user namespace: may not.
+    Rootless,
+}
+
+/// The inode number that the kernel gives to the first user namespace, for all time.
+const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// What this process is, provided that it is privileged.
+pub(crate) fn tier_here() -> Tier {
+    match std::fs::metadata("/proc/self/ns/user") {
+        Ok(namespace) if namespace.ino() == FIRST_USER_NAMESPACE => Tier::Root,
+        _ => Tier::Rootless,
+    }
+}
+
+/// The work order for the helper, as arguments after the process id.
+#[derive(Debug, Serialize, Deserialize)]
+struct Maps {
+    newuidmap: PathBuf,
+    uid: Vec<String>,
+    newgidmap: PathBuf,
+    gid: Vec<String>,
+}
+
+/// One of the two kinds of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    Users,
+    Groups,
+}
+
+impl Ids {
+    pub(crate) fn tool(self) -> &'static str {
+        match self {
+            Self::Users => "newuidmap",
+            Self::Groups => "newgidmap",
+        }
+    }
+
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Users => "/etc/subuid",
+            Self::Groups => "/etc/subgid",
+        }
+    }
+}
+
+/// Whether this process may do what steps need without a user namespace.
+pub(crate) fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root()
+        && rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Makes this process able to run steps: as root (be it that of an outer user namespace) by doing
+/// nothing, otherwise by becoming root of a new user namespace. Call it first in `main`, while the process has a single thread.
+pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
+    if is_privileged() {
+        return Ok(tier_here());
+    }
+    let maps =
+        plan().map_err(|missing| if rustix::process::geteuid().is_root() { powerless_root() } else { missing })?;
+    let mut helper = Command::new("/proc/self/exe")
+        .arg0("cooper")
+        .arg(IDMAP_ARGUMENT)
+        .arg(std::process::id().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(SandboxError::io("start the id map helper"))?;
+    // The helper stays outside; it ends without work when the order never comes.
+    let left = sys::unshare(UnshareFlags::NEWUSER);
+    if let (Ok(()), Some(mut stdin)) = (&left, helper.stdin.take()) {
+        crate::protocol::write_line(&mut stdin, &maps).map_err(SandboxError::io("order the id map"))?;
+    }
+    let done = helper.wait_with_output().map_err(SandboxError::io("wait for the id map helper"))?;
+    left.map_err(|error| namespaces_denied(&error.to_string()))?;
+    if !done.status.success() {
+        return Err(SandboxError::Unavailable {
+            feature: "subordinate ids",
+            cause: String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+            hint: "newuidmap and newgidmap must be setuid root (or have file capabilities), and \
+                   an outer container must allow privilege escalation"
+                .into(),
+        });
+    }
+    // AppArmor lets the namespace be made but makes its root powerless; see at once.
+    sys::unshare(UnshareFlags::NEWUTS).map_err(|error| namespaces_denied(&error.to_string()))?;
+    Ok(Tier::Rootless)
+}
+
+/// Why a user namespace could not be had, from the settings that can forbid it.
+pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
+    let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let is = |path: &str, value: &str| setting(path).is_ok_and(|found| found == value);
+    let (cause, hint) = if is("/proc/sys/user/max_user_namespaces", "0") {
+        ("user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=28633")
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        ("kernel.unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1")
+    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        (
+            "AppArmor restricts unprivileged user namespaces",
+            "install an AppArmor profile for cooper with `userns,`, or \
+             sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    } else {
+        (
+            "the kernel or an outer container's seccomp profile denies them",
+            "run as root, or start the outer container with seccomp=unconfined",
+        )
+    };
+    SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }
+}
+
+/// An ordinary container's root: subordinate ids are not what it misses first.
+fn powerless_root() -> SandboxError {
+    SandboxError::Unavailable {
+        feature: "isolation",
+        cause: "this root has no CAP_SYS_ADMIN and no subordinate ids".into(),
+        hint: "give the outer container CAP_SYS_ADMIN, seccomp=unconfined, apparmor=unconfined and \
+               systempaths=unconfined; or run as an ordinary user that has subordinate ids"
+            .into(),
+    }
+}
+
+fn plan() -> Result<Maps, SandboxError> {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let name = own_name();
+    let map = |ids, own: u32| Ok(arguments(own, &given(ids, &name)?));
+    Ok(Maps {
+        newuidmap: tool(Ids::Users)?,
+        uid: map(Ids::Users, uid)?,
+        newgidmap: tool(Ids::Groups)?,
+        gid: map(Ids::Groups, gid)?,
+    })
+}
+
+/// The login name of this process's user; its number as text when it has none.
+pub(crate) fn own_name() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = read_bounded("/etc/passwd").unwrap_or_default();
+    passwd
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        })
+        .unwrap_or(uid)
+}
+
+/// Finds `newuidmap` or `newgidmap`.
+pub(crate) fn tool(ids: Ids) -> Result<PathBuf, SandboxError> {
+    tool_in(ids, &["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"].map(Path::new))
+}
+
+/// Not by PATH: what is found will be trusted with privileges.
+fn tool_in(ids: Ids, directories: &[&Path]) -> Result<PathBuf, SandboxError> {
+    directories.iter().map(|directory| directory.join(ids.tool())).find(|path| path.is_file()).ok_or_else(|| {
+        SandboxError::Unavailable {
+            feature: ids.tool(),
+            cause: "not installed".into(),
+            hint: "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)".into(),
+        }
+    })
+}
+
+/// The ranges (first, count) given to a user.
+pub(crate) fn given(ids: Ids, name: &str) -> Result<Vec<(u32, u32)>, SandboxError> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let ranges = ranges(&read_bounded(ids.file()).unwrap_or_default(), name, &uid);
+    if ranges.is_empty() {
+        return Err(SandboxError::Unavailable {
+            feature: "subordinate ids",
+            cause: format!("{} has no range for {name}", ids.file()),
+            hint: format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"),
+        });
+    }
+    Ok(ranges)
+}
+
+fn ranges(text: &str, name: &str, uid: &str) -> Vec<(u32, u32)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().split(':');
+            let owner = fields.next()?;
+            let first: u32 = fields.next()?.parse().ok()?;
+            let count: u32 = fields.next()?.parse().ok()?;
+            first.checked_add(count)?;
+            ((owner == name || owner == uid) && count > 0).then_some((first, count))
+        })
+        .collect()
+}
+
+/// Root inside is the user itself; the given ids follow from 1 on.
+fn arguments(own: u32, ranges: &[(u32, u32)]) -> Vec<String> {
+    let mut arguments = vec!["0".to_owned(), own.to_string(), "1".to_owned()];
+    let mut inside: u32 = 1;
+    for (first, count) in ranges {
+        let Some(next) = inside.checked_add(*count) else {
+            break;
+        };
+        arguments.extend([inside.to_string(), first.to_string(), count.to_string()]);
+        inside = next;
+    }
+    arguments
+}
+
+fn read_bounded(path: &str) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(PASSWD_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The helper's whole life: waits for the order, then has the maps of process `pid` written.
+pub(crate) fn helper(pid: &str) -> ExitCode {
+    let mut line = Vec::new();
+    let mut input = std::io::stdin().lock().take(PASSWD_BYTES);
+    if input.read_until(b'\n', &mut line).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let Ok(maps) = serde_json::from_slice::<Maps>(&line) else {
+        return ExitCode::FAILURE;
+    };
+    for (tool, arguments) in [(maps.newuidmap, maps.uid), (maps.newgidmap, maps.gid)] {
+        // The tool's own words go to the shared standard error.
+        let done = Command::new(tool).arg(pid).args(arguments).stdin(Stdio::null()).status();
+        if !done.is_ok_and(|status| status.success()) {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_by_name_or_number() {
+        let text = "ann:100000:65536\nbob:165536:65536\n1000:500000:10\nann:x:1\nann:5:0\n\
+                    ann:4294967295:9\n";
+        for (name, uid, expected) in [
+            ("ann", "1000", vec![(100_000, 65_536), (500_000, 10)]),
+            ("bob", "7", vec![(165_536, 65_536)]),
+            ("eve", "8", vec![]),
+        ] {
+            assert_eq!(ranges(text, name, uid), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn tools_are_files_in_the_given_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let (empty, full) = (dir.path().join("empty"), dir.path().join("full"));
+        std::fs::create_dir_all(empty.join("newuidmap")).unwrap();
+        std::fs::create_dir(&full).unwrap();
+        std::fs::write(full.join("newuidmap"), "").unwrap();
+        assert_eq!(tool_in(Ids::Users, &[&empty, &full]).unwrap(), full.join("newuidmap"));
+        match tool_in(Ids::Users, &[&empty]) {
+            Err(SandboxError::Unavailable { feature, hint, .. }) => {
+                assert!(feature == "newuidmap" && hint.contains("uidmap"), "{feature}: {hint}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn root_is_the_user_itself() {
+        let map = arguments(1000, &[(100_000, 65_536), (500_000, 10)]).join(" ");
+        assert_eq!(map, "0 1000 1 1 100000 65536 65537 500000 10");
+    }
+}

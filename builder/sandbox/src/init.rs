@@ -1,0 +1,266 @@
+//! The set-up process: freshly executed, with one thread, it leaves the host, builds the step's
+//! world and becomes the step. It says what it does over the socket on its standard input.
+//!
+//! Two processes run this file: the outer one waits outside the pid namespace, the inner one is
+//! its pid 1. No error here may be passed over: each one ends the step before it starts.
+//!
+//! The outer process asks for no signal at its parent's death: that signal comes at the end of the
+//! thread that started it, and would kill it before it could kill the step. It sees the death of
+//! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
+
+use crate::overlay::Marks;
+use crate::protocol::{At, Control, Fault, LINE_BYTES, Order, Stage, Status};
+use crate::provided::{self, Stubs};
+use crate::sys::{self, Fork};
+use crate::user::{self, Identity};
+use crate::{Network, StepSpec, caps, cwd, dev, kernel_fs, overlay, probe, seccomp};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What the set-up process ends with when the step never ran; its reader goes by the status.
+const NOT_STARTED: u8 = 125;
+/// Soft limit of open files, as a login has it; a step may raise it to the hard one.
+const OPEN_FILES: u64 = 1024;
+/// Where programs are looked for when the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The whole life of the outer process.
+pub(crate) fn main() -> ExitCode {
+    let Ok(control) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map(Control) else {
+        return ExitCode::from(NOT_STARTED);
+    };
+    match outer(&control) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            report(&control, fault);
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+fn report(control: &Control, fault: Fault) {
+    let Fault { stage, object, cause } = fault;
+    // When nobody listens, nobody waits for this step either.
+    let _unheard = control.say(&Status::Failed { stage, object, cause });
+}
+
+fn outer(control: &Control) -> Result<(), Fault> {
+    // No core of the set-up, and nobody but the host's root looks into it; exec brings it back.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Process, "dumpable")?;
+    let null = dev::host_null().at(Stage::Process, "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).at(Stage::Process, "standard input")?;
+    let spec = read_order(control).at(Stage::Order, "specification")?.spec;
+    let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
+    if spec.network == Network::None {
+        leave |= UnshareFlags::NEWNET;
+    }
+    sys::unshare(leave).at(Stage::Namespaces, "pid, uts, ipc, cgroup and network namespaces")?;
+    if spec.network == Network::None {
+        sys::raise_loopback().at(Stage::Namespaces, "loopback device")?;
+    }
+    let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
+    match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
+        Fork::Child => {
+            drop(held);
+            let fault = match inner(control, &spec, &alive) {
+                Ok(never) => match never {},
+                Err(fault) => fault,
+            };
+            report(control, fault);
+            std::process::exit(i32::from(NOT_STARTED));
+        }
+        Fork::Parent(pid) => {
+            drop(alive);
+            let ended = wait_for(control, pid).at(Stage::Process, "wait")?;
+            drop(held);
+            control.say(&ended).at(Stage::Process, "report")
+        }
+    }
+}
+
+/// Reads the order byte by byte up to its end, so that nothing after it is lost.
+fn read_order(control: &Control) -> io::Result<Order> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 64 * 1024];
+    while line.last() != Some(&b'\n') {
+        let count = rustix::io::read(&control.0, &mut chunk)?;
+        line.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if count == 0 || line.len() > LINE_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    serde_json::from_slice(&line).map_err(io::Error::other)
+}
+
+/// Waits for pid 1; kills it when the other side of the socket goes away. Its end is the end of
+/// everything in its pid namespace.
+fn wait_for(control: &Control, pid: Pid) -> io::Result<Status> {
+    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let mut hang_up = Some(control.0.as_fd());
+    loop {
+        let [ended, gone] = sys::wait_readable([Some(handle.as_fd()), hang_up], None)?;
+        if gone {
+            rustix::process::pidfd_send_signal(&handle, Signal::KILL)?;
+            hang_up = None;
+        }
+        if ended {
+            break;
+        }
+    }
+    let status = rustix::process::waitpid(Some(pid), WaitOptions::empty())?
+        .map(|(_, status)| status)
+        .ok_or(io::ErrorKind::NotFound)?;
+    Ok(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Status::Exited(code),
+        (None, signal) => Status::Signaled(signal.unwrap_or(0)),
+    })
+}
+
+/// Good until the step executes a setuid program; see above for what is good afterwards.
+fn die_with_parent() -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
+fn inner(control: &Control, spec: &StepSpec, alive: &OwnedFd) -> Result<std::convert::Infallible, Fault> {
+    die_with_parent().at(Stage::Process, "parent death signal")?;
+    let [gone] = sys::wait_readable([Some(alive.as_fd())], Some(Duration::ZERO)).at(Stage::Process, "parent")?;
+    if gone {
+        return Err("ended early").at(Stage::Process, "parent");
+    }
+    rustix::process::umask(Mode::empty());
+    sys::unshare(UnshareFlags::NEWNS).at(Stage::Namespaces, "mount namespace")?;
+    let root = build_world(control, spec)?;
+    enter(&root).at(Stage::Pivot, "/")?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).at(Stage::Process, "host name")?;
+    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
+    let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
+    cwd::enter(root.as_fd(), &spec.cwd, &who)?;
+    drop(root);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    limit(spec)?;
+    become_user(&who)?;
+    start(control, spec, &who)
+}
+
+/// Everything that is mounted; gives the top of the root.
+fn build_world(control: &Control, spec: &StepSpec) -> Result<OwnedFd, Fault> {
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at(Stage::Namespaces, "mount propagation")?;
+    let marks = Marks::of_this_process();
+    let private = provided::private_tmpfs(&spec.mountpoint).at(Stage::Files, spec.mountpoint.display())?;
+    let root = overlay::mount_root(spec, marks)?;
+    let stubs = Stubs { root: root.as_fd(), control };
+    let devices = dev::mount_dev(&stubs, &private, marks)?;
+    let mut masks = kernel_fs::Masks::new(&devices.null);
+    kernel_fs::mount_proc(&stubs, &mut masks)?;
+    kernel_fs::mount_sys(&stubs, &mut masks, spec.network)?;
+    provided::mount_files(&stubs, &private, &devices.top, spec)?;
+    Ok(root)
+}
+
+fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    // The old root is now stacked on the new one at "/"; "." still names it.
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
+
+/// What needs the set-up's own rights: done before they are given up.
+fn limit(spec: &StepSpec) -> Result<(), Fault> {
+    rustix::process::setsid().at(Stage::Process, "session")?;
+    match sys::new_session_keyring() {
+        // Without keyrings, or where an outer filter denies them, there is none to be shared. With
+        // the user's quota of keys used up the old one stays; the filter keeps the step from it.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EDQUOT)) => {}
+        other => other.at(Stage::Process, "session keyring")?,
+    }
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none).at(Stage::Process, "core limit")?;
+    // The builder raises its own; programs that walk over all possible descriptors expect the usual one.
+    let files = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let usual = Rlimit { current: Some(files.map_or(OPEN_FILES, |most| most.min(OPEN_FILES))), maximum: files };
+    rustix::process::setrlimit(Resource::Nofile, usual).at(Stage::Process, "limit of open files")?;
+    sys::reset_signals().at(Stage::Process, "signals")?;
+    if sys::landlock_version() >= probe::SCOPES {
+        sys::hide_abstract_sockets().at(Stage::Process, "scope of abstract sockets")?;
+    }
+    caps::limit_bounding_set().at(Stage::Capabilities, "bounding set")?;
+    // While this process still may administer, so that no_new_privs can stay off.
+    seccomp::install().at(Stage::Seccomp, "filter")?;
+    if spec.no_new_privs {
+        rustix::thread::set_no_new_privs(true).at(Stage::Process, "no_new_privs")?;
+    }
+    Ok(())
+}
+
+fn become_user(who: &Identity) -> Result<(), Fault> {
+    use rustix::process::{Gid, Uid};
+    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
+    let object = format!("uid {} gid {}", who.uid, who.gid);
+    let change = || -> rustix::io::Result<()> {
+        // So that the step may open /dev/stdout and /dev/stderr by name.
+        rustix::fs::fchown(rustix::stdio::stdout(), Some(uid), None)?;
+        rustix::thread::set_thread_groups(&groups)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    };
+    match change() {
+        Err(Errno::INVAL) => Err("an id that is not mapped here; the user needs more subordinate ids"),
+        other => Ok(other),
+    }
+    .at(Stage::User, &object)?
+    .at(Stage::User, &object)?;
+    caps::limit_own(who.uid).at(Stage::Capabilities, "own sets")?;
+    // Changing the user clears it.
+    die_with_parent().at(Stage::Process, "parent death signal")
+}
+
+fn start(control: &Control, spec: &StepSpec, who: &Identity) -> Result<std::convert::Infallible, Fault> {
+    cwd::verify(&spec.cwd)?;
+    let program = spec.argv.first().map_or("", String::as_str);
+    let found = find(program, spec).at(Stage::Exec, program)?;
+    let argv = c_strings(spec.argv.iter().cloned()).at(Stage::Exec, program)?;
+    let mut env = spec.env.clone();
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), who.home.clone()));
+    }
+    let env =
+        c_strings(env.into_iter().map(|(name, value)| format!("{name}={value}"))).at(Stage::Exec, "environment")?;
+    control.say(&Status::Starting).at(Stage::Process, "report")?;
+    sys::close_on_exec_from(3).at(Stage::Process, "descriptors")?;
+    let error = sys::execve(&found, &argv, &env);
+    Err(error).at(Stage::Exec, program)
+}
+
+fn c_strings(strings: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
+    strings.map(|string| CString::new(string).map_err(io::Error::other)).collect()
+}
+
+/// The path of a program, as a shell would find it.
+fn find(program: &str, spec: &StepSpec) -> io::Result<CString> {
+    if program.contains('/') {
+        return Ok(CString::new(program)?);
+    }
+    let path = spec.env.iter().rev().find(|(name, _)| name == "PATH");
+    let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
+    for directory in path.split(':').filter(|_| !program.is_empty()) {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = format!("{directory}/{program}");
+        let is_file = std::fs::metadata(&candidate).is_ok_and(|found| found.is_file());
+        let executable = || rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK).is_ok();
+        if is_file && executable() {
+            return Ok(CString::new(candidate)?);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("not found in PATH ({path})")))
+}

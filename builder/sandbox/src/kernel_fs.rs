@@ -1,0 +1,142 @@
+//! `/proc` and `/sys` as a step sees them: its own processes, read-only settings, and nothing of
+//! the machine that Docker hides. Every mask is attached to a descriptor below the fresh mount.
+
+use crate::Network;
+use crate::mount_api::{
+    self, INERT, INERT_READ_ONLY, attach, copy_of, new_filesystem, plainly_inside, read_only_copy_of,
+};
+use crate::protocol::{At, Fault, Stage, StubKind};
+use crate::provided::Stubs;
+use crate::sys::Reach;
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+const HERE: Stage = Stage::KernelFilesystems;
+
+/// Hidden below `/proc`: the list of moby's default profile.
+const PROC_MASKED: &[&str] = &[
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "scsi",
+];
+/// Visible but unchangeable below `/proc`.
+const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// Hidden below `/sys`.
+const SYS_MASKED: &[&str] = &["firmware", "fs/selinux", "devices/virtual/powercap"];
+
+/// What is put over the things that a step shall not see.
+pub(crate) struct Masks<'a> {
+    /// The verified null device, for files.
+    null: &'a OwnedFd,
+    /// The first empty directory put somewhere; the others are copies of it.
+    nothing: Option<OwnedFd>,
+}
+
+impl<'a> Masks<'a> {
+    /// Masks made from the verified null device.
+    pub(crate) fn new(null: &'a OwnedFd) -> Self {
+        Self { null, nothing: None }
+    }
+
+    fn hide(&mut self, base: &OwnedFd, name: &str) -> io::Result<()> {
+        let target = match plainly_inside(base.as_fd(), name, OFlags::PATH) {
+            // Only what does not exist needs no mask.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        match FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) {
+            FileType::Directory => self.empty(&target),
+            _ => attach(copy_of(self.null, Reach::Mount)?, target),
+        }
+    }
+
+    fn empty(&mut self, target: &OwnedFd) -> io::Result<()> {
+        if let Some(nothing) = &self.nothing {
+            return attach(copy_of(nothing, Reach::Mount)?, target);
+        }
+        let nothing = new_filesystem("tmpfs", &[("mode", "0555")], INERT_READ_ONLY)?;
+        attach(&nothing, target)?;
+        self.nothing = Some(nothing);
+        Ok(())
+    }
+}
+
+/// Mounts `/proc`; the caller is the first process of its pid namespace.
+pub(crate) fn mount_proc(stubs: &Stubs<'_>, masks: &mut Masks<'_>) -> Result<(), Fault> {
+    let target = stubs.plain("proc", StubKind::Directory, HERE)?;
+    let proc = new_filesystem("proc", &[], INERT).at(HERE, "proc")?;
+    attach(&proc, target).at(HERE, "/proc")?;
+    for name in PROC_READ_ONLY {
+        freeze(&proc, name).at(HERE, format_args!("/proc/{name}"))?;
+    }
+    for name in PROC_MASKED {
+        masks.hide(&proc, name).at(HERE, format_args!("/proc/{name}"))?;
+    }
+    Ok(())
+}
+
+/// Mounts `/sys` read-only.
+pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, network: Network) -> Result<(), Fault> {
+    let target = stubs.plain("sys", StubKind::Directory, HERE)?;
+    let sys = match new_filesystem("sysfs", &[], INERT_READ_ONLY) {
+        Ok(sys) => sys,
+        // A user namespace that does not own the network namespace may not have a sysfs of its
+        // own; the host's, read-only throughout, is what it may see anyway.
+        Err(error) if network == Network::Host && error.raw_os_error() == Some(libc::EPERM) => {
+            let host = mount_api::on_host("/sys".as_ref()).at(HERE, "/sys of the host")?;
+            read_only_copy_of(&host, INERT, Reach::Tree).at(HERE, "/sys of the host")?
+        }
+        Err(error) => return Err(error).at(HERE, "sysfs"),
+    };
+    attach(&sys, target).at(HERE, "/sys")?;
+    for name in SYS_MASKED {
+        masks.hide(&sys, name).at(HERE, format_args!("/sys/{name}"))?;
+    }
+    for name in thermal_throttle() {
+        masks.hide(&sys, &name).at(HERE, format_args!("/sys/{name}"))?;
+    }
+    mount_cgroup(&sys, masks).at(HERE, "/sys/fs/cgroup")
+}
+
+/// The step's own cgroup, read-only, where the unified hierarchy is in use; otherwise nothing.
+fn mount_cgroup(sys: &OwnedFd, masks: &mut Masks<'_>) -> io::Result<()> {
+    let target = match plainly_inside(sys.as_fd(), "fs/cgroup", OFlags::PATH) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == libc::CGROUP2_SUPER_MAGIC);
+    let shown = if unified { new_filesystem("cgroup2", &[], INERT_READ_ONLY).ok() } else { None };
+    match shown {
+        Some(cgroup) => attach(cgroup, target),
+        None => masks.empty(&target),
+    }
+}
+
+fn thermal_throttle() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.strip_prefix("cpu").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())))
+        .map(|name| format!("devices/system/cpu/{name}/thermal_throttle"))
+        .collect()
+}
+
+fn freeze(base: &OwnedFd, name: &str) -> io::Result<()> {
+    let target = match plainly_inside(base.as_fd(), name, OFlags::PATH) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    attach(read_only_copy_of(&target, MountAttrFlags::empty(), Reach::Tree)?, target)
+}

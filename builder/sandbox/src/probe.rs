@@ -1,0 +1,158 @@
+//! What this machine permits, for `cooper doctor`: one finding for each thing that steps need,
+//! and for each "no" how to get it. Looks only; changes nothing.
+
+use crate::SandboxError;
+use crate::idmap::{self, Ids, Tier};
+use crate::sys;
+use std::os::unix::fs::MetadataExt;
+
+/// The version of Landlock that can hide abstract sockets (Linux 6.12).
+pub(crate) const SCOPES: i64 = 6;
+
+/// One thing looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub name: &'static str,
+    /// Whether it is as needed.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+    /// How to get it, when it is missing.
+    pub hint: Option<String>,
+}
+
+/// Everything looked at.
+#[derive(Debug)]
+pub struct Report {
+    /// How steps would run, or the first thing that prevents it.
+    pub tier: Result<Tier, SandboxError>,
+    /// Each thing.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at the machine and at what this user may do.
+pub fn probe() -> Report {
+    let privileged = idmap::is_privileged();
+    let mut findings = vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets()];
+    let mut tier = Ok(if privileged { idmap::tier_here() } else { Tier::Rootless });
+    if !privileged {
+        let mut look = |name, result: Result<String, SandboxError>| {
+            findings.push(match &result {
+                Ok(detail) => Finding { name, ok: true, detail: detail.clone(), hint: None },
+                Err(error) => Finding { name, ok: false, detail: error.to_string(), hint: error.hint() },
+            });
+            if let (Err(error), true) = (result, tier.is_ok()) {
+                tier = Err(error);
+            }
+        };
+        look("user namespaces", user_namespaces());
+        for (ids, tool_name, range_name) in
+            [(Ids::Users, "newuidmap", "subordinate user ids"), (Ids::Groups, "newgidmap", "subordinate group ids")]
+        {
+            look(tool_name, privileged_tool(ids));
+            look(range_name, subordinate(ids));
+        }
+    }
+    let missing = findings.iter().find(|finding| !finding.ok);
+    if let (Ok(_), Some(missing)) = (&tier, missing) {
+        tier = Err(SandboxError::Unavailable {
+            feature: missing.name,
+            cause: missing.detail.clone(),
+            hint: missing.hint.clone().unwrap_or_default(),
+        });
+    }
+    Report { tier, findings }
+}
+
+fn identity(privileged: bool) -> Finding {
+    let uid = rustix::process::geteuid().as_raw();
+    let admin = if privileged { "with" } else { "without" };
+    let detail = format!("uid {uid}, {admin} CAP_SYS_ADMIN as root");
+    Finding { name: "identity", ok: true, detail, hint: None }
+}
+
+fn kernel() -> Finding {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next().and_then(Result::ok), numbers.next().and_then(Result::ok));
+    // 5.12 brought mount_setattr; overlay in user namespaces came with 5.11.
+    let ok = version >= (Some(5), Some(12));
+    let hint = (!ok).then(|| "Linux 5.12 or newer is needed".to_owned());
+    Finding { name: "kernel", ok, detail: release, hint }
+}
+
+fn overlay() -> Finding {
+    let known = std::fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().last() == Some("overlay")));
+    let detail = if known { "known to the kernel" } else { "not in /proc/filesystems" };
+    let hint = (!known).then(|| "modprobe overlay".to_owned());
+    Finding { name: "overlay file system", ok: known, detail: detail.into(), hint }
+}
+
+fn seccomp() -> Finding {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(str::trim);
+    let detail = match mode {
+        Some("0") => "known to the kernel".to_owned(),
+        Some(mode) => format!("known to the kernel; this process is under a filter (mode {mode})"),
+        None => "not in /proc/self/status".to_owned(),
+    };
+    let hint = mode.is_none().then(|| "use a kernel with CONFIG_SECCOMP_FILTER".to_owned());
+    Finding { name: "seccomp", ok: mode.is_some(), detail, hint }
+}
+
+/// A second wall only, so its absence is no hindrance.
+fn abstract_sockets() -> Finding {
+    let version = sys::landlock_version();
+    let hidden = version >= SCOPES;
+    let seen = if hidden { "hidden from steps" } else { "visible to steps on the host's network" };
+    let hint = (!hidden).then(|| "use Linux 6.12 or newer with Landlock, or --network=none".to_owned());
+    Finding { name: "abstract sockets", ok: true, detail: format!("{seen} (Landlock version {version})"), hint }
+}
+
+fn user_namespaces() -> Result<String, SandboxError> {
+    let setting =
+        |path: &str| std::fs::read_to_string(path).map_or_else(|_| "absent".into(), |text| text.trim().to_owned());
+    let most = setting("/proc/sys/user/max_user_namespaces");
+    let apparmor = setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+    let clone = setting("/proc/sys/kernel/unprivileged_userns_clone");
+    if most == "0" || clone == "0" || apparmor == "1" {
+        return Err(idmap::namespaces_denied("by setting"));
+    }
+    Ok(format!("max_user_namespaces {most}, AppArmor restriction {apparmor}"))
+}
+
+fn privileged_tool(ids: Ids) -> Result<String, SandboxError> {
+    let path = idmap::tool(ids)?;
+    let setuid = std::fs::metadata(&path).is_ok_and(|meta| meta.mode() & 0o4000 != 0);
+    let mut value = [0_u8; 64];
+    let capable = rustix::fs::getxattr(&path, "security.capability", &mut value).is_ok();
+    if setuid || capable {
+        let how = if setuid { "setuid" } else { "file capability" };
+        return Ok(format!("{} ({how})", path.display()));
+    }
+    Err(SandboxError::Unavailable {
+        feature: ids.tool(),
+        cause: format!("{} is neither setuid nor has a file capability", path.display()),
+        hint: format!("chmod u+s {}", path.display()),
+    })
+}
+
+fn subordinate(ids: Ids) -> Result<String, SandboxError> {
+    let ranges = idmap::given(ids, &idmap::own_name())?;
+    let total: u64 = ranges.iter().map(|(_, count)| u64::from(*count)).sum();
+    Ok(format!("{total} ids in {}", ids.file()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_no_has_a_hint() {
+        let report = super::probe();
+        assert!(report.findings.len() >= 4);
+        for finding in report.findings {
+            assert!(finding.ok || finding.hint.is_some(), "{finding:?}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The words that the supervising side and the set-up process say to each other over one socket:
+//! one order in, status lines out. Lines are JSON. Nothing secret may enter a status.
+
+use crate::StepSpec;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Largest order or status accepted, in bytes.
+pub(crate) const LINE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The one thing said to the set-up process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// The step.
+    pub spec: StepSpec,
+}
+
+/// A stage of the set-up, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Reading the specification.
+    Order,
+    /// Leaving the host's namespaces.
+    Namespaces,
+    /// Stacking the root.
+    Overlay,
+    /// Mounting proc and sys, masking what they show.
+    KernelFilesystems,
+    /// Making the devices.
+    Devices,
+    /// Providing resolv.conf, hosts and the script.
+    Files,
+    /// Leaving the host's root.
+    Pivot,
+    /// Looking up and becoming the user.
+    User,
+    /// Limits, session and signals.
+    Process,
+    /// Reducing capabilities.
+    Capabilities,
+    /// Installing the system call filter.
+    Seccomp,
+    /// Entering the working directory.
+    WorkingDirectory,
+    /// Replacing the process by the step.
+    Exec,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Order => "reading the specification",
+            Self::Namespaces => "creating namespaces",
+            Self::Overlay => "mounting the root",
+            Self::KernelFilesystems => "mounting proc and sys",
+            Self::Devices => "making devices",
+            Self::Files => "providing files",
+            Self::Pivot => "entering the root",
+            Self::User => "looking up the user",
+            Self::Process => "setting process attributes",
+            Self::Capabilities => "dropping capabilities",
+            Self::Seccomp => "installing the system call filter",
+            Self::WorkingDirectory => "entering the working directory",
+            Self::Exec => "starting the program",
+        })
+    }
+}
+
+/// One thing said by the set-up process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Status {
+    /// An empty mount point had to be made in the upper layer, at this path below its root.
+    Stub {
+        /// Relative to the root.
+        path: PathBuf,
+        /// What was made.
+        kind: StubKind,
+    },
+    /// Set-up ended here; the step did not run.
+    Failed {
+        /// Where.
+        stage: Stage,
+        /// On what.
+        object: String,
+        /// Why.
+        cause: String,
+    },
+    /// The step is being started.
+    Starting,
+    /// The step ended by itself, and all that it started is dead.
+    Exited(i32),
+    /// The step was killed by this signal, and all that it started is dead.
+    Signaled(i32),
+}
+
+/// What a stub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StubKind {
+    /// An empty file.
+    File,
+    /// An empty directory.
+    Directory,
+}
+
+/// The set-up process's end of the socket.
+pub(crate) struct Control(pub(crate) OwnedFd);
+
+impl Control {
+    /// Says one thing. An error means that nobody listens any more.
+    pub(crate) fn say(&self, status: &Status) -> io::Result<()> {
+        let mut line = serde_json::to_vec(status).map_err(io::Error::other)?;
+        line.push(b'\n');
+        let mut rest = line.as_slice();
+        while !rest.is_empty() {
+            let sent = rustix::net::send(self.0.as_fd(), rest, rustix::net::SendFlags::NOSIGNAL)?;
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// Writes one JSON line.
+pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+/// A failure on the set-up side, before it is said.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub stage: Stage,
+    pub object: String,
+    pub cause: String,
+}
+
+/// Names the stage and the object of a failed operation.
+pub(crate) trait At<T> {
+    /// Turns the error into a [`Fault`].
+    fn at(self, stage: Stage, object: impl std::fmt::Display) -> Result<T, Fault>;
+}
+
+impl<T, E: std::fmt::Display> At<T> for Result<T, E> {
+    fn at(self, stage: Stage, object: impl std::fmt::Display) -> Result<T, Fault> {
+        self.map_err(|error| Fault { stage, object: object.to_string(), cause: error.to_string() })
+    }
+}

@@ -1,0 +1,203 @@
+//! The waiting side of a step: starts the set-up process, hands it the specification, passes the
+//! output on in bounded pieces and says how the step ended. Blocks the calling thread; steps of
+//! several threads do not know of each other.
+
+use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, write_line};
+use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a cancellation is looked for.
+const TICK: Duration = Duration::from_millis(50);
+/// How long output is read after the step's end, should something still hold the pipe.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this code.
+    Exited(i32),
+    /// Killed by this signal.
+    Signaled(i32),
+}
+
+/// Runs a step to its end. `output` gets standard output and error in the order written. When
+/// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive.
+pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
+    let span = tracing::debug_span!("sandbox", hostname = %spec.hostname);
+    let _entered = span.enter();
+    let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
+    let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
+    let child = spawn(theirs, writer)?;
+    let mut step = Running { child, control: Some(control), heard: Heard::default() };
+    let followed = step.follow(spec, OwnedFd::from(pipe), output, cancel);
+    let status = step.finish()?;
+    let heard = std::mem::take(&mut step.heard);
+    for (path, kind) in heard.stubs.iter().rev() {
+        provided::remove_stub(&spec.upper, path, *kind)
+            .map_err(SandboxError::io("remove a mount point from the layer"))?;
+    }
+    followed?;
+    if let Some(failure) = heard.failure {
+        return Err(failure);
+    }
+    if cancel.load(Ordering::Relaxed) && heard.outcome != Some(Outcome::Exited(0)) {
+        return Err(SandboxError::Cancelled);
+    }
+    tracing::debug!(outcome = ?heard.outcome, "step ended");
+    heard.outcome.filter(|_| heard.started).ok_or(SandboxError::Lost { status })
+}
+
+fn spawn(control: UnixStream, output: std::io::PipeWriter) -> Result<Child, SandboxError> {
+    let copy = output.try_clone().map_err(SandboxError::io("copy a pipe"))?;
+    Command::new("/proc/self/exe")
+        .arg0("cooper")
+        .arg(INIT_ARGUMENT)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(control)))
+        .stdout(Stdio::from(OwnedFd::from(output)))
+        .stderr(Stdio::from(OwnedFd::from(copy)))
+        // So that Ctrl-C reaches only Cooper, which ends the step itself.
+        .process_group(0)
+        .spawn()
+        .map_err(SandboxError::io("start the sandbox process"))
+}
+
+#[derive(Default)]
+struct Heard {
+    line: Vec<u8>,
+    stubs: Vec<(PathBuf, StubKind)>,
+    started: bool,
+    failure: Option<SandboxError>,
+    outcome: Option<Outcome>,
+}
+
+struct Running {
+    child: Child,
+    control: Option<UnixStream>,
+    heard: Heard,
+}
+
+impl Running {
+    fn follow(
+        &mut self,
+        spec: &StepSpec,
+        pipe: OwnedFd,
+        output: &mut dyn FnMut(&[u8]),
+        cancel: &AtomicBool,
+    ) -> Result<(), SandboxError> {
+        if let Some(control) = &mut self.control {
+            let sent = write_line(control, &Order { spec: spec.clone() });
+            // A set-up process that ended early has said why, or its status tells.
+            if let Err(error) = sent
+                && error.kind() != std::io::ErrorKind::BrokenPipe
+            {
+                return Err(SandboxError::Io { action: "send the specification", source: error });
+            }
+        }
+        let mut pipe = Some(std::fs::File::from(pipe));
+        let mut buffer = vec![0; 64 * 1024];
+        let mut silent_at: Option<Instant> = None;
+        while pipe.is_some() || self.control.is_some() {
+            if cancel.load(Ordering::Relaxed) {
+                // The set-up process kills the step when this end closes, and ends.
+                self.stop_sending();
+            }
+            let fds = [pipe.as_ref().map(AsFd::as_fd), self.control.as_ref().map(AsFd::as_fd)];
+            let [written, said] = sys::wait_readable(fds, Some(TICK)).map_err(SandboxError::io("wait for the step"))?;
+            if written && let Some(reader) = &mut pipe {
+                match reader.read(&mut buffer).map_err(SandboxError::io("read output"))? {
+                    0 => pipe = None,
+                    count => output(buffer.get(..count).unwrap_or_default()),
+                }
+            }
+            if said {
+                self.hear(&mut buffer)?;
+            }
+            if self.control.is_none() {
+                let since = *silent_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > DRAIN {
+                    pipe = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_sending(&self) {
+        if let Some(control) = &self.control {
+            // Fails only when the other end is gone already.
+            let _gone = control.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn hear(&mut self, buffer: &mut [u8]) -> Result<(), SandboxError> {
+        let Some(control) = &mut self.control else {
+            return Ok(());
+        };
+        let count = match control.read(buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(SandboxError::Io { action: "read status", source: error }),
+        };
+        if count == 0 {
+            self.control = None;
+            return Ok(());
+        }
+        for byte in buffer.get(..count).unwrap_or_default() {
+            if *byte != b'\n' {
+                self.heard.line.push(*byte);
+                continue;
+            }
+            let line = std::mem::take(&mut self.heard.line);
+            let status = serde_json::from_slice(&line)
+                .map_err(|error| SandboxError::Io { action: "read status", source: error.into() })?;
+            self.heard.note(status);
+        }
+        if self.heard.line.len() > LINE_BYTES {
+            return Err(SandboxError::Lost { status: "it said too much".into() });
+        }
+        Ok(())
+    }
+
+    /// Closes the socket, which ends the step if it still runs, and waits for the set-up process.
+    fn finish(&mut self) -> Result<String, SandboxError> {
+        self.control = None;
+        let status = self.child.wait().map_err(SandboxError::io("wait for the sandbox process"))?;
+        Ok(status.to_string())
+    }
+}
+
+impl Heard {
+    fn note(&mut self, status: Status) {
+        match status {
+            Status::Stub { path, kind } => self.stubs.push((path, kind)),
+            Status::Starting => self.started = true,
+            Status::Exited(code) => self.outcome = Some(Outcome::Exited(code)),
+            Status::Signaled(signal) => self.outcome = Some(Outcome::Signaled(signal)),
+            Status::Failed { stage, object, cause } => {
+                let failure = match stage {
+                    Stage::Exec => SandboxError::Exec { program: object, cause },
+                    Stage::User => SandboxError::User { user: object, cause },
+                    _ => SandboxError::Setup { stage, object, cause },
+                };
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control = None;
+        // Already waited for, unless the caller's output function panicked.
+        let _status = self.child.wait();
+    }
+}

@@ -1,0 +1,214 @@
+//! The system calls that have no safe wrapper: the only file that may say `unsafe`.
+//! Each function takes and gives owned or borrowed safe types and keeps no state.
+#![allow(unsafe_code)]
+
+use rustix::process::Pid;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Which of the two processes this is.
+pub(crate) enum Fork {
+    /// The one that forked.
+    Parent(Pid),
+    /// The new one.
+    Child,
+}
+
+/// Splits the process. Only for processes with one thread.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the only caller is the freshly executed set-up process, which has a single thread,
+    // so no lock can be held by a thread that does not exist in the child.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        0 => Ok(Fork::Child),
+        _ => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Leaves namespaces. The flags are those of `unshare`; never `CLONE_FILES`.
+pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
+    // SAFETY: only namespace flags are passed, so file descriptors stay shared between threads as
+    // the rest of the program expects.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
+}
+
+/// `struct mount_attr` of the kernel's interface, version 0.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+/// `struct landlock_ruleset_attr` of the kernel's interface, version 6.
+#[repr(C)]
+struct LandlockRuleset {
+    handled_files: u64,
+    handled_network: u64,
+    scoped: u64,
+}
+
+/// From `linux/landlock.h`.
+const LANDLOCK_ASK_VERSION: libc::c_uint = 1;
+/// From `linux/landlock.h`: no connection to abstract sockets made outside.
+const LANDLOCK_SCOPE_ABSTRACT_SOCKETS: u64 = 1;
+
+/// From `linux/keyctl.h`.
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+
+/// How far an attribute change reaches.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach {
+    /// Only this mount.
+    Mount,
+    /// This mount and all below it.
+    Tree,
+}
+
+/// Adds attributes to a mount and takes it out of every peer group.
+pub(crate) fn add_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, reach: Reach) -> io::Result<()> {
+    let flags = match reach {
+        Reach::Mount => libc::AT_EMPTY_PATH,
+        Reach::Tree => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+    };
+    let attr = MountAttr { set: attributes, clear: 0, propagation: libc::MS_PRIVATE, userns: 0 };
+    // SAFETY: the path is a NUL-terminated constant, and the attribute block is a live local whose
+    // exact size is passed.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    zero_or_errno(done)
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+pub(crate) fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
+    // SAFETY: takes only numbers, and changes only the close-on-exec flag of descriptors.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    zero_or_errno(done)
+}
+
+/// Installs a filter on this thread, without turning on no_new_privs.
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let block = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the block points to `len` live instructions; the kernel copies and never writes them.
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const block) };
+    zero_or_errno(done)
+}
+
+/// The version of Landlock that the kernel has switched on; zero without it.
+pub(crate) fn landlock_version() -> i64 {
+    let nothing = std::ptr::null::<LandlockRuleset>();
+    // SAFETY: with this flag the kernel wants a null block of size zero and only answers a number.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, LANDLOCK_ASK_VERSION) };
+    version.max(0)
+}
+
+/// Cuts this process off from the abstract sockets of all processes but its future children.
+pub(crate) fn hide_abstract_sockets() -> io::Result<()> {
+    let rules = LandlockRuleset { handled_files: 0, handled_network: 0, scoped: LANDLOCK_SCOPE_ABSTRACT_SOCKETS };
+    let size = size_of::<LandlockRuleset>();
+    // SAFETY: the block is a live local whose exact size is passed.
+    let fd = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call just made this descriptor, and nobody else knows it.
+    let rules = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: takes only a descriptor that lives until the end of this function.
+    let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    zero_or_errno(done)
+}
+
+/// Switches on the loopback device of this network namespace.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: all-zero bytes are a valid request with an empty name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the request is a live local of the type that this control code reads.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    zero_or_errno(libc::c_long::from(done))
+}
+
+/// Gives this process a session keyring of its own.
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    if id < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives every signal its default action and empties the mask, as a new program expects.
+pub(crate) fn reset_signals() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: installs no handler, only the default action. The C library keeps two real-time
+        // signals for itself and refuses them, which is right.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is initialised by sigemptyset before it is read.
+    let done = unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    zero_or_errno(libc::c_long::from(done))
+}
+
+/// Replaces the process. Comes back only with an error.
+pub(crate) fn execve(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
+    let pointers =
+        |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: all pointers are to live NUL-terminated strings, and both arrays end with a null.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Waits until something can be read (or has hung up), for each descriptor.
+pub(crate) fn wait_readable<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
+    limit: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut polled =
+        fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_fd().as_raw_fd()), events: libc::POLLIN, revents: 0 });
+    let limit = limit.map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
+    // SAFETY: the array is live and its true length is passed; negative descriptors are ignored.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, limit) };
+    if ready < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok([false; N]);
+        }
+        return Err(error);
+    }
+    Ok(polled.map(|entry| entry.revents != 0))
+}
+
+fn zero_or_errno(code: libc::c_long) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What the kernel answers to a call with these first arguments and null for the others.
+#[cfg(test)]
+pub(crate) fn answer(number: i64, first: i64, second: u64) -> io::Error {
+    // SAFETY: tests name only calls that refuse these arguments or do not exist.
+    unsafe { libc::syscall(number, first, second, 0, 0, 0) };
+    io::Error::last_os_error()
+}

@@ -1,0 +1,102 @@
+//! Runs real steps in a tiny root made from busybox, as root and as an ordinary user.
+//! A program of its own, because steps start by executing the program that asks for them; for the
+//! same reason it plays the parts that tests need: the caller that is killed, the probe in a step.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod ending;
+mod isolation;
+mod layer;
+mod people;
+mod probe;
+mod refusal;
+mod world;
+
+use cooper_sandbox::Tier;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, ExitCode};
+use tempfile::TempDir;
+
+const USER: &str = "coopertest";
+
+/// A test; it fails by panicking.
+type Test = fn(Tier);
+const GROUPS: &[&[(&str, Test)]] = &[isolation::TESTS, ending::TESTS, layer::TESTS, people::TESTS, refusal::TESTS];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(code) = cooper_sandbox::dispatch_internal(&args).or_else(|| probe::dispatch(&args)) {
+        return code;
+    }
+    let tier = match cooper_sandbox::enter_user_namespace() {
+        Ok(tier) => tier,
+        Err(error) => {
+            println!("FAILED: no sandbox: {error}; {}", error.hint().unwrap_or_default());
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.get(1).is_some_and(|arg| arg == ending::CALLER) {
+        ending::play_the_caller(args.get(2).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if args.get(1).is_some_and(|arg| arg == "--time") {
+        time_empty_steps();
+        return ExitCode::SUCCESS;
+    }
+    let wanted = args.get(1).filter(|arg| !arg.starts_with('-')).cloned().unwrap_or_default();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in GROUPS.iter().copied().flatten().filter(|(name, _)| name.contains(&wanted)) {
+        match std::panic::catch_unwind(|| test(tier)) {
+            Ok(()) => passed += 1,
+            Err(_) => {
+                println!("FAILED ({tier:?}): {name}");
+                failed += 1;
+            }
+        }
+    }
+    println!("{tier:?}: {passed} passed; {failed} failed");
+    let again = tier == Tier::Root && !args.iter().any(|arg| arg == "--only-this-user");
+    let ordinary = !again || as_ordinary_user(&wanted);
+    if failed == 0 && passed > 0 && ordinary { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what an empty step costs. For a person to read, with a release build; not a test.
+fn time_empty_steps() {
+    let mut world = world::World::new();
+    world.spec.argv = vec!["/bin/true".into()];
+    let mut times: Vec<u128> = (0..200)
+        .map(|_| {
+            let began = std::time::Instant::now();
+            let never = std::sync::atomic::AtomicBool::new(false);
+            cooper_sandbox::run(&world.spec, &mut |_| {}, &never).unwrap();
+            let took = began.elapsed().as_micros();
+            fs::remove_dir_all(&world.spec.work).unwrap();
+            fs::create_dir(&world.spec.work).unwrap();
+            took
+        })
+        .collect();
+    times.sort_unstable();
+    println!("empty step: fastest {} us, median {} us, slowest {} us", times[0], times[100], times[199]);
+}
+
+/// Runs all again without privileges.
+fn as_ordinary_user(wanted: &str) -> bool {
+    let dir = copy_for_everybody();
+    let mut command = Command::new("runuser");
+    command.args(["-u", USER, "--"]).arg(dir.path().join("step")).arg(wanted).env_remove("TMPDIR").current_dir("/");
+    command.status().unwrap().success()
+}
+
+/// A copy of this program that the ordinary user, who exists afterwards, may execute.
+fn copy_for_everybody() -> TempDir {
+    let known = Command::new("id").arg(USER).output().is_ok_and(|id| id.status.success());
+    if !known {
+        assert!(Command::new("useradd").args(["-m", USER]).status().unwrap().success());
+    }
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("step");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}

@@ -1,0 +1,50 @@
+//! What this program does when it is executed inside a step or on an unfit machine: one attempt,
+//! one line that says what came of it.
+
+use rustix::net::{AddressFamily, Protocol, SocketType, socket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::process::ExitCode;
+
+/// Serves the probe arguments.
+pub fn dispatch(args: &[String]) -> Option<ExitCode> {
+    let text = match (args.get(1)?.as_str(), args.get(2)) {
+        ("--abstract", Some(name)) => abstract_socket(name),
+        ("--sockets", None) => sockets(),
+        ("--enter", None) => enter(),
+        _ => return None,
+    };
+    println!("{text}");
+    Some(ExitCode::SUCCESS)
+}
+
+fn abstract_socket(name: &str) -> String {
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    match UnixStream::connect_addr(&address) {
+        Ok(_) => "connected".into(),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+fn sockets() -> String {
+    let raw = |number: u32| std::num::NonZero::new(number).map(Protocol::from_raw);
+    let packet = AddressFamily::from_raw(libc::AF_PACKET as u16);
+    [
+        ("packet", socket(packet, SocketType::RAW, None)),
+        ("tcp packets", socket(AddressFamily::INET, SocketType::RAW, raw(6))),
+        ("tcp", socket(AddressFamily::INET, SocketType::STREAM, None)),
+        ("netlink", socket(AddressFamily::NETLINK, SocketType::RAW, None)),
+    ]
+    .map(|(name, made)| format!("{name} {}", if made.is_ok() { "yes" } else { "no" }))
+    .join(", ")
+}
+
+fn enter() -> String {
+    match cooper_sandbox::enter_user_namespace() {
+        Ok(tier) => format!("{tier:?}"),
+        Err(error @ cooper_sandbox::SandboxError::Unavailable { .. }) => {
+            format!("unavailable: {error}; hint: {}", error.hint().unwrap_or_default())
+        }
+        Err(error) => format!("other: {error}"),
+    }
+}
