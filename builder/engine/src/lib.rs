@@ -1,2 +1,65 @@
-//! The build: resolve, solve the graph, run steps, commit, export. Emits events, never prints.
+//! The corridor between the rooms: resolve bases, solve the plan, run steps, commit, export.
+//!
+//! Takes a [`request::BuildRequest`], gives a [`request::BuildResult`] and a stream of
+//! [`event::Event`]s. Must never print, exit, or read the environment.
 #![forbid(unsafe_code)]
+
+pub mod error;
+pub mod event;
+pub mod images;
+pub mod request;
+
+mod commit;
+mod export;
+mod history;
+mod layers;
+mod resolve;
+mod solve;
+mod step;
+mod transfer;
+
+use cooper_registry::{Client, ClientOptions};
+use cooper_sandbox::Tier;
+use cooper_store::Store;
+pub use error::{EngineError, ErrorClass};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// What an engine is made of.
+pub struct EngineOptions {
+    /// Where layers, images and records are kept.
+    pub store: Store,
+    /// How registries are reached.
+    pub client: ClientOptions,
+    /// What the sandbox can do here.
+    pub tier: Tier,
+    /// Runs transfers; steps and files never block it.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Builds, pulls and pushes over one store.
+pub struct Engine {
+    store: Store,
+    client: Client,
+    tier: Tier,
+    runtime: tokio::runtime::Handle,
+    /// One lock for each layer whose tree is being made, so that two stages make it once.
+    making: Mutex<HashMap<cooper_image::DiffId, Arc<Mutex<()>>>>,
+}
+
+impl Engine {
+    /// Joins the parts.
+    ///
+    /// # Errors
+    /// When the registry client refuses its configuration.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let EngineOptions { store, client, tier, runtime } = options;
+        let client = Client::new(client)?;
+        Ok(Self { store, client, tier, runtime, making: Mutex::new(HashMap::new()) })
+    }
+
+    /// The store that it works on.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}

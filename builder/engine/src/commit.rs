@@ -1,0 +1,110 @@
+//! Cache look-ups and what a step leaves behind: a record, a layer, a line of history.
+
+use crate::EngineError;
+use crate::event::Event;
+use crate::history;
+use crate::layers::Layer;
+use crate::solve::{Build, StageState};
+use crate::step::Place;
+use cooper_image::stable_hash::StableHash;
+use cooper_image::{ChainId, DiffId, Digest};
+use cooper_plan::key::KeyRecord;
+use cooper_store::StepRecord;
+use std::sync::atomic::Ordering;
+
+/// A step whose key is known and whose result is not.
+pub struct Miss {
+    record: KeyRecord,
+    key: Digest,
+    slot: String,
+}
+
+impl Build<'_> {
+    /// Files whose times are clamped are other files: the clamp belongs into the key.
+    pub fn dated(&self, mut record: KeyRecord) -> KeyRecord {
+        if self.request.clamp {
+            record.parts.insert("clamp".to_owned(), self.request.created.to_string());
+        }
+        record
+    }
+
+    /// Takes the step's result from the cache, or says why it cannot.
+    pub fn look_up(
+        &self,
+        state: &mut StageState,
+        place: &Place<'_>,
+        record: KeyRecord,
+        history_text: &str,
+    ) -> Result<Option<Miss>, EngineError> {
+        let key = record.digest();
+        let slot = self.slot(place);
+        let miss = Miss { record, key, slot };
+        if self.request.freshness.no_cache {
+            self.sink.event(Event::Missed { step: place.no, reasons: vec!["the cache is off".to_owned()] });
+            return Ok(Some(miss));
+        }
+        let store = &self.engine.store;
+        if let Some(StepRecord { layer: Some(diff), created_unix, .. }) = store.record(&miss.key)?
+            && self.engine.has_layer(&diff)?
+        {
+            self.sink.event(Event::Cached { step: place.no, label: place.label.clone() });
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            self.add(state, diff, created_unix, history_text);
+            return Ok(None);
+        }
+        let mut earlier = store.records_in_slot(&miss.slot)?;
+        earlier.sort_by_key(|r| r.created_unix);
+        let reasons = match earlier.pop() {
+            Some(old) => {
+                cooper_plan::reason::reasons(&old.parts, &miss.record.parts).iter().map(ToString::to_string).collect()
+            }
+            None => vec!["it was not run before".to_owned()],
+        };
+        self.sink.event(Event::Missed { step: place.no, reasons });
+        Ok(Some(miss))
+    }
+
+    /// Keeps a new layer and its record.
+    pub fn commit(
+        &self,
+        state: &mut StageState,
+        miss: Miss,
+        diff: DiffId,
+        history_text: &str,
+    ) -> Result<(), EngineError> {
+        let created = self.request.created;
+        self.engine.store.put_record(&StepRecord {
+            version: 1,
+            key: miss.key,
+            slot: miss.slot,
+            parts: miss.record.parts,
+            layer: Some(diff.clone()),
+            created_unix: created,
+        })?;
+        self.run.fetch_add(1, Ordering::Relaxed);
+        self.add(state, diff, created, history_text);
+        Ok(())
+    }
+
+    /// The name of what the layers are so far.
+    pub fn parent(state: &StageState) -> Option<ChainId> {
+        ChainId::of(&crate::layers::diff_ids(&state.layers))
+    }
+
+    fn add(&self, state: &mut StageState, diff: DiffId, created: i64, text: &str) {
+        state.layers.push(Layer { diff, claimed: None });
+        // Only a date that was asked for is written over the date on which the layer came to be.
+        state.created = if self.request.clamp { self.request.created } else { created };
+        history::push(&mut state.config, state.created, text, history::Layer::One);
+    }
+
+    /// Which instruction of which file this is: where the nearest earlier record is looked for.
+    fn slot(&self, place: &Place<'_>) -> String {
+        let mut h = StableHash::new("slot/1");
+        h.part("context", self.request.context.as_os_str().as_encoded_bytes());
+        h.part("dockerfile", &self.request.dockerfile_name);
+        h.part("stage", &place.stage.label);
+        h.part("step", place.index.to_string());
+        h.finish().hex()[..32].to_owned()
+    }
+}

@@ -1,0 +1,189 @@
+//! What can go wrong in a build: class, place, cause and hint, as one value.
+
+use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::instruction::Span;
+use cooper_image::{Digest, DigestError, Reference};
+use cooper_layerfs::LayerfsError;
+use cooper_registry::RegistryError;
+use cooper_sandbox::SandboxError;
+use cooper_store::StoreError;
+
+/// Whose fault it is; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// A build step failed.
+    Step,
+    /// Wrong use or a wrong Dockerfile.
+    Usage,
+    /// Input that is hostile or invalid.
+    Input,
+    /// The registry or the network.
+    Registry,
+    /// The store or the disk.
+    Storage,
+    /// The sandbox cannot be had here.
+    Sandbox,
+    /// A lock could not be had in time.
+    Lock,
+    /// Somebody asked to stop.
+    Interrupted,
+}
+
+/// A failure of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The Dockerfile has errors, all of them.
+    #[error("the Dockerfile has {} error(s)", .0.len())]
+    Dockerfile(Vec<Diagnostic>),
+    /// A command of the build ended with a failure.
+    #[error("{command:?} {outcome}")]
+    Step {
+        /// The command, as written.
+        command: String,
+        /// How it ended.
+        outcome: String,
+        /// The last lines that it wrote.
+        last_output: String,
+    },
+    /// Something failed at an instruction.
+    #[error("{text}")]
+    At {
+        /// Lines in the Dockerfile.
+        span: Span,
+        /// The instruction.
+        text: String,
+        /// What failed.
+        #[source]
+        source: Box<EngineError>,
+    },
+    /// The request contradicts itself.
+    #[error("{message}")]
+    Request {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// No such image in the store.
+    #[error("the store has no image {0}")]
+    NoImage(Reference),
+    /// An image's documents do not fit each other.
+    #[error("image {reference} is invalid: {reason}")]
+    InvalidImage {
+        /// Which image.
+        reference: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A layer is named by an image but the store has none of its forms.
+    #[error("the store has lost layer {0}")]
+    LostLayer(Digest),
+    /// The ignore file is malformed.
+    #[error("the ignore file is malformed: {0}")]
+    Ignore(String),
+    /// Layers and files.
+    #[error(transparent)]
+    Layerfs(#[from] LayerfsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Bytes that are not what their name says.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// A document that cannot be read or written.
+    #[error("{what} is malformed")]
+    Json {
+        /// Which document.
+        what: String,
+        /// The parser's word.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A file could not be read or written.
+    #[error("{what}")]
+    Io {
+        /// What was done to which file.
+        what: String,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Another stage failed first.
+    #[error("a stage that this one needs failed")]
+    Dependency,
+}
+
+impl EngineError {
+    /// Whose fault it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::At { source, .. } => source.class(),
+            Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore(_) => ErrorClass::Usage,
+            Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
+            Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
+            Self::InvalidImage { .. } | Self::Layerfs(_) | Self::Digest(_) | Self::Json { .. } => ErrorClass::Input,
+            Self::Step { .. } | Self::Dependency => ErrorClass::Step,
+            Self::Registry(e) if e.is_input() => ErrorClass::Input,
+            Self::Registry(_) => ErrorClass::Registry,
+            Self::Store(_) | Self::LostLayer(_) | Self::Io { .. } => ErrorClass::Storage,
+            Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. }) => ErrorClass::Step,
+            Self::Sandbox(SandboxError::Cancelled) => ErrorClass::Interrupted,
+            Self::Sandbox(_) => ErrorClass::Sandbox,
+            Self::Interrupted => ErrorClass::Interrupted,
+        }
+    }
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::At { source, .. } => source.hint(),
+            Self::Request { hint, .. } => Some(hint.clone()),
+            Self::NoImage(r) => {
+                Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))
+            }
+            Self::LostLayer(_) => Some("build or pull the image again".to_owned()),
+            Self::Layerfs(e) => e.hint(),
+            Self::Store(e) => e.hint(),
+            Self::Registry(e) => e.hint(),
+            Self::Sandbox(e) => e.hint(),
+            _ => None,
+        }
+    }
+    /// Lines of the Dockerfile that it belongs to.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::At { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+    /// Errors of the Dockerfile.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Dockerfile(d) => d,
+            _ => &[],
+        }
+    }
+    /// The last lines that a failed command wrote.
+    pub fn last_output(&self) -> Option<&str> {
+        match self {
+            Self::At { source, .. } => source.last_output(),
+            Self::Step { last_output, .. } => Some(last_output),
+            _ => None,
+        }
+    }
+    /// Names the instruction that failed, unless one is named already.
+    pub(crate) fn at(self, span: Span, text: &str) -> Self {
+        match self {
+            e @ (Self::At { .. } | Self::Interrupted | Self::Dependency) => e,
+            e => Self::At { span, text: text.to_owned(), source: Box::new(e) },
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Everything that can be observed of a build. The engine emits these and never prints.
+
+use cooper_image::{Digest, Reference};
+use std::time::Duration;
+
+/// Receives events, from any thread.
+pub trait Sink: Send + Sync {
+    /// Called for each event, in order for one step.
+    fn event(&self, event: Event);
+}
+
+/// Number of a step in one build, from 1, in plan order over all stages (FROM counts).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepNo(pub usize);
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub enum Event {
+    /// The plan is known: how many steps there are, and a remark on the sandbox when it is not the best.
+    Planned {
+        steps: usize,
+        stages: usize,
+    },
+    /// Something a person should know.
+    Warning {
+        text: String,
+    },
+    /// A step begins; `label` is `[stage 2/5] RUN make`.
+    Started {
+        step: StepNo,
+        label: String,
+    },
+    /// Bytes that the step wrote, raw.
+    Output {
+        step: StepNo,
+        bytes: Vec<u8>,
+    },
+    /// The step was done before; why it was not is in `reasons` of [`Event::Missed`].
+    Cached {
+        step: StepNo,
+        label: String,
+    },
+    /// No record for the step's key; each reason is one short phrase.
+    Missed {
+        step: StepNo,
+        reasons: Vec<String>,
+    },
+    Finished {
+        step: StepNo,
+        took: Duration,
+    },
+    Failed {
+        step: StepNo,
+        message: String,
+    },
+    /// A blob moves: `done` of `total` bytes.
+    Transfer {
+        direction: Direction,
+        digest: Digest,
+        done: u64,
+        total: u64,
+    },
+    /// The image has its name in the store.
+    Tagged {
+        reference: Reference,
+    },
+    /// The registry took the image.
+    Pushed {
+        reference: Reference,
+        digest: Digest,
+    },
+    /// A file or directory was written.
+    Exported {
+        dest: String,
+    },
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Direction {
+    Pull,
+    Push,
+}

@@ -1,0 +1,221 @@
+//! Layer forms on demand: tree for a step's root, blob for a registry, each made once and verified.
+
+use crate::{Engine, EngineError};
+use cooper_image::stable_hash::StableHash;
+use cooper_image::{ChainId, Descriptor, DiffId, Hasher, MediaType};
+use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
+use cooper_layerfs::compress;
+use cooper_layerfs::layer::{self, DigestWriter};
+use cooper_layerfs::root::Root;
+use cooper_layerfs::view::View;
+use cooper_sandbox::Tier;
+use cooper_store::LayerForms;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A layer of an image in the making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its uncompressed digest.
+    pub diff: DiffId,
+    /// A compressed blob that an image claims to be this layer; not believed before it was inflated.
+    pub claimed: Option<Descriptor>,
+}
+
+/// The DiffIds of layers.
+pub fn diff_ids(layers: &[Layer]) -> Vec<DiffId> {
+    layers.iter().map(|l| l.diff.clone()).collect()
+}
+
+impl Engine {
+    /// Has the store any form from which the layer can be had?
+    pub(crate) fn has_layer(&self, diff: &DiffId) -> Result<bool, EngineError> {
+        let forms = self.store.layer(diff)?;
+        Ok(forms.tree.is_some() || forms.tar.is_some() || !forms.blobs.is_empty())
+    }
+
+    /// Makes sure that a claimed layer is verified, so that the store can give it later.
+    pub(crate) fn settle(&self, layer: &Layer) -> Result<(), EngineError> {
+        if self.has_layer(&layer.diff)? {
+            return Ok(());
+        }
+        let Some(claimed) = &layer.claimed else { return Err(EngineError::LostLayer(layer.diff.0.clone())) };
+        let mut inflated = self.inflate(claimed)?;
+        let mut hasher = Hasher::new();
+        std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
+        self.believe(layer, claimed, hasher)
+    }
+
+    /// The trees of a stack of layers, lowest first, made from other forms where there are none yet.
+    pub(crate) fn trees(&self, layers: &[Layer]) -> Result<Vec<PathBuf>, EngineError> {
+        let mut trees = Vec::with_capacity(layers.len());
+        for (i, layer) in layers.iter().enumerate() {
+            let upon = tree_upon(layers.get(..=i).unwrap_or_default());
+            trees.push(self.tree(layer, &upon, &trees)?);
+        }
+        Ok(trees)
+    }
+
+    /// The tree of one layer. A tar that leaves out parent directories gives a tree that depends on the layers
+    /// below; such a tree has a name of its own, `upon`.
+    fn tree(&self, layer: &Layer, upon: &DiffId, below: &[PathBuf]) -> Result<PathBuf, EngineError> {
+        let gate = Arc::clone(lock(&self.making).entry(layer.diff.clone()).or_default());
+        let _only_one = lock(&gate);
+        let forms = self.store.layer(&layer.diff)?;
+        if let Some(tree) = forms.tree {
+            return Ok(tree);
+        }
+        if let Some(tree) = self.store.layer(upon)?.tree {
+            return Ok(tree);
+        }
+        let blob = forms.blobs.first().or(layer.claimed.as_ref());
+        let source: Box<dyn Read + Send> = match (forms.tar, blob) {
+            (Some(_), _) => Box::new(self.store.open_blob(&layer.diff.0)?),
+            (None, Some(blob)) => self.inflate(blob)?,
+            (None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
+        };
+        let ingest = self.store.ingest()?;
+        let dir = ingest.path().join("tree");
+        std::fs::create_dir(&dir).map_err(|source| io("creating a layer's tree", source))?;
+        set_mode(&dir)?;
+        let roots = below.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
+        let lower = View::stack(roots);
+        let mut tee = Tee { inner: source, hasher: Hasher::new() };
+        let applied = apply::apply(&mut tee, &Root::open(&dir)?, &self.apply_options(), &|path| lower.lstat(path))?;
+        std::io::copy(&mut tee, &mut std::io::sink()).map_err(|source| io("reading a layer to its end", source))?;
+        match blob.filter(|_| forms.tar.is_none()) {
+            Some(b) => self.believe(layer, b, tee.hasher)?,
+            None => compare(&layer.diff, tee.hasher)?,
+        }
+        let name = if applied.implied_dirs == 0 { &layer.diff } else { upon };
+        Ok(self.store.publish_tree(&dir, name)?)
+    }
+
+    /// A compressed blob of the layer, made when there is none yet.
+    pub(crate) fn ensure_blob(&self, layer: &Layer) -> Result<Descriptor, EngineError> {
+        if let Some(claimed) = &layer.claimed
+            && self.store.blob_size(&claimed.digest)?.is_some()
+            && !self.store.layer(&layer.diff)?.blobs.contains(claimed)
+        {
+            let mut hasher = Hasher::new();
+            let mut inflated = self.inflate(claimed)?;
+            std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
+            self.believe(layer, claimed, hasher)?;
+        }
+        let forms = self.store.layer(&layer.diff)?;
+        if let Some(blob) = layer.claimed.as_ref().filter(|c| forms.blobs.contains(c)).or(forms.blobs.first()) {
+            return Ok(Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size));
+        }
+        let mut writer = self.store.blob_writer()?;
+        self.compress_into(layer, forms, &mut writer)?;
+        let (digest, size) = writer.commit(None)?;
+        let blob = Descriptor::new(MediaType::OciLayerGzip, digest, size);
+        self.store.add_layer_blob(&layer.diff, &blob)?;
+        Ok(blob)
+    }
+
+    /// A merged look at layers, lowest first.
+    pub(crate) fn view(&self, layers: &[Layer]) -> Result<View, EngineError> {
+        let roots = self.trees(layers)?.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
+        Ok(View::stack(roots))
+    }
+
+    /// Gzip of the layer's tar. The tar streams through a pipe, and is compared with its DiffId on the way.
+    fn compress_into(&self, layer: &Layer, forms: LayerForms, out: &mut (dyn Write + Send)) -> Result<(), EngineError> {
+        // Only a tree that a step left is the layer itself; one that was unpacked is packed into an equal, but
+        // perhaps not the same, tar.
+        let Some(tree) = forms.tree.filter(|_| forms.tar.is_none()) else {
+            let mut tar = self.store.open_blob(&layer.diff.0)?;
+            return Ok(compress::gzip(&mut tar, out)?);
+        };
+        let root = Root::open(&tree)?;
+        let (mut reader, writer) = std::io::pipe().map_err(|source| io("making a pipe", source))?;
+        std::thread::scope(|scope| {
+            let packer = scope.spawn(move || {
+                let mut writer = DigestWriter::new(writer);
+                layer::pack_upper(&root, &mut writer).map(|_| writer.finish().digest)
+            });
+            let gzip = compress::gzip(&mut reader, out);
+            drop(reader);
+            let packed = packer.join().map_err(|_| EngineError::LostLayer(layer.diff.0.clone()))?;
+            gzip?;
+            let actual = packed?;
+            if actual != layer.diff.0 {
+                return Err(cooper_image::DigestError::Mismatch { expected: layer.diff.0.clone(), actual }.into());
+            }
+            Ok(())
+        })
+    }
+
+    fn inflate(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, EngineError> {
+        Ok(compress::decompress(Box::new(self.store.open_blob(&blob.digest)?))?)
+    }
+
+    /// Records that a blob is a layer, after its inflated bytes were hashed.
+    fn believe(&self, layer: &Layer, blob: &Descriptor, hasher: Hasher) -> Result<(), EngineError> {
+        compare(&layer.diff, hasher)?;
+        Ok(self.store.add_layer_blob(&layer.diff, blob)?)
+    }
+
+    fn apply_options(&self) -> ApplyOptions {
+        match self.tier {
+            Tier::Root => {
+                ApplyOptions { opaque: OverlayXattr::Trusted, devices: Devices::Create, ..ApplyOptions::default() }
+            }
+            Tier::Rootless => ApplyOptions {
+                opaque: OverlayXattr::User,
+                devices: Devices::SkipUnprivileged,
+                ..ApplyOptions::default()
+            },
+        }
+    }
+}
+
+/// Name of the tree that the topmost of these layers has when it depends on those below.
+fn tree_upon(layers: &[Layer]) -> DiffId {
+    let mut h = StableHash::new("tree-upon/1");
+    if let Some(chain) = ChainId::of(&diff_ids(layers)) {
+        h.part("chain", chain.to_string());
+    }
+    DiffId(h.finish())
+}
+
+/// Locks even when another thread died while it held the lock: what is guarded is always whole.
+pub fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// An I/O failure with what was being done.
+pub fn io(what: impl Into<String>, source: std::io::Error) -> EngineError {
+    EngineError::Io { what: what.into(), source }
+}
+
+/// The root of a tree is 0755 whatever the umask says.
+pub fn set_mode(dir: &std::path::Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+        .map_err(|source| io(format!("setting the mode of {}", dir.display()), source))
+}
+
+fn compare(diff: &DiffId, hasher: Hasher) -> Result<(), EngineError> {
+    let actual = hasher.finish();
+    if actual == diff.0 {
+        Ok(())
+    } else {
+        Err(cooper_image::DigestError::Mismatch { expected: diff.0.clone(), actual }.into())
+    }
+}
+
+/// Hashes what is read through it.
+struct Tee<R> {
+    inner: R,
+    hasher: Hasher,
+}
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+}

@@ -1,0 +1,96 @@
+//! The whole build as data.
+
+use cooper_image::assemble::Format;
+use cooper_image::{Platform, Reference};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything that a build depends on. The front door fills it in; the engine reads nothing else.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The build context.
+    pub context: PathBuf,
+    /// Text of the Dockerfile.
+    pub dockerfile: String,
+    /// Its name for messages.
+    pub dockerfile_name: String,
+    /// Bytes of the ignore file that applies, if any.
+    pub ignore: Option<Vec<u8>>,
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--platform`; the host's when none was given.
+    pub platform: Platform,
+    /// `-t`.
+    pub tags: Vec<Reference>,
+    /// `--no-cache` and `--pull`.
+    pub freshness: Freshness,
+    /// `--push`.
+    pub push: Push,
+    /// `-o`.
+    pub outputs: Vec<Output>,
+    /// Most steps that run at once.
+    pub jobs: usize,
+    /// Unix seconds for `created`, from SOURCE_DATE_EPOCH, else the time of the start.
+    pub created: i64,
+    /// Clamp times of files to `created`?
+    pub clamp: bool,
+}
+
+/// What may be reused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// Take no step from the cache.
+    pub no_cache: bool,
+    /// Ask the registry for each base even when the store has it.
+    pub pull: bool,
+}
+
+/// `--push` or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Push {
+    #[default]
+    No,
+    Yes,
+}
+
+/// One `-o type=…,dest=…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// What is written.
+    pub kind: OutputKind,
+    /// Where; `-` is standard output (archives only).
+    pub dest: PathBuf,
+}
+
+/// Kinds of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// OCI layout in a tar.
+    Oci,
+    /// `docker load` archive.
+    Docker,
+    /// The root as a tar.
+    Tar,
+    /// The root as files.
+    Local,
+}
+
+/// What a build gives.
+#[derive(Debug, Clone)]
+pub struct BuildResult {
+    /// Digest of the configuration: the image id.
+    pub image_id: cooper_image::Digest,
+    /// Digest of the manifest, once layers were compressed (push, oci).
+    pub manifest: Option<cooper_image::Descriptor>,
+    /// Media types used.
+    pub format: Format,
+    /// Steps that were run (not taken from the cache).
+    pub steps_run: usize,
+    /// Steps that came from the cache.
+    pub steps_cached: usize,
+}

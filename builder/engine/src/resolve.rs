@@ -1,0 +1,158 @@
+//! Bases: from the store when it has them, else from the registry.
+
+use crate::event::{Direction, Event, Sink};
+use crate::layers::{Layer, lock};
+use crate::request::Freshness;
+use crate::{Engine, EngineError};
+use cooper_image::{Descriptor, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
+use std::sync::Mutex;
+
+/// An image whose documents are in the store.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// Its manifest; `None` for an image that was built and never compressed.
+    pub manifest: Option<(Descriptor, Manifest)>,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Describes the configuration.
+    pub config_descriptor: Descriptor,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// Most layers that are fetched at once.
+const PARALLEL: usize = 4;
+
+impl Engine {
+    /// A base for a build.
+    pub(crate) fn base(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        fresh: Freshness,
+        sink: &dyn Sink,
+    ) -> Result<Resolved, EngineError> {
+        let reference = reference.clone().or_latest();
+        if !fresh.pull
+            && let Some(found) = self.local(&reference)?
+            && found.config.platform().satisfies(platform)
+        {
+            return Ok(found);
+        }
+        self.fetch(&reference, platform, sink)
+    }
+
+    /// An image of the store, by name.
+    pub(crate) fn local(&self, reference: &Reference) -> Result<Option<Resolved>, EngineError> {
+        self.store.get_ref(reference)?.map(|d| self.load(reference, &d)).transpose()
+    }
+
+    /// An image from its registry, every blob of it into the store, its name last.
+    pub(crate) fn fetch(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        sink: &dyn Sink,
+    ) -> Result<Resolved, EngineError> {
+        let found = self.runtime.block_on(self.client.resolve(reference, platform))?;
+        let manifest = &found.document;
+        if manifest.layers.len() > limits::LAYERS {
+            return Err(invalid(
+                reference,
+                format!("it has {} layers, more than {}", manifest.layers.len(), limits::LAYERS),
+            ));
+        }
+        if manifest.config.size > limits::CONFIG_BYTES {
+            return Err(invalid(reference, format!("its configuration is larger than {} bytes", limits::CONFIG_BYTES)));
+        }
+        self.fetch_blobs(reference, std::iter::once(&manifest.config).chain(&manifest.layers).collect(), sink)?;
+        self.store.put_blob(found.manifest.get())?;
+        let resolved = self.load(reference, &found.descriptor)?;
+        self.store.set_ref(reference, &found.descriptor)?;
+        Ok(resolved)
+    }
+
+    fn fetch_blobs(
+        &self,
+        reference: &Reference,
+        mut wanted: Vec<&Descriptor>,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        wanted.reverse();
+        let queue = Mutex::new(wanted);
+        let work = || -> Result<(), EngineError> {
+            while let Some(d) = { lock(&queue).pop() } {
+                self.fetch_blob(reference, d, sink).inspect_err(|_| lock(&queue).clear())?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARALLEL).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(EngineError::Interrupted)))
+        })
+    }
+
+    fn fetch_blob(&self, reference: &Reference, d: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
+        if self.store.blob_size(&d.digest)?.is_some() {
+            return Ok(());
+        }
+        let mut writer = self.store.blob_writer_with(d.digest.algorithm())?;
+        let mut done = 0;
+        let mut shown = 0;
+        let mut take = |bytes: &[u8]| {
+            std::io::Write::write_all(&mut writer, bytes)?;
+            done += bytes.len() as u64;
+            if done - shown > 1 << 20 || done == d.size {
+                shown = done;
+                sink.event(Event::Transfer {
+                    direction: Direction::Pull,
+                    digest: d.digest.clone(),
+                    done,
+                    total: d.size,
+                });
+            }
+            Ok(())
+        };
+        self.runtime.block_on(self.client.blob(reference, d, &mut take))?;
+        writer.commit(Some((&d.digest, d.size)))?;
+        Ok(())
+    }
+
+    /// Reads an image's documents; `d` names a manifest or a configuration.
+    pub(crate) fn load(&self, reference: &Reference, d: &Descriptor) -> Result<Resolved, EngineError> {
+        if matches!(d.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+            let config = self.config(d)?;
+            let layers =
+                config.rootfs.diff_ids.iter().map(|diff| Layer { diff: diff.clone(), claimed: None }).collect();
+            return Ok(Resolved { manifest: None, config, config_descriptor: d.clone(), layers });
+        }
+        let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
+        let document =
+            Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(reference, e.to_string()))?;
+        let Document::Manifest(manifest) = document else {
+            return Err(invalid(reference, "its name leads to an index in the store".to_owned()));
+        };
+        let config = self.config(&manifest.config)?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(invalid(reference, "its configuration and its manifest do not have as many layers".to_owned()));
+        }
+        let layers = config.rootfs.diff_ids.iter().zip(&manifest.layers);
+        let layers = layers.map(|(diff, l)| Layer { diff: diff.clone(), claimed: Some(l.clone()) }).collect();
+        Ok(Resolved {
+            config_descriptor: manifest.config.clone(),
+            manifest: Some((d.clone(), manifest)),
+            config,
+            layers,
+        })
+    }
+
+    fn config(&self, d: &Descriptor) -> Result<ImageConfig, EngineError> {
+        let bytes = self.store.read_blob(d, limits::CONFIG_BYTES)?;
+        serde_json::from_slice(bytes.get())
+            .map_err(|source| EngineError::Json { what: format!("configuration {}", d.digest), source })
+    }
+}
+
+fn invalid(reference: &Reference, reason: String) -> EngineError {
+    EngineError::InvalidImage { reference: reference.to_string(), reason }
+}

@@ -1,0 +1,267 @@
+//! Walks the plan: every stage on a thread of its own, waiting only for the stages that it uses.
+
+use crate::event::{Event, Sink, StepNo};
+use crate::layers::{Layer, lock};
+use crate::request::BuildRequest;
+use crate::{Engine, EngineError};
+use cooper_dockerfile::diagnostic::Severity;
+use cooper_dockerfile::ignore::Ignore;
+use cooper_image::ImageConfig;
+use cooper_plan::build::{BaseKey, Planned};
+use cooper_plan::op::{Base, Op, Plan, Stage, StageId};
+use cooper_plan::request::PlanRequest;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// What a stage has come to.
+#[derive(Debug, Clone)]
+pub struct StageState {
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Its configuration, history included.
+    pub config: ImageConfig,
+    /// Unix time of its newest layer; what edits of the configuration are dated with.
+    pub created: i64,
+}
+
+/// What a stage has come to, once it is known; a failure is told by the stage's own thread.
+type Settled = Option<Result<Arc<StageState>, ()>>;
+
+/// Everything that the steps of one build share.
+pub struct Build<'a> {
+    pub engine: &'a Engine,
+    pub request: &'a BuildRequest,
+    pub ignore: Ignore,
+    pub sink: &'a dyn Sink,
+    pub cancel: &'a AtomicBool,
+    pub permits: Permits,
+    pub run: AtomicUsize,
+    pub cached: AtomicUsize,
+    results: Mutex<Vec<Settled>>,
+    finished: Condvar,
+}
+
+impl Engine {
+    /// Reads the Dockerfile and asks for bases until the plan stands.
+    pub(crate) fn plan(&self, request: &BuildRequest, sink: &dyn Sink) -> Result<Plan, EngineError> {
+        let parsed = cooper_dockerfile::parse(&request.dockerfile);
+        for d in parsed.diagnostics.iter().filter(|d| d.severity != Severity::Error) {
+            sink.event(Event::Warning { text: format!("{}:{}: {}", request.dockerfile_name, d.span.start, d.message) });
+        }
+        let Some(dockerfile) = parsed.dockerfile else { return Err(EngineError::Dockerfile(parsed.diagnostics)) };
+        let asked = PlanRequest {
+            target: request.target.clone(),
+            build_args: request.build_args.clone(),
+            platform: request.platform.clone(),
+            build_platform: cooper_image::Platform::host(),
+        };
+        for name in cooper_plan::build_args::unused_build_args(&dockerfile, &asked) {
+            sink.event(Event::Warning { text: format!("build argument {name} was given, but no ARG takes it") });
+        }
+        let mut bases = BTreeMap::new();
+        loop {
+            match cooper_plan::build::plan(&dockerfile, &asked, &bases).map_err(EngineError::Dockerfile)? {
+                Planned::Ready(plan) => return Ok(plan),
+                Planned::Needs(keys) => {
+                    for key in keys {
+                        let span = dockerfile.stages.iter().find(|s| {
+                            s.base.contains(key.reference.repository()) || s.base == key.reference.familiar()
+                        });
+                        let found = self.base(&key.reference, &key.platform, request.freshness, sink);
+                        let found = found.map_err(|e| match span.or(dockerfile.stages.first()) {
+                            Some(s) => e.at(s.span, &s.text),
+                            None => e,
+                        })?;
+                        bases.insert(BaseKey { reference: key.reference, platform: key.platform }, found.config);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does every stage, gives the target's.
+    pub(crate) fn solve(&self, plan: &Plan, build: &Build<'_>) -> Result<Arc<StageState>, EngineError> {
+        let mut first = 1;
+        let mut starts = Vec::with_capacity(plan.stages.len());
+        for stage in &plan.stages {
+            starts.push(first);
+            first += 1 + stage.steps.len();
+        }
+        build.sink.event(Event::Planned { steps: first - 1, stages: plan.stages.len() });
+        let outcome: Vec<Result<(), EngineError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = plan
+                .stages
+                .iter()
+                .zip(starts)
+                .enumerate()
+                .map(|(id, (stage, start))| scope.spawn(move || build.settle_stage(StageId(id), stage, start)))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap_or(Err(EngineError::Interrupted))).collect()
+        });
+        // The root cause, not the stages that only waited for it.
+        let mut errors: Vec<EngineError> = outcome.into_iter().filter_map(Result::err).collect();
+        errors.sort_by_key(|e| match e {
+            EngineError::Dependency => 2,
+            EngineError::Interrupted => 1,
+            _ => 0,
+        });
+        if build.cancel.load(Ordering::SeqCst) && errors.iter().any(|e| matches!(e, EngineError::Interrupted)) {
+            return Err(EngineError::Interrupted);
+        }
+        match errors.into_iter().next() {
+            Some(e) => Err(e),
+            None => build.stage(plan.target),
+        }
+    }
+}
+
+impl<'a> Build<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        request: &'a BuildRequest,
+        stages: usize,
+        sink: &'a dyn Sink,
+        cancel: &'a AtomicBool,
+    ) -> Result<Self, EngineError> {
+        let ignore = match &request.ignore {
+            Some(bytes) => Ignore::parse(bytes).map_err(|e| EngineError::Ignore(e.to_string()))?,
+            None => Ignore::none(),
+        };
+        Ok(Self {
+            engine,
+            request,
+            ignore,
+            sink,
+            cancel,
+            permits: Permits::new(request.jobs.max(1)),
+            run: AtomicUsize::new(0),
+            cached: AtomicUsize::new(0),
+            results: Mutex::new(vec![None; stages]),
+            finished: Condvar::new(),
+        })
+    }
+
+    /// Waits for another stage.
+    pub fn stage(&self, id: StageId) -> Result<Arc<StageState>, EngineError> {
+        let mut results = lock(&self.results);
+        loop {
+            match results.get(id.0) {
+                Some(Some(Ok(state))) => return Ok(Arc::clone(state)),
+                Some(None) => results = self.finished.wait(results).unwrap_or_else(std::sync::PoisonError::into_inner),
+                _ => return Err(EngineError::Dependency),
+            }
+        }
+    }
+
+    fn settle_stage(&self, id: StageId, stage: &Stage, start: usize) -> Result<(), EngineError> {
+        // Publishes a failure even when this thread panics: nobody waits for ever.
+        struct Publish<'b, 'a>(&'b Build<'a>, StageId, Result<Arc<StageState>, ()>);
+        impl Drop for Publish<'_, '_> {
+            fn drop(&mut self) {
+                if let Some(slot) = lock(&self.0.results).get_mut(self.1.0) {
+                    *slot = Some(self.2.clone());
+                }
+                self.0.finished.notify_all();
+            }
+        }
+        let mut publish = Publish(self, id, Err(()));
+        let state = self.do_stage(stage, start)?;
+        publish.2 = Ok(Arc::new(state));
+        Ok(())
+    }
+
+    fn do_stage(&self, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
+        let total = stage.steps.len() + 1;
+        let label = |n: usize, text: &str| format!("[{} {n}/{total}] {text}", stage.label);
+        let from = StepNo(start);
+        self.sink.event(Event::Cached { step: from, label: label(1, &stage.text) });
+        let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;
+        for (i, step) in stage.steps.iter().enumerate() {
+            if self.cancel.load(Ordering::SeqCst) {
+                return Err(EngineError::Interrupted);
+            }
+            let place =
+                crate::step::Place { stage, index: i, no: StepNo(start + 1 + i), label: label(i + 2, &step.text) };
+            let done = match &step.op {
+                Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
+                Op::Exec(exec) => self.exec(&mut state, &place, exec, step),
+                Op::Copy(copy) => self.copy(&mut state, &place, copy, step),
+                Op::Workdir(dir) => self.workdir(&mut state, &place, dir, step),
+            };
+            done.map_err(|e| {
+                self.sink.event(Event::Failed { step: place.no, message: e.to_string() });
+                self.abandon(&e);
+                e.at(step.span, &step.text)
+            })?;
+        }
+        Ok(state)
+    }
+
+    /// A step that failed stops the others too.
+    fn abandon(&self, error: &EngineError) {
+        if !matches!(error, EngineError::Dependency) {
+            self.permits.close();
+        }
+    }
+
+    fn begin(&self, stage: &Stage) -> Result<StageState, EngineError> {
+        match &stage.base {
+            Base::Scratch => Ok(StageState {
+                layers: Vec::new(),
+                config: ImageConfig::scratch(&stage.platform),
+                created: self.request.created,
+            }),
+            Base::Image(reference) => {
+                // The plan has fetched it already: asking again would only cost a round trip.
+                let fresh = crate::request::Freshness { pull: false, ..self.request.freshness };
+                let base = self.engine.base(reference, &stage.platform, fresh, self.sink)?;
+                let created = self.request.created;
+                Ok(StageState { layers: base.layers, config: base.config, created })
+            }
+            Base::Stage(id) => Ok((*self.stage(*id)?).clone()),
+        }
+    }
+}
+
+/// How many steps may run at once.
+pub struct Permits {
+    free: Mutex<Option<usize>>,
+    changed: Condvar,
+}
+
+impl Permits {
+    fn new(n: usize) -> Self {
+        Self { free: Mutex::new(Some(n)), changed: Condvar::new() }
+    }
+    /// Waits for a place. `None` when the build is being given up.
+    pub fn take(&self) -> Option<Permit<'_>> {
+        let mut free = lock(&self.free);
+        loop {
+            match *free {
+                None => return None,
+                Some(0) => free = self.changed.wait(free).unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(n) => {
+                    *free = Some(n - 1);
+                    return Some(Permit(self));
+                }
+            }
+        }
+    }
+    fn close(&self) {
+        *lock(&self.free) = None;
+        self.changed.notify_all();
+    }
+}
+
+/// A place among the running steps, given back on drop.
+pub struct Permit<'a>(&'a Permits);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if let Some(n) = lock(&self.0.free).as_mut() {
+            *n += 1;
+        }
+        self.0.changed.notify_one();
+    }
+}

@@ -1,0 +1,93 @@
+//! RUN: an overlay of the layers, one process, and the upper as the new layer.
+
+use super::Place;
+use crate::EngineError;
+use crate::event::Event;
+use crate::layers::{io, set_mode};
+use crate::solve::{Build, StageState};
+use cooper_image::DiffId;
+use cooper_layerfs::layer::{self, DigestWriter};
+use cooper_layerfs::root::Root;
+use cooper_plan::op::{Exec, Network, Step};
+use cooper_sandbox::{Outcome, StepSpec};
+use cooper_store::Ingest;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Bytes of a failed step's output that the error repeats.
+const TAIL: usize = 4096;
+
+impl Build<'_> {
+    pub fn exec(&self, state: &mut StageState, place: &Place<'_>, exec: &Exec, step: &Step) -> Result<(), EngineError> {
+        let record = cooper_plan::key::exec_key(Self::parent(state).as_ref(), exec, &place.stage.platform);
+        let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
+        let _permit = self.permits.take().ok_or(EngineError::Dependency)?;
+        let start = Instant::now();
+        self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
+        let ingest = self.engine.store.ingest()?;
+        let spec = self.spec(state, exec, &ingest)?;
+        self.run_process(place, &spec, &step.text)?;
+        let root = Root::open(&spec.upper)?;
+        let mut hash = DigestWriter::new(std::io::sink());
+        layer::pack_upper(&root, &mut hash)?;
+        let diff = DiffId(hash.finish().digest);
+        self.engine.store.publish_tree(&spec.upper, &diff)?;
+        self.commit(state, miss, diff, &step.history)?;
+        self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
+        Ok(())
+    }
+
+    fn run_process(&self, place: &Place<'_>, spec: &StepSpec, command: &str) -> Result<(), EngineError> {
+        let mut tail: VecDeque<u8> = VecDeque::with_capacity(TAIL);
+        let mut output = |bytes: &[u8]| {
+            let keep = &bytes[bytes.len().saturating_sub(TAIL)..];
+            let over = (tail.len() + keep.len()).saturating_sub(TAIL);
+            tail.drain(..over.min(tail.len()));
+            tail.extend(keep);
+            self.sink.event(Event::Output { step: place.no, bytes: bytes.to_vec() });
+        };
+        let outcome = cooper_sandbox::run(spec, &mut output, self.cancel)?;
+        if self.cancel.load(Ordering::SeqCst) {
+            return Err(EngineError::Interrupted);
+        }
+        let outcome = match outcome {
+            Outcome::Exited(0) => return Ok(()),
+            Outcome::Exited(code) => format!("exited with code {code}"),
+            Outcome::Signaled(signal) => format!("was ended by signal {signal}"),
+        };
+        let last_output = String::from_utf8_lossy(tail.make_contiguous()).into_owned();
+        Err(EngineError::Step { command: command.to_owned(), outcome, last_output })
+    }
+
+    fn spec(&self, state: &StageState, exec: &Exec, ingest: &Ingest) -> Result<StepSpec, EngineError> {
+        let make = |name: &str| -> Result<PathBuf, EngineError> {
+            let dir = ingest.path().join(name);
+            std::fs::create_dir(&dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
+            set_mode(&dir)?;
+            Ok(dir)
+        };
+        let mut lowers = self.engine.trees(&state.layers)?;
+        if lowers.is_empty() {
+            lowers.push(make("lower")?);
+        }
+        Ok(StepSpec {
+            lowers,
+            upper: make("upper")?,
+            work: make("work")?,
+            mountpoint: make("root")?,
+            argv: exec.argv.clone(),
+            env: exec.env.iter().chain(&exec.unkeyed_env).cloned().collect(),
+            cwd: exec.cwd.to_string(),
+            user: exec.user.clone(),
+            script: exec.script.clone(),
+            network: match exec.network {
+                Network::None => cooper_sandbox::Network::None,
+                Network::Default | Network::Host => cooper_sandbox::Network::Host,
+            },
+            hostname: "buildkitsandbox".to_owned(),
+            no_new_privs: false,
+        })
+    }
+}

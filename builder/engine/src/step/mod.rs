@@ -1,0 +1,21 @@
+//! One file for each kind of step, all of the same shape: key, look-up, do, commit.
+
+mod copy;
+mod edit;
+mod exec;
+mod workdir;
+
+use crate::event::StepNo;
+use cooper_plan::op::Stage;
+
+/// Which step of which stage, and how people know it.
+pub struct Place<'a> {
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Index in the stage's steps.
+    pub index: usize,
+    /// Number in the build.
+    pub no: StepNo,
+    /// `[stage 2/5] RUN make`.
+    pub label: String,
+}

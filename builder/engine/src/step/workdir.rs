@@ -1,0 +1,73 @@
+//! WORKDIR: the configuration, and the directory when it is not there yet.
+
+use super::Place;
+use crate::EngineError;
+use crate::event::Event;
+use crate::layers::{io, set_mode};
+use crate::solve::{Build, StageState};
+use cooper_image::edit::ConfigEdit;
+use cooper_image::{ContainerPath, DiffId};
+use cooper_layerfs::copy::{CopyRequest, Owner, Unpack};
+use cooper_layerfs::root::Root;
+use cooper_layerfs::select::Selection;
+use cooper_layerfs::view::{Follow, View};
+use cooper_plan::op::{Step, Workdir};
+use std::time::Instant;
+
+impl Build<'_> {
+    pub fn workdir(
+        &self,
+        state: &mut StageState,
+        place: &Place<'_>,
+        dir: &Workdir,
+        step: &Step,
+    ) -> Result<(), EngineError> {
+        ConfigEdit::WorkingDir(dir.path.to_string()).apply(&mut state.config);
+        let record =
+            self.dated(cooper_plan::key::workdir_key(Self::parent(state).as_ref(), dir, &place.stage.platform));
+        let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
+        let _permit = self.permits.take().ok_or(EngineError::Dependency)?;
+        let start = Instant::now();
+        self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
+        let diff = self.make_directory(state, &dir.path, &dir.user)?;
+        self.commit(state, miss, diff, &step.history)?;
+        self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
+        Ok(())
+    }
+
+    fn make_directory(&self, state: &StageState, path: &ContainerPath, user: &str) -> Result<DiffId, EngineError> {
+        let target = self.engine.view(&state.layers)?;
+        let there = target.resolve(path.rel(), Follow::Final)?;
+        let owner = match user {
+            "" => Owner::Keep,
+            user => {
+                let (uid, gid) = cooper_layerfs::userdb::resolve_owner(&target, user)?;
+                Owner::Set { uid, gid }
+            }
+        };
+        let mut writer = self.engine.store.blob_writer()?;
+        if there.meta.is_some() {
+            cooper_layerfs::copy::pack_nothing(&mut writer)?;
+        } else {
+            let ingest = self.engine.store.ingest()?;
+            let empty = ingest.path().join("empty");
+            std::fs::create_dir(&empty).map_err(|e| io("creating an empty directory", e))?;
+            set_mode(&empty)?;
+            let view = View::dir(Root::open(&empty)?);
+            let request = CopyRequest {
+                view: &view,
+                selection: &Selection::whole_directory(&view)?,
+                target: &target,
+                dest: path,
+                dest_is_dir: true,
+                owner,
+                chmod: None,
+                clamp: Some(self.request.created),
+                inline: &[],
+                unpack: Unpack::No,
+            };
+            cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
+        }
+        Ok(DiffId(writer.commit(None)?.0))
+    }
+}
