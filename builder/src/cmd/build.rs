@@ -1,0 +1,209 @@
+//! `cooper build`.
+
+use super::Place;
+use crate::env::{self, Date};
+use crate::failure::{Excerpt, Exit, Failure};
+use crate::flags::build::BuildFlags;
+use crate::flags::pair::Pair;
+use crate::open::{self, Session};
+use crate::signals::{Manner, Signals};
+use crate::source::{self, Source};
+use crate::stdout;
+use crate::ui::summary::{self, Counts};
+use crate::ui::{Progress, Ui};
+use cooper_engine::EngineError;
+use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
+use cooper_image::{Digest, Platform};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Instant;
+
+/// Builds.
+pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
+    let start = Instant::now();
+    let ui = Ui::open(flags.run.view(), place.env.term())?;
+    check_stdout(&flags)?;
+    let (view, iidfile) = (flags.run.view(), flags.result.iidfile.clone());
+    let root = place.root()?;
+    let request = request(place, flags)?;
+    if let Some(file) = &iidfile {
+        remove_old(file)?;
+    }
+    // The last moment with a single thread.
+    let tier = cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?;
+    place.note(|| format!("steps run as {}", open::tier_name(tier)));
+    let session = Session::open(place, &root, tier)?;
+    let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
+    let built = session.engine.build(&request, ui.sink(), signals.cancel());
+    let result = match built {
+        Ok(result) => result,
+        Err(error) => {
+            ui.close(None);
+            if let Some(exit) = signals.received() {
+                return Err(Failure::Interrupted(exit));
+            }
+            let dockerfile = Excerpt { name: request.dockerfile_name, text: request.dockerfile };
+            return Err(Failure::Build { error: Box::new(error), dockerfile });
+        }
+    };
+    ui.close(Some(&last_line(&request, &result, start)));
+    if let Some(file) = &iidfile {
+        write_id(file, &result.image_id)?;
+    }
+    if view == Progress::Quiet {
+        stdout::line(&result.image_id.to_string())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> String {
+    let name = request.tags.first().map(|t| t.clone().or_latest().familiar());
+    let counts = Counts { run: result.steps_run, cached: result.steps_cached };
+    summary::line(name.as_deref(), &result.image_id.to_string(), start.elapsed(), counts)
+}
+
+/// Standard output holds one thing, and no archive goes to a terminal.
+fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
+    let archives = flags.result.outputs.iter().filter(|o| o.0.dest == Path::new("-")).count();
+    let wanted = archives + usize::from(flags.run.view() == Progress::Quiet);
+    if archives > 0 && wanted > 1 {
+        return Err(Failure::usage(
+            "standard output can hold one thing: one archive, or the image id of --quiet",
+            "give dest=FILE, or --iidfile FILE in place of --quiet",
+        ));
+    }
+    if archives > 0 && std::io::stdout().is_terminal() {
+        return Err(Failure::usage(
+            "an archive would go to the terminal",
+            "give dest=FILE, or redirect standard output",
+        ));
+    }
+    Ok(())
+}
+
+/// The whole build as data.
+fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
+    let BuildFlags { context, input, reuse, result, run } = flags;
+    if result.push && result.tags.is_empty() {
+        return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
+    }
+    let Source { context, name, text, ignore } = source::find(&context, input.file.as_deref())?;
+    place.note(|| format!("context {}, Dockerfile {name}", context.display()));
+    if let Some((path, _)) = &ignore {
+        place.note(|| format!("ignore file {}", path.display()));
+    }
+    let build_args = build_args(input.build_args)?;
+    let date = place.env.date(build_args.get("SOURCE_DATE_EPOCH").map(String::as_str))?;
+    let (created, clamp) = match date {
+        Date::Fixed(at) => (at, true),
+        Date::Now(at) => (at, false),
+    };
+    Ok(BuildRequest {
+        context,
+        dockerfile: text,
+        dockerfile_name: name,
+        ignore: ignore.map(|(_, bytes)| bytes),
+        target: input.target,
+        build_args,
+        labels: input.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),
+        platform: one_platform(input.platform)?,
+        tags: result.tags,
+        freshness: Freshness { no_cache: reuse.no_cache, pull: reuse.pull },
+        push: if result.push { Push::Yes } else { Push::No },
+        outputs: result.outputs.into_iter().map(|o| o.0).collect::<Vec<Output>>(),
+        jobs: run.jobs(env::processors()),
+        created,
+        clamp,
+    })
+}
+
+/// The last one of a name wins; a name without a value is taken from the environment.
+fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut args = BTreeMap::new();
+    for Pair { name, value } in pairs {
+        let value = match value {
+            Some(value) => Some(value),
+            None => env::build_arg(&name)?,
+        };
+        if let Some(value) = value {
+            args.insert(name, value);
+        }
+    }
+    Ok(args)
+}
+
+fn one_platform(mut given: Vec<Platform>) -> Result<Platform, Failure> {
+    given.dedup();
+    let last = given.pop();
+    if !given.is_empty() {
+        return Err(Failure::usage(
+            "one build makes an image for one platform",
+            "build once for each platform, under a name of its own",
+        ));
+    }
+    Ok(last.unwrap_or_else(Platform::host))
+}
+
+/// An id of an earlier build must not be taken for this one's.
+fn remove_old(file: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(file) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::file(format!("removing the old {}", file.display()), Exit::Storage, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes beside the file and renames, so that nobody reads half an id.
+fn write_id(file: &Path, id: &Digest) -> Result<(), Failure> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(format!(".partial.{}", std::process::id()));
+    let partial = Path::new(&partial);
+    let write = || -> std::io::Result<()> {
+        let mut out = std::fs::OpenOptions::new().write(true).create_new(true).open(partial)?;
+        write!(out, "{id}")?;
+        out.sync_all()?;
+        std::fs::rename(partial, file)
+    };
+    write().map_err(|e| {
+        // The failure to report is the one that left it half-made.
+        let _ = std::fs::remove_file(partial);
+        Failure::file(format!("writing {}", file.display()), Exit::Storage, e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_whole_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("id");
+        remove_old(&file).unwrap();
+        for content in [b"a", b"b"] {
+            let id = Digest::sha256(content);
+            write_id(&file, &id).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), id.to_string());
+        }
+        remove_old(&file).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(write_id(&dir.path().join("absent/id"), &Digest::sha256(b"")).unwrap_err().exit(), Exit::Storage);
+    }
+
+    #[test]
+    fn arguments_of_the_build() {
+        let pairs = ["A=1", "A=2", "B=", "COOPER_TEST_THAT_IS_NOT_SET"].map(|p| p.parse().unwrap());
+        let args = build_args(pairs.to_vec()).unwrap();
+        assert_eq!(args, BTreeMap::from([("A", "2"), ("B", "")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
+    }
+
+    #[test]
+    fn one_platform_at_a_time() {
+        let p = |s: &str| s.parse::<Platform>().unwrap();
+        assert_eq!(one_platform(vec![]).unwrap(), Platform::host());
+        assert_eq!(one_platform(vec![p("linux/arm64")]).unwrap(), p("linux/arm64"));
+        assert!(one_platform(vec![p("linux/arm64"), p("linux/amd64")]).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! `cooper doctor`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::ListFlags;
+use crate::open;
+use crate::stdout;
+use crate::ui::escape;
+use cooper_sandbox::Report;
+use serde::Serialize;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    /// Can builds run?
+    can_build: bool,
+    /// How steps run: `root` or `rootless`.
+    tier: Option<&'static str>,
+    /// What prevents builds.
+    problem: Option<String>,
+    /// Where the store is, or would be.
+    store: Option<String>,
+    /// Each thing that was looked at.
+    findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    ok: bool,
+    detail: String,
+    hint: Option<String>,
+}
+
+/// Says what this machine permits; succeeds only where builds can run.
+pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
+    let store = place.root().ok().map(|r| r.display().to_string());
+    let diagnosis = diagnose(cooper_sandbox::probe(), store);
+    if flags.json {
+        stdout::json(&diagnosis)?;
+    } else {
+        stdout::line(&table(&diagnosis))?;
+    }
+    Ok(if diagnosis.can_build { Exit::Done } else { Exit::Sandbox })
+}
+
+fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
+    let findings = report.findings.into_iter();
+    let findings = findings.map(|f| Finding { name: f.name, ok: f.ok, detail: f.detail, hint: f.hint });
+    Diagnosis {
+        can_build: report.tier.is_ok(),
+        tier: report.tier.as_ref().ok().map(|t| open::tier_name(*t)),
+        problem: report.tier.err().map(|e| e.to_string()),
+        store,
+        findings: findings.collect(),
+    }
+}
+
+fn table(d: &Diagnosis) -> String {
+    let width = d.findings.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for f in &d.findings {
+        let state = if f.ok { "ok" } else { "missing" };
+        lines.push(format!("{state:<7}  {:<width$}  {}", f.name, escape::line(&f.detail)));
+        if let Some(hint) = f.hint.as_ref().filter(|_| !f.ok) {
+            lines.push(format!("{:<7}  {:<width$}  hint: {}", "", "", escape::line(hint)));
+        }
+    }
+    if let Some(store) = &d.store {
+        lines.push(format!("the store is {}", escape::line(store)));
+    }
+    lines.push(match (d.tier, &d.problem) {
+        (Some(tier), _) => format!("builds can run here, as {tier}"),
+        (None, Some(problem)) => format!("builds cannot run here: {}", escape::line(problem)),
+        (None, None) => "builds cannot run here".to_owned(),
+    });
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_sandbox::{Finding as Seen, SandboxError, Tier};
+
+    fn seen(name: &'static str, hint: Option<&str>) -> Seen {
+        Seen { name, ok: hint.is_none(), detail: "seen".to_owned(), hint: hint.map(str::to_owned) }
+    }
+
+    #[test]
+    fn good_and_bad_places() {
+        let good = diagnose(Report { tier: Ok(Tier::Rootless), findings: vec![seen("kernel", None)] }, None);
+        assert!(good.can_build);
+        assert_eq!(table(&good), "ok       kernel  seen\nbuilds can run here, as rootless");
+
+        let no =
+            SandboxError::Unavailable { feature: "newuidmap", cause: "not installed".into(), hint: "install".into() };
+        let findings = vec![seen("kernel", None), seen("newuidmap", Some("install"))];
+        let bad = diagnose(Report { tier: Err(no), findings }, Some("/s".to_owned()));
+        assert!(!bad.can_build);
+        let expected = "\
+ok       kernel     seen
+missing  newuidmap  seen
+                    hint: install
+the store is /s
+builds cannot run here: newuidmap not available: not installed";
+        assert_eq!(table(&bad), expected);
+    }
+}

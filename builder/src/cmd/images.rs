@@ -1,0 +1,71 @@
+//! `cooper images`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::ListFlags;
+use crate::open::{self, Session};
+use crate::stdout;
+use crate::ui::{amount, escape};
+use cooper_engine::images::ImageSummary;
+
+/// Lists the images that have names.
+pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
+    let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
+    let images = session.engine.images()?;
+    if flags.json {
+        stdout::json(&images)?;
+    } else {
+        stdout::line(&table(&images))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn table(images: &[ImageSummary]) -> String {
+    let rows = images.iter().map(|i| {
+        [
+            escape::line(&i.reference.familiar()),
+            i.image_id.short().to_owned(),
+            escape::line(i.created.as_deref().unwrap_or("-")),
+            amount::bytes(i.size),
+        ]
+    });
+    columns(std::iter::once(["NAME", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned)).chain(rows).collect())
+}
+
+/// Left-aligned columns with two spaces between them.
+fn columns<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::Digest;
+
+    #[test]
+    fn a_table() {
+        let image = ImageSummary {
+            reference: "docker.io/library/a:1".parse().unwrap(),
+            manifest: None,
+            image_id: Digest::sha256(b"x"),
+            created: Some("2024-01-01T00:00:00Z\u{1b}[2J".to_owned()),
+            size: 1_500_000,
+        };
+        let short = image.image_id.short().to_owned();
+        let text = table(&[image]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("NAME  IMAGE ID"));
+        assert_eq!(lines[1], format!("a:1   {short}  2024-01-01T00:00:00Z\\x1b[2J  1.5 MB"));
+    }
+
+    #[test]
+    fn an_empty_table_is_its_head() {
+        assert_eq!(table(&[]), "NAME  IMAGE ID  CREATED  SIZE");
+    }
+}

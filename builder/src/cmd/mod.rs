@@ -1,0 +1,98 @@
+//! The commands, one file for each, and the way from an argument list to an exit code.
+
+mod build;
+mod doctor;
+mod images;
+mod inspect;
+mod pull;
+mod push;
+mod registry;
+mod unshare;
+
+use crate::env::{self, Environment, User};
+use crate::failure::{Exit, Failure};
+use crate::flags::{Cli, Command, Global, RegistryCommand};
+use crate::report::{self, Colours};
+use crate::ui;
+use clap::Parser as _;
+use rustix::process::{Resource, Rlimit};
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What every command gets to know of the place it runs in.
+pub struct Place {
+    /// The variables.
+    pub env: Environment,
+    /// Flags that every command takes.
+    pub global: Global,
+    /// Who started the process, before it entered a user namespace.
+    user: User,
+}
+
+impl Place {
+    /// Where the store is.
+    ///
+    /// # Errors
+    /// When nothing says it.
+    pub fn root(&self) -> Result<PathBuf, Failure> {
+        self.env.store_root(self.global.root.as_deref(), self.user)
+    }
+
+    /// Nowhere, with nothing set.
+    #[cfg(test)]
+    pub fn bare() -> Self {
+        let global = Global { root: None, registries_conf: None, insecure_registries: Vec::new(), verbose: false };
+        Self { env: Environment::default(), global, user: User::Root }
+    }
+
+    /// With `-v`, says one thing about what is used.
+    pub fn note(&self, text: impl FnOnce() -> String) {
+        if self.global.verbose {
+            ui::say(&ui::escape::line(&text()));
+        }
+    }
+}
+
+/// Runs the command that the arguments name. No thread exists yet.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let Cli { global, command } = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help goes to standard output, errors to standard error; a reader that is gone misses it.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    raise_file_limit();
+    let place = Place { env: Environment::read(), global, user: env::user() };
+    let colours = if place.env.colours() && std::io::stderr().is_terminal() { Colours::Yes } else { Colours::No };
+    match run(&place, command) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            ui::say(report::render(&failure, colours).trim_end());
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Build(flags) => build::run(place, *flags),
+        Command::Push(flags) => push::run(place, &flags),
+        Command::Pull(flags) => pull::run(place, &flags),
+        Command::Images(flags) => images::run(place, &flags),
+        Command::Inspect(flags) => inspect::run(place, &flags),
+        Command::Registry(RegistryCommand::Serve(flags)) => registry::serve(place, &flags),
+        Command::Unshare(flags) => unshare::run(&flags),
+        Command::Doctor(flags) => doctor::run(place, &flags),
+    }
+}
+
+/// An image with many layers keeps a directory of each open, and steps run side by side. That the
+/// limit stays as it is is no failure.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

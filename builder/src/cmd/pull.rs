@@ -1,0 +1,22 @@
+//! `cooper pull`. Stores blobs only, so that it needs no user namespace.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::PullFlags;
+use crate::open::{self, Session};
+use crate::signals::{Manner, Signals};
+use crate::stdout;
+use crate::ui::{Progress, Ui};
+use cooper_image::Platform;
+
+/// Fetches an image.
+pub fn run(place: &Place, flags: &PullFlags) -> Result<Exit, Failure> {
+    let ui = Ui::open(Progress::Auto, place.env.term())?;
+    let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
+    Signals::listen(session.runtime.handle(), Manner::End)?;
+    let platform = flags.platform.clone().unwrap_or_else(Platform::host);
+    let pulled = session.engine.pull(&flags.name, &platform, ui.sink());
+    ui.close(None);
+    stdout::line(&pulled?.digest.to_string())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,28 @@
+//! `cooper push`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::PushFlags;
+use crate::open::{self, Session};
+use crate::signals::{Manner, Signals};
+use crate::stdout;
+use crate::ui::{Progress, Ui};
+use cooper_engine::EngineError;
+
+/// Sends an image.
+pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
+    let ui = Ui::open(Progress::Auto, place.env.term())?;
+    let root = place.root()?;
+    // A layer that was built and never sent is packed from its tree, whose files belong to the ids
+    // of the namespace. Where there is none, nothing was built: images that were pulled need none.
+    let tier = match cooper_sandbox::probe().tier {
+        Ok(_) => cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?,
+        Err(_) => open::unchanged_tier(),
+    };
+    let session = Session::open(place, &root, tier)?;
+    Signals::listen(session.runtime.handle(), Manner::End)?;
+    let pushed = session.engine.push(&flags.name, &*ui.sink());
+    ui.close(None);
+    stdout::line(&pushed?.to_string())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,277 @@
+//! The only reader of the environment and of the clock.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `COOPER_ROOT` | where the store is; `--root` wins |
+//! | `XDG_DATA_HOME` | the store is `cooper` in it, for everybody but the root user |
+//! | `HOME` | stands in for the XDG directories: `.local/share`, `.config`; also `.docker` |
+//! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it |
+//! | `CONTAINERS_REGISTRIES_CONF` | the registries.conf to follow; `--registries-conf` wins |
+//! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json` |
+//! | `DOCKER_CONFIG` | directory of docker's `config.json` |
+//! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials |
+//! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to |
+//! | `NO_COLOR` | no colours in reports, whatever the value |
+//! | `TERM` | `dumb` or nothing: no moving bars and no colours |
+//! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
+//! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library |
+//! | `PATH` | where credential helpers are found |
+//! | any other | the value of `--build-arg NAME` without a value |
+//!
+//! An empty variable counts as one that is not set; an XDG directory that is no absolute path is
+//! passed over, as the XDG specification says. The variables are read once, at the start, since
+//! the home of a process that became root of a user namespace could be taken for root's.
+
+use crate::failure::Failure;
+use cooper_registry::ProxyOptions;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Who started the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// The root user.
+    Root,
+    /// Somebody else.
+    Ordinary,
+}
+
+/// The variables that are read.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    cooper_root: Option<PathBuf>,
+    home: Option<PathBuf>,
+    data_home: Option<PathBuf>,
+    config_home: Option<PathBuf>,
+    runtime_dir: Option<PathBuf>,
+    registries_conf: Option<PathBuf>,
+    auth_file: Option<PathBuf>,
+    docker_config: Option<PathBuf>,
+    source_date_epoch: Option<OsString>,
+    no_color: bool,
+    term: Option<String>,
+    proxies: ProxyOptions,
+}
+
+/// When an image is dated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Date {
+    /// Asked for: images and files are dated so that the same sources give the same bytes.
+    Fixed(i64),
+    /// The time of the start.
+    Now(i64),
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    pub fn read() -> Self {
+        Self::of(|name| std::env::var_os(name))
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty());
+        let path = |name: &str| set(name).map(PathBuf::from);
+        let text = |name: &str| set(name).map(|v| v.to_string_lossy().into_owned());
+        let either = |upper: &str, lower: &str| text(upper).or_else(|| text(lower));
+        let xdg = |name: &str| path(name).filter(|p| p.is_absolute());
+        Self {
+            cooper_root: path("COOPER_ROOT"),
+            home: path("HOME"),
+            data_home: xdg("XDG_DATA_HOME"),
+            config_home: xdg("XDG_CONFIG_HOME"),
+            runtime_dir: xdg("XDG_RUNTIME_DIR"),
+            registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
+            auth_file: path("REGISTRY_AUTH_FILE"),
+            docker_config: path("DOCKER_CONFIG"),
+            source_date_epoch: set("SOURCE_DATE_EPOCH"),
+            no_color: set("NO_COLOR").is_some(),
+            term: text("TERM"),
+            proxies: ProxyOptions {
+                http: either("HTTP_PROXY", "http_proxy"),
+                https: either("HTTPS_PROXY", "https_proxy"),
+                bypass: either("NO_PROXY", "no_proxy"),
+            },
+        }
+    }
+
+    /// Where the store is.
+    ///
+    /// # Errors
+    /// When neither a flag nor a variable nor a home says it.
+    pub fn store_root(&self, flag: Option<&Path>, user: User) -> Result<PathBuf, Failure> {
+        if let Some(root) = flag.or(self.cooper_root.as_deref()) {
+            return Ok(root.to_owned());
+        }
+        if user == User::Root {
+            return Ok(PathBuf::from("/var/lib/cooper"));
+        }
+        let data = self.data_home.clone().or_else(|| self.in_home(".local/share"));
+        data.map(|d| d.join("cooper")).ok_or_else(|| {
+            Failure::usage("there is no place for the store: HOME is not set", "set HOME, or give --root DIR")
+        })
+    }
+
+    /// `$CONTAINERS_REGISTRIES_CONF`.
+    pub fn registries_conf(&self) -> Option<&Path> {
+        self.registries_conf.as_deref()
+    }
+
+    /// The user's own registries.conf, whether it is there or not.
+    pub fn user_registries_conf(&self) -> Option<PathBuf> {
+        let config = self.config_home.clone().or_else(|| self.in_home(".config"));
+        config.map(|c| c.join("containers/registries.conf"))
+    }
+
+    /// Files that may hold credentials, the one that wins first. With `$REGISTRY_AUTH_FILE` it is
+    /// the only one.
+    pub fn credential_files(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.auth_file {
+            return vec![file.clone()];
+        }
+        let docker = self.docker_config.clone().or_else(|| self.in_home(".docker"));
+        let podman = self.runtime_dir.clone();
+        let docker = docker.map(|d| d.join("config.json"));
+        docker.into_iter().chain(podman.map(|d| d.join("containers/auth.json"))).collect()
+    }
+
+    /// What images are dated with; `argument` is the build argument of that name, which wins.
+    ///
+    /// # Errors
+    /// When it is no number of seconds.
+    pub fn date(&self, argument: Option<&str>) -> Result<Date, Failure> {
+        let given = argument.map(OsString::from).filter(|a| !a.is_empty()).or_else(|| self.source_date_epoch.clone());
+        let Some(given) = given else { return Ok(Date::Now(now())) };
+        let seconds = given.to_str().filter(|s| s.bytes().all(|b| b.is_ascii_digit())).and_then(|s| s.parse().ok());
+        // The year 9999 is the last that the format of dates in images can write.
+        match seconds.filter(|s| *s <= 253_402_300_799) {
+            Some(seconds) => Ok(Date::Fixed(seconds)),
+            None => Err(Failure::usage(
+                format!("SOURCE_DATE_EPOCH is {given:?}, which is no Unix time"),
+                "give whole seconds since 1970, as $(git log -1 --format=%ct) does",
+            )),
+        }
+    }
+
+    /// How registries are reached.
+    pub fn proxies(&self) -> &ProxyOptions {
+        &self.proxies
+    }
+
+    /// `$TERM`.
+    pub fn term(&self) -> Option<&str> {
+        self.term.as_deref()
+    }
+
+    /// May reports have colours, on a terminal?
+    pub fn colours(&self) -> bool {
+        !self.no_color && !matches!(self.term(), None | Some("dumb"))
+    }
+
+    fn in_home(&self, name: &str) -> Option<PathBuf> {
+        self.home.as_ref().map(|h| h.join(name))
+    }
+}
+
+/// A variable by name, for `--build-arg NAME`.
+///
+/// # Errors
+/// When its value is no text.
+pub fn build_arg(name: &str) -> Result<Option<String>, Failure> {
+    // What no variable can be called is not set; the look-up would panic.
+    if name.contains(['=', '\0']) {
+        return Ok(None);
+    }
+    std::env::var_os(name).map(OsString::into_string).transpose().map_err(|_| {
+        Failure::usage(format!("the environment variable {name} is not UTF-8"), "give --build-arg NAME=VALUE instead")
+    })
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Who started the process; to be asked before a user namespace makes everybody root.
+pub fn user() -> User {
+    if rustix::process::geteuid().is_root() { User::Root } else { User::Ordinary }
+}
+
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Environment {
+        Environment::of(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)))
+    }
+
+    #[test]
+    fn the_store_root() {
+        let all = [("COOPER_ROOT", "/c"), ("XDG_DATA_HOME", "/d"), ("HOME", "/h")];
+        let root = |e: &Environment, user| e.store_root(None, user).ok().map(|p| p.display().to_string());
+        assert_eq!(of(&all).store_root(Some(Path::new("/flag")), User::Root).unwrap(), Path::new("/flag"));
+        for (variables, user, place) in [
+            (&all[..], User::Root, Some("/c")),
+            (&all[1..], User::Root, Some("/var/lib/cooper")),
+            (&all[1..], User::Ordinary, Some("/d/cooper")),
+            (&all[2..], User::Ordinary, Some("/h/.local/share/cooper")),
+            (&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], User::Ordinary, Some("/h/.local/share/cooper")),
+            (&[("COOPER_ROOT", ""), ("HOME", "/h")], User::Ordinary, Some("/h/.local/share/cooper")),
+            (&[], User::Ordinary, None),
+        ] {
+            assert_eq!(root(&of(variables), user).as_deref(), place, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_looked_for_in_order() {
+        let files = |pairs: &[(&str, &str)]| -> Vec<String> {
+            of(pairs).credential_files().iter().map(|p| p.display().to_string()).collect()
+        };
+        assert_eq!(files(&[("REGISTRY_AUTH_FILE", "/a"), ("HOME", "/h")]), ["/a"]);
+        assert_eq!(
+            files(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/u")]),
+            ["/h/.docker/config.json", "/run/u/containers/auth.json"]
+        );
+        assert_eq!(files(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")]), ["/d/config.json"]);
+    }
+
+    #[test]
+    fn dates() {
+        for (value, date) in [("0", Some(0)), ("1704067199", Some(1_704_067_199))] {
+            assert_eq!(of(&[("SOURCE_DATE_EPOCH", value)]).date(None).ok(), date.map(Date::Fixed));
+        }
+        for value in ["-1", "+1", "1.5", "soon", "253402300800", "99999999999999999999"] {
+            assert!(of(&[("SOURCE_DATE_EPOCH", value)]).date(None).is_err(), "{value}");
+        }
+        assert_eq!(of(&[("SOURCE_DATE_EPOCH", "1")]).date(Some("2")).unwrap(), Date::Fixed(2));
+        assert!(matches!(of(&[("SOURCE_DATE_EPOCH", "")]).date(None), Ok(Date::Now(n)) if n > 1_700_000_000));
+    }
+
+    #[test]
+    fn proxies_in_either_case() {
+        let proxies =
+            of(&[("https_proxy", "http://a"), ("HTTP_PROXY", "http://b"), ("http_proxy", "http://c")]).proxies;
+        let expected = ProxyOptions { http: Some("http://b".into()), https: Some("http://a".into()), bypass: None };
+        assert_eq!(proxies, expected);
+    }
+
+    #[test]
+    fn colours_need_a_terminal_that_has_them() {
+        for (pairs, colours) in [
+            (&[("TERM", "xterm")][..], true),
+            (&[("TERM", "dumb")], false),
+            (&[], false),
+            (&[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+            (&[("TERM", "xterm"), ("NO_COLOR", "")], true),
+        ] {
+            assert_eq!(of(pairs).colours(), colours, "{pairs:?}");
+        }
+    }
+}

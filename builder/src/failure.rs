@@ -1,0 +1,135 @@
+//! Why a command ended without success: one value with its exit code, its hint and, for a build,
+//! the Dockerfile that the report quotes.
+
+use cooper_engine::{EngineError, ErrorClass};
+use cooper_registry_server::ServerError;
+use std::error::Error;
+
+/// The exit codes, as the help text lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done.
+    Done = 0,
+    /// A build step failed.
+    Step = 1,
+    /// Wrong use, or a wrong Dockerfile.
+    Usage = 2,
+    /// Input rejected as hostile or invalid.
+    Input = 3,
+    /// Registry or network.
+    Registry = 4,
+    /// Storage.
+    Storage = 5,
+    /// The sandbox is not available.
+    Sandbox = 6,
+    /// A lock was not free in time.
+    Lock = 7,
+    /// Interrupted from the keyboard.
+    Interrupted = 130,
+    /// Asked to end.
+    Terminated = 143,
+}
+
+impl From<ErrorClass> for Exit {
+    fn from(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Step => Self::Step,
+            ErrorClass::Usage => Self::Usage,
+            ErrorClass::Input => Self::Input,
+            ErrorClass::Registry => Self::Registry,
+            ErrorClass::Storage => Self::Storage,
+            ErrorClass::Sandbox => Self::Sandbox,
+            ErrorClass::Lock => Self::Lock,
+            ErrorClass::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// A Dockerfile, for excerpts.
+#[derive(Debug, Clone)]
+pub struct Excerpt {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Why a command ended without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A room of the engine, or the engine itself.
+    #[error(transparent)]
+    Engine(Box<EngineError>),
+    /// A build.
+    #[error("{error}")]
+    Build {
+        /// What happened; not the `source`, because the report shows it in its place.
+        error: Box<EngineError>,
+        /// The Dockerfile.
+        dockerfile: Excerpt,
+    },
+    /// The embedded registry.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Flags, variables or files that do not make sense.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file that the user named or that the machine's settings name.
+    #[error("{what}")]
+    File {
+        /// What was done with which file.
+        what: String,
+        /// How it is to be judged.
+        exit: Exit,
+        /// The cause.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A signal asked to stop.
+    #[error("interrupted")]
+    Interrupted(Exit),
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
+impl Failure {
+    /// Wrong use.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// A file that cannot be used.
+    pub fn file(what: impl Into<String>, exit: Exit, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::File { what: what.into(), exit, source: source.into() }
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Engine(error) | Self::Build { error, .. } => error.class().into(),
+            Self::Server(_) => Exit::Registry,
+            Self::Usage { .. } => Exit::Usage,
+            Self::File { exit, .. } | Self::Interrupted(exit) => *exit,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) | Self::Build { error, .. } => error.hint(),
+            Self::Server(error) => error.hint(),
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::File { .. } | Self::Interrupted(_) => None,
+        }
+    }
+}

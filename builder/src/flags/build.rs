@@ -1,0 +1,154 @@
+//! `cooper build`: docker's flags, with docker's meaning.
+
+use super::output::OutputFlag;
+use super::pair::Pair;
+use crate::ui::Progress;
+use clap::Args;
+use cooper_image::{Platform, Reference};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// `cooper build`.
+#[derive(Debug, Args)]
+pub struct BuildFlags {
+    /// The build context: the directory that COPY and ADD take files from
+    #[arg(value_name = "PATH")]
+    pub context: PathBuf,
+    /// What is built.
+    #[command(flatten)]
+    pub input: InputFlags,
+    /// What may be reused.
+    #[command(flatten)]
+    pub reuse: ReuseFlags,
+    /// What comes out.
+    #[command(flatten)]
+    pub result: ResultFlags,
+    /// How it runs.
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// What is built.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is built")]
+pub struct InputFlags {
+    /// The Dockerfile, `-` for standard input; default: PATH/Dockerfile
+    ///
+    /// A file of the same name with .dockerignore appended, beside it, takes the place of
+    /// PATH/.dockerignore.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Build up to this stage and leave out what it does not need; default: the last stage
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+
+    /// Set an ARG of the Dockerfile; without a value it is taken from the environment
+    ///
+    /// A variable that the environment does not have is not set. Values end up in the image's history:
+    /// they are no place for secrets.
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub build_args: Vec<Pair>,
+
+    /// Put a label on the image; wins over LABEL of the Dockerfile
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<Pair>,
+
+    /// The platform to build for, as linux/amd64; default: this machine's
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<Platform>,
+}
+
+/// What may be reused.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is reused")]
+pub struct ReuseFlags {
+    /// Run every step, even when its result is known
+    #[arg(long)]
+    pub no_cache: bool,
+
+    /// Ask the registry for each base image, even when the store has one of that name
+    #[arg(long)]
+    pub pull: bool,
+}
+
+/// What comes out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What comes out")]
+pub struct ResultFlags {
+    /// A name for the image, as registry.example/team/app:1.2; repeatable
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    pub tags: Vec<Reference>,
+
+    /// Send the image to the registries in its names
+    #[arg(long)]
+    pub push: bool,
+
+    /// Write the result to a file or directory too; repeatable
+    ///
+    /// type=oci,dest=FILE: an OCI layout in a tar. type=docker,dest=FILE: an archive for `docker load`.
+    /// type=tar,dest=FILE: the image's files as a tar. type=local,dest=DIR: the image's files. A bare
+    /// path means type=local, `-` means a tar on standard output.
+    #[arg(short, long = "output", value_name = "SPEC")]
+    pub outputs: Vec<OutputFlag>,
+
+    /// Write the image id to this file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+}
+
+/// How it runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it runs")]
+pub struct RunFlags {
+    /// How progress is shown, on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
+    pub progress: Progress,
+
+    /// Say nothing; print the image id on standard output. The same as --progress=quiet
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Most steps that run at once; default: twice the processors, at least 8
+    ///
+    /// Steps wait for networks and disks more than they compute, so that more of them than processors
+    /// is faster. --jobs 1 runs one after another.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl RunFlags {
+    /// The view that `--progress` and `-q` give.
+    pub fn view(&self) -> Progress {
+        if self.quiet { Progress::Quiet } else { self.progress }
+    }
+
+    /// `--jobs`, or its default for so many processors.
+    pub fn jobs(&self, processors: usize) -> usize {
+        self.jobs.map_or_else(|| processors.saturating_mul(2).max(8), NonZeroUsize::get)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::flags::{Cli, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn a_docker_command_line() {
+        let line = "cooper build -f d/Dockerfile -t a:1 --tag b --build-arg A=1 --build-arg B --label k=v --target t \
+                    --platform linux/arm64 --no-cache --pull --push --iidfile id -o out --progress plain --jobs 3 .";
+        let Command::Build(flags) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!() };
+        assert_eq!(flags.result.tags.len(), 2);
+        assert_eq!(flags.input.build_args[1].value, None);
+        assert_eq!(flags.input.platform[0].to_string(), "linux/arm64");
+        assert_eq!(flags.run.jobs(64), 3);
+        assert!(flags.reuse.no_cache && flags.reuse.pull && flags.result.push);
+    }
+
+    #[test]
+    fn the_default_of_jobs() {
+        let Command::Build(flags) = Cli::try_parse_from(["cooper", "build", "."]).unwrap().command else { panic!() };
+        assert_eq!((flags.run.jobs(1), flags.run.jobs(4), flags.run.jobs(16)), (8, 8, 32));
+    }
+}

@@ -1,0 +1,172 @@
+//! What a person can type, and what each flag means. Parsing only: nothing here looks at files,
+//! the environment or the clock.
+
+pub mod build;
+pub mod output;
+pub mod pair;
+
+use clap::{Args, Parser, Subcommand};
+use cooper_image::{Platform, Reference};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Builds container images from Dockerfiles and talks to registries, without a daemon and without root.
+#[derive(Debug, Parser)]
+#[command(name = "cooper", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The end of the help text: exit codes.
+const AFTER_HELP: &str = "\
+Results go to standard output, everything else to standard error.
+
+Exit codes:
+  0 done            1 a build step failed        2 wrong use or a wrong Dockerfile
+  3 invalid input   4 registry or network        5 storage
+  6 no sandbox      7 a lock was not free        130, 143 interrupted";
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where images, layers and the cache are kept
+    ///
+    /// Default: $COOPER_ROOT, else /var/lib/cooper for the root user, else
+    /// $XDG_DATA_HOME/cooper, else ~/.local/share/cooper. Copying the directory moves the cache.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// The registries.conf to follow, instead of the user's and the machine's
+    ///
+    /// The format is that of containers-registries.conf(5), version 2: mirrors, prefixes, blocked and
+    /// insecure registries. Default: $CONTAINERS_REGISTRIES_CONF, else
+    /// ~/.config/containers/registries.conf, else /etc/containers/registries.conf and
+    /// /etc/containers/registries.conf.d/*.conf.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub registries_conf: Option<PathBuf>,
+
+    /// Allow plain HTTP and unverified certificates for this registry (host or host:port); repeatable
+    ///
+    /// Registries on the loopback interface are tried without TLS anyway.
+    #[arg(long = "insecure-registry", global = true, value_name = "HOST")]
+    pub insecure_registries: Vec<String>,
+
+    /// Say which store, files and settings are used
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an image from a Dockerfile and a directory
+    Build(Box<build::BuildFlags>),
+    /// Send an image of the store to the registry in its name
+    Push(PushFlags),
+    /// Fetch an image from its registry into the store
+    Pull(PullFlags),
+    /// List the images that have names in the store
+    Images(ListFlags),
+    /// Show everything about an image of the store, as JSON
+    Inspect(InspectFlags),
+    /// Commands for the built-in registry
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Run a program in the user namespace that builds use
+    ///
+    /// Files of a rootless store may belong to subordinate ids, which only this namespace can delete:
+    /// `cooper unshare rm -rf ~/.local/share/cooper`. For root it just runs the program.
+    Unshare(UnshareFlags),
+    /// Say whether builds can run here, how, and what is missing
+    Doctor(ListFlags),
+}
+
+/// `cooper push`.
+#[derive(Debug, Args)]
+pub struct PushFlags {
+    /// The image's name, as given to -t; the part before the first slash is the registry
+    #[arg(value_name = "NAME")]
+    pub name: Reference,
+}
+
+/// `cooper pull`.
+#[derive(Debug, Args)]
+pub struct PullFlags {
+    /// The image's name; without a registry Docker Hub is meant, without a tag `latest`
+    #[arg(value_name = "NAME")]
+    pub name: Reference,
+    /// Which of the image's platforms to fetch, as linux/arm64; default: this machine's
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+}
+
+/// Commands that print a table.
+#[derive(Debug, Args)]
+pub struct ListFlags {
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cooper inspect`.
+#[derive(Debug, Args)]
+pub struct InspectFlags {
+    /// The image's name
+    #[arg(value_name = "NAME")]
+    pub name: Reference,
+}
+
+/// `cooper unshare`.
+#[derive(Debug, Args)]
+pub struct UnshareFlags {
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub argv: Vec<std::ffi::OsString>,
+}
+
+/// `cooper registry`.
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Serve the store's images to any registry client, until interrupted
+    ///
+    /// There is no authentication and no TLS: listen on the loopback interface, or put a proxy in front.
+    Serve(ServeFlags),
+}
+
+/// `cooper registry serve`.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// Address and port to listen on; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
+    pub listen: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_and_command_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+            for sub in command.get_subcommands() {
+                assert!(sub.get_about().is_some(), "{}", sub.get_name());
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,77 @@
+//! Opens what commands work with: store, runtime, engine.
+
+use crate::cmd::Place;
+use crate::failure::{Exit, Failure};
+use crate::settings;
+use cooper_engine::{Engine, EngineError, EngineOptions};
+use cooper_registry::ClientOptions;
+use cooper_sandbox::Tier;
+use cooper_store::Store;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+/// An engine and the runtime that carries its transfers.
+pub struct Session {
+    /// Does the work.
+    pub engine: Engine,
+    /// Dropped last.
+    pub runtime: Runtime,
+}
+
+impl Session {
+    /// Opens everything. From here on the process has threads.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, or when a file about registries is malformed.
+    pub fn open(place: &Place, root: &Path, tier: Tier) -> Result<Self, Failure> {
+        let client = client(place)?;
+        let store = store(place, root)?;
+        let runtime = runtime()?;
+        let engine = Engine::new(EngineOptions { store, client, tier, runtime: runtime.handle().clone() })?;
+        Ok(Self { engine, runtime })
+    }
+}
+
+/// The store.
+///
+/// # Errors
+/// When it cannot be opened or made.
+pub fn store(place: &Place, root: &Path) -> Result<Store, Failure> {
+    place.note(|| format!("store {}", root.display()));
+    Ok(Store::open(root).map_err(EngineError::from)?)
+}
+
+/// Threads for transfers and signals.
+///
+/// # Errors
+/// When the system grants none.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|e| Failure::file("starting threads", Exit::Storage, e))
+}
+
+fn client(place: &Place) -> Result<ClientOptions, Failure> {
+    Ok(ClientOptions {
+        registries: settings::registries(place)?,
+        credentials: settings::credentials(place)?,
+        insecure: place.global.insecure_registries.clone(),
+        proxies: place.env.proxies().clone(),
+        ..ClientOptions::default()
+    })
+}
+
+/// The tier of a command that enters no user namespace, since it neither runs steps nor touches
+/// what they left.
+pub fn unchanged_tier() -> Tier {
+    match crate::env::user() {
+        crate::env::User::Root => Tier::Root,
+        crate::env::User::Ordinary => Tier::Rootless,
+    }
+}
+
+/// A tier as people know it.
+pub fn tier_name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Root => "root",
+        Tier::Rootless => "rootless",
+    }
+}

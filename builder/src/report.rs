@@ -1,0 +1,241 @@
+//! Shows a [`Failure`]: message, excerpt of the Dockerfile, causes, last output, hint.
+//!
+//! Gives text; every part of it that comes from elsewhere is escaped.
+
+use crate::failure::{Excerpt, Failure};
+use crate::ui::escape;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, Title};
+use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::instruction::Span;
+use cooper_engine::EngineError;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// Most lines of a failed command's output that are repeated.
+const OUTPUT_LINES: usize = 20;
+/// Longest message, in characters; a command of a heredoc can be a whole file.
+const MESSAGE: usize = 500;
+
+/// May the report have colours?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    /// On a terminal that has them.
+    Yes,
+    /// Elsewhere.
+    No,
+}
+
+/// The whole report, with a line feed at its end.
+pub fn render(failure: &Failure, colours: Colours) -> String {
+    let renderer = match colours {
+        Colours::Yes => Renderer::styled(),
+        Colours::No => Renderer::plain(),
+    };
+    match failure {
+        Failure::Build { error, dockerfile } if !error.diagnostics().is_empty() => {
+            diagnostics(&renderer, error.diagnostics(), dockerfile)
+        }
+        Failure::Build { error, dockerfile } => {
+            let cause = innermost(error);
+            let title = Level::ERROR.primary_title(clip(&cause.to_string()));
+            let mut out = message(&renderer, title, error.span(), dockerfile);
+            rest(&mut out, cause, error.last_output(), failure.hint());
+            out
+        }
+        other => {
+            let mut out = renderer.render(&[Group::with_title(Level::ERROR.primary_title(clip(&other.to_string())))]);
+            out.push('\n');
+            rest(&mut out, other, None, other.hint());
+            out
+        }
+    }
+}
+
+/// What failed at an instruction; the instruction itself is shown as an excerpt.
+fn innermost(error: &EngineError) -> &EngineError {
+    match error {
+        EngineError::At { source, .. } => innermost(source),
+        other => other,
+    }
+}
+
+/// Every error of a Dockerfile, each with its lines.
+fn diagnostics(renderer: &Renderer, all: &[Diagnostic], dockerfile: &Excerpt) -> String {
+    let mut out = String::new();
+    for d in all.iter().filter(|d| d.severity == Severity::Error) {
+        let title = Level::ERROR.primary_title(clip(&d.message)).id(d.code);
+        out.push_str(&message(renderer, title, Some(d.span), dockerfile));
+        hint(&mut out, d.hint.as_deref());
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// `error: …` and the lines that it belongs to.
+fn message(renderer: &Renderer, title: Title<'_>, span: Option<Span>, dockerfile: &Excerpt) -> String {
+    // Escaping changes lengths, so it comes before places are counted.
+    let source = escape::lines(&dockerfile.text);
+    let name = escape::line(&dockerfile.name);
+    let group = match span.and_then(|s| bytes_of(&source, s)) {
+        Some(range) => {
+            title.element(Snippet::source(&source).path(&name).annotation(AnnotationKind::Primary.span(range)))
+        }
+        None => Group::with_title(title),
+    };
+    let mut out = renderer.render(&[group]);
+    out.push('\n');
+    out
+}
+
+/// Where lines stand in the text, without the last one's end. `None` when there are no such lines.
+fn bytes_of(text: &str, span: Span) -> Option<Range<usize>> {
+    let (first, last) = (usize::try_from(span.start).ok()?, usize::try_from(span.end.max(span.start)).ok()?);
+    let mut at = 0;
+    let mut start = None;
+    let mut end = None;
+    for (n, line) in text.split('\n').enumerate().take(last) {
+        if n + 1 == first {
+            start = Some(at);
+        }
+        end = Some(at + line.trim_end_matches("\\x0d").len());
+        at += line.len() + 1;
+    }
+    Some(start?..end?)
+}
+
+/// Causes, output, hint.
+fn rest(out: &mut String, error: &(dyn Error + 'static), output: Option<&str>, what_to_do: Option<String>) {
+    let causes = causes(error);
+    if !causes.is_empty() {
+        out.push_str("\nCaused by:\n");
+    }
+    for cause in causes {
+        let _ = writeln!(out, "  {cause}");
+    }
+    let lines = output.map(last_lines).unwrap_or_default();
+    if !lines.is_empty() {
+        out.push_str("\nThe last that it wrote:\n");
+    }
+    for line in lines {
+        let _ = writeln!(out, "  {line}");
+    }
+    hint(out, what_to_do.as_deref());
+}
+
+fn hint(out: &mut String, text: Option<&str>) {
+    if let Some(text) = text.filter(|t| !t.is_empty()) {
+        let _ = writeln!(out, "hint: {}", escape::line(text));
+    }
+}
+
+/// The causes from outside in, without those that the message before says already.
+fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut said = clip(&error.to_string());
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = clip(&cause.to_string());
+        if !said.contains(&text) {
+            causes.push(text.clone());
+            said = text;
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+fn last_lines(output: &str) -> Vec<String> {
+    let lines: Vec<&str> = output.split(['\n', '\r']).filter(|l| !l.trim().is_empty()).collect();
+    lines.iter().skip(lines.len().saturating_sub(OUTPUT_LINES)).map(|l| escape::output(l.as_bytes())).collect()
+}
+
+/// One line, escaped and bounded.
+fn clip(text: &str) -> String {
+    let mut clipped: String = text.chars().take(MESSAGE).collect();
+    if clipped.len() < text.len() {
+        clipped.push('…');
+    }
+    escape::line(&clipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dockerfile(text: &str) -> Excerpt {
+        Excerpt { name: "Dockerfile".to_owned(), text: text.to_owned() }
+    }
+
+    fn step(command: &str, output: &str) -> Box<EngineError> {
+        Box::new(EngineError::Step {
+            command: command.to_owned(),
+            outcome: "exited with code 2".to_owned(),
+            last_output: output.to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_failed_step() {
+        let span = Span { start: 2, end: 2 };
+        let error =
+            EngineError::At { span, text: "RUN make".to_owned(), source: step("RUN make", "one\r\n\x1b[31mtwo\n") };
+        let failure = Failure::Build { error: Box::new(error), dockerfile: dockerfile("FROM a\nRUN make\nCMD b\n") };
+        let expected = "\
+error: \"RUN make\" exited with code 2
+ --> Dockerfile:2:1
+  |
+2 | RUN make
+  | ^^^^^^^^
+
+The last that it wrote:
+  one
+  two
+";
+        assert_eq!(render(&failure, Colours::No), expected);
+        assert_eq!(failure.exit() as u8, 1);
+    }
+
+    #[test]
+    fn several_lines_are_marked_and_escaped() {
+        let span = Span { start: 1, end: 2 };
+        let error = Box::new(EngineError::At { span, text: String::new(), source: step("x", "") });
+        let failure = Failure::Build { error, dockerfile: dockerfile("RUN a\u{9b} \\\r\n  b\r\nRUN c\n") };
+        let text = render(&failure, Colours::No);
+        assert!(text.contains("a\\u{9b}") && text.contains("  b") && !text.contains("RUN c"), "{text}");
+        assert!(!text.contains(['\u{9b}', '\r']), "{text}");
+    }
+
+    #[test]
+    fn lines_that_are_not_there_have_no_excerpt() {
+        for (text, start, end, range) in [
+            ("a\nbb\n", 1, 1, Some(0..1)),
+            ("a\nbb\n", 2, 2, Some(2..4)),
+            ("a\nbb\n", 1, 2, Some(0..4)),
+            ("a\nbb", 2, 9, Some(2..4)),
+            ("a", 0, 0, None),
+            ("a", 7, 8, None),
+            ("a\\x0d\nb", 1, 1, Some(0..1)),
+        ] {
+            assert_eq!(bytes_of(text, Span { start, end }), range, "{text:?} {start}");
+        }
+    }
+
+    #[test]
+    fn causes_are_not_repeated_and_hints_come_last() {
+        let source = std::io::Error::other("no such \u{1b}[1mthing");
+        let failure = Failure::file("reading x", crate::failure::Exit::Usage, source);
+        assert_eq!(render(&failure, Colours::No), "error: reading x\n\nCaused by:\n  no such \\x1b[1mthing\n");
+        let failure = Failure::usage("this", "do that");
+        assert_eq!(render(&failure, Colours::No), "error: this\nhint: do that\n");
+    }
+
+    #[test]
+    fn long_messages_and_outputs_are_bounded() {
+        assert_eq!(clip(&"x".repeat(MESSAGE + 1)).chars().count(), MESSAGE + 1);
+        let output: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(last_lines(&output).first().unwrap(), "line 80");
+    }
+}

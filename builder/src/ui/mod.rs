@@ -1,0 +1,94 @@
+//! What people see while work goes on. Everything here goes to standard error.
+//!
+//! Takes the engine's events, gives lines (`plain`), moving bars (`live`) or nothing. Text that
+//! comes from elsewhere passes `escape` before it is shown.
+
+pub mod amount;
+pub mod escape;
+mod lines;
+mod live;
+mod plain;
+pub mod summary;
+
+use crate::failure::Failure;
+use clap::ValueEnum;
+use cooper_engine::event::{Event, Sink};
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Moving bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Moving bars; fails when standard error is no terminal.
+    Tty,
+    /// One line for each thing that happens, every line of every step's output.
+    Plain,
+    /// Nothing but the image id, on standard output.
+    Quiet,
+}
+
+/// The view that was chosen.
+pub enum Ui {
+    /// Moving bars.
+    Live(Arc<live::Live>),
+    /// Lines.
+    Plain(Arc<plain::Plain>),
+    /// Nothing.
+    Quiet,
+}
+
+impl Ui {
+    /// Opens the view. `term` is `$TERM`.
+    ///
+    /// # Errors
+    /// When bars were asked for where there is no terminal.
+    pub fn open(progress: Progress, term: Option<&str>) -> Result<Self, Failure> {
+        let terminal = std::io::stderr().is_terminal();
+        match progress {
+            Progress::Quiet => Ok(Self::Quiet),
+            Progress::Tty if !terminal => Err(Failure::usage(
+                "--progress=tty needs a terminal on standard error",
+                "--progress=plain writes lines, --progress=auto chooses",
+            )),
+            Progress::Auto if !terminal || matches!(term, None | Some("dumb")) => {
+                Ok(Self::Plain(Arc::new(plain::Plain::new())))
+            }
+            Progress::Plain => Ok(Self::Plain(Arc::new(plain::Plain::new()))),
+            Progress::Auto | Progress::Tty => Ok(Self::Live(Arc::new(live::Live::new()))),
+        }
+    }
+
+    /// Where the engine's events go.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        match self {
+            Self::Live(live) => Arc::clone(live) as Arc<dyn Sink>,
+            Self::Plain(plain) => Arc::clone(plain) as Arc<dyn Sink>,
+            Self::Quiet => Arc::new(Silence),
+        }
+    }
+
+    /// Ends the view, with a last line if there is something to say.
+    pub fn close(&self, last: Option<&str>) {
+        match self {
+            Self::Live(live) => live.clear(),
+            Self::Plain(plain) if last.is_none() => plain.part(),
+            Self::Plain(_) | Self::Quiet => {}
+        }
+        if let Some(text) = last.filter(|_| !matches!(self, Self::Quiet)) {
+            say(text);
+        }
+    }
+}
+
+/// Says one thing on standard error. That nobody listens is no failure.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// `--progress=quiet`.
+struct Silence;
+impl Sink for Silence {
+    fn event(&self, _: Event) {}
+}

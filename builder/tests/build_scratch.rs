@@ -1,0 +1,105 @@
+//! Builds that need nothing but the binary: a context, `FROM scratch`, and what comes out where.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const DOCKERFILE: &str = "FROM scratch\nARG WHO\nLABEL who=$WHO\nCOPY . /in/\n";
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("it is ours");
+        std::fs::create_dir(dir.path().join("ctx")).expect("it is ours");
+        write("ctx/Dockerfile", DOCKERFILE);
+        write("ctx/kept", "kept");
+        write("ctx/secret", "secret");
+        write("ctx/.dockerignore", "secret\n");
+        Self(dir)
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    /// `cooper build --root store ARGS ctx`.
+    fn build(&self, store: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+        command.env_clear().env("HOME", self.path()).env("SOURCE_DATE_EPOCH", "1700000000").env("WHO", "me");
+        command.current_dir(self.path()).args(["build", "--root", store]).args(args).arg("ctx");
+        command
+    }
+}
+
+fn done(command: &mut Command) -> Output {
+    let output = command.output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
+}
+
+#[test]
+fn quiet_prints_the_id_alone() {
+    let place = Place::new();
+    let output = done(&mut place.build("store", &["-q", "--iidfile", "id"]));
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let id = text(&output.stdout);
+    assert!(id.starts_with("sha256:") && id.lines().count() == 1, "{id}");
+    assert_eq!(std::fs::read_to_string(place.path().join("id")).unwrap(), id.trim());
+}
+
+#[test]
+fn the_same_sources_give_the_same_image_anywhere() {
+    let place = Place::new();
+    let id = |store, args: &[&str]| text(&done(&mut place.build(store, args)).stdout);
+    let first = id("one", &["-q"]);
+    assert_eq!(first, id("two", &["-q"]));
+    // WHO is taken from the environment only when it is asked for.
+    let with_who = id("one", &["-q", "--build-arg", "WHO"]);
+    assert_ne!(first, with_who);
+    assert_eq!(with_who, id("one", &["-q", "--build-arg", "WHO=me"]));
+}
+
+#[test]
+fn plain_lines_say_what_was_run_and_what_was_not() {
+    let place = Place::new();
+    let output = done(&mut place.build("store", &["-t", "app:1", "--progress", "plain"]));
+    let log = text(&output.stderr);
+    assert!(output.stdout.is_empty() && log.contains("COPY . /in/") && log.contains("named app:1"), "{log}");
+    assert!(log.trim_end().ends_with(": 1 step run, 0 cached") && log.contains("not cached: "), "{log}");
+    let again = text(&done(&mut place.build("store", &["-t", "app:1"])).stderr);
+    assert!(again.contains("no step was run") && !again.contains("not cached"), "{again}");
+}
+
+#[test]
+fn an_archive_on_standard_output_is_all_there_is() {
+    let place = Place::new();
+    let output = done(&mut place.build("store", &["-o", "-"]));
+    let tar = place.path().join("out.tar");
+    std::fs::write(&tar, &output.stdout).unwrap();
+    let list = Command::new("tar").arg("-tf").arg(&tar).stderr(Stdio::inherit()).output().unwrap();
+    let names = text(&list.stdout);
+    assert!(list.status.success() && names.contains("in/kept") && !names.contains("secret"), "{names}");
+}
+
+#[test]
+fn a_failed_build_leaves_no_id_and_no_output() {
+    let place = Place::new();
+    std::fs::write(place.path().join("id"), "sha256:old").unwrap();
+    std::fs::write(place.path().join("ctx/Dockerfile"), "FROM scratch\nCOPY absent /\n").unwrap();
+    let output = place.build("store", &["--iidfile", "id", "-o", "type=tar,dest=out.tar"]).output().unwrap();
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(log.contains("2 | COPY absent /") && log.contains("absent"), "{log}");
+    assert!(!place.path().join("id").exists() && !place.path().join("out.tar").exists());
+}
+
+#[test]
+fn a_dockerfile_from_standard_input() {
+    let place = Place::new();
+    let file = std::fs::File::open(place.path().join("ctx/Dockerfile")).unwrap();
+    let output = done(place.build("store", &["-q", "-f", "-"]).stdin(file));
+    assert_eq!(text(&output.stdout), text(&done(&mut place.build("store", &["-q"])).stdout));
+}

@@ -1,0 +1,154 @@
+//! The binary as people run it: exit codes, what goes to which stream, reports. Each test has a
+//! home, an environment and a store of its own; nothing here needs a registry or a sandbox.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("it is below the directory")).expect("it is ours");
+            std::fs::write(path, text).expect("it is ours");
+        }
+        Self(dir)
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+        command.env_clear().env("HOME", self.path().join("home")).current_dir(self.path());
+        command.args(args).arg("--root").arg(self.path().join("store"));
+        command
+    }
+    fn run(&self, args: &[&str]) -> Ended {
+        Ended::of(&self.command(args).output().expect("the binary runs"))
+    }
+}
+
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let place = Place::new(&[]);
+    for (args, says) in [
+        (&["--version"][..], "cooper 0.1.0"),
+        (&["--help"], "Exit codes:"),
+        (&["build", "--help"], "--build-arg"),
+        (&["registry", "serve", "--help"], "--listen"),
+    ] {
+        let ended = place.run(args);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.out.contains(says) && ended.err.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn wrong_use_ends_with_two() {
+    let place = Place::new(&[("ctx/Dockerfile", "FROM scratch\n"), ("empty/x", ""), ("big/.keep", "")]);
+    for (args, says) in [
+        (&["build", "--squash", "ctx"][..], "--squash"),
+        (&["build"], "PATH"),
+        (&["frobnicate"], "frobnicate"),
+        (&["build", "-t", "Not A Name", "ctx"], "not an image name"),
+        (&["build", "-o", "type=zip", "ctx"], "there is no type"),
+        (&["build", "--platform", "linux/amd64,linux/arm64", "ctx"], "one platform"),
+        (&["build", "--platform", "//", "ctx"], "not a platform"),
+        (&["build", "--jobs", "0", "ctx"], "--jobs"),
+        (&["build", "--push", "ctx"], "--push needs a name"),
+        (&["build", "--progress", "tty", "ctx"], "needs a terminal"),
+        (&["build", "-q", "-o", "-", "ctx"], "one thing"),
+        (&["build", "empty"], "there is no Dockerfile in empty"),
+        (&["build", "absent"], "opening the build context absent"),
+        (&["build", "-f", "absent", "ctx"], "there is no file absent"),
+        (&["build", "-"], "standard input is not supported"),
+        (&["pull", "a:b:c"], "not an image name"),
+        (&["inspect", "nothing:here"], "nothing"),
+    ] {
+        let ended = place.run(args);
+        assert_eq!(ended.code, Some(2), "{args:?} {ended:?}");
+        assert!(ended.err.contains(says) && ended.out.is_empty(), "{args:?} {ended:?}");
+    }
+}
+
+#[test]
+fn variables_are_checked_too() {
+    let place = Place::new(&[("ctx/Dockerfile", "FROM scratch\n")]);
+    let output = place.command(&["build", "ctx"]).env("SOURCE_DATE_EPOCH", "yesterday").output().unwrap();
+    let ended = Ended::of(&output);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("SOURCE_DATE_EPOCH") && ended.err.contains("hint: "), "{ended:?}");
+}
+
+#[test]
+fn there_must_be_a_place_for_the_store() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_cooper")).env_clear().args(["images", "--root", ""]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn doctor_gives_json() {
+    let ended = Place::new(&[]).run(&["doctor", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let can_build = value["can_build"].as_bool().unwrap();
+    assert_eq!(ended.code, Some(if can_build { 0 } else { 6 }), "{ended:?}");
+    assert_eq!(value["tier"].is_string(), can_build);
+    assert!(!value["findings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_empty_store_has_no_images() {
+    let place = Place::new(&[]);
+    let ended = place.run(&["images", "--json"]);
+    assert_eq!((ended.code, ended.out.trim()), (Some(0), "[]"), "{ended:?}");
+    let ended = place.run(&["images"]);
+    assert_eq!((ended.code, ended.out.lines().count()), (Some(0), 1), "{ended:?}");
+}
+
+#[test]
+fn a_push_of_nothing_says_what_to_do() {
+    let ended = Place::new(&[]).run(&["push", "localhost:1/nothing"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("nothing") && ended.err.contains("hint: "), "{ended:?}");
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let place = Place::new(&[]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.command(&["images"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_registry_ends_when_it_is_told() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::new(&[]);
+    let mut server = place.command(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let mut server = server.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("http://127.0.0.1:") && !line.contains(":0\n"), "{line}");
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
