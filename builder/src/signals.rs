@@ -4,8 +4,12 @@ use crate::failure::{Exit, Failure};
 use crate::ui;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long a build has to stop in good order.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What the first signal does. The second one always ends the process at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,12 @@ impl Signals {
                 }
                 shared.exit.store(exit as u8, Ordering::SeqCst);
                 ui::say("stopping; a second signal stops at once");
+                // What does not look at the flag, as a download, must not keep a person waiting; steps die with
+                // this process, and what is half made is swept by the next one.
+                std::thread::spawn(move || {
+                    std::thread::sleep(PATIENCE);
+                    std::process::exit(i32::from(exit as u8));
+                });
             }
         });
         Ok(this)

@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod chmod;
+pub mod clamp;
 pub mod compress;
 pub mod copy;
 pub mod error;

@@ -4,7 +4,7 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::{Digest, DigestError, Reference};
 use cooper_layerfs::LayerfsError;
-use cooper_registry::RegistryError;
+use cooper_registry::{Fault, RegistryError};
 use cooper_sandbox::SandboxError;
 use cooper_store::StoreError;
 
@@ -132,8 +132,12 @@ impl EngineError {
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
             Self::InvalidImage { .. } | Self::Layerfs(_) | Self::Digest(_) | Self::Json { .. } => ErrorClass::Input,
             Self::Step { .. } | Self::Dependency => ErrorClass::Step,
-            Self::Registry(e) if e.is_input() => ErrorClass::Input,
-            Self::Registry(_) => ErrorClass::Registry,
+            Self::Registry(e) => match e.fault() {
+                Fault::Caller => ErrorClass::Usage,
+                Fault::Input => ErrorClass::Input,
+                Fault::Local => ErrorClass::Storage,
+                Fault::Auth | Fault::Registry | Fault::Network => ErrorClass::Registry,
+            },
             Self::Store(_) | Self::LostLayer(_) | Self::Io { .. } => ErrorClass::Storage,
             Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. }) => ErrorClass::Step,
             Self::Sandbox(SandboxError::Cancelled) => ErrorClass::Interrupted,
@@ -149,6 +153,7 @@ impl EngineError {
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))
             }
+            Self::Step { .. } => Some("the steps before it are kept: mend the command and build again".to_owned()),
             Self::LostLayer(_) => Some("build or pull the image again".to_owned()),
             Self::Layerfs(e) => e.hint(),
             Self::Store(e) => e.hint(),

@@ -36,6 +36,11 @@ pub enum Event {
         step: StepNo,
         bytes: Vec<u8>,
     },
+    /// Nothing had to be run: a FROM, or a step that only edits the configuration.
+    Noted {
+        step: StepNo,
+        label: String,
+    },
     /// The step was done before; why it was not is in `reasons` of [`Event::Missed`].
     Cached {
         step: StepNo,

@@ -8,6 +8,8 @@ use crate::{Engine, EngineError};
 use cooper_image::assemble::{self, Format};
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
+use cooper_sandbox::Tier;
+use cooper_store::TreeMarks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,6 +59,10 @@ impl Engine {
                 hint: "add -t NAME".to_owned(),
             });
         }
+        self.store.use_marks(match self.tier {
+            Tier::Root => TreeMarks::Trusted,
+            Tier::Rootless => TreeMarks::User,
+        })?;
         let plan = self.plan(request, sink)?;
         let build = Build::new(self, request, plan.stages.len(), sink, &cancel)?;
         let target = self.solve(&plan, &build)?;

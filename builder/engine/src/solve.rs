@@ -175,7 +175,7 @@ impl<'a> Build<'a> {
         let total = stage.steps.len() + 1;
         let label = |n: usize, text: &str| format!("[{} {n}/{total}] {text}", stage.label);
         let from = StepNo(start);
-        self.sink.event(Event::Cached { step: from, label: label(1, &stage.text) });
+        self.sink.event(Event::Noted { step: from, label: label(1, &stage.text) });
         let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;
         for (i, step) in stage.steps.iter().enumerate() {
             if self.cancel.load(Ordering::SeqCst) {

@@ -14,6 +14,7 @@
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
 //! | files written in the Dockerfile | yes, as name and digest | they are in the layer |
 //! | text of the instruction, its line, the stage's name | no | comments and layout make no files |
+//! | latest time that files may have (SOURCE_DATE_EPOCH) | yes, when one was asked for; the engine adds it | it is in the layer |
 //! | proxies from `--build-arg` | **never** | the same build must hit behind another proxy, and they may hold passwords |
 //! | secrets | **never** | keys are kept on disk and shown to people |
 //! | times of files, inode numbers, host paths, host names | **never** | a fresh clone on another machine must hit |

@@ -36,6 +36,8 @@ pub enum Reason {
         /// The values.
         change: Change,
     },
+    /// The time that no file may be later than.
+    Clamp(Change),
     /// The working directory of a command.
     Directory(Change),
     /// The user of a command, or the owner of a working directory.
@@ -129,6 +131,7 @@ fn reason(part: &str, change: Change) -> Reason {
         "op" => Reason::Operation(change),
         "argv" => Reason::Command(change),
         "script.name" | "script.body" => Reason::Script(change),
+        "clamp" => Reason::Clamp(change),
         "cwd" => Reason::Directory(change),
         "user" => Reason::User(change),
         "network" => Reason::Network(change),
@@ -155,6 +158,7 @@ impl fmt::Display for Reason {
             Self::VariableAdded { name, value } => write!(f, "ENV {name} was added as {}", quoted(value)),
             Self::VariableRemoved { name, value } => write!(f, "ENV {name} was removed, it was {}", quoted(value)),
             Self::VariableChanged { name, change } => write!(f, "ENV {name} changed{change}"),
+            Self::Clamp(c) => write!(f, "the latest time that files may have changed{c}"),
             Self::Directory(c) => write!(f, "the working directory changed{c}"),
             Self::User(c) => write!(f, "the user changed{c}"),
             Self::Network(c) => write!(f, "the network changed{c}"),
@@ -205,6 +209,7 @@ mod tests {
         for (old, new, phrase) in [
             (&[("op", "exec")][..], &[("op", "copy")][..], "another kind of step was here from \"exec\" to \"copy\""),
             (&[("argv", "[1]")], &[("argv", "[2]")], "the command changed"),
+            (&[("clamp", "1")], &[("clamp", "2")], "the latest time that files may have changed from \"1\" to \"2\""),
             (
                 &[("script.body", "1"), ("script.name", "A")],
                 &[("script.body", "2"), ("script.name", "B")],

@@ -82,6 +82,10 @@ impl Text {
             }
             Event::Started { step, label } => self.started(out, step, &label, now),
             Event::Output { step, bytes } => self.output(out, step, &bytes, now),
+            Event::Noted { step, label } => {
+                self.turn_to(out, step);
+                writeln!(out, "#{} {}", step.0, escape::line(&label))
+            }
             Event::Cached { step, label } => {
                 self.turn_to(out, step);
                 writeln!(out, "#{} {}\n#{0} CACHED", step.0, escape::line(&label))

@@ -37,6 +37,12 @@ pub enum StoreError {
         /// What was expected.
         reason: &'static str,
     },
+    /// The store's trees were made by root, and this is an ordinary user, or the other way round.
+    #[error("the store {} has layers that were unpacked with other rights", root.display())]
+    OtherMarks {
+        /// Root of the store.
+        root: PathBuf,
+    },
     /// No such blob.
     #[error("the store has no blob {0}")]
     MissingBlob(Digest),
@@ -103,11 +109,12 @@ impl StoreError {
             Self::Io { source, .. } => return io_hint(source),
             Self::Archive(source) => return io_hint(source),
             Self::Newer { .. } => "use the Cooper that made it, or choose another directory with --root",
+            Self::OtherMarks { .. } => {
+                "root and ordinary users need a store each: choose another directory with --root"
+            }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::MissingBlob(_) => "pull or build the image again",
-            Self::DamagedBlob { .. } => {
-                "check the disk; `cooper check` lists what else is damaged; pull or build again"
-            }
+            Self::DamagedBlob { .. } => "check the disk; pull or build again",
             Self::DamagedFile { .. } => "remove the file, then pull or build again",
             Self::Refused(_) => "the sender is at fault or the transfer was damaged: try again",
             _ => return None,

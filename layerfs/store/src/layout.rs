@@ -6,6 +6,7 @@
 //! ```text
 //! <root>/                                   mode 0700
 //! ├── format                                version and features of this tree
+//! ├── marks                                 which overlay attributes the trees carry
 //! ├── blobs/<algorithm>/<hex>               any blob: config, manifest, compressed layer, layer tar
 //! ├── trees/<algorithm>/<hex>/              unpacked layer, named by its DiffId
 //! ├── layers/<algorithm>/<hex>/<hash>       one blob that inflates to the DiffId, a descriptor each
@@ -68,6 +69,9 @@ impl Layout {
     }
     pub fn format(&self) -> PathBuf {
         self.root.join("format")
+    }
+    pub fn marks(&self) -> PathBuf {
+        self.root.join("marks")
     }
     pub fn ingest(&self) -> PathBuf {
         self.root.join("ingest")

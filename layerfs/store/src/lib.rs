@@ -23,6 +23,7 @@ mod refs;
 mod registry;
 mod remove;
 mod store;
+mod trees;
 
 pub use blob::BlobWriter;
 pub use error::StoreError;
@@ -33,3 +34,4 @@ pub use publish::Removed;
 pub use records::StepRecord;
 pub use registry::{NameError, Referrer, Repo, RepoLock, RepoName, TagName};
 pub use store::Store;
+pub use trees::TreeMarks;

@@ -21,7 +21,7 @@ impl Build<'_> {
         if !text.is_empty() {
             history::push(&mut state.config, state.created, text, history::Layer::None);
         }
-        self.sink.event(Event::Cached { step: place.no, label: place.label.clone() });
+        self.sink.event(Event::Noted { step: place.no, label: place.label.clone() });
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use cooper_layerfs::root::Root;
 use cooper_plan::op::{Exec, Network, Step};
 use cooper_sandbox::{Outcome, StepSpec};
 use cooper_store::Ingest;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -21,7 +21,7 @@ const TAIL: usize = 4096;
 
 impl Build<'_> {
     pub fn exec(&self, state: &mut StageState, place: &Place<'_>, exec: &Exec, step: &Step) -> Result<(), EngineError> {
-        let record = cooper_plan::key::exec_key(Self::parent(state).as_ref(), exec, &place.stage.platform);
+        let record = self.dated(cooper_plan::key::exec_key(Self::parent(state).as_ref(), exec, &place.stage.platform));
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let _permit = self.permits.take().ok_or(EngineError::Dependency)?;
         let start = Instant::now();
@@ -30,6 +30,9 @@ impl Build<'_> {
         let spec = self.spec(state, exec, &ingest)?;
         self.run_process(place, &spec, &step.text)?;
         let root = Root::open(&spec.upper)?;
+        if self.request.clamp {
+            cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
+        }
         let mut hash = DigestWriter::new(std::io::sink());
         layer::pack_upper(&root, &mut hash)?;
         let diff = DiffId(hash.finish().digest);
@@ -68,7 +71,7 @@ impl Build<'_> {
             set_mode(&dir)?;
             Ok(dir)
         };
-        let mut lowers = self.engine.trees(&state.layers)?;
+        let mut lowers = topmost(self.engine.trees(&state.layers)?);
         if lowers.is_empty() {
             lowers.push(make("lower")?);
         }
@@ -90,4 +93,14 @@ impl Build<'_> {
             no_new_privs: false,
         })
     }
+}
+
+/// Overlay refuses a directory that it is given twice. Where one layer occurs again further up, every path of it is
+/// decided up there, so that the lower occurrence shows nothing and can go.
+fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    lowers.reverse();
+    lowers.retain(|tree| seen.insert(tree.clone()));
+    lowers.reverse();
+    lowers
 }

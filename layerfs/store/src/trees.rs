@@ -1,0 +1,61 @@
+//! Which kind of marks the trees of a store carry.
+//!
+//! Overlay keeps deletions and opaque directories in attributes that only the machine's root may write
+//! (`trusted.`), or in others inside a user namespace (`user.`). A mount reads one kind alone, so trees of both
+//! kinds in one store would lose deletions without a word. The first who makes a tree decides.
+
+use crate::publish::{Durability, read_small};
+use crate::{Store, StoreError};
+use std::fmt;
+
+/// More than the file ever has, in bytes.
+const LIMIT: u64 = 64;
+
+/// The two kinds of marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeMarks {
+    /// `trusted.overlay.*`: trees made by the machine's root.
+    Trusted,
+    /// `user.overlay.*`: trees made inside a user namespace.
+    User,
+}
+
+impl fmt::Display for TreeMarks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trusted => "trusted",
+            Self::User => "user",
+        })
+    }
+}
+
+impl Store {
+    /// Says which marks the caller's trees carry, before it makes or uses one.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherMarks`] when the store has trees of the other kind; what the system says.
+    pub fn use_marks(&self, marks: TreeMarks) -> Result<(), StoreError> {
+        let path = self.layout().marks();
+        let wanted = format!("{marks}\n");
+        match read_small(&path, LIMIT)? {
+            Some(found) if found == wanted.as_bytes() => Ok(()),
+            Some(_) => Err(StoreError::OtherMarks { root: self.root().to_owned() }),
+            None => self.write_small(&path, wanted.as_bytes(), Durability::Synced),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_kind_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            Store::open(dir.path()).unwrap().use_marks(TreeMarks::User).unwrap();
+        }
+        let refused = Store::open(dir.path()).unwrap().use_marks(TreeMarks::Trusted).unwrap_err();
+        assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+    }
+}
