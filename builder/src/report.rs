@@ -193,6 +193,7 @@ error: \"RUN make\" exited with code 2
 The last that it wrote:
   one
   two
+hint: the steps before it are kept: mend the command and build again
 ";
         assert_eq!(render(&failure, Colours::No), expected);
         assert_eq!(failure.exit() as u8, 1);
