@@ -2,11 +2,11 @@
 
 use crate::event::{Event, Sink};
 use crate::layers::{Layer, io};
+use crate::output_file::write_whole;
 use crate::request::{BuildRequest, Output, OutputKind, Push};
 use crate::{Engine, EngineError};
 use cooper_image::ImageConfig;
 use cooper_image::assemble::{self, Format};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -48,31 +48,18 @@ impl Engine {
                 })?;
             }
         }
-        sink.event(Event::Exported { dest: output.dest.display().to_string() });
+        let dest = if output.dest == Path::new("-") { "standard output".into() } else { output.dest.to_string_lossy() };
+        sink.event(Event::Exported { dest: dest.into_owned() });
         Ok(())
     }
 }
 
-/// Writes a file beside its final name and renames it when it is whole; `-` is standard output.
+/// Writes a file; `-` is standard output.
 fn write_to(dest: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>) -> Result<(), EngineError> {
     if dest == Path::new("-") {
         let mut out = BufWriter::new(std::io::stdout().lock());
         write(&mut out)?;
         return out.flush().map_err(|e| io("writing to standard output", e));
     }
-    let mut partial = dest.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = Path::new(&partial);
-    let named = |e| io(format!("writing {}", dest.display()), e);
-    let mut out = BufWriter::new(File::create(partial).map_err(named)?);
-    let done = write(&mut out).and_then(|()| {
-        out.flush().map_err(named)?;
-        out.get_ref().sync_all().map_err(named)?;
-        std::fs::rename(partial, dest).map_err(named)
-    });
-    if done.is_err() {
-        // The failure that made it partial is the one to report.
-        let _ = std::fs::remove_file(partial);
-    }
-    done
+    write_whole(dest, |e| io(format!("writing {}", dest.display()), e), write)
 }

@@ -42,7 +42,7 @@ pub struct ImageDetail {
 }
 
 impl Engine {
-    /// Builds an image.
+    /// Builds an image. `cancel` stops it; the build sets it too when a step fails, to stop the other steps.
     ///
     /// # Errors
     /// Everything that [`EngineError`] lists.
@@ -53,12 +53,7 @@ impl Engine {
         cancel: Arc<AtomicBool>,
     ) -> Result<BuildResult, EngineError> {
         let sink = &*sink;
-        if request.push == Push::Yes && request.tags.is_empty() {
-            return Err(EngineError::Request {
-                message: "--push needs a name".to_owned(),
-                hint: "add -t NAME".to_owned(),
-            });
-        }
+        check(request)?;
         self.store.use_marks(match self.tier {
             Tier::Root => TreeMarks::Trusted,
             Tier::Rootless => TreeMarks::User,
@@ -157,6 +152,26 @@ impl Engine {
         self.store.put_blob(&bytes)?;
         Ok(Descriptor::of(MediaType::OciConfig, &bytes))
     }
+}
+
+/// Does the request make sense?
+fn check(request: &BuildRequest) -> Result<(), EngineError> {
+    if request.push == Push::Yes && request.tags.is_empty() {
+        return Err(EngineError::Request { message: "--push needs a name".to_owned(), hint: "add -t NAME".to_owned() });
+    }
+    if let Some(tag) = request.tags.iter().find(|t| t.digest().is_some()) {
+        return Err(EngineError::Request {
+            message: format!("{tag} names one image for ever; a new image cannot take that name"),
+            hint: "give a tag, without the part from the @ on".to_owned(),
+        });
+    }
+    if request.platform.os != "linux" {
+        return Err(EngineError::Request {
+            message: format!("images for {} cannot be built", request.platform),
+            hint: "steps are Linux programs: give --platform linux/ARCH".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Lends a borrowed sink to code that shares its own.

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod event;
 pub mod images;
+pub mod output_file;
 pub mod request;
 
 mod commit;

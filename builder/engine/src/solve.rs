@@ -6,7 +6,7 @@ use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::ignore::Ignore;
-use cooper_image::ImageConfig;
+use cooper_image::{ImageConfig, Platform, Reference};
 use cooper_plan::build::{BaseKey, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId};
 use cooper_plan::request::PlanRequest;
@@ -73,6 +73,9 @@ impl Engine {
                             Some(s) => e.at(s.span, &s.text),
                             None => e,
                         })?;
+                        if let Some(text) = other_platform(&key.reference, &found.config.platform(), &key.platform) {
+                            sink.event(Event::Warning { text });
+                        }
                         bases.insert(BaseKey { reference: key.reference, platform: key.platform }, found.config);
                     }
                 }
@@ -106,14 +109,18 @@ impl Engine {
             EngineError::Interrupted => 1,
             _ => 0,
         });
-        if build.cancel.load(Ordering::SeqCst) && errors.iter().any(|e| matches!(e, EngineError::Interrupted)) {
-            return Err(EngineError::Interrupted);
-        }
         match errors.into_iter().next() {
             Some(e) => Err(e),
             None => build.stage(plan.target),
         }
     }
+}
+
+/// What to say of a base that is for another platform than was asked for: a registry gives an image that stands alone
+/// whatever it was asked for, and the image that is built on it is for the base's platform.
+fn other_platform(base: &Reference, is: &Platform, wanted: &Platform) -> Option<String> {
+    let name = base.familiar();
+    (!is.satisfies(wanted)).then(|| format!("base {name} is for {is}, not for {wanted}: so is what is built on it"))
 }
 
 impl<'a> Build<'a> {
@@ -190,7 +197,10 @@ impl<'a> Build<'a> {
                 Op::Workdir(dir) => self.workdir(&mut state, &place, dir, step),
             };
             done.map_err(|e| {
-                self.sink.event(Event::Failed { step: place.no, message: e.to_string() });
+                // A step that never began has nothing to tell: another one failed.
+                if !matches!(e, EngineError::Dependency) {
+                    self.sink.event(Event::Failed { step: place.no, message: e.to_string() });
+                }
                 self.abandon(&e);
                 e.at(step.span, &step.text)
             })?;
@@ -198,10 +208,11 @@ impl<'a> Build<'a> {
         Ok(state)
     }
 
-    /// A step that failed stops the others too.
+    /// A step that failed stops the others too, those that run and those that wait.
     fn abandon(&self, error: &EngineError) {
         if !matches!(error, EngineError::Dependency) {
             self.permits.close();
+            self.cancel.store(true, Ordering::SeqCst);
         }
     }
 
@@ -263,5 +274,19 @@ impl Drop for Permit<'_> {
             *n += 1;
         }
         self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_for_another_platform_is_told() {
+        let base: Reference = "busybox".parse().unwrap();
+        let told = |is: &str, wanted: &str| other_platform(&base, &is.parse().unwrap(), &wanted.parse().unwrap());
+        assert_eq!(told("linux/arm64/v8", "linux/arm64"), None);
+        let text = told("linux/amd64", "linux/arm64").unwrap();
+        assert!(text.contains("busybox is for linux/amd64, not for linux/arm64"), "{text}");
     }
 }

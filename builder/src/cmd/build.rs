@@ -12,10 +12,11 @@ use crate::stdout;
 use crate::ui::summary::{self, Counts};
 use crate::ui::{Progress, Ui};
 use cooper_engine::EngineError;
+use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
 use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -147,6 +148,9 @@ fn one_platform(mut given: Vec<Platform>) -> Result<Platform, Failure> {
 
 /// An id of an earlier build must not be taken for this one's.
 fn remove_old(file: &Path) -> Result<(), Failure> {
+    if is_stream(file) {
+        return Ok(());
+    }
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::file(format!("removing the old {}", file.display()), Exit::Storage, e))
@@ -155,22 +159,10 @@ fn remove_old(file: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes beside the file and renames, so that nobody reads half an id.
+/// Nobody reads half an id.
 fn write_id(file: &Path, id: &Digest) -> Result<(), Failure> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(format!(".partial.{}", std::process::id()));
-    let partial = Path::new(&partial);
-    let write = || -> std::io::Result<()> {
-        let mut out = std::fs::OpenOptions::new().write(true).create_new(true).open(partial)?;
-        write!(out, "{id}")?;
-        out.sync_all()?;
-        std::fs::rename(partial, file)
-    };
-    write().map_err(|e| {
-        // The failure to report is the one that left it half-made.
-        let _ = std::fs::remove_file(partial);
-        Failure::file(format!("writing {}", file.display()), Exit::Storage, e)
-    })
+    let named = |e| Failure::file(format!("writing {}", file.display()), Exit::Storage, e);
+    write_whole(file, named, |out| write!(out, "{id}").map_err(named))
 }
 
 #[cfg(test)]
