@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Most lines of a failed command's output that are repeated.
 const OUTPUT_LINES: usize = 20;
+/// Most errors of one Dockerfile that are shown; a file of another kind has one in every line.
+const DIAGNOSTICS: usize = 20;
 /// Longest message, in characters; a command of a heredoc can be a whole file.
 const MESSAGE: usize = 500;
 
@@ -63,7 +65,8 @@ fn innermost(error: &EngineError) -> &EngineError {
 /// Every error of a Dockerfile, each with its lines.
 fn diagnostics(renderer: &Renderer, all: &[Diagnostic], dockerfile: &Excerpt) -> String {
     let mut out = String::new();
-    for d in all.iter().filter(|d| d.severity == Severity::Error) {
+    let errors: Vec<&Diagnostic> = all.iter().filter(|d| d.severity == Severity::Error).collect();
+    for d in errors.iter().take(DIAGNOSTICS) {
         let title = Level::ERROR.primary_title(clip(&d.message)).id(d.code);
         out.push_str(&message(renderer, title, Some(d.span), dockerfile));
         hint(&mut out, d.hint.as_deref());
@@ -71,6 +74,9 @@ fn diagnostics(renderer: &Renderer, all: &[Diagnostic], dockerfile: &Excerpt) ->
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
+    if let Some(more) = errors.len().checked_sub(DIAGNOSTICS).filter(|n| *n > 0) {
+        let _ = writeln!(out, "\nand {more} more errors like these; is it a Dockerfile?");
+    }
     out
 }
 
@@ -112,8 +118,8 @@ fn rest(out: &mut String, error: &(dyn Error + 'static), output: Option<&str>, w
     if !causes.is_empty() {
         out.push_str("\nCaused by:\n");
     }
-    for cause in causes {
-        let _ = writeln!(out, "  {cause}");
+    for line in causes.iter().flat_map(|cause| cause.lines()) {
+        let _ = writeln!(out, "  {}", clip(line));
     }
     let lines = output.map(last_lines).unwrap_or_default();
     if !lines.is_empty() {
@@ -133,11 +139,11 @@ fn hint(out: &mut String, text: Option<&str>) {
 
 /// The causes from outside in, without those that the message before says already.
 fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut said = clip(&error.to_string());
+    let mut said = error.to_string();
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = clip(&cause.to_string());
+        let text = cause.to_string();
         if !said.contains(&text) {
             causes.push(text.clone());
             said = text;
@@ -231,6 +237,23 @@ hint: the steps before it are kept: mend the command and build again
         assert_eq!(render(&failure, Colours::No), "error: reading x\n\nCaused by:\n  no such \\x1b[1mthing\n");
         let failure = Failure::usage("this", "do that");
         assert_eq!(render(&failure, Colours::No), "error: this\nhint: do that\n");
+    }
+
+    #[test]
+    fn causes_of_several_lines_stay_lines() {
+        let failure = Failure::file("reading x", crate::failure::Exit::Usage, "line 1\n  | a=\u{1b}\n");
+        assert_eq!(render(&failure, Colours::No), "error: reading x\n\nCaused by:\n  line 1\n    | a=\\x1b\n");
+    }
+
+    #[test]
+    fn errors_of_a_dockerfile_are_bounded() {
+        let text = "what is this\n".repeat(DIAGNOSTICS + 5);
+        let diagnostics = cooper_dockerfile::parse(&text).diagnostics;
+        let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let error = Box::new(EngineError::Dockerfile(diagnostics));
+        let shown = render(&Failure::Build { error, dockerfile: dockerfile(&text) }, Colours::No);
+        assert_eq!(shown.matches("error[").count(), DIAGNOSTICS);
+        assert!(shown.contains(&format!("and {} more errors", errors - DIAGNOSTICS)), "{shown}");
     }
 
     #[test]

@@ -78,6 +78,15 @@ pub enum EngineError {
     /// A layer is named by an image but the store has none of its forms.
     #[error("the store has lost layer {0}")]
     LostLayer(Digest),
+    /// A layer's bytes cannot be used.
+    #[error("layer {digest} cannot be used")]
+    Layer {
+        /// The layer as its image names it.
+        digest: Digest,
+        /// What is wrong.
+        #[source]
+        source: Box<EngineError>,
+    },
     /// The ignore file is malformed.
     #[error("the ignore file is malformed: {0}")]
     Ignore(String),
@@ -127,6 +136,11 @@ impl EngineError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::At { source, .. } => source.class(),
+            Self::Layer { source, .. } => match &**source {
+                // What the system has not said, the decompressor has: the bytes are at fault.
+                Self::Io { source, .. } if source.raw_os_error().is_none() => ErrorClass::Input,
+                other => other.class(),
+            },
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore(_) => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
@@ -149,6 +163,10 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::At { source, .. } => source.hint(),
+            Self::Layer { source, .. } if self.class() == ErrorClass::Input => source.hint().or_else(|| {
+                Some("the image is damaged or hostile: ask where it comes from, or choose another one".to_owned())
+            }),
+            Self::Layer { source, .. } => source.hint(),
             Self::Request { hint, .. } => Some(hint.clone()),
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))
@@ -184,11 +202,41 @@ impl EngineError {
             _ => None,
         }
     }
+    /// Names the layer whose bytes are at fault.
+    pub(crate) fn of_layer(self, digest: &Digest) -> Self {
+        match self {
+            e @ (Self::Layerfs(_) | Self::Digest(_) | Self::Io { .. }) => {
+                Self::Layer { digest: digest.clone(), source: Box::new(e) }
+            }
+            e => e,
+        }
+    }
     /// Names the instruction that failed, unless one is named already.
     pub(crate) fn at(self, span: Span, text: &str) -> Self {
         match self {
             e @ (Self::At { .. } | Self::Interrupted | Self::Dependency) => e,
             e => Self::At { span, text: text.to_owned(), source: Box::new(e) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_layer_is_at_fault_unless_the_system_is() {
+        let digest = Digest::sha256(b"layer");
+        for (source, class) in [
+            (Error::new(ErrorKind::UnexpectedEof, "incomplete deflate stream"), ErrorClass::Input),
+            (Error::from_raw_os_error(28), ErrorClass::Storage),
+        ] {
+            let error = EngineError::Io { what: "inflating a layer".to_owned(), source }.of_layer(&digest);
+            assert_eq!(error.class(), class, "{error:?}");
+            assert_eq!(error.hint().is_some(), class == ErrorClass::Input);
+            assert!(error.to_string().contains(&digest.to_string()));
+        }
+        assert!(matches!(EngineError::Interrupted.of_layer(&digest), EngineError::Interrupted));
     }
 }

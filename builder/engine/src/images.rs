@@ -105,6 +105,10 @@ impl Engine {
     ) -> Result<Descriptor, EngineError> {
         let reference = reference.clone().or_latest();
         let image = self.fetch(&reference, platform, &*sink)?;
+        let is = image.config.platform();
+        if !is.satisfies(platform) {
+            sink.event(Event::Warning { text: format!("{} is for {is}, not for {platform}", reference.familiar()) });
+        }
         for layer in &image.layers {
             self.settle(layer)?;
         }
@@ -179,5 +183,52 @@ struct NoMore<'a>(&'a dyn Sink);
 impl Sink for NoMore<'_> {
     fn event(&self, event: Event) {
         self.0.event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Freshness;
+
+    fn request(tag: &str, platform: &str, push: Push) -> BuildRequest {
+        BuildRequest {
+            context: "/".into(),
+            dockerfile: String::new(),
+            dockerfile_name: String::new(),
+            ignore: None,
+            target: None,
+            build_args: std::collections::BTreeMap::new(),
+            labels: std::collections::BTreeMap::new(),
+            platform: platform.parse().unwrap(),
+            tags: (!tag.is_empty()).then(|| tag.parse().unwrap()).into_iter().collect(),
+            freshness: Freshness { no_cache: false, pull: false },
+            push,
+            outputs: Vec::new(),
+            jobs: 1,
+            created: 0,
+            clamp: false,
+        }
+    }
+
+    #[test]
+    fn requests_that_make_no_sense() {
+        let digest = format!("app@{}", Digest::sha256(b"x"));
+        for (tag, platform, push, says) in [
+            ("", "linux/amd64", Push::Yes, Some("--push needs a name")),
+            (digest.as_str(), "linux/amd64", Push::No, Some("names one image for ever")),
+            ("app:1", "windows/amd64", Push::No, Some("cannot be built")),
+            ("app:1", "linux/arm64", Push::Yes, None),
+            ("", "linux/amd64", Push::No, None),
+        ] {
+            match (check(&request(tag, platform, push)), says) {
+                (Ok(()), None) => {}
+                (Err(e), Some(says)) => {
+                    assert!(e.to_string().contains(says), "{e}");
+                    assert!(e.hint().is_some());
+                }
+                (other, _) => panic!("{tag} {platform}: {other:?}"),
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Engine, EngineError};
 use cooper_image::stable_hash::StableHash;
-use cooper_image::{ChainId, Descriptor, DiffId, Hasher, MediaType};
+use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
 use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
 use cooper_layerfs::compress;
 use cooper_layerfs::layer::{self, DigestWriter};
@@ -23,6 +23,13 @@ pub struct Layer {
     pub claimed: Option<Descriptor>,
 }
 
+impl Layer {
+    /// The name that the image gives it.
+    fn name(&self) -> &Digest {
+        self.claimed.as_ref().map_or(&self.diff.0, |c| &c.digest)
+    }
+}
+
 /// The DiffIds of layers.
 pub fn diff_ids(layers: &[Layer]) -> Vec<DiffId> {
     layers.iter().map(|l| l.diff.clone()).collect()
@@ -41,10 +48,18 @@ impl Engine {
             return Ok(());
         }
         let Some(claimed) = &layer.claimed else { return Err(EngineError::LostLayer(layer.diff.0.clone())) };
-        let mut inflated = self.inflate(claimed)?;
-        let mut hasher = Hasher::new();
-        std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
-        self.believe(layer, claimed, hasher)
+        self.verify(layer, claimed)
+    }
+
+    /// Inflates a claimed blob and compares it with what it is to be.
+    fn verify(&self, layer: &Layer, claimed: &Descriptor) -> Result<(), EngineError> {
+        let hash = || {
+            let mut hasher = Hasher::new();
+            let mut inflated = self.inflate(claimed)?;
+            std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
+            self.believe(layer, claimed, hasher)
+        };
+        hash().map_err(|e| e.of_layer(layer.name()))
     }
 
     /// The trees of a stack of layers, lowest first, made from other forms where there are none yet.
@@ -52,7 +67,7 @@ impl Engine {
         let mut trees = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
             let upon = tree_upon(layers.get(..=i).unwrap_or_default());
-            trees.push(self.tree(layer, &upon, &trees)?);
+            trees.push(self.tree(layer, &upon, &trees).map_err(|e| e.of_layer(layer.name()))?);
         }
         Ok(trees)
     }
@@ -98,10 +113,7 @@ impl Engine {
             && self.store.blob_size(&claimed.digest)?.is_some()
             && !self.store.layer(&layer.diff)?.blobs.contains(claimed)
         {
-            let mut hasher = Hasher::new();
-            let mut inflated = self.inflate(claimed)?;
-            std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
-            self.believe(layer, claimed, hasher)?;
+            self.verify(layer, claimed)?;
         }
         let forms = self.store.layer(&layer.diff)?;
         if let Some(blob) = layer.claimed.as_ref().filter(|c| forms.blobs.contains(c)).or(forms.blobs.first()) {

@@ -93,8 +93,9 @@ impl Engine {
     }
 
     fn fetch_blob(&self, reference: &Reference, d: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
-        if self.store.blob_size(&d.digest)?.is_some() {
-            return Ok(());
+        if let Some(size) = self.store.blob_size(&d.digest)? {
+            let promised = || format!("{} has {size} bytes, not {} as its manifest says", d.digest, d.size);
+            return if size == d.size { Ok(()) } else { Err(invalid(reference, promised())) };
         }
         let mut writer = self.store.blob_writer_with(d.digest.algorithm())?;
         let mut done = 0;

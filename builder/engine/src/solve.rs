@@ -3,7 +3,7 @@
 use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::request::BuildRequest;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, ErrorClass};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{ImageConfig, Platform, Reference};
@@ -104,15 +104,22 @@ impl Engine {
         });
         // The root cause, not the stages that only waited for it.
         let mut errors: Vec<EngineError> = outcome.into_iter().filter_map(Result::err).collect();
-        errors.sort_by_key(|e| match e {
-            EngineError::Dependency => 2,
-            EngineError::Interrupted => 1,
-            _ => 0,
-        });
+        errors.sort_by_key(rank);
         match errors.into_iter().next() {
+            Some(e) if e.class() == ErrorClass::Interrupted => Err(EngineError::Interrupted),
             Some(e) => Err(e),
             None => build.stage(plan.target),
         }
+    }
+}
+
+/// Which of several failures is told: the cause comes before the steps that it stopped, and these before those that
+/// never began.
+fn rank(error: &EngineError) -> u8 {
+    match error {
+        EngineError::Dependency => 2,
+        e if e.class() == ErrorClass::Interrupted => 1,
+        _ => 0,
     }
 }
 
@@ -288,5 +295,15 @@ mod tests {
         assert_eq!(told("linux/arm64/v8", "linux/arm64"), None);
         let text = told("linux/amd64", "linux/arm64").unwrap();
         assert!(text.contains("busybox is for linux/amd64, not for linux/arm64"), "{text}");
+    }
+
+    #[test]
+    fn the_cause_is_told_before_what_it_stopped() {
+        use cooper_dockerfile::instruction::Span;
+        let at = |e: EngineError| e.at(Span { start: 1, end: 1 }, "RUN x");
+        let failed = EngineError::Step { command: "x".into(), outcome: "exited".into(), last_output: String::new() };
+        let stopped = EngineError::Sandbox(cooper_sandbox::SandboxError::Cancelled);
+        let ranks = [at(failed), at(stopped), EngineError::Interrupted, EngineError::Dependency].map(|e| rank(&e));
+        assert_eq!(ranks, [0, 1, 1, 2]);
     }
 }

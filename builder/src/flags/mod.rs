@@ -132,9 +132,11 @@ pub struct UnshareFlags {
 /// `cooper registry`.
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
-    /// Serve the store's images to any registry client, until interrupted
+    /// Serve a registry to any client, until interrupted
     ///
-    /// There is no authentication and no TLS: listen on the loopback interface, or put a proxy in front.
+    /// It holds what is pushed to it, in the directory that --root names. The images that builds and
+    /// pulls left there are not served. There is no authentication and no TLS: listen on the loopback
+    /// interface, or put a proxy in front.
     Serve(ServeFlags),
 }
 
