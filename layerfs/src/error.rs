@@ -214,7 +214,10 @@ impl LayerfsError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space, for example with `cooper prune`".into()
+                "free some space on that disk".into()
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "check its permissions; what is not to be copied can be named in .dockerignore".into()
             }
             Self::Unmapped { id, .. } => format!(
                 "give the user a range of subordinate ids that covers this {id} in /etc/sub{id}, or build as root"

@@ -195,7 +195,7 @@ impl RegistryError {
 /// Where to give credentials.
 pub(crate) fn login_hint(registry: &str) -> String {
     let name = if crate::endpoint::is_docker_hub(registry) { "docker.io" } else { registry };
-    format!("log in with: cooper login {name}")
+    format!("log in with: docker login {name}, or podman login {name}; Cooper reads what they keep")
 }
 
 fn network_hint(cause: &str, asked: &Asked) -> String {
@@ -266,6 +266,9 @@ mod tests {
     fn hints_name_the_registry() {
         let tls = RegistryError::Network { asked: asked(), cause: "invalid peer certificate: UnknownIssuer".into() };
         assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
-        assert_eq!(login_hint("registry-1.docker.io"), "log in with: cooper login docker.io");
+        assert_eq!(
+            login_hint("registry-1.docker.io"),
+            "log in with: docker login docker.io, or podman login docker.io; Cooper reads what they keep"
+        );
     }
 }

@@ -57,6 +57,7 @@ pub enum Event {
     },
     Failed {
         step: StepNo,
+        label: String,
         message: String,
     },
     /// A blob moves: `done` of `total` bytes.

@@ -8,7 +8,7 @@ use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{ImageConfig, Platform, Reference};
 use cooper_plan::build::{BaseKey, Planned};
-use cooper_plan::op::{Base, Op, Plan, Stage, StageId};
+use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
 use cooper_plan::request::PlanRequest;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -89,7 +89,7 @@ impl Engine {
         let mut starts = Vec::with_capacity(plan.stages.len());
         for stage in &plan.stages {
             starts.push(first);
-            first += 1 + stage.steps.len();
+            first += 1 + stage.steps.iter().filter(|s| is_told(s)).count();
         }
         build.sink.event(Event::Planned { steps: first - 1, stages: plan.stages.len() });
         let outcome: Vec<Result<(), EngineError>> = std::thread::scope(|scope| {
@@ -111,6 +111,12 @@ impl Engine {
             None => build.stage(plan.target),
         }
     }
+}
+
+/// Is the step one of the Dockerfile's own? What only carries a base over leaves no line of history and is nothing
+/// to tell people of.
+fn is_told(step: &Step) -> bool {
+    !(matches!(step.op, Op::Edit(_)) && step.history.is_empty())
 }
 
 /// Which of several failures is told: the cause comes before the steps that it stopped, and these before those that
@@ -186,7 +192,8 @@ impl<'a> Build<'a> {
     }
 
     fn do_stage(&self, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
-        let total = stage.steps.len() + 1;
+        let total = stage.steps.iter().filter(|s| is_told(s)).count() + 1;
+        let mut told = 0;
         let label = |n: usize, text: &str| format!("[{} {n}/{total}] {text}", stage.label);
         let from = StepNo(start);
         self.sink.event(Event::Noted { step: from, label: label(1, &stage.text) });
@@ -195,8 +202,13 @@ impl<'a> Build<'a> {
             if self.cancel.load(Ordering::SeqCst) {
                 return Err(EngineError::Interrupted);
             }
-            let place =
-                crate::step::Place { stage, index: i, no: StepNo(start + 1 + i), label: label(i + 2, &step.text) };
+            if !is_told(step) {
+                self.settle_quietly(&mut state, step);
+                continue;
+            }
+            told += 1;
+            let (no, label) = (StepNo(start + told), label(told + 1, &step.text));
+            let place = crate::step::Place { stage, index: i, no, label };
             let done = match &step.op {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),
@@ -206,7 +218,8 @@ impl<'a> Build<'a> {
             done.map_err(|e| {
                 // A step that never began has nothing to tell: another one failed.
                 if !matches!(e, EngineError::Dependency) {
-                    self.sink.event(Event::Failed { step: place.no, message: e.to_string() });
+                    let label = place.label.clone();
+                    self.sink.event(Event::Failed { step: place.no, label, message: e.to_string() });
                 }
                 self.abandon(&e);
                 e.at(step.span, &step.text)

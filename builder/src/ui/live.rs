@@ -151,7 +151,7 @@ impl Sink for Live {
             Event::Noted { label, .. } => self.print(&format!("        {}", escape::line(&label))),
             Event::Cached { label, .. } => self.print(&format!("cached  {}", escape::line(&label))),
             Event::Finished { step, took } => self.ended(&mut state, step, "done", &amount::took(took)),
-            Event::Failed { step, message } => self.ended(&mut state, step, "failed", &escape::line(&message)),
+            Event::Failed { step, message, .. } => self.ended(&mut state, step, "failed", &escape::line(&message)),
             Event::Transfer { direction, digest, done, total } => {
                 self.transfer(&mut state, direction, &digest, [done, total]);
             }
@@ -208,7 +208,7 @@ mod tests {
         live.event(Event::Finished { step: StepNo(0), took: Duration::from_secs(1) });
         assert_eq!(bars(&live), BARS);
         for n in 1..BARS + 3 {
-            live.event(Event::Failed { step: StepNo(n), message: "gone".to_owned() });
+            live.event(Event::Failed { step: StepNo(n), label: String::new(), message: "gone".to_owned() });
         }
         assert_eq!(bars(&live), 0);
         live.clear();

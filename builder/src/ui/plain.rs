@@ -49,6 +49,7 @@ impl Sink for Plain {
 #[derive(Debug, Default)]
 struct Step {
     begun: Duration,
+    started: bool,
     buffer: LineBuffer,
     reasons: Vec<String>,
 }
@@ -94,7 +95,10 @@ impl Text {
                 self.rest(out, step, now)?;
                 writeln!(out, "#{} DONE {}", step.0, amount::took(took))
             }
-            Event::Failed { step, message } => {
+            Event::Failed { step, label, message } => {
+                if !self.steps.get(&step).is_some_and(|s| s.started) {
+                    self.started(out, step, &label, now)?;
+                }
                 self.rest(out, step, now)?;
                 writeln!(out, "#{} ERROR: {}", step.0, escape::line(&message))
             }
@@ -112,7 +116,7 @@ impl Text {
     fn started(&mut self, out: &mut String, step: StepNo, label: &str, now: Duration) -> std::fmt::Result {
         self.turn_to(out, step);
         let state = self.steps.entry(step).or_default();
-        state.begun = now;
+        (state.begun, state.started) = (now, true);
         writeln!(out, "#{} {}", step.0, escape::line(label))?;
         if !state.reasons.is_empty() {
             writeln!(out, "#{} not cached: {}", step.0, escape::line(&state.reasons.join("; ")))?;
@@ -204,7 +208,7 @@ mod tests {
             (1100, Event::Started { step: three, label: label("[b 1/2] RUN test") }),
             (1234, out(3, b"\x1b]0;evil\x07ok\r\n")),
             (1300, Event::Finished { step: two, took: Duration::from_millis(300) }),
-            (1400, Event::Failed { step: three, message: label("exited with code 1") }),
+            (1400, Event::Failed { step: three, label: label("x"), message: label("exited with code 1") }),
         ]);
         let expected = "\
 WARNING: Dockerfile:1: \\x1b[31mred
