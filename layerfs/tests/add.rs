@@ -8,6 +8,7 @@ use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{CopyRequest, Owner, Unpack, pack_copy};
 use cooper_layerfs::select::{Ownership, SelectRequest, select};
 use cooper_layerfs::view::View;
+use rustix::process::{getegid, geteuid};
 use trees::{Dir, File, Link, Make, add, listing, root, tree};
 
 /// One entry of an archive made for a test.
@@ -143,14 +144,17 @@ fn what_is_no_archive_is_copied() {
 #[test]
 fn archives_meet_the_target_and_each_other() {
     let lib = archive(&[(b'0', "lib/a", 0o644, "1")]);
-    let usr: &[Make<'_>] = &[Dir("x/usr/lib", 0o755), Link("x/lib", "usr/lib")];
+    let dirs = ["x", "x/usr", "x/usr/lib"].map(|d| Dir(d, 0o755));
+    let usr: &[Make<'_>] = &[dirs.as_slice(), &[Link("x/lib", "usr/lib")]].concat();
+    // What exists on the way is stated again as it is.
+    let stated = |path: &str| format!("d 755 {}:{} {path}", geteuid().as_raw(), getegid().as_raw());
     assert_eq!(
         add_archives(&[&lib], Owner::Keep, usr).unwrap(),
-        ["f 644 3:4 x/usr/lib/a = 1"],
+        [stated("x/"), stated("x/usr/"), stated("x/usr/lib/"), "f 644 3:4 x/usr/lib/a = 1".to_owned()],
         "through the target's link"
     );
     let with_dir = archive(&[(b'5', "lib", 0o755, ""), (b'0', "lib/a", 0o644, "1")]);
-    let replaced = ["d 755 3:4 x/lib/", "f 644 3:4 x/lib/a = 1"];
+    let replaced = [stated("x/"), "d 755 3:4 x/lib/".to_owned(), "f 644 3:4 x/lib/a = 1".to_owned()];
     assert_eq!(add_archives(&[&with_dir], Owner::Keep, usr).unwrap(), replaced, "a directory takes the link's place");
     let twice = archive(&[(b'0', "f", 0o644, "1"), (b'0', "f", 0o600, "2")]);
     assert_eq!(add_archives(&[&twice], Owner::Keep, &[]).unwrap(), ["d 755 0:0 x/", "f 600 3:4 x/f = 2"]);

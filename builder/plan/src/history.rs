@@ -53,39 +53,57 @@ pub(crate) fn quoted(name: &str, argv: &[String]) -> String {
     list(name, &argv.iter().map(|a| go_quote(a)).collect::<Vec<_>>())
 }
 
-/// `HEALTHCHECK {Test:[CMD-SHELL true] Interval:30s …}`: Go's way to print a record.
+/// `HEALTHCHECK &{["CMD-SHELL" "true"] "30s" "0s" "0s" "0s" '\x03'}`: Go's way to print a record whose parts are to be
+/// quoted, in which a number is quoted as the character that it stands for.
 pub(crate) fn healthcheck(h: &Healthcheck) -> String {
+    let test: Vec<_> = h.test.iter().map(|t| go_quote(t)).collect();
     format!(
-        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-        h.test.join(" "),
+        "HEALTHCHECK &{{[{}] \"{}\" \"{}\" \"{}\" \"{}\" {}}}",
+        test.join(" "),
         go_duration(h.interval),
         go_duration(h.timeout),
         go_duration(h.start_period),
         go_duration(h.start_interval),
-        h.retries.unwrap_or(0),
+        go_quote_number(h.retries.unwrap_or(0)),
     )
+}
+
+/// A number as the quoted character of that number; one that is no character becomes U+FFFD, as in Go.
+fn go_quote_number(number: u64) -> String {
+    let c = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let mut out = "'".to_owned();
+    match c {
+        '\'' => out.push_str("\\'"),
+        '"' => out.push(c),
+        c => push_escaped(&mut out, c),
+    }
+    out.push('\'');
+    out
 }
 
 fn go_quote(text: &str) -> String {
     let mut out = "\"".to_owned();
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if c.is_ascii_control() => push(&mut out, format_args!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() => push(&mut out, format_args!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
+    text.chars().for_each(|c| push_escaped(&mut out, c));
     out.push('"');
     out
+}
+
+/// One character as it stands between double quotes.
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        '\r' => out.push_str("\\r"),
+        '\u{7}' => out.push_str("\\a"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{b}' => out.push_str("\\v"),
+        '\u{c}' => out.push_str("\\f"),
+        c if c.is_ascii_control() => push(out, format_args!("\\x{:02x}", u32::from(c))),
+        c if c.is_control() => push(out, format_args!("\\u{:04x}", u32::from(c))),
+        c => out.push(c),
+    }
 }
 
 fn push(out: &mut String, args: std::fmt::Arguments<'_>) {
@@ -147,5 +165,9 @@ mod tests {
         }
         assert_eq!(quoted("CMD", &["a \"b\"".into(), "\n\u{1}é".into()]), r#"CMD ["a \"b\"" "\n\x01é"]"#);
         assert_eq!(quoted("CMD", &[]), "CMD []");
+        for (number, text) in [(0, r"'\x00'"), (3, r"'\x03'"), (10, r"'\n'"), (34, "'\"'"), (39, r"'\''"), (65, "'A'")]
+        {
+            assert_eq!(go_quote_number(number), text);
+        }
     }
 }

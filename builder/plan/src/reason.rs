@@ -89,6 +89,10 @@ pub fn reasons(old: &Parts, new: &Parts) -> Vec<Reason> {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort_by_key(|n| (rank(n), *n));
     names.dedup();
+    if old.get("op") != new.get("op") {
+        // Steps of two kinds have hardly a part in common: nothing more can be learnt from the rest.
+        return vec![reason("op", Change { old: old.get("op").cloned(), new: new.get("op").cloned() })];
+    }
     let differs = |name: &&String| old.get(*name) != new.get(*name);
     let changed = names.into_iter().filter(differs);
     let mut found: Vec<Reason> = Vec::new();

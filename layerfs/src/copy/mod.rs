@@ -13,6 +13,7 @@
 //!   made 0755 with the owner of `--chown`, else 0:0; the latter takes an octal `--chmod`. Those that exist are
 //!   stated again as they are.
 //! - Names of one source that are hard links of each other stay so.
+//! - Several sources may go to a destination without a slash: they make it a directory, if it is not one yet.
 //! - A later source wins over an earlier one.
 
 mod archive;
@@ -66,7 +67,7 @@ pub struct CopyRequest<'a> {
     pub dest_is_dir: bool,
     /// Who owns it.
     pub owner: Owner,
-    /// `--chmod`, for files and directories alike.
+    /// `--chmod`, for files and directories alike; what an archive holds keeps its own modes.
     pub chmod: Option<&'a Chmod>,
     /// No time is later than this, in seconds since the epoch.
     pub clamp: Option<i64>,

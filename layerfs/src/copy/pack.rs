@@ -227,7 +227,8 @@ impl<'a, W: Write> Packer<'a, '_, W> {
         Entry { path, kind, mode, uid, gid, mtime: Time { secs: self.made_at, nanos: 0 }, xattrs: &NONE }
     }
 
-    /// An entry as an archive states it, with the flags applied.
+    /// An entry as an archive states it. `--chown` is for what is in it too, `--chmod` is not, as in BuildKit: one
+    /// mode cannot fit the files and the directories of a whole tree.
     fn of_archive<'e>(
         &self,
         path: &'e RelPath,
@@ -236,8 +237,7 @@ impl<'a, W: Write> Packer<'a, '_, W> {
         xattrs: &'e Xattrs,
     ) -> Entry<'e> {
         let (uid, gid) = self.owner(stated.uid, stated.gid);
-        let mode = self.mode_of(kind, stated.mode);
-        Entry { path, kind, mode, uid, gid, mtime: self.time(stated.mtime), xattrs }
+        Entry { path, kind, mode: stated.mode, uid, gid, mtime: self.time(stated.mtime), xattrs }
     }
 }
 
@@ -258,5 +258,66 @@ impl<R: Read> Read for Summing<R> {
         let got = self.inner.read(buf)?;
         self.hasher.update(buf.get(..got).unwrap_or_default());
         Ok(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::{Chmod, Unpack, pack_copy};
+    use crate::root::Root;
+    use crate::select::Selection;
+    use crate::tar::read::{Bounds, TarReader};
+    use crate::view::View;
+
+    fn archive() -> Vec<u8> {
+        let mut tar = TarWriter::new(Vec::new());
+        for (path, kind, mode) in [("d", EntryKind::Dir, 0o1777), ("d/f", EntryKind::File { size: 0 }, 0o4755)] {
+            let path = &RelPath::from(path);
+            let entry = Entry { path, kind, mode, uid: 3, gid: 4, mtime: Time { secs: 1, nanos: 0 }, xattrs: &NONE };
+            tar.entry(&entry).unwrap();
+        }
+        tar.finish().unwrap()
+    }
+
+    /// Mode, owner and group of every entry.
+    fn added(owner: Owner, chmod: Option<&Chmod>) -> Vec<(u32, u32, u32)> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.tar"), archive()).unwrap();
+        let view = View::dir(Root::open(dir.path()).unwrap());
+        let mut selection = Selection::whole_directory(&view).unwrap();
+        // The archive itself is what is named, and not the directory that it is in.
+        for source in &mut selection.sources {
+            (source.shape, source.name) = (crate::select::Shape::Single, b"a.tar".to_vec());
+        }
+        let mut out = Vec::new();
+        let request = CopyRequest {
+            view: &view,
+            selection: &selection,
+            target: &View::stack(Vec::new()),
+            dest: &"/".into(),
+            dest_is_dir: true,
+            owner,
+            chmod,
+            clamp: None,
+            inline: &[],
+            unpack: Unpack::Local,
+        };
+        pack_copy(&request, &mut out).unwrap();
+        let mut reader = TarReader::new(&*out, Bounds::default());
+        let mut found = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            found.push((entry.mode, entry.uid, entry.gid));
+        }
+        found
+    }
+
+    #[test]
+    fn what_an_archive_holds_changes_its_owner_and_not_its_mode() {
+        assert_eq!(added(Owner::Keep, None), [(0o1777, 3, 4), (0o4755, 3, 4)]);
+        for chmod in ["600", "u=rw,go="] {
+            let chmod = Chmod::parse(chmod).unwrap();
+            assert_eq!(added(Owner::Set { uid: 1, gid: 2 }, Some(&chmod)), [(0o1777, 1, 2), (0o4755, 1, 2)]);
+        }
     }
 }

@@ -7,9 +7,11 @@ use crate::layers::{io, set_mode};
 use crate::solve::{Build, StageState};
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{ContainerPath, DiffId};
+use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{CopyRequest, Owner, Unpack};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::Selection;
+use cooper_layerfs::stat::Kind;
 use cooper_layerfs::view::{Follow, View};
 use cooper_plan::op::{Step, Workdir};
 use std::time::Instant;
@@ -38,6 +40,9 @@ impl Build<'_> {
     fn make_directory(&self, state: &StageState, path: &ContainerPath, user: &str) -> Result<DiffId, EngineError> {
         let target = self.engine.view(&state.layers)?;
         let there = target.resolve(path.rel(), Follow::Final)?;
+        if there.meta.is_some_and(|m| m.kind != Kind::Dir) {
+            return Err(LayerfsError::NotADirectory { path: there.path.display() }.into());
+        }
         let owner = match user {
             "" => Owner::Keep,
             user => {

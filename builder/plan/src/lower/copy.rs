@@ -17,7 +17,11 @@ use cooper_image::RelPath;
 impl Lowering<'_> {
     pub(super) fn copy(&self, copy: &Copy, item: &Item) -> Result<Done, Diagnostic> {
         let (span, escape) = (item.instruction.span, item.escape);
-        let optional = |text: &Option<String>| text.as_ref().map(|t| self.expand(t, escape, span)).transpose();
+        // A flag whose variable has no value is as if it were not there, as in BuildKit.
+        let optional = |text: &Option<String>| {
+            let expanded = text.as_ref().map(|t| self.expand(t, escape, span)).transpose();
+            expanded.map(|text| text.filter(|t| !t.is_empty()))
+        };
         let given = Copy {
             sources: self.expand_all(&copy.sources, escape, span)?,
             dest: self.expand(&copy.dest, escape, span)?,
@@ -34,13 +38,6 @@ impl Lowering<'_> {
             }
         }
         check_mode(given.chmod.as_deref(), span)?;
-        let many = given.sources.len() + given.heredocs.len() > 1;
-        let written_as_dir = is_directory(&given.dest);
-        if many && !written_as_dir {
-            let message =
-                format!("{name} of several sources needs a directory, and {:?} does not end in /", given.dest);
-            return Err(fault::value(span, message, "put a / at the end of the destination"));
-        }
         let inline = given.heredocs.iter().map(|h| self.inline(h, span)).collect::<Result<_, _>>()?;
         let dest = self.around.cwd.resolve(given.dest.as_bytes());
         self.scopes.budget.spend(dest.rel().as_bytes().len(), span)?;
@@ -49,7 +46,7 @@ impl Lowering<'_> {
             sources: given.sources.iter().map(|s| pattern(s)).collect(),
             inline,
             dest,
-            dest_is_dir: written_as_dir,
+            dest_is_dir: is_directory(&given.dest),
             chown: given.chown.clone(),
             chmod: given.chmod.clone(),
             unpack: copy.add && copy.unpack.unwrap_or(true),
@@ -68,7 +65,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Is the destination a directory, as it is written?
+/// Is the destination a directory, as it is written? Whether one is there already, which several sources may go into
+/// without a slash, only the target can tell.
 fn is_directory(dest: &str) -> bool {
     matches!(dest, "" | "." | "..") || ["/", "/.", "/.."].iter().any(|end| dest.ends_with(end))
 }
@@ -83,9 +81,7 @@ fn pattern(source: &str) -> String {
 
 /// A mode in digits has to be octal and within 07777; symbolic modes are read where they are applied.
 fn check_mode(mode: Option<&str>, span: Span) -> Result<(), Diagnostic> {
-    let Some(mode) = mode.filter(|m| m.is_empty() || m.starts_with(|c: char| c.is_ascii_digit())) else {
-        return Ok(());
-    };
+    let Some(mode) = mode.filter(|m| m.starts_with(|c: char| c.is_ascii_digit())) else { return Ok(()) };
     match u32::from_str_radix(mode, 8) {
         Ok(m) if m <= 0o7777 => Ok(()),
         _ => {
@@ -116,15 +112,9 @@ mod tests {
 
     #[test]
     fn modes() {
-        for (mode, good) in [
-            ("755", true),
-            ("0644", true),
-            ("07777", true),
-            ("10000", false),
-            ("8", false),
-            ("", false),
-            ("u=rwX", true),
-        ] {
+        for (mode, good) in
+            [("755", true), ("0644", true), ("07777", true), ("10000", false), ("8", false), ("u=rwX", true)]
+        {
             assert_eq!(check_mode(Some(mode), Span::default()).is_ok(), good, "{mode}");
         }
     }

@@ -152,6 +152,10 @@ impl Lowering<'_> {
             self.around.set("PATH", DEFAULT_PATH);
             edits.push(ConfigEdit::Env { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
         }
+        // The empty image is one whose commands start in its root.
+        if node.base == Origin::Scratch {
+            edits.push(ConfigEdit::WorkingDir("/".to_owned()));
+        }
         if node.triggered {
             edits.push(ConfigEdit::ClearOnBuild);
         }

@@ -117,6 +117,8 @@ fn copies_and_their_words() {
     for (text, wanted) in [
         ("COPY a b", plain.clone()),
         ("COPY a b/", Copy { dest_is_dir: true, ..plain.clone() }),
+        ("COPY --chown=$NONE --chmod= a b", plain.clone()),
+        ("COPY a b c", Copy { sources: list(&["a", "b"]), dest: "/w/c".into(), ..plain.clone() }),
         ("COPY a .", Copy { dest: "/w".into(), dest_is_dir: true, ..plain.clone() }),
         ("COPY a b/.", Copy { dest_is_dir: true, ..plain.clone() }),
         ("COPY a /", Copy { dest: "/".into(), dest_is_dir: true, ..plain.clone() }),
@@ -184,7 +186,7 @@ fn settings_and_their_history() {
             "MAINTAINER somebody",
             "COPY --chown=1 a* <<EOF v/ # buildkit",
             "ADD a / # buildkit",
-            "HEALTHCHECK {Test:[CMD-SHELL true || false] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
+            r#"HEALTHCHECK &{["CMD-SHELL" "true || false"] "1m30s" "0s" "0s" "0s" '\x00'}"#,
         ]
     );
     let image = config(&plan, &with_path());
