@@ -9,18 +9,29 @@ use crate::{RegistryError, blob::push::Upload};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};
+use std::fmt;
 use std::time::Duration;
 
 /// Most redirects that one request follows.
 const REDIRECTS: usize = 10;
 
-/// What is sent along.
-#[derive(Debug, Clone)]
+/// What is sent along. `Debug` shows sizes alone: a form can hold a token.
+#[derive(Clone)]
 pub(crate) enum Payload {
     Empty,
     Bytes(Bytes),
     /// A file, opened anew for each try.
     File(Upload),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::File(upload) => upload.fmt(f),
+        }
+    }
 }
 
 /// One request, which can be sent any number of times.
@@ -259,6 +270,17 @@ pub(crate) fn broken(error: reqwest::Error) -> Break {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_and_the_ways_of_sending_do_not_print_secrets() {
+        let mut request = Request::new(Method::POST, Url::parse("https://a.example/token").unwrap());
+        request.payload = Payload::Bytes(Bytes::from_static(b"refresh_token=hunter2"));
+        let url = Some("http://me:hunter2@proxy.example:3128".to_owned());
+        let proxies = ProxyOptions { http: url.clone(), https: url, bypass: None };
+        let options = ClientOptions { proxies, ..ClientOptions::default() };
+        let shown = format!("{request:?} {options:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("Bytes(21)"), "{shown}");
+    }
 
     #[test]
     fn a_client_can_be_had_with_either_roots() {

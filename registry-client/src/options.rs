@@ -4,6 +4,7 @@
 use crate::credentials::DockerConfig;
 use crate::registries_conf::RegistriesConf;
 use crate::retry::RetryPolicy;
+use std::fmt;
 use std::time::Duration;
 
 /// Everything that a [`crate::Client`] has to know.
@@ -56,7 +57,8 @@ pub struct TrustedRealm {
 }
 
 /// Proxies, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` have them. Loopback is never proxied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `Debug` does not show the URLs: they can hold a password.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProxyOptions {
     /// URL of the proxy for plain http.
     pub http: Option<String>,
@@ -64,6 +66,15 @@ pub struct ProxyOptions {
     pub https: Option<String>,
     /// Comma-separated hosts, domains and networks that are reached directly.
     pub bypass: Option<String>,
+}
+
+impl fmt::Debug for ProxyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |url: &Option<String>| url.as_ref().map(|_| "***");
+        let mut shown = f.debug_struct("ProxyOptions");
+        shown.field("http", &hidden(&self.http)).field("https", &hidden(&self.https));
+        shown.field("bypass", &self.bypass).finish()
+    }
 }
 
 /// How long silence is borne.

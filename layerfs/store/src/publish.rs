@@ -149,9 +149,12 @@ const JSON_LIMIT: u64 = 64 * 1024;
 /// [`StoreError::DamagedFile`] when it is not what is expected.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(bytes) = read_small(path, JSON_LIMIT)? else { return Ok(None) };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| StoreError::DamagedFile { path: path.to_owned(), reason: e.to_string() })
+    parse_json(path, &bytes).map(Some)
+}
+
+/// Reads the bytes of a JSON file, which is named in the error.
+pub fn parse_json<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|e| StoreError::DamagedFile { path: path.to_owned(), reason: e.to_string() })
 }
 
 /// Deletes a file, durably; says whether it was there.

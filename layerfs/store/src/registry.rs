@@ -5,6 +5,7 @@
 
 use crate::layout::{MANIFESTS, digest_of, file_name};
 use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file};
+use crate::referrers::Referrer;
 use crate::{Store, StoreError};
 use cooper_image::reference::{valid_component, valid_tag};
 use cooper_image::{Descriptor, Digest};
@@ -77,15 +78,6 @@ impl FromStr for TagName {
     }
 }
 
-/// A manifest that names another as its subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Referrer {
-    /// The manifest that is referred to; it need not be there.
-    pub subject: Digest,
-    /// How the referring manifest is listed.
-    pub descriptor: Descriptor,
-}
-
 /// Held while a repository is changed, so that what was checked is still true when it is written.
 /// Holds for other processes too.
 #[derive(Debug)]
@@ -96,8 +88,8 @@ pub struct RepoLock {
 /// One repository of the registry, there or not.
 #[derive(Debug, Clone)]
 pub struct Repo {
-    store: Store,
-    name: RepoName,
+    pub(crate) store: Store,
+    pub(crate) name: RepoName,
 }
 
 impl Store {
@@ -276,28 +268,12 @@ impl Repo {
     pub fn tags(&self) -> Result<Vec<TagName>, StoreError> {
         Ok(names(&self.store.layout().repository_tags(&self.name))?.iter().filter_map(|n| n.parse().ok()).collect())
     }
-
-    /// Descriptors of the manifests here whose subject is `subject`, sorted by digest.
-    ///
-    /// # Errors
-    /// What the system says, [`StoreError::DamagedFile`].
-    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
-        let dir = self.store.layout().repository_referrers(&self.name, subject);
-        let mut found = Vec::new();
-        for name in names(&dir)? {
-            let Some(descriptor) = read_json::<Descriptor>(&dir.join(name))? else { continue };
-            // The list is written before the manifest and outlives it: the link decides.
-            if self.manifest(&descriptor.digest)?.is_some() {
-                found.push(descriptor);
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Referrers;
     use cooper_image::MediaType;
 
     #[test]
@@ -347,11 +323,12 @@ mod tests {
         let tag: TagName = "v1".parse().unwrap();
         repo.set_tag(&tag, &d).unwrap();
         assert_eq!(repo.tag(&tag).unwrap().as_ref(), Some(&d));
-        assert_eq!(repo.referrers(&subject).unwrap(), std::slice::from_ref(&d));
+        let page = |last: Option<&Digest>, bytes| repo.referrers(&subject, last, bytes).unwrap();
+        assert_eq!(page(None, 1), Referrers { descriptors: vec![d.clone()], more: None });
         assert_eq!(store.repositories().unwrap(), ["team/app".parse().unwrap()]);
         assert_eq!(repo.remove_manifest(&d.digest).unwrap(), Removed::Yes);
         assert_eq!(repo.tag(&tag).unwrap(), None);
-        assert!(repo.referrers(&subject).unwrap().is_empty());
+        assert_eq!(page(None, 1), Referrers::default());
         assert!(store.repositories().unwrap().is_empty());
     }
 }

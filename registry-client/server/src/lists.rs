@@ -3,7 +3,7 @@
 use crate::Registry;
 use crate::answer::{Answer, OCI_FILTERS};
 use crate::api_error::{ApiError, Code};
-use crate::route::Params;
+use crate::route::{Params, parse_digest};
 use axum::http::header::LINK;
 use cooper_image::{Digest, Index, MediaType};
 use cooper_store::{RepoName, TagName};
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Most entries of one answer, whatever the client asks for.
 const MOST: usize = 10_000;
+/// Bytes of descriptors after which a list of referrers goes on in another answer: as many as a manifest may have.
+const LIST_BYTES: u64 = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 struct Tags<'a> {
@@ -54,7 +56,12 @@ pub async fn referrers(
     digest: Digest,
     params: &Params,
 ) -> Result<Answer, ApiError> {
-    let mut manifests = registry.on_disk(move |store| Ok(store.repository(&name).referrers(&digest)?)).await?;
+    let last = params.last.as_deref().map(parse_digest).transpose()?;
+    let path = format!("/v2/{name}/referrers/{digest}");
+    let page = registry
+        .on_disk(move |store| Ok(store.repository(&name).referrers(&digest, last.as_ref(), LIST_BYTES)?))
+        .await?;
+    let mut manifests = page.descriptors;
     if let Some(wanted) = &params.artifact_type {
         manifests.retain(|d| d.artifact_type.as_ref() == Some(wanted));
     }
@@ -66,8 +73,22 @@ pub async fn referrers(
         annotations: BTreeMap::new(),
     };
     let bytes = serde_json::to_vec(&index).map_err(|e| ApiError::internal(&e))?;
-    let answer = Answer::ok().body(MediaType::OciIndex, bytes);
+    let mut answer = Answer::ok().body(MediaType::OciIndex, bytes);
+    if let Some(last) = page.more {
+        let kind =
+            params.artifact_type.as_deref().map(|t| format!("&artifactType={}", in_query(t))).unwrap_or_default();
+        answer = answer.header(LINK, format!("<{path}?last={last}{kind}>; rel=\"next\""));
+    }
     Ok(if params.artifact_type.is_some() { answer.header(OCI_FILTERS, "artifactType") } else { answer })
+}
+
+/// A client's text as the value of a query (RFC 3986, section 2.1).
+fn in_query(text: &str) -> String {
+    let escaped = |b: u8| match b {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+        _ => format!("%{b:02X}"),
+    };
+    text.bytes().map(escaped).collect()
 }
 
 fn json(value: &impl Serialize) -> Result<Answer, ApiError> {

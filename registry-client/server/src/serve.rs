@@ -57,7 +57,7 @@ pub async fn serve(listener: TcpListener, options: ServerOptions, shutdown: impl
             _ = &mut shutdown => break,
             _ = expiry.tick() => registry.sessions.expire(),
             (stream, place) = accept(&listener, &places) => {
-                let connection = connection(stream, registry.clone());
+                let connection = connection(stream, registry.clone(), HEAD);
                 let watched = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = watched.await {
@@ -100,12 +100,43 @@ type Connection = hyper_util::server::conn::auto::Connection<
     TokioExecutor,
 >;
 
-fn connection(stream: TcpStream, registry: Registry) -> Connection {
+fn connection(stream: TcpStream, registry: Registry, head: Duration) -> Connection {
     // Answers are small or large, never many small ones in a row: waiting to fill packets only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection without TCP_NODELAY");
     }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    // Guessing the version would wait, without any time-out, for the first bytes of those who never send any.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
     builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service(registry))).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn who_sends_no_whole_head_is_hung_up_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = cooper_store::Store::open(dir.path()).unwrap();
+        let registry = Registry::new(ServerOptions { store });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let starts: [&[u8]; 5] = [
+            b"",
+            b"GET /v2/ HTTP/1.1\r\nHost: x\r\n",
+            b"PRI * HT",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        ];
+        for start in starts {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(connection(stream, registry.clone(), Duration::from_millis(100)));
+            client.write_all(start).await.unwrap();
+            let mut answer = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(10), client.read_to_end(&mut answer)).await;
+            assert!(ended.is_ok(), "still open after {}", start.escape_ascii());
+        }
+    }
 }

@@ -159,6 +159,32 @@ fn a_manifest_is_kept_as_it_came_and_lists_its_tags() {
 }
 
 #[test]
+fn referrers_with_long_annotations_come_in_several_answers() {
+    let (_dir, server) = server();
+    server.push_blob("a", b"{}");
+    let subject = manifest(b"{}");
+    for n in 0..3 {
+        let mut document = manifest(b"{}");
+        document["subject"] = descriptor(MANIFEST, subject.to_string().as_bytes());
+        document["artifactType"] = json!("a/b+c&d");
+        document["annotations"] = json!({"note": format!("{n}{}", "x".repeat(3_900_000))});
+        let own = Digest::sha256(document.to_string());
+        assert_eq!(put(&server, &format!("/v2/a/manifests/{own}"), MANIFEST, &document).status, 201);
+    }
+    let digest = Digest::sha256(subject.to_string());
+    let mut place = Some(format!("/v2/a/referrers/{digest}?artifactType=a/b%2Bc%26d"));
+    let mut sizes = Vec::new();
+    while let Some(path) = place {
+        let answer = server.get(&path);
+        assert_eq!(answer.status, 200);
+        sizes.push(answer.json()["manifests"].as_array().unwrap().len());
+        let link = answer.headers.get("link").map(String::as_str);
+        place = link.map(|l| l.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned());
+    }
+    assert_eq!(sizes, [2, 1]);
+}
+
+#[test]
 fn referrers_are_listed_with_their_kind_and_annotations() {
     let (_dir, server) = server();
     server.push_blob("a", b"{}");
