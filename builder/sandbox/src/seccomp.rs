@@ -26,7 +26,7 @@ const NEWEST_KNOWN: i64 = libc::SYS_mseal;
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 /// Socket families that reach kernel code no build needs (CVE-2026-31431), the hypervisor, or the
 /// packets of everybody on the host's network.
-const DENIED_FAMILIES: [i32; 3] = [libc::AF_ALG, libc::AF_VSOCK, libc::AF_PACKET];
+const DENIED_FAMILIES: [i32; 4] = [libc::AF_ALG, libc::AF_VSOCK, libc::AF_PACKET, libc::AF_XDP];
 const INTERNET_FAMILIES: [i32; 2] = [libc::AF_INET, libc::AF_INET6];
 /// Internet sockets that read other people's packets too.
 const DENIED_TYPES: [i32; 2] = [libc::SOCK_RAW, SOCK_PACKET];
@@ -189,6 +189,7 @@ mod tests {
                 (libc::AF_ALG, Some(Errno::PERM)),
                 (libc::AF_VSOCK, Some(Errno::PERM)),
                 (libc::AF_PACKET, Some(Errno::PERM)),
+                (libc::AF_XDP, Some(Errno::PERM)),
                 (libc::AF_UNIX, None),
                 (libc::AF_INET, None),
             ] {
