@@ -93,9 +93,9 @@ impl Engine {
     }
 
     fn fetch_blob(&self, reference: &Reference, d: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
-        if let Some(size) = self.store.blob_size(&d.digest)? {
-            let promised = || format!("{} has {size} bytes, not {} as its manifest says", d.digest, d.size);
-            return if size == d.size { Ok(()) } else { Err(invalid(reference, promised())) };
+        // A blob of another size was damaged on this disk, or the manifest lies: fetching it tells, and mends.
+        if self.store.blob_size(&d.digest)? == Some(d.size) {
+            return Ok(());
         }
         let mut writer = self.store.blob_writer_with(d.digest.algorithm())?;
         let mut done = 0;

@@ -8,6 +8,7 @@ use crate::solve::{Build, StageState};
 use cooper_image::DiffId;
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
+use cooper_layerfs::whiteout;
 use cooper_plan::op::{Exec, Network, Step};
 use cooper_sandbox::{Outcome, StepSpec};
 use cooper_store::Ingest;
@@ -71,7 +72,7 @@ impl Build<'_> {
             set_mode(&dir)?;
             Ok(dir)
         };
-        let mut lowers = topmost(self.engine.trees(&state.layers)?);
+        let mut lowers = above_opaque(topmost(self.engine.trees(&state.layers)?))?;
         if lowers.is_empty() {
             lowers.push(make("lower")?);
         }
@@ -95,6 +96,18 @@ impl Build<'_> {
     }
 }
 
+/// A layer may hide everything below it with a mark on its root, which overlay does not look for there.
+fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+    for (i, tree) in lowers.iter().enumerate().rev() {
+        let root = Root::open(tree)?;
+        if whiteout::is_opaque(root.as_dir()).map_err(|e| io(format!("reading the marks of {}", tree.display()), e))? {
+            lowers.drain(..i);
+            break;
+        }
+    }
+    Ok(lowers)
+}
+
 /// Overlay refuses a directory that it is given twice. Where one layer occurs again further up, every path of it is
 /// decided up there, so that the lower occurrence shows nothing and can go.
 fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
@@ -103,4 +116,23 @@ fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
     lowers.retain(|tree| seen.insert(tree.clone()));
     lowers.reverse();
     lowers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_layers_are_stacked_once_and_marked_roots_end_the_stack() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
+        for tree in [&a, &b, &c] {
+            std::fs::create_dir(tree).unwrap();
+        }
+        let stack = |trees: &[&PathBuf]| above_opaque(topmost(trees.iter().copied().cloned().collect())).unwrap();
+        assert_eq!(stack(&[&a, &b, &a, &c]), [b.clone(), a.clone(), c.clone()]);
+        // The mark that a user namespace writes: everybody may set it.
+        rustix::fs::setxattr(&b, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+        assert_eq!(stack(&[&a, &b, &c]), [b, c]);
+    }
 }
