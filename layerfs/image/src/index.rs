@@ -25,6 +25,16 @@ pub struct Index {
 }
 
 impl Index {
+    /// An OCI index of these manifests, without annotations.
+    pub fn of(manifests: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(MediaType::OciIndex),
+            artifact_type: None,
+            manifests,
+            annotations: BTreeMap::new(),
+        }
+    }
     /// The first entry for a platform. Attestations (platform `unknown/unknown`) never match.
     pub fn select(&self, wanted: &Platform) -> Option<&Descriptor> {
         self.manifests.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.satisfies(wanted)))

@@ -55,16 +55,9 @@ fn children(document: Document) -> Vec<Descriptor> {
 mod tests {
     use super::*;
     use cooper_image::{Index, MediaType};
-    use std::collections::BTreeMap;
 
     fn index(store: &Store, manifests: Vec<Descriptor>) -> Descriptor {
-        let index = Index {
-            schema_version: 2,
-            media_type: Some(MediaType::OciIndex),
-            artifact_type: None,
-            manifests,
-            annotations: BTreeMap::new(),
-        };
+        let index = Index::of(manifests);
         let bytes = serde_json::to_vec(&index).unwrap();
         store.put_blob(&bytes).unwrap();
         Descriptor::of(MediaType::OciIndex, &bytes)

@@ -8,7 +8,6 @@ use axum::http::header::LINK;
 use cooper_image::{Digest, Index, MediaType};
 use cooper_store::{RepoName, TagName};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// Most entries of one answer, whatever the client asks for.
 const MOST: usize = 10_000;
@@ -65,13 +64,7 @@ pub async fn referrers(
     if let Some(wanted) = &params.artifact_type {
         manifests.retain(|d| d.artifact_type.as_ref() == Some(wanted));
     }
-    let index = Index {
-        schema_version: 2,
-        media_type: Some(MediaType::OciIndex),
-        artifact_type: None,
-        manifests,
-        annotations: BTreeMap::new(),
-    };
+    let index = Index::of(manifests);
     let bytes = serde_json::to_vec(&index).map_err(|e| ApiError::internal(&e))?;
     let mut answer = Answer::ok().body(MediaType::OciIndex, bytes);
     if let Some(last) = page.more {

@@ -10,7 +10,7 @@ pub use docker::write_docker_archive;
 pub use oci::write_oci_archive;
 
 use crate::{Store, StoreError};
-use cooper_image::{Descriptor, Digest, DigestError, Hasher, Index, MediaType, Reference};
+use cooper_image::{Descriptor, Digest, DigestError, Hasher, Index, Reference};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -128,12 +128,6 @@ fn index_json(image: &Descriptor, tags: &[Reference]) -> Result<Vec<u8>, StoreEr
         d
     };
     let manifests = if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(named).collect() };
-    let index = Index {
-        schema_version: 2,
-        media_type: Some(MediaType::OciIndex),
-        artifact_type: None,
-        manifests,
-        annotations: BTreeMap::new(),
-    };
+    let index = Index::of(manifests);
     serde_json::to_vec(&index).map_err(|source| StoreError::Encode { what: "the archive's index", source })
 }
