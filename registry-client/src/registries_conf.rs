@@ -2,9 +2,11 @@
 //! gives the table that a name belongs to. Must never read a file, nor accept the version 1 form,
 //! whose keys mean something else.
 //!
-//! Honoured: `unqualified-search-registries`, `[aliases]`, and of `[[registry]]` `prefix` (with
-//! `*.`), `location`, `insecure`, `blocked`, `mirror-by-digest-only`, and of `[[registry.mirror]]`
-//! `location`, `insecure`, `pull-from-mirror`. Other keys concern other tools.
+//! Honoured: of `[[registry]]` `prefix` (with `*.`), `location`, `insecure`, `blocked`,
+//! `mirror-by-digest-only`, and of `[[registry.mirror]]` `location`, `insecure`, `pull-from-mirror`.
+//! `unqualified-search-registries` and `[aliases]` are understood by [`RegistriesConf::expand`], which no
+//! command asks yet: a name without a host means Docker Hub, the same on every machine. Other keys concern
+//! other tools.
 
 use crate::RegistryError;
 use cooper_image::Reference;
