@@ -163,11 +163,18 @@ fn threads_that_write_one_blob_all_succeed() {
     assert_eq!(files_in_flight(dir.path()), 0);
 }
 
+/// A copy that another user may reach, made by another process: were it written by this one, a child that another
+/// test forks at that moment would hold it open for writing, and starting it would fail with ETXTBSY.
+fn copy_of_this_program(dir: &Path) -> std::path::PathBuf {
+    let exe = dir.join("child");
+    assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&exe).status().unwrap().success());
+    exe
+}
+
 #[test]
 fn an_ordinary_user_has_a_store_and_is_kept_out_of_others() {
     let dir = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
-    let exe = dir.path().join("child");
-    std::fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
+    let exe = copy_of_this_program(dir.path());
     let root = dir.path().join("store");
     let mut command = start(&exe, &root, "write");
     let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&exe).unwrap()) == 0;
@@ -188,8 +195,7 @@ fn an_ordinary_user_has_a_store_and_is_kept_out_of_others() {
 #[test]
 fn a_store_that_cannot_be_written_can_be_read() {
     let dir = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
-    let exe = dir.path().join("child");
-    std::fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
+    let exe = copy_of_this_program(dir.path());
     let root = dir.path().join("store");
     let store = Store::open(&root).unwrap();
     store.put_blob(b"{}").unwrap();
