@@ -71,11 +71,14 @@ impl Reference {
             (None, None) => "latest".to_owned(),
         }
     }
-    /// As people type it: `docker.io/` and `library/` left away.
+    /// As people type it: `docker.io/` and `library/` left away where what remains still means the same.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short.strip_prefix("library/").filter(|_| self.host == "docker.io").unwrap_or(short).to_owned()
+        let short = full.strip_prefix("docker.io/");
+        let shorter = short.and_then(|s| s.strip_prefix("library/"));
+        let means_it = |text: &&str| text.parse().is_ok_and(|read: Self| read == *self);
+        let found = [shorter, short].into_iter().flatten().find(means_it);
+        found.unwrap_or(&full).to_owned()
     }
 }
 
@@ -189,6 +192,21 @@ mod tests {
             assert_eq!(given.parse::<Reference>().unwrap().to_string(), normal);
         }
         assert_eq!("debian".parse::<Reference>().unwrap().or_latest().familiar(), "debian:latest");
+    }
+
+    #[test]
+    fn the_familiar_form_means_the_same() {
+        for (given, familiar) in [
+            ("docker.io/library/debian:1", "debian:1"),
+            ("docker.io/library/a/b", "library/a/b"),
+            ("docker.io/team/app", "team/app"),
+            ("docker.io/quay.io/app", "docker.io/quay.io/app"),
+            ("quay.io/library/app", "quay.io/library/app"),
+        ] {
+            let reference = given.parse::<Reference>().unwrap();
+            assert_eq!(reference.familiar(), familiar);
+            assert_eq!(familiar.parse::<Reference>().unwrap(), reference);
+        }
     }
 
     #[test]
