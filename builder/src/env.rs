@@ -16,7 +16,7 @@
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
 //! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library |
 //! | `PATH` | where credential helpers are found |
-//! | any other | the value of `--build-arg NAME` without a value |
+//! | any other | the value of `--build-arg NAME` without a value, or of `--secret id=…,env=NAME` |
 //!
 //! An empty variable counts as one that is not set; an XDG directory that is no absolute path is
 //! passed over, as the XDG specification says. The variables are read once, at the start, since
@@ -185,6 +185,14 @@ pub fn build_arg(name: &str) -> Result<Option<String>, Failure> {
     std::env::var_os(name).map(OsString::into_string).transpose().map_err(|_| {
         Failure::usage(format!("the environment variable {name} is not UTF-8"), "give --build-arg NAME=VALUE instead")
     })
+}
+
+/// The bytes of a variable that `--secret` names; `None` when it is not set.
+pub fn secret(name: &str) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    // The look-up would panic on what no variable can be called.
+    let possible = !name.is_empty() && !name.contains(['=', '\0']);
+    possible.then(|| std::env::var_os(name)).flatten().map(OsString::into_vec)
 }
 
 /// Unix seconds.

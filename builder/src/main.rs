@@ -10,6 +10,7 @@ mod failure;
 mod flags;
 mod open;
 mod report;
+mod secrets;
 mod settings;
 mod signals;
 mod source;

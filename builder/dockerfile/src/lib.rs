@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod csv;
 pub mod diagnostic;
 pub mod directives;
 pub mod glob;

@@ -208,6 +208,7 @@ mod tests {
             jobs: 1,
             created: 0,
             clamp: false,
+            run: Default::default(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod event;
 pub mod images;
 pub mod output_file;
 pub mod request;
+pub mod run_request;
 
 mod commit;
 mod export;

@@ -1,5 +1,6 @@
 //! The whole build as data.
 
+use crate::run_request::RunRequest;
 use cooper_image::assemble::Format;
 use cooper_image::{Platform, Reference};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub struct BuildRequest {
     pub created: i64,
     /// Clamp times of files to `created`?
     pub clamp: bool,
+    /// What every RUN is given.
+    pub run: RunRequest,
 }
 
 /// What may be reused.

@@ -6,6 +6,7 @@ use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::BuildFlags;
 use crate::flags::pair::Pair;
 use crate::open::{self, Session};
+use crate::secrets;
 use crate::signals::{Manner, Signals};
 use crate::source::{self, Source};
 use crate::stdout;
@@ -14,6 +15,7 @@ use crate::ui::{Progress, Ui};
 use cooper_engine::EngineError;
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
+use cooper_engine::run_request::RunRequest;
 use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -85,7 +87,7 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 
 /// The whole build as data.
 fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
-    let BuildFlags { context, input, reuse, result, run } = flags;
+    let BuildFlags { context, input, reuse, result, steps, run } = flags;
     if result.push && result.tags.is_empty() {
         return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
     }
@@ -116,6 +118,7 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
         jobs: run.jobs(env::processors()),
         created,
         clamp,
+        run: RunRequest { secrets: secrets::read(&steps.secrets)? },
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::output::OutputFlag;
 use super::pair::Pair;
+use super::secret::SecretFlag;
 use crate::ui::Progress;
 use clap::Args;
 use cooper_image::{Platform, Reference};
@@ -23,6 +24,9 @@ pub struct BuildFlags {
     /// What comes out.
     #[command(flatten)]
     pub result: ResultFlags,
+    /// What steps are given.
+    #[command(flatten)]
+    pub steps: StepFlags,
     /// How it runs.
     #[command(flatten)]
     pub run: RunFlags,
@@ -95,6 +99,18 @@ pub struct ResultFlags {
     /// Write the image id to this file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
+}
+
+/// What steps are given.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What steps are given")]
+pub struct StepFlags {
+    /// A secret for steps that ask for it, as id=NAME,src=FILE or id=NAME,env=VARIABLE; repeatable
+    ///
+    /// RUN --mount=type=secret,id=NAME gets it as a file in memory. It is in no layer, no cache key and no
+    /// history. With id=NAME alone it is the variable of that name, else the file.
+    #[arg(long = "secret", value_name = "SPEC")]
+    pub secrets: Vec<SecretFlag>,
 }
 
 /// How it runs.

@@ -4,6 +4,7 @@
 pub mod build;
 pub mod output;
 pub mod pair;
+pub mod secret;
 
 use clap::{Args, Parser, Subcommand};
 use cooper_image::{Platform, Reference};

@@ -1,5 +1,6 @@
 //! `-o`: a list of `key=value` fields (RFC 4180 quoting), a bare path, or `-`.
 
+use cooper_dockerfile::csv;
 use cooper_engine::request::{Output, OutputKind};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -46,7 +47,7 @@ impl FromStr for OutputFlag {
         if text == "-" {
             return Ok(Self(Output { kind: OutputKind::Tar, dest: PathBuf::from("-") }));
         }
-        let fields = fields(text)?;
+        let fields = csv::fields(text).map_err(|_| OutputError::Quotes)?;
         if let [path] = fields.as_slice()
             && !path.contains('=')
         {
@@ -85,48 +86,6 @@ fn local(path: &str) -> Result<OutputFlag, OutputError> {
         return Err(OutputError::LocalToStdout);
     }
     Ok(OutputFlag(Output { kind: OutputKind::Local, dest: PathBuf::from(path) }))
-}
-
-/// The fields of one CSV record. A field in double quotes may hold commas; `""` is one quote.
-fn fields(text: &str) -> Result<Vec<String>, OutputError> {
-    let mut fields = Vec::new();
-    let mut rest = text;
-    loop {
-        let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)?,
-            None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                let (field, after) = rest.split_at(end);
-                if field.contains('"') {
-                    return Err(OutputError::Quotes);
-                }
-                (field.to_owned(), after)
-            }
-        };
-        fields.push(field);
-        match after.strip_prefix(',') {
-            Some(more) => rest = more,
-            None if after.is_empty() => return Ok(fields),
-            None => return Err(OutputError::Quotes),
-        }
-    }
-}
-
-/// What stands in quotes (the opening one is gone already), and what follows the closing one.
-fn quoted_field(text: &str) -> Result<(String, &str), OutputError> {
-    let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let (before, after) = rest.split_once('"').ok_or(OutputError::Quotes)?;
-        field.push_str(before);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                field.push('"');
-                rest = more;
-            }
-            None => return Ok((field, after)),
-        }
-    }
 }
 
 #[cfg(test)]
