@@ -74,6 +74,22 @@ fn plain_lines_say_what_was_run_and_what_was_not() {
 }
 
 #[test]
+fn one_stage_can_be_run_anew() {
+    let place = Place::new();
+    let dockerfile = "FROM scratch AS a\nCOPY kept /a\nFROM scratch AS b\nCOPY kept /b\nFROM scratch\nCOPY --from=a /a /\n\
+                COPY --from=b /b /\n";
+    std::fs::write(place.path().join("ctx/Dockerfile"), dockerfile).unwrap();
+    let log = |args: &[&str]| text(&done(&mut place.build("store", args)).stderr);
+    log(&[]);
+    let again = log(&["--no-cache-filter", "a,bb"]);
+    // What the stage gives is what it gave before, so that nothing else has to be done.
+    assert!(again.contains(": 1 step run, 3 cached"), "{again}");
+    assert!(again.contains("the cache is off for this stage"), "{again}");
+    assert!(again.contains("--no-cache-filter names \"bb\", which is no stage"), "{again}");
+    assert!(log(&["--no-cache"]).contains(": 4 steps run"));
+}
+
+#[test]
 fn an_archive_on_standard_output_is_all_there_is() {
     let place = Place::new();
     let output = done(&mut place.build("store", &["-o", "-"]));

@@ -9,6 +9,7 @@ use crate::step::Place;
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, DiffId, Digest};
 use cooper_plan::key::KeyRecord;
+use cooper_plan::op::Reuse;
 use cooper_store::StepRecord;
 use std::sync::atomic::Ordering;
 
@@ -39,8 +40,8 @@ impl Build<'_> {
         let key = record.digest();
         let slot = self.slot(place);
         let miss = Miss { record, key, slot };
-        if self.request.freshness.no_cache {
-            self.sink.event(Event::Missed { step: place.no, reasons: vec!["the cache is off".to_owned()] });
+        if let Some(reason) = self.without_cache(place) {
+            self.sink.event(Event::Missed { step: place.no, reasons: vec![reason.to_owned()] });
             return Ok(Some(miss));
         }
         let store = &self.engine.store;
@@ -62,6 +63,15 @@ impl Build<'_> {
         };
         self.sink.event(Event::Missed { step: place.no, reasons });
         Ok(Some(miss))
+    }
+
+    /// Why no known result may be used, if none may.
+    fn without_cache(&self, place: &Place<'_>) -> Option<&'static str> {
+        match place.stage.reuse {
+            _ if self.request.freshness.no_cache => Some("the cache is off"),
+            Reuse::Never => Some("the cache is off for this stage"),
+            Reuse::Allowed => None,
+        }
     }
 
     /// Keeps a new layer and its record.

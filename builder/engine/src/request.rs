@@ -29,6 +29,8 @@ pub struct BuildRequest {
     pub tags: Vec<Reference>,
     /// `--no-cache` and `--pull`.
     pub freshness: Freshness,
+    /// `--no-cache-filter`: stages whose steps are all run, by name or number.
+    pub no_cache_filter: Vec<String>,
     /// `--push`.
     pub push: Push,
     /// `-o`.

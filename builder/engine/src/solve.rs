@@ -55,9 +55,10 @@ impl Engine {
             build_args: request.build_args.clone(),
             platform: request.platform.clone(),
             build_platform: cooper_image::Platform::host(),
+            no_cache_filter: request.no_cache_filter.clone(),
         };
-        for name in cooper_plan::build_args::unused_build_args(&dockerfile, &asked) {
-            sink.event(Event::Warning { text: format!("build argument {name} was given, but no ARG takes it") });
+        for text in cooper_plan::notice::notices(&dockerfile, &asked) {
+            sink.event(Event::Warning { text });
         }
         let mut bases = BTreeMap::new();
         loop {

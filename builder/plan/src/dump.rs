@@ -3,7 +3,7 @@
 //! Takes a plan; gives lines. The same plan gives the same text everywhere; every field is in it, so that two plans
 //! with one text are one plan.
 
-use crate::op::{Base, Copy, Exec, Network, Op, Plan, Stage, Step};
+use crate::op::{Base, Copy, Exec, Network, Op, Plan, Reuse, Stage, Step};
 use cooper_image::edit::ConfigEdit;
 
 /// The text.
@@ -23,6 +23,9 @@ fn stage(out: &mut String, number: usize, stage: &Stage) {
     );
     line(out, 1, format!("text {:?}", stage.text));
     line(out, 1, format!("base {}", base(&stage.base)));
+    if stage.reuse == Reuse::Never {
+        line(out, 1, "reuse never".to_owned());
+    }
     for s in &stage.steps {
         step(out, s);
     }

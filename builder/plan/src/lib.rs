@@ -20,6 +20,7 @@ mod history;
 pub mod key;
 mod lower;
 pub mod needs;
+pub mod notice;
 pub mod op;
 pub mod reason;
 pub mod record;

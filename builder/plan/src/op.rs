@@ -30,8 +30,20 @@ pub struct Stage {
     pub span: Span,
     /// The FROM as written.
     pub text: String,
+    /// May its steps be taken from the cache?
+    pub reuse: Reuse,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+/// Whether known results are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reuse {
+    /// A known result is used.
+    #[default]
+    Allowed,
+    /// Every step is run, because `--no-cache-filter` names the stage.
+    Never,
 }
 
 /// Where files come from.

@@ -16,4 +16,6 @@ pub struct PlanRequest {
     pub platform: Platform,
     /// What the build runs on: BUILDPLATFORM.
     pub build_platform: Platform,
+    /// `--no-cache-filter`: names or numbers of stages whose steps are all run.
+    pub no_cache_filter: Vec<String>,
 }

@@ -39,6 +39,12 @@ pub(crate) fn target(file: &Dockerfile, wanted: Option<&str>) -> Result<usize, D
     })
 }
 
+/// Does a text name this stage: by its name in any case, or by its number?
+pub(crate) fn is_named(file: &Dockerfile, index: usize, text: &str) -> bool {
+    let name = file.stages.get(index).and_then(|s| s.name.as_deref());
+    name.is_some_and(|n| n.eq_ignore_ascii_case(text)) || text.parse() == Ok(index)
+}
+
 /// The last stage of that name, in any case, among the first `before`.
 pub(crate) fn named_before(file: &Dockerfile, name: &str, before: usize) -> Option<usize> {
     let same =

@@ -113,6 +113,7 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
         platform: one_platform(input.platform)?,
         tags: result.tags,
         freshness: Freshness { no_cache: reuse.no_cache, pull: reuse.pull },
+        no_cache_filter: reuse.no_cache_filter,
         push: if result.push { Push::Yes } else { Push::No },
         outputs: result.outputs.into_iter().map(|o| o.0).collect::<Vec<Output>>(),
         jobs: run.jobs(env::processors()),

@@ -71,6 +71,12 @@ pub struct ReuseFlags {
     #[arg(long)]
     pub no_cache: bool,
 
+    /// Run every step of this stage, even when its result is known; repeatable, or a list with commas
+    ///
+    /// Stages that use it run again only when its result came out differently.
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
+
     /// Ask the registry for each base image, even when the store has one of that name
     #[arg(long)]
     pub pull: bool,
@@ -153,12 +159,13 @@ mod tests {
     #[test]
     fn a_docker_command_line() {
         let line = "cooper build -f d/Dockerfile -t a:1 --tag b --build-arg A=1 --build-arg B --label k=v --target t \
-                    --platform linux/arm64 --no-cache --pull --push --iidfile id -o out --progress plain --jobs 3 .";
+                    --platform linux/arm64 --no-cache --no-cache-filter a,b --no-cache-filter c --pull --push --iidfile id -o out --progress plain --jobs 3 .";
         let Command::Build(flags) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!() };
         assert_eq!(flags.result.tags.len(), 2);
         assert_eq!(flags.input.build_args[1].value, None);
         assert_eq!(flags.input.platform[0].to_string(), "linux/arm64");
         assert_eq!(flags.run.jobs(64), 3);
+        assert_eq!(flags.reuse.no_cache_filter, ["a", "b", "c"]);
         assert!(flags.reuse.no_cache && flags.reuse.pull && flags.result.push);
     }
 

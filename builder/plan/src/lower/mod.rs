@@ -12,11 +12,11 @@ mod signal;
 mod variables;
 
 use crate::expand::Word;
-use crate::fault;
 use crate::graph::{Graph, Item, Node, Origin};
 use crate::needs::{Bases, base_key};
-use crate::op::{Base, Op, Plan, Stage, StageId, Step};
+use crate::op::{Base, Op, Plan, Reuse, Stage, StageId, Step};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings};
+use crate::{fault, stage};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Instruction, Span};
 use cooper_image::Platform;
@@ -62,6 +62,7 @@ pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<
             platform,
             span: source.span,
             text: source.text.clone(),
+            reuse: reuse(scopes, number),
             steps,
         });
     }
@@ -70,6 +71,11 @@ pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<
     }
     let target = StageId(stages.len().saturating_sub(1));
     Ok(Plan { stages, target })
+}
+
+fn reuse(scopes: Scopes<'_>, number: usize) -> Reuse {
+    let named = scopes.request.no_cache_filter.iter().any(|f| stage::is_named(scopes.file, number, f));
+    if named { Reuse::Never } else { Reuse::Allowed }
 }
 
 fn with(mut faults: Vec<Diagnostic>, fault: Diagnostic) -> Vec<Diagnostic> {

@@ -15,6 +15,7 @@ pub fn request() -> PlanRequest {
         build_args: BTreeMap::new(),
         platform: Platform::linux("amd64"),
         build_platform: Platform::linux("amd64"),
+        no_cache_filter: Vec::new(),
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::planning::*;
 use cooper_image::{ImageConfig, Platform};
 use cooper_plan::dump::dump;
-use cooper_plan::op::{Base, Op, StageId};
+use cooper_plan::notice::notices;
+use cooper_plan::op::{Base, Op, Reuse, StageId};
 use cooper_plan::request::PlanRequest;
 
 fn labels(text: &str, request: &PlanRequest) -> Vec<String> {
@@ -82,6 +83,30 @@ fn platforms_of_stages() {
     assert_eq!(fault[0].message, "the stage build is built for linux/amd64, not for linux/arm64");
     assert_eq!(fault[0].span.start, 2);
     assert!(planned(mixed, &request()).is_ok());
+}
+
+#[test]
+fn stages_that_the_cache_is_off_for() {
+    let text = "FROM scratch AS a\nFROM scratch\nFROM a AS c\nCOPY --from=1 /x /\n";
+    let never = |filters: &[&str]| -> Vec<String> {
+        let filters = filters.iter().map(|f| (*f).to_owned()).collect();
+        let plan = planned(text, &PlanRequest { no_cache_filter: filters, ..request() }).unwrap();
+        assert_eq!(dump(&plan).contains("reuse never"), plan.stages.iter().any(|s| s.reuse == Reuse::Never));
+        plan.stages.into_iter().filter(|s| s.reuse == Reuse::Never).map(|s| s.label).collect()
+    };
+    for (filters, stages) in
+        [(&[][..], &[][..]), (&["A"], &["a"]), (&["c", "1"], &["stage-1", "c"]), (&["nothing", ""], &[])]
+    {
+        assert_eq!(never(filters), stages, "{filters:?}");
+    }
+    let asked = PlanRequest { no_cache_filter: vec!["c".into(), "bilder".into(), "7".into()], ..request() };
+    assert_eq!(
+        notices(&parse("FROM scratch AS builder\nFROM scratch AS c"), &asked),
+        [
+            "--no-cache-filter names \"bilder\", which is no stage; did you mean builder?",
+            "--no-cache-filter names \"7\", which is no stage",
+        ]
+    );
 }
 
 fn base_with(triggers: &[&str]) -> ImageConfig {
