@@ -55,9 +55,13 @@ impl ConfigEdit {
             Self::Label { name, value } => {
                 c.labels.insert(name.clone(), value.clone());
             }
-            Self::User(u) => c.user = Some(u.clone()),
+            Self::User(u) => c.user = (!u.is_empty()).then(|| u.clone()),
             Self::WorkingDir(d) => c.working_dir = Some(d.clone()),
-            Self::Cmd(argv) => c.cmd = Some(argv.clone()),
+            Self::Cmd(argv) => {
+                c.cmd = (!argv.is_empty()).then(|| argv.clone());
+                // Docker's builders say so of every command that they store.
+                c.other.insert("ArgsEscaped".to_owned(), serde_json::Value::Bool(true));
+            }
             Self::Entrypoint { argv, clear_cmd } => {
                 c.entrypoint = (!argv.is_empty()).then(|| argv.clone());
                 if *clear_cmd {
@@ -89,6 +93,15 @@ mod tests {
         assert_eq!(i.config.env, ["A=3", "B=2"]);
         ConfigEdit::Cmd(vec!["x".into()]).apply(&mut i);
         ConfigEdit::Entrypoint { argv: vec!["e".into()], clear_cmd: true }.apply(&mut i);
-        assert_eq!((i.config.cmd, i.config.entrypoint), (None, Some(vec!["e".to_owned()])));
+        assert_eq!((&i.config.cmd, &i.config.entrypoint), (&None, &Some(vec!["e".to_owned()])));
+        assert_eq!(i.config.other["ArgsEscaped"], true);
+        for edit in [
+            ConfigEdit::Cmd(Vec::new()),
+            ConfigEdit::Entrypoint { argv: Vec::new(), clear_cmd: false },
+            ConfigEdit::User(String::new()),
+        ] {
+            edit.apply(&mut i);
+        }
+        assert_eq!((i.config.cmd, i.config.entrypoint, i.config.user), (None, None, None), "nothing is left out");
     }
 }
