@@ -10,7 +10,7 @@
 //! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json` |
 //! | `DOCKER_CONFIG` | directory of docker's `config.json` |
 //! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials |
-//! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to |
+//! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to; the same as a build argument of that name, which wins |
 //! | `NO_COLOR` | no colours in reports, whatever the value |
 //! | `TERM` | `dumb` or nothing: no moving bars and no colours |
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
@@ -48,19 +48,10 @@ pub struct Environment {
     registries_conf: Option<PathBuf>,
     auth_file: Option<PathBuf>,
     docker_config: Option<PathBuf>,
-    source_date_epoch: Option<OsString>,
+    source_date_epoch: Option<String>,
     no_color: bool,
     term: Option<String>,
     proxies: ProxyOptions,
-}
-
-/// When an image is dated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Date {
-    /// Asked for: images and files are dated so that the same sources give the same bytes.
-    Fixed(i64),
-    /// The time of the start.
-    Now(i64),
 }
 
 impl Environment {
@@ -84,7 +75,7 @@ impl Environment {
             registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
             auth_file: path("REGISTRY_AUTH_FILE"),
             docker_config: path("DOCKER_CONFIG"),
-            source_date_epoch: set("SOURCE_DATE_EPOCH"),
+            source_date_epoch: text("SOURCE_DATE_EPOCH"),
             no_color: set("NO_COLOR").is_some(),
             term: text("TERM"),
             proxies: ProxyOptions {
@@ -135,22 +126,9 @@ impl Environment {
         docker.into_iter().chain(podman.map(|d| d.join("containers/auth.json"))).collect()
     }
 
-    /// What images are dated with; `argument` is the build argument of that name, which wins.
-    ///
-    /// # Errors
-    /// When it is no number of seconds.
-    pub fn date(&self, argument: Option<&str>) -> Result<Date, Failure> {
-        let given = argument.map(OsString::from).filter(|a| !a.is_empty()).or_else(|| self.source_date_epoch.clone());
-        let Some(given) = given else { return Ok(Date::Now(now())) };
-        let seconds = given.to_str().filter(|s| s.bytes().all(|b| b.is_ascii_digit())).and_then(|s| s.parse().ok());
-        // The year 9999 is the last that the format of dates in images can write.
-        match seconds.filter(|s| *s <= 253_402_300_799) {
-            Some(seconds) => Ok(Date::Fixed(seconds)),
-            None => Err(Failure::usage(
-                format!("SOURCE_DATE_EPOCH is {given:?}, which is no Unix time"),
-                "give whole seconds since 1970, as $(git log -1 --format=%ct) does",
-            )),
-        }
+    /// `$SOURCE_DATE_EPOCH`.
+    pub fn source_date_epoch(&self) -> Option<&str> {
+        self.source_date_epoch.as_deref()
     }
 
     /// How registries are reached.
@@ -196,7 +174,7 @@ pub fn secret(name: &str) -> Option<Vec<u8>> {
 }
 
 /// Unix seconds.
-fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
@@ -248,18 +226,6 @@ mod tests {
             ["/h/.docker/config.json", "/run/u/containers/auth.json"]
         );
         assert_eq!(files(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")]), ["/d/config.json"]);
-    }
-
-    #[test]
-    fn dates() {
-        for (value, date) in [("0", Some(0)), ("1704067199", Some(1_704_067_199))] {
-            assert_eq!(of(&[("SOURCE_DATE_EPOCH", value)]).date(None).ok(), date.map(Date::Fixed));
-        }
-        for value in ["-1", "+1", "1.5", "soon", "253402300800", "99999999999999999999"] {
-            assert!(of(&[("SOURCE_DATE_EPOCH", value)]).date(None).is_err(), "{value}");
-        }
-        assert_eq!(of(&[("SOURCE_DATE_EPOCH", "1")]).date(Some("2")).unwrap(), Date::Fixed(2));
-        assert!(matches!(of(&[("SOURCE_DATE_EPOCH", "")]).date(None), Ok(Date::Now(n)) if n > 1_700_000_000));
     }
 
     #[test]

@@ -22,11 +22,8 @@ pub struct Miss {
 
 impl Build<'_> {
     /// Files whose times are clamped are other files: the clamp belongs into the key.
-    pub fn dated(&self, mut record: KeyRecord) -> KeyRecord {
-        if self.request.clamp {
-            record.parts.insert("clamp".to_owned(), self.request.created.to_string());
-        }
-        record
+    pub fn dated(&self, record: KeyRecord) -> KeyRecord {
+        record.dated(self.request.clamp.then_some(self.request.created))
     }
 
     /// Takes the step's result from the cache, or says why it cannot.

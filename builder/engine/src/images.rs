@@ -58,7 +58,9 @@ impl Engine {
             Tier::Root => TreeMarks::Trusted,
             Tier::Rootless => TreeMarks::User,
         })?;
-        let plan = self.plan(request, sink)?;
+        let read = crate::read::read(request, sink)?;
+        let plan = self.plan(&read, sink)?;
+        let request = &read.request;
         let build = Build::new(self, request, plan.stages.len(), sink, &cancel)?;
         let target = self.solve(&plan, &build)?;
         let (steps_run, steps_cached) = (build.run.load(Ordering::Relaxed), build.cached.load(Ordering::Relaxed));
@@ -203,6 +205,7 @@ mod tests {
             platform: platform.parse().unwrap(),
             tags: (!tag.is_empty()).then(|| tag.parse().unwrap()).into_iter().collect(),
             freshness: Freshness { no_cache: false, pull: false },
+            no_cache_filter: Vec::new(),
             push,
             outputs: Vec::new(),
             jobs: 1,

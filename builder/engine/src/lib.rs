@@ -15,6 +15,7 @@ mod commit;
 mod export;
 mod history;
 mod layers;
+mod read;
 mod resolve;
 mod solve;
 mod step;
@@ -24,6 +25,7 @@ use cooper_registry::{Client, ClientOptions};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 pub use error::{EngineError, ErrorClass};
+pub use read::Outlook;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

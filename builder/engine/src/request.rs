@@ -37,9 +37,10 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// Most steps that run at once.
     pub jobs: usize,
-    /// Unix seconds for `created`, from SOURCE_DATE_EPOCH, else the time of the start.
+    /// Unix seconds for `created`: the time of the start. SOURCE_DATE_EPOCH, as a build argument or as an ARG of the
+    /// Dockerfile, takes its place.
     pub created: i64,
-    /// Clamp times of files to `created`?
+    /// Clamp times of files to `created`? SOURCE_DATE_EPOCH asks for it too.
     pub clamp: bool,
     /// What every RUN is given.
     pub run: RunRequest,

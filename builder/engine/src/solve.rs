@@ -2,14 +2,13 @@
 
 use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
+use crate::read::Read;
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError, ErrorClass};
-use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{ImageConfig, Platform, Reference};
 use cooper_plan::build::{BaseKey, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
-use cooper_plan::request::PlanRequest;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -43,26 +42,12 @@ pub struct Build<'a> {
 }
 
 impl Engine {
-    /// Reads the Dockerfile and asks for bases until the plan stands.
-    pub(crate) fn plan(&self, request: &BuildRequest, sink: &dyn Sink) -> Result<Plan, EngineError> {
-        let parsed = cooper_dockerfile::parse(&request.dockerfile);
-        for d in parsed.diagnostics.iter().filter(|d| d.severity != Severity::Error) {
-            sink.event(Event::Warning { text: format!("{}:{}: {}", request.dockerfile_name, d.span.start, d.message) });
-        }
-        let Some(dockerfile) = parsed.dockerfile else { return Err(EngineError::Dockerfile(parsed.diagnostics)) };
-        let asked = PlanRequest {
-            target: request.target.clone(),
-            build_args: request.build_args.clone(),
-            platform: request.platform.clone(),
-            build_platform: cooper_image::Platform::host(),
-            no_cache_filter: request.no_cache_filter.clone(),
-        };
-        for text in cooper_plan::notice::notices(&dockerfile, &asked) {
-            sink.event(Event::Warning { text });
-        }
+    /// Asks for bases until the plan stands.
+    pub(crate) fn plan(&self, read: &Read, sink: &dyn Sink) -> Result<Plan, EngineError> {
+        let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
-            match cooper_plan::build::plan(&dockerfile, &asked, &bases).map_err(EngineError::Dockerfile)? {
+            match cooper_plan::build::plan(dockerfile, asked, &bases).map_err(EngineError::Dockerfile)? {
                 Planned::Ready(plan) => return Ok(plan),
                 Planned::Needs(keys) => {
                     for key in keys {
@@ -70,9 +55,14 @@ impl Engine {
                             s.base.contains(key.reference.repository()) || s.base == key.reference.familiar()
                         });
                         let found = self.base(&key.reference, &key.platform, request.freshness, sink);
-                        let found = found.map_err(|e| match span.or(dockerfile.stages.first()) {
-                            Some(s) => e.at(s.span, &s.text),
-                            None => e,
+                        let found = found.map_err(|e| {
+                            if let Some(near) = cooper_plan::notice::near_stage(dockerfile, &key.reference) {
+                                sink.event(Event::Warning { text: near });
+                            }
+                            match span.or(dockerfile.stages.first()) {
+                                Some(s) => e.at(s.span, &s.text),
+                                None => e,
+                            }
                         })?;
                         if let Some(text) = other_platform(&key.reference, &found.config.platform(), &key.platform) {
                             sink.event(Event::Warning { text });

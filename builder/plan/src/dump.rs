@@ -50,6 +50,7 @@ fn exec(out: &mut String, exec: &Exec) {
     exec.env.iter().for_each(|(n, v)| line(out, 3, format!("env {n}={v:?}")));
     exec.unkeyed_env.iter().for_each(|(n, v)| line(out, 3, format!("unkeyed {n}={v:?}")));
     exec.script.iter().for_each(|(n, b)| line(out, 3, format!("script {n:?} {b:?}")));
+    exec.hostname.iter().for_each(|h| line(out, 3, format!("hostname {h:?}")));
     match exec.network {
         Network::Default => {}
         Network::None => line(out, 3, "network none".to_owned()),

@@ -6,6 +6,7 @@
 //! | program, arguments, script | yes | they are what is run |
 //! | environment: ENV and every declared ARG | yes, used or not | nobody can tell what a command reads |
 //! | working directory, user, network | yes | a command can see each of them |
+//! | host name that a command sees | yes, when BUILDKIT_SANDBOX_HOSTNAME gives one | a command can see it |
 //! | platform | yes | the same command makes other files elsewhere |
 //! | source patterns | yes | they decide under which names files arrive |
 //! | chosen files: names, modes, owners, bytes | yes, as the digest of the selection | a rename or a new byte must miss |
@@ -14,10 +15,10 @@
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
 //! | files written in the Dockerfile | yes, as name and digest | they are in the layer |
 //! | text of the instruction, its line, the stage's name | no | comments and layout make no files |
-//! | latest time that files may have (SOURCE_DATE_EPOCH) | yes, when one was asked for; the engine adds it | it is in the layer |
+//! | latest time that files may have (SOURCE_DATE_EPOCH) | yes, when one was asked for (`KeyRecord::dated`) | it is in the layer |
 //! | proxies from `--build-arg` | **never** | the same build must hit behind another proxy, and they may hold passwords |
 //! | secrets | **never** | keys are kept on disk and shown to people |
-//! | times of files, inode numbers, host paths, host names | **never** | a fresh clone on another machine must hit |
+//! | times of files, inode numbers, host paths, the name of the machine | **never** | a fresh clone on another machine must hit |
 //! | time, user and environment of the build itself | **never** | they say nothing about the result |
 //!
 //! Takes a step as planned and digests of what it reads; gives a [`KeyRecord`]. An owner or user by name is looked up
@@ -39,7 +40,8 @@ pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, platform: &Platform) -> K
         .part("argv", json(&exec.argv))
         .part("cwd", exec.cwd.to_string())
         .part("user", &exec.user)
-        .part("network", network);
+        .part("network", network)
+        .optional("hostname", exec.hostname.as_ref());
     for (name, value) in &exec.env {
         record = record.part(&format!("env.{name}"), value);
     }

@@ -7,12 +7,14 @@
 //!
 //! In reading order: `request` and `op` (what goes in, what comes out), `stage` and `scope` (names and variables),
 //! `needs` and `graph` (which stages and images take part), `lower` (instructions to steps), `build` (all of it
-//! together), `key`, `record` and `reason` (the cache), `dump` (a plan as text).
+//! together), `epoch` and `notice` (what the caller has to know before), `key`, `record` and `reason` (the cache),
+//! `dump` (a plan as text).
 #![forbid(unsafe_code)]
 
 pub mod build;
 pub mod build_args;
 pub mod dump;
+pub mod epoch;
 mod expand;
 mod fault;
 mod graph;

@@ -1,12 +1,13 @@
 //! What a plan needs to know: the stages that take part, and the base images whose configurations decide it.
 //!
-//! Takes: the Dockerfile and the configurations known so far. Gives: the graph, or the keys of bases still unknown.
+//! Takes: the Dockerfile and the configurations known so far. Gives: the stages that take part, the
+//! keys of bases still unknown, and what is wrong.
 //! A base may bring ONBUILD triggers that copy from other stages, which have bases of their own: the caller asks
 //! again until nothing is missing. Must never: ask for an image that no stage of the target begins with.
 
 use crate::expand::{Word, clip};
 use crate::fault;
-use crate::graph::{Graph, Item, Node, Origin};
+use crate::graph::{Item, Node, Origin};
 use crate::scope::Scopes;
 use crate::{stage, suggest, support};
 use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
@@ -27,14 +28,18 @@ pub struct BaseKey {
 /// Configurations of base images that are known already.
 pub type Bases = BTreeMap<BaseKey, ImageConfig>;
 
-/// The graph, or what is missing for it.
-pub(crate) enum Survey {
-    Complete(Graph),
-    Needs(Vec<BaseKey>),
+/// What was found on the way from the target to everything that it needs.
+pub(crate) struct Survey {
+    /// The stages that are in order, by number in the file.
+    pub nodes: BTreeMap<usize, Node>,
+    /// Base images that are not known yet.
+    pub needs: Vec<BaseKey>,
+    /// What is wrong.
+    pub faults: Vec<Diagnostic>,
 }
 
 /// Walks from the target to everything that it needs.
-pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Result<Survey, Vec<Diagnostic>> {
+pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Survey {
     let mut walk = Walk { scopes, bases, needs: BTreeSet::new(), faults: Vec::new() };
     let (mut nodes, mut seen, mut open) = (BTreeMap::new(), BTreeSet::new(), vec![target]);
     while let Some(index) = open.pop() {
@@ -53,21 +58,18 @@ pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Result
             break;
         }
     }
-    if !walk.faults.is_empty() {
-        walk.faults.sort_by_key(|d| d.span);
-        return Err(walk.faults);
-    }
-    if !walk.needs.is_empty() {
-        return Ok(Survey::Needs(walk.needs.into_iter().collect()));
-    }
-    let cycle =
-        || vec![fault::error(fault::STAGE, Span::default(), "the stages form a cycle", "a stage uses earlier ones")];
-    Graph::new(nodes, target).map(Survey::Complete).ok_or_else(cycle)
+    Survey { nodes, needs: walk.needs.into_iter().collect(), faults: walk.faults }
 }
 
 /// The key of a stage's base image.
 pub(crate) fn base_key(node: &Node, reference: &Reference, asked: &Platform) -> BaseKey {
     BaseKey { reference: reference.clone(), platform: node.platform.clone().unwrap_or_else(|| asked.clone()) }
+}
+
+/// A word of a FROM line, and the error that it is when it is of no use.
+struct Expanded {
+    text: String,
+    undefined: Option<Diagnostic>,
 }
 
 struct Walk<'a> {
@@ -97,7 +99,7 @@ impl Walk<'_> {
 
     /// The base of a FROM: an earlier stage of that name, `scratch`, else an image.
     fn base(&self, index: usize, source: &Stage) -> Result<Origin, Diagnostic> {
-        let name = self.expand_from(&source.base, source.span)?;
+        let Expanded { text: name, undefined } = self.expand_from(&source.base, source.span)?;
         if let Some(stage) = stage::named_before(self.scopes.file, &name, index) {
             return Ok(Origin::Stage(stage));
         }
@@ -106,6 +108,9 @@ impl Walk<'_> {
         }
         let reference: Result<Reference, _> = name.parse();
         reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
+            if let Some(undefined) = undefined {
+                return undefined;
+            }
             let names = self.scopes.file.stages.iter().take(index).filter_map(|s| s.name.as_deref());
             let hint = match suggest::nearest(&name, names) {
                 Some(near) => format!("did you mean the stage {near}?"),
@@ -117,15 +122,16 @@ impl Walk<'_> {
     }
 
     fn platform(&self, text: &str, span: Span) -> Result<Platform, Diagnostic> {
-        let value = self.expand_from(text, span)?;
+        let Expanded { text: value, undefined } = self.expand_from(text, span)?;
         let hint = "give os/architecture[/variant], or $TARGETPLATFORM or $BUILDPLATFORM";
         value.parse().map_err(|e: cooper_image::platform::PlatformError| {
-            fault::error(fault::PLATFORM, span, e.to_string(), hint)
+            undefined.unwrap_or_else(|| fault::error(fault::PLATFORM, span, e.to_string(), hint))
         })
     }
 
-    /// Expands a word of a FROM line, where an unknown variable is an error and not an empty text.
-    fn expand_from(&self, text: &str, span: Span) -> Result<String, Diagnostic> {
+    /// Expands a word of a FROM line. An unknown variable is empty, as everywhere; but when nothing comes of the word,
+    /// the variable is what has to be spoken of.
+    fn expand_from(&self, text: &str, span: Span) -> Result<Expanded, Diagnostic> {
         let missing = RefCell::new(BTreeSet::new());
         let lookup = |name: &str| {
             let value = self.scopes.globals.get(name);
@@ -138,21 +144,22 @@ impl Walk<'_> {
         let value = self.scopes.budget.expand(word, &lookup)?;
         let unknown = |name: &&String| !self.scopes.globals.is_declared(name) && names_plainly(text, name);
         let missing = missing.into_inner();
-        if let Some(name) = missing.iter().find(unknown) {
+        let undefined = missing.iter().find(unknown).map(|name| {
             let hint = match suggest::nearest(name, self.scopes.globals.names()) {
                 Some(near) => format!("did you mean {near}? FROM sees only ARGs that stand before the first FROM"),
                 None => format!("write ARG {name}=… before the first FROM; an ARG of a stage is not seen here"),
             };
-            return Err(fault::error(fault::EXPANSION, span, format!("FROM uses the undefined variable {name}"), hint));
-        }
+            fault::error(fault::EXPANSION, span, format!("FROM uses the undefined variable {name}"), hint)
+        });
         if value.trim().is_empty() {
             let hint = match missing.first() {
                 Some(name) => format!("give {name} a default, or --build-arg {name}=…"),
                 None => "name an image, an earlier stage, or scratch".to_owned(),
             };
-            return Err(fault::error(fault::BASE, span, format!("{:?} is empty in this FROM", clip(text)), hint));
+            let empty = || fault::error(fault::BASE, span, format!("{:?} is empty in this FROM", clip(text)), hint);
+            return Err(undefined.unwrap_or_else(empty));
         }
-        Ok(value)
+        Ok(Expanded { text: value, undefined })
     }
 
     /// The triggers that the base left, each as an instruction of this stage.

@@ -7,12 +7,39 @@ use crate::expand::clip;
 use crate::request::PlanRequest;
 use crate::{stage, suggest};
 use cooper_dockerfile::instruction::Dockerfile;
+use cooper_image::Reference;
 
 /// Every sentence, in a fixed order.
 pub fn notices(file: &Dockerfile, request: &PlanRequest) -> Vec<String> {
     let unused = unused_build_args(file, request).into_iter();
     let unused = unused.map(|name| format!("build argument {name} was given, but no ARG takes it"));
-    unused.chain(unknown_filters(file, &request.no_cache_filter)).collect()
+    unused.chain(without_effect(request)).chain(unknown_filters(file, &request.no_cache_filter)).collect()
+}
+
+/// What to say of a base image that cannot be had, when its name is nearly that of a stage.
+pub fn near_stage(file: &Dockerfile, base: &Reference) -> Option<String> {
+    let name = base.familiar();
+    let name = name.strip_suffix(":latest").unwrap_or(&name);
+    let near = suggest::nearest(name, file.stages.iter().filter_map(|s| s.name.as_deref()))?;
+    let exact = if near == name { "is declared further down" } else { "is near to it; is that what you mean" };
+    Some(format!("no stage above is called {}, so that it is an image; the stage {near} {exact}", clip(name)))
+}
+
+/// Build arguments of BuildKit that ask for something which this builder does not do.
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
+    ("BUILDKIT_BUILD_NAME", "no list of builds is kept"),
+    ("BUILDKIT_INLINE_CACHE", "nothing about the cache is written into images"),
+    ("BUILDKIT_SBOM_SCAN_CONTEXT", "no list of packages is made"),
+    ("BUILDKIT_SBOM_SCAN_STAGE", "no list of packages is made"),
+    ("BUILDKIT_SYNTAX", "the built-in frontend is used and no other is ever fetched"),
+];
+/// Values that ask for what is done anyway.
+const HARMLESS: [&str; 4] = ["", "0", "false", "dockerfile.v0"];
+
+fn without_effect(request: &PlanRequest) -> impl Iterator<Item = String> + '_ {
+    let asked = |name: &str| request.build_args.get(name).is_some_and(|v| !HARMLESS.contains(&v.as_str()));
+    let asked = WITHOUT_EFFECT.into_iter().filter(move |(name, _)| asked(name));
+    asked.map(|(name, why)| format!("build argument {name} has no effect: {why}"))
 }
 
 /// Names of `--no-cache-filter` that no stage has. BuildKit passes over them in silence, and one list may serve several

@@ -100,6 +100,8 @@ pub struct Exec {
     pub script: Option<(String, String)>,
     /// `--network`.
     pub network: Network,
+    /// The host name that the process sees, when BUILDKIT_SANDBOX_HOSTNAME gives one.
+    pub hostname: Option<String>,
 }
 
 /// `RUN --network`.

@@ -44,6 +44,8 @@ pub enum Reason {
     User(Change),
     /// The network of a command.
     Network(Change),
+    /// The host name that a command sees.
+    Hostname(Change),
     /// Files of the context where a stage's or image's were, or the other way round.
     Origin(Change),
     /// Source patterns; as JSON lists.
@@ -139,6 +141,7 @@ fn reason(part: &str, change: Change) -> Reason {
         "cwd" => Reason::Directory(change),
         "user" => Reason::User(change),
         "network" => Reason::Network(change),
+        "hostname" => Reason::Hostname(change),
         "from" => Reason::Origin(change),
         "sources" => Reason::Sources(change),
         "files" => Reason::Files(change),
@@ -166,6 +169,7 @@ impl fmt::Display for Reason {
             Self::Directory(c) => write!(f, "the working directory changed{c}"),
             Self::User(c) => write!(f, "the user changed{c}"),
             Self::Network(c) => write!(f, "the network changed{c}"),
+            Self::Hostname(c) => write!(f, "the host name changed{c}"),
             Self::Origin(c) => write!(f, "the files come from another place{c}"),
             Self::Sources(_) => f.write_str("the sources that it names changed"),
             Self::Files(_) => f.write_str("the files that it copies changed"),
@@ -225,6 +229,7 @@ mod tests {
             (&[("cwd", "/a")], &[("cwd", "/b")], "the working directory changed from \"/a\" to \"/b\""),
             (&[("user", "")], &[("user", "b")], "the user changed from \"\" to \"b\""),
             (&[("network", "none")], &[("network", "host")], "the network changed from \"none\" to \"host\""),
+            (&[], &[("hostname", "a")], "the host name changed from nothing to \"a\""),
             (
                 &[("from", "context")],
                 &[("from", "root")],

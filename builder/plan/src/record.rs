@@ -37,6 +37,11 @@ impl KeyRecord {
             None => self,
         }
     }
+    /// The same step with no file later than this Unix time: files whose times are set back are other files.
+    #[must_use]
+    pub fn dated(self, clamp: Option<i64>) -> Self {
+        self.optional("clamp", clamp.map(|seconds| seconds.to_string()))
+    }
     /// The key.
     pub fn digest(&self) -> Digest {
         let mut hash = StableHash::new(DOMAIN);

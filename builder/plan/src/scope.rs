@@ -3,7 +3,8 @@
 //! Takes: ARGs, build arguments, platforms, base configurations. Gives: look-ups and the environment of RUN.
 //! Must never: let a global ARG be seen in a stage that does not declare it again.
 
-use crate::expand::{Budget, Word};
+use crate::expand::{Budget, Word, clip};
+use crate::fault;
 use crate::request::PlanRequest;
 use crate::stage;
 use cooper_dockerfile::diagnostic::Diagnostic;
@@ -17,6 +18,23 @@ pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 /// Build arguments for attestation scanners: never part of an environment.
 const NOT_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+/// The build argument for the host name of RUN.
+pub(crate) const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+/// Longest host name in bytes, as in Linux.
+const HOSTNAME_BYTES: usize = 64;
+/// Build arguments that BuildKit knows without an ARG.
+const BUILT_IN: [&str; 10] = [
+    "BUILDKIT_BUILD_NAME",
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+    HOSTNAME,
+    "BUILDKIT_SBOM_SCAN_CONTEXT",
+    "BUILDKIT_SBOM_SCAN_STAGE",
+    "BUILDKIT_SYNTAX",
+];
 /// Platform arguments of the global scope, beside TARGETSTAGE.
 const PLATFORM_SUFFIXES: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT"];
 
@@ -33,7 +51,20 @@ pub(crate) fn predefined(name: &str) -> bool {
         || platform("BUILD")
         || name == "TARGETSTAGE"
         || name == "SOURCE_DATE_EPOCH"
-        || name.starts_with("BUILDKIT_")
+        || BUILT_IN.contains(&name)
+}
+
+/// Refuses a host name that no sandbox could have.
+pub(crate) fn check_hostname(request: &PlanRequest) -> Result<(), Vec<Diagnostic>> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match request.build_args.get(HOSTNAME) {
+        Some(name) if name.len() > HOSTNAME_BYTES || !name.chars().all(allowed) => {
+            let message = format!("{HOSTNAME} is {:?}, which is no host name", clip(name));
+            let hint = "use at most 64 letters, digits, - and .";
+            Err(vec![fault::value(Span::default(), message, hint)])
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The scope of FROM lines.
@@ -180,7 +211,8 @@ impl Surroundings {
         // What was given under the very name is stronger than what the other case gave.
         found
             .extend(request.build_args.iter().filter(|(n, _)| proxy(n).is_some()).map(|(n, v)| (n.clone(), v.clone())));
-        found.retain(|name, _| !self.env.contains_key(name));
+        // An empty one says that there is no proxy.
+        found.retain(|name, value| !value.is_empty() && !self.env.contains_key(name));
         found.into_iter().collect()
     }
     /// Text for a shell, as program and arguments.

@@ -14,6 +14,7 @@ fn exec() -> Exec {
         user: "builder".into(),
         script: Some(("EOF".into(), "#!/bin/sh\n".into())),
         network: Network::Default,
+        hostname: None,
     }
 }
 
@@ -78,7 +79,7 @@ fn places() -> Vec<(Option<ChainId>, Platform)> {
 
 #[test]
 fn every_field_of_a_run_counts() {
-    let changes: [fn(&mut Exec); 21] = [
+    let changes: [fn(&mut Exec); 23] = [
         |e| e.argv[2].push(' '),
         |e| e.argv = vec!["/bin/sh".into(), "-c make".into()],
         |e| e.argv.swap(0, 1),
@@ -100,6 +101,8 @@ fn every_field_of_a_run_counts() {
         |e| e.script = Some((String::new(), String::new())),
         |e| e.network = Network::None,
         |e| e.network = Network::Host,
+        |e| e.hostname = Some(String::new()),
+        |e| e.hostname = Some("host".into()),
     ];
     let mut all: Vec<KeyRecord> =
         mutants(&exec(), &changes).iter().map(|e| exec_key(Some(&chain("1")), e, &platform())).collect();

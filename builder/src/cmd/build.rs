@@ -1,7 +1,7 @@
 //! `cooper build`.
 
 use super::Place;
-use crate::env::{self, Date};
+use crate::env;
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::BuildFlags;
 use crate::flags::pair::Pair;
@@ -86,7 +86,10 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 }
 
 /// The whole build as data.
-fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
+///
+/// # Errors
+/// When flags contradict each other, or when the context or the Dockerfile cannot be read.
+pub fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
     let BuildFlags { context, input, reuse, result, steps, run } = flags;
     if result.push && result.tags.is_empty() {
         return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
@@ -96,12 +99,10 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
     if let Some((path, _)) = &ignore {
         place.note(|| format!("ignore file {}", path.display()));
     }
-    let build_args = build_args(input.build_args)?;
-    let date = place.env.date(build_args.get("SOURCE_DATE_EPOCH").map(String::as_str))?;
-    let (created, clamp) = match date {
-        Date::Fixed(at) => (at, true),
-        Date::Now(at) => (at, false),
-    };
+    let mut build_args = build_args(input.build_args)?;
+    if let Some(epoch) = place.env.source_date_epoch() {
+        build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_owned());
+    }
     Ok(BuildRequest {
         context,
         dockerfile: text,
@@ -109,7 +110,7 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
         ignore: ignore.map(|(_, bytes)| bytes),
         target: input.target,
         build_args,
-        labels: input.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),
+        labels: result.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),
         platform: one_platform(input.platform)?,
         tags: result.tags,
         freshness: Freshness { no_cache: reuse.no_cache, pull: reuse.pull },
@@ -117,8 +118,8 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
         push: if result.push { Push::Yes } else { Push::No },
         outputs: result.outputs.into_iter().map(|o| o.0).collect::<Vec<Output>>(),
         jobs: run.jobs(env::processors()),
-        created,
-        clamp,
+        created: env::now(),
+        clamp: false,
         run: RunRequest { secrets: secrets::read(&steps.secrets)? },
     })
 }

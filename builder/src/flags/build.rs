@@ -54,17 +54,13 @@ pub struct InputFlags {
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub build_args: Vec<Pair>,
 
-    /// Put a label on the image; wins over LABEL of the Dockerfile
-    #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub labels: Vec<Pair>,
-
     /// The platform to build for, as linux/amd64; default: this machine's
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub platform: Vec<Platform>,
 }
 
 /// What may be reused.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What is reused")]
 pub struct ReuseFlags {
     /// Run every step, even when its result is known
@@ -83,12 +79,16 @@ pub struct ReuseFlags {
 }
 
 /// What comes out.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What comes out")]
 pub struct ResultFlags {
     /// A name for the image, as registry.example/team/app:1.2; repeatable
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     pub tags: Vec<Reference>,
+
+    /// Put a label on the image; wins over LABEL of the Dockerfile
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<Pair>,
 
     /// Send the image to the registries in its names
     #[arg(long)]
@@ -108,7 +108,7 @@ pub struct ResultFlags {
 }
 
 /// What steps are given.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What steps are given")]
 pub struct StepFlags {
     /// A secret for steps that ask for it, as id=NAME,src=FILE or id=NAME,env=VARIABLE; repeatable
@@ -120,7 +120,7 @@ pub struct StepFlags {
 }
 
 /// How it runs.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "How it runs")]
 pub struct RunFlags {
     /// How progress is shown, on standard error

@@ -17,9 +17,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 /// `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Progress {
     /// Moving bars on a terminal, plain lines elsewhere.
+    #[default]
     Auto,
     /// Moving bars; fails when standard error is no terminal.
     Tty,

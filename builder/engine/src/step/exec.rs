@@ -90,7 +90,7 @@ impl Build<'_> {
                 Network::None => cooper_sandbox::Network::None,
                 Network::Default | Network::Host => cooper_sandbox::Network::Host,
             },
-            hostname: "buildkitsandbox".to_owned(),
+            hostname: exec.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
             no_new_privs: false,
         })
     }

@@ -27,60 +27,111 @@ use std::collections::BTreeMap;
 struct End {
     around: Surroundings,
     platform: Platform,
+    ground: Ground,
 }
 
 /// Makes the plan of a complete graph.
 pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<Plan, Vec<Diagnostic>> {
     let ids: BTreeMap<usize, StageId> = graph.in_order().enumerate().map(|(i, (n, _))| (n, StageId(i))).collect();
-    let mut ends: BTreeMap<usize, End> = BTreeMap::new();
-    let (mut stages, mut faults) = (Vec::new(), Vec::new());
+    let mut walk = Walk { scopes, bases, ids: &ids, ends: BTreeMap::new(), faults: Vec::new() };
+    let mut stages = Vec::new();
     for (number, node) in graph.in_order() {
-        let Some(source) = scopes.file.stages.get(number) else { continue };
-        let platform = platform(scopes, node, &ends, source.span).unwrap_or_else(|fault| {
-            faults.push(fault);
-            scopes.request.platform.clone()
-        });
-        let around = match surroundings(scopes, node, &ends, bases, source.span) {
-            Ok(around) => around,
-            Err(fault) => return Err(with(faults, fault)),
-        };
-        let mut lowering = Lowering { scopes, ids: &ids, around, cmd_set: false, steps: Vec::new() };
-        lowering.inherit(node, &platform, source.span);
-        for item in &node.items {
-            if let Err(fault) = lowering.item(item) {
-                faults.push(fault);
-                if scopes.budget.is_exhausted() {
-                    return Err(faults);
-                }
-            }
+        stages.extend(walk.stage(number, node));
+        if scopes.budget.is_exhausted() {
+            break;
         }
-        let Lowering { around, steps, .. } = lowering;
-        ends.insert(number, End { around, platform: platform.clone() });
-        stages.push(Stage {
-            label: scopes.label(number),
-            base: base(&node.base, &ids),
-            platform,
-            span: source.span,
-            text: source.text.clone(),
-            reuse: reuse(scopes, number),
-            steps,
-        });
     }
-    if !faults.is_empty() {
-        return Err(faults);
+    if !walk.faults.is_empty() {
+        return Err(walk.faults);
     }
     let target = StageId(stages.len().saturating_sub(1));
     Ok(Plan { stages, target })
 }
 
+/// What is wrong with the instructions of stages of which some, or some bases, are not known: only what does not
+/// depend on them.
+pub(crate) fn faults(scopes: Scopes<'_>, nodes: &BTreeMap<usize, Node>, bases: &Bases) -> Vec<Diagnostic> {
+    let ids = BTreeMap::new();
+    let mut walk = Walk { scopes, bases, ids: &ids, ends: BTreeMap::new(), faults: Vec::new() };
+    for (number, node) in nodes {
+        walk.stage(*number, node);
+        if scopes.budget.is_exhausted() {
+            break;
+        }
+    }
+    walk.faults
+}
+
+/// Is everything known of what a stage begins with?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    Known,
+    Unknown,
+}
+
+/// One walk over the stages.
+struct Walk<'a> {
+    scopes: Scopes<'a>,
+    bases: &'a Bases,
+    ids: &'a BTreeMap<usize, StageId>,
+    ends: BTreeMap<usize, End>,
+    faults: Vec<Diagnostic>,
+}
+
+impl Walk<'_> {
+    fn stage(&mut self, number: usize, node: &Node) -> Option<Stage> {
+        let scopes = self.scopes;
+        let source = scopes.file.stages.get(number)?;
+        let platform = platform(scopes, node, &self.ends, source.span).unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            scopes.request.platform.clone()
+        });
+        let around = match surroundings(scopes, node, &self.ends, self.bases, source.span) {
+            Ok(around) => around,
+            Err(fault) => {
+                self.faults.push(fault);
+                return None;
+            }
+        };
+        let ground = self.ground(node);
+        let mut lowering = Lowering { scopes, ids: self.ids, around, cmd_set: false, steps: Vec::new() };
+        lowering.inherit(node, &platform, source.span);
+        for item in &node.items {
+            let Err(fault) = lowering.item(item) else { continue };
+            // What a variable holds may come from the base.
+            if ground == Ground::Known || !item.instruction.text.contains('$') {
+                self.faults.push(fault);
+            }
+            if scopes.budget.is_exhausted() {
+                return None;
+            }
+        }
+        let Lowering { around, steps, .. } = lowering;
+        self.ends.insert(number, End { around, platform: platform.clone(), ground });
+        Some(Stage {
+            label: scopes.label(number),
+            base: base(&node.base, self.ids),
+            platform,
+            span: source.span,
+            text: source.text.clone(),
+            reuse: reuse(scopes, number),
+            steps,
+        })
+    }
+
+    fn ground(&self, node: &Node) -> Ground {
+        let known = match &node.base {
+            Origin::Scratch => true,
+            Origin::Stage(n) => self.ends.get(n).is_some_and(|e| e.ground == Ground::Known),
+            Origin::Image(r) => self.bases.contains_key(&base_key(node, r, &self.scopes.request.platform)),
+        };
+        if known { Ground::Known } else { Ground::Unknown }
+    }
+}
+
 fn reuse(scopes: Scopes<'_>, number: usize) -> Reuse {
     let named = scopes.request.no_cache_filter.iter().any(|f| stage::is_named(scopes.file, number, f));
     if named { Reuse::Never } else { Reuse::Allowed }
-}
-
-fn with(mut faults: Vec<Diagnostic>, fault: Diagnostic) -> Vec<Diagnostic> {
-    faults.push(fault);
-    faults
 }
 
 /// What the base leaves to a stage. Paid for before it is copied: a thousand stages may begin with one.

@@ -5,7 +5,7 @@
 
 use super::{Done, Lowering};
 use crate::op::{Exec, Op};
-use crate::{fault, history, support};
+use crate::{fault, history, scope, support};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Command, Run, Span};
 
@@ -37,6 +37,7 @@ impl Lowering<'_> {
             user: self.around.user.clone(),
             script,
             network: support::network(run, span)?,
+            hostname: self.scopes.request.build_args.get(scope::HOSTNAME).cloned().filter(|h| !h.is_empty()),
         };
         Ok(Done { op: Op::Exec(exec), history })
     }

@@ -4,5 +4,7 @@ mod golden;
 mod instructions;
 mod planning;
 mod refusals;
+mod requests;
 mod stages;
+mod traps;
 mod variables;

@@ -142,7 +142,8 @@ fn arguments_that_nothing_takes() {
         ("TARGETSTAGE", ""),
         ("TARGETX", ""),
         ("BUILDKIT_INLINE_CACHE", "1"),
+        ("BUILDKIT_INLINE_CAHCE", "1"),
         ("SOURCE_DATE_EPOCH", "0"),
     ]);
-    assert_eq!(unused_build_args(&parse(text), &args), ["ALSO", "TARGETX", "TYPO"]);
+    assert_eq!(unused_build_args(&parse(text), &args), ["ALSO", "BUILDKIT_INLINE_CAHCE", "TARGETX", "TYPO"]);
 }

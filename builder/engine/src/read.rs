@@ -1,0 +1,77 @@
+//! Reads a request's Dockerfile and finds out what its image is dated with.
+//!
+//! Takes a request; gives the typed file, what is asked of it, and the request with its date settled.
+
+use crate::event::{Event, Sink};
+use crate::request::BuildRequest;
+use crate::{Engine, EngineError};
+use cooper_dockerfile::diagnostic::Severity;
+use cooper_dockerfile::instruction::Dockerfile;
+use cooper_plan::epoch::{self, Epoch};
+use cooper_plan::op::Plan;
+use cooper_plan::request::PlanRequest;
+use std::sync::Arc;
+
+/// What a build would do, as far as that is known without doing it.
+#[derive(Debug)]
+pub struct Outlook {
+    /// The stages and steps.
+    pub plan: Plan,
+    /// Unix time that no file may be later than, when one was asked for.
+    pub clamp: Option<i64>,
+}
+
+/// A request whose Dockerfile was read.
+pub(crate) struct Read {
+    /// The file; ARGs before the first FROM hold the settled date.
+    pub dockerfile: Dockerfile,
+    /// What is asked of the file.
+    pub asked: PlanRequest,
+    /// The request, dated as SOURCE_DATE_EPOCH says.
+    pub request: BuildRequest,
+}
+
+impl Engine {
+    /// Plans a build and does nothing else; base images are asked for as a build asks for them.
+    ///
+    /// # Errors
+    /// Errors of the Dockerfile; registry and storage.
+    pub fn outlook(&self, request: &BuildRequest, sink: Arc<dyn Sink>) -> Result<Outlook, EngineError> {
+        let read = read(request, &*sink)?;
+        let plan = self.plan(&read, &*sink)?;
+        Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
+    }
+}
+
+/// Reads the Dockerfile, tells its warnings, and settles the date.
+pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, EngineError> {
+    let parsed = cooper_dockerfile::parse(&request.dockerfile);
+    for d in parsed.diagnostics.iter().filter(|d| d.severity != Severity::Error) {
+        sink.event(Event::Warning { text: format!("{}:{}: {}", request.dockerfile_name, d.span.start, d.message) });
+    }
+    let Some(mut dockerfile) = parsed.dockerfile else { return Err(EngineError::Dockerfile(parsed.diagnostics)) };
+    let mut asked = PlanRequest {
+        target: request.target.clone(),
+        build_args: request.build_args.clone(),
+        platform: request.platform.clone(),
+        build_platform: cooper_image::Platform::host(),
+        no_cache_filter: request.no_cache_filter.clone(),
+    };
+    for text in cooper_plan::notice::notices(&dockerfile, &asked) {
+        sink.event(Event::Warning { text });
+    }
+    let mut request = request.clone();
+    let at = match epoch::wanted(&dockerfile, &asked).map_err(EngineError::Dockerfile)? {
+        Epoch::At(seconds) => Some(seconds),
+        // A local directory has no time of its own: the same files would give another image on every machine.
+        Epoch::Unset | Epoch::Context => None,
+        Epoch::Source { name, span } => {
+            return Err(EngineError::Dockerfile(epoch::unresolved(&dockerfile, &asked, &name, span)));
+        }
+    };
+    epoch::settle(&mut dockerfile, &mut asked, at);
+    if let Some(seconds) = at {
+        (request.created, request.clamp) = (seconds, true);
+    }
+    Ok(Read { dockerfile, asked, request })
+}
