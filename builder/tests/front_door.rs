@@ -152,3 +152,35 @@ fn a_registry_ends_when_it_is_told() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn plans_are_shown_and_nothing_is_done() {
+    let text = "# c\nARG V=1\nFROM scratch AS a\nARG V\nWORKDIR /$V\nFROM a\nCOPY x /\nLABEL v=$V\n";
+    let place = Place::new(&[("ctx/Dockerfile", text), ("other", "FROM scratch\nLABEL other=1\n")]);
+    for (args, says) in [
+        (&["plan", "ctx"][..], "workdir \"/1\" user \"\""),
+        (&["debug", "plan", "--build-arg", "V=2", "ctx"], "workdir \"/2\" user \"\""),
+        (&["debug", "plan", "-f", "other", "ctx"], "edit {\"Label\":{\"name\":\"other\",\"value\":\"1\"}}"),
+        (&["plan", "--target", "a", "ctx"], "target 0\n"),
+        (&["plan", "--dot", "ctx"], "\"build context\" -> s1_1 [style=dashed];"),
+        (&["debug", "plan", "--dot", "ctx"], "digraph plan {"),
+        (&["debug", "keys", "--platform", "linux/arm64", "ctx"], "    platform \"linux/arm64\"\n"),
+        (&["debug", "keys", "ctx"], "    parent <result of step 1>\n"),
+        (&["debug", "keys", "--build-arg", "SOURCE_DATE_EPOCH=7", "ctx"], "    clamp \"7\"\n"),
+        (&["debug", "ast", "ctx"], "3-3 FROM \"scratch AS a\"\n"),
+        (&["debug", "instructions", "ctx"], "/$V"),
+    ] {
+        let ended = place.run(args);
+        assert_eq!(ended.code, Some(0), "{args:?} {ended:?}");
+        assert!(ended.out.contains(says) && ended.err.is_empty(), "{args:?} {ended:?}");
+    }
+    // What is wrong is told as a build tells it; the tree is shown as far as it goes.
+    std::fs::write(place.path().join("other"), "FROM scratch\nRUNN x\n").unwrap();
+    let ended = place.run(&["debug", "ast", "-f", "other", "ctx"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.out.contains("2-2 RUNN \"x\"") && ended.err.contains("2 | RUNN x"), "{ended:?}");
+    std::fs::write(place.path().join("other"), "FROM scratch\nSTOPSIGNAL x\nEXPOSE y\n").unwrap();
+    let ended = place.run(&["plan", "-f", "other", "ctx"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.out.is_empty() && ended.err.contains("2 | STOPSIGNAL x") && ended.err.contains("3 | EXPOSE y"));
+}

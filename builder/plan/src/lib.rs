@@ -8,11 +8,12 @@
 //! In reading order: `request` and `op` (what goes in, what comes out), `stage` and `scope` (names and variables),
 //! `needs` and `graph` (which stages and images take part), `lower` (instructions to steps), `build` (all of it
 //! together), `epoch` and `notice` (what the caller has to know before), `key`, `record` and `reason` (the cache),
-//! `dump` (a plan as text).
+//! `dump`, `outlook` and `dot` (plan and keys as text).
 #![forbid(unsafe_code)]
 
 pub mod build;
 pub mod build_args;
+pub mod dot;
 pub mod dump;
 pub mod epoch;
 mod expand;
@@ -24,6 +25,7 @@ mod lower;
 pub mod needs;
 pub mod notice;
 pub mod op;
+pub mod outlook;
 pub mod reason;
 pub mod record;
 pub mod request;

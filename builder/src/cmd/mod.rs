@@ -1,6 +1,7 @@
 //! The commands, one file for each, and the way from an argument list to an exit code.
 
 mod build;
+mod debug;
 mod doctor;
 mod images;
 mod inspect;
@@ -86,6 +87,8 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Inspect(flags) => inspect::run(place, &flags),
         Command::Registry(RegistryCommand::Serve(flags)) => registry::serve(place, &flags),
         Command::Unshare(flags) => unshare::run(&flags),
+        Command::Plan(flags) => debug::plan(place, *flags),
+        Command::Debug(command) => debug::run(place, *command),
         Command::Doctor(flags) => doctor::run(place, &flags),
     }
 }

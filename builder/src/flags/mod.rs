@@ -2,6 +2,7 @@
 //! the environment or the clock.
 
 pub mod build;
+pub mod debug;
 pub mod output;
 pub mod pair;
 pub mod secret;
@@ -83,6 +84,11 @@ pub enum Command {
     /// Files of a rootless store may belong to subordinate ids, which only this namespace can delete:
     /// `cooper unshare rm -rf ~/.local/share/cooper`. For root it just runs the program.
     Unshare(UnshareFlags),
+    /// Show the stages and steps that a build would do, and do none of them
+    Plan(Box<debug::PlanFlags>),
+    /// Show what Cooper makes of a Dockerfile, stage by stage of its own work
+    #[command(subcommand)]
+    Debug(Box<debug::DebugCommand>),
     /// Say whether builds can run here, how, and what is missing
     Doctor(ListFlags),
 }

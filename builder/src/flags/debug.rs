@@ -1,0 +1,51 @@
+//! `cooper plan` and `cooper debug`: what Cooper makes of a Dockerfile, without building.
+
+use super::build::InputFlags;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `cooper debug`.
+#[derive(Debug, Subcommand)]
+pub enum DebugCommand {
+    /// The syntax tree: every instruction with its flags, arguments and heredocs, not yet understood
+    Ast(TextFlags),
+    /// The typed instructions, before any variable is expanded
+    Instructions(TextFlags),
+    /// The stages and steps that the target needs, every variable expanded
+    Plan(PlanFlags),
+    /// The cache key of each step, part by part, as far as it is known before anything is run
+    Keys(LookFlags),
+}
+
+/// A Dockerfile alone.
+#[derive(Debug, Args)]
+pub struct TextFlags {
+    /// The directory that holds the Dockerfile
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub context: PathBuf,
+    /// The Dockerfile, `-` for standard input; default: PATH/Dockerfile
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// What a build would be asked for.
+#[derive(Debug, Args)]
+pub struct LookFlags {
+    /// The build context
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub context: PathBuf,
+    /// What would be built.
+    #[command(flatten)]
+    pub input: InputFlags,
+}
+
+/// `cooper plan`.
+#[derive(Debug, Args)]
+pub struct PlanFlags {
+    /// What would be built.
+    #[command(flatten)]
+    pub look: LookFlags,
+    /// Print a graph in the language of Graphviz, for `dot -Tsvg`
+    #[arg(long)]
+    pub dot: bool,
+}
