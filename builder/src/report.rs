@@ -5,7 +5,7 @@
 use crate::failure::{Excerpt, Failure};
 use crate::ui::escape;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, Title};
-use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::diagnostic::{Columns, Diagnostic, Severity};
 use cooper_dockerfile::instruction::Span;
 use cooper_engine::EngineError;
 use std::error::Error;
@@ -41,7 +41,7 @@ pub fn render(failure: &Failure, colours: Colours) -> String {
         Failure::Build { error, dockerfile } => {
             let cause = innermost(error);
             let title = Level::ERROR.primary_title(clip(&cause.to_string()));
-            let mut out = message(&renderer, title, error.span(), dockerfile);
+            let mut out = message(&renderer, title, error.span().map(|s| (s, None)), dockerfile);
             rest(&mut out, cause, error.last_output(), failure.hint());
             out
         }
@@ -64,28 +64,42 @@ fn innermost(error: &EngineError) -> &EngineError {
 
 /// Every error of a Dockerfile, each with its lines.
 fn diagnostics(renderer: &Renderer, all: &[Diagnostic], dockerfile: &Excerpt) -> String {
-    let mut out = String::new();
     let errors: Vec<&Diagnostic> = all.iter().filter(|d| d.severity == Severity::Error).collect();
-    for d in errors.iter().take(DIAGNOSTICS) {
-        let title = Level::ERROR.primary_title(clip(&d.message)).id(d.code);
-        out.push_str(&message(renderer, title, Some(d.span), dockerfile));
-        hint(&mut out, d.hint.as_deref());
-        out.push('\n');
-    }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
+    let shown: Vec<String> = errors.iter().take(DIAGNOSTICS).map(|d| finding(renderer, d, dockerfile)).collect();
+    let mut out = shown.join("\n");
     if let Some(more) = errors.len().checked_sub(DIAGNOSTICS).filter(|n| *n > 0) {
         let _ = writeln!(out, "\nand {more} more errors like these; is it a Dockerfile?");
     }
     out
 }
 
-/// `error: …` and the lines that it belongs to.
-fn message(renderer: &Renderer, title: Title<'_>, span: Option<Span>, dockerfile: &Excerpt) -> String {
-    // Escaping changes lengths, so it comes before places are counted.
-    let source = escape::lines(&dockerfile.text);
+/// One finding: message, the piece that it is about, hint.
+fn finding(renderer: &Renderer, d: &Diagnostic, dockerfile: &Excerpt) -> String {
+    let level = match d.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(clip(&d.message)).id(d.code);
+    let mut out = message(renderer, title, Some((d.span, d.columns)), dockerfile);
+    hint(&mut out, d.hint.as_deref());
+    out
+}
+
+/// `error: …` and the lines, or the piece of them, that it belongs to.
+fn message(
+    renderer: &Renderer,
+    title: Title<'_>,
+    place: Option<(Span, Option<Columns>)>,
+    dockerfile: &Excerpt,
+) -> String {
+    // Columns do not count a byte order mark, and a reader does not see it.
+    let text = dockerfile.text.strip_prefix('\u{feff}').unwrap_or(&dockerfile.text);
     let name = escape::line(&dockerfile.name);
-    let group = match span.and_then(|s| bytes_of(&source, s)) {
+    let (source, range) = match place {
+        Some((span, columns)) => excerpt(text, span, columns),
+        None => (String::new(), None),
+    };
+    let group = match range {
         Some(range) => {
             title.element(Snippet::source(&source).path(&name).annotation(AnnotationKind::Primary.span(range)))
         }
@@ -96,20 +110,36 @@ fn message(renderer: &Renderer, title: Title<'_>, span: Option<Span>, dockerfile
     out
 }
 
-/// Where lines stand in the text, without the last one's end. `None` when there are no such lines.
-fn bytes_of(text: &str, span: Span) -> Option<Range<usize>> {
+/// The text as it is shown, and where the place is in it. Escaping changes lengths, so what stands
+/// before the place and what is in it are escaped apart.
+fn excerpt(text: &str, span: Span, columns: Option<Columns>) -> (String, Option<Range<usize>>) {
+    // The end of a line is no part of it, on whatever system it was written.
+    let text: String = text.replace("\r\n", "\n");
+    let Some(range) = bytes_of(&text, span, columns) else { return (escape::lines(&text), None) };
+    let part = |r: Range<usize>| text.get(r).map(escape::lines);
+    let (Some(before), Some(marked), Some(behind)) =
+        (part(0..range.start), part(range.clone()), part(range.end..text.len()))
+    else {
+        return (escape::lines(&text), None);
+    };
+    let range = before.len()..before.len() + marked.len();
+    (before + &marked + &behind, Some(range))
+}
+
+/// Where a place stands in the text; the last line's end is no part of it. `None` when there are no such lines.
+fn bytes_of(text: &str, span: Span, columns: Option<Columns>) -> Option<Range<usize>> {
     let (first, last) = (usize::try_from(span.start).ok()?, usize::try_from(span.end.max(span.start)).ok()?);
-    let mut at = 0;
-    let mut start = None;
-    let mut end = None;
+    let byte = |column: u32| usize::try_from(column).ok()?.checked_sub(1);
+    let (mut at, mut start, mut end) = (0, None, None);
     for (n, line) in text.split('\n').enumerate().take(last) {
         if n + 1 == first {
-            start = Some(at);
+            start = Some(at + columns.map_or(Some(0), |c| byte(c.start))?.min(line.len()));
         }
-        end = Some(at + line.trim_end_matches("\\x0d").len());
+        end = Some(at + columns.filter(|_| n + 1 == last).map_or(Some(line.len()), |c| byte(c.end))?.min(line.len()));
         at += line.len() + 1;
     }
-    Some(start?..end?)
+    let (start, end) = (start?, end?);
+    Some(start..end.max(start))
 }
 
 /// Causes, output, hint.
@@ -224,10 +254,51 @@ hint: the steps before it are kept: mend the command and build again
             ("a\nbb", 2, 9, Some(2..4)),
             ("a", 0, 0, None),
             ("a", 7, 8, None),
-            ("a\\x0d\nb", 1, 1, Some(0..1)),
         ] {
-            assert_eq!(bytes_of(text, Span { start, end }), range, "{text:?} {start}");
+            assert_eq!(bytes_of(text, Span { start, end }, None), range, "{text:?} {start}");
         }
+    }
+
+    /// The report on a Dockerfile's errors.
+    fn errors(text: &str) -> String {
+        let error = Box::new(EngineError::Dockerfile(cooper_dockerfile::parse(text).diagnostics));
+        render(&Failure::Build { error, dockerfile: dockerfile(text) }, Colours::No)
+    }
+
+    #[test]
+    fn errors_mark_the_very_piece() {
+        let text = "\u{feff}FROM a\r\nRUN --mount=x --netwrok=none make\r\nENV A=1 \\\r\n  \u{9b}é=${x\r\n";
+        let expected = "\
+error[UnknownFlag]: \"RUN\" has no flag \"--netwrok\"
+ --> Dockerfile:2:15
+  |
+2 | RUN --mount=x --netwrok=none make
+  |               ^^^^^^^^^
+hint: did you mean --network?
+
+error[MalformedWord]: \"${x\": ${ is never closed by }
+ --> Dockerfile:4:11
+  |
+4 |   \\u{9b}é=${x
+  |           ^^^
+hint: write \\$ for a dollar sign that is not a variable
+";
+        assert_eq!(errors(text), expected.replacen("\"RUN\"", "RUN", 1));
+    }
+
+    #[test]
+    fn errors_of_several_lines_mark_all_of_them() {
+        let expected = "\
+error[InvalidFrom]: FROM takes an image, or an image, AS and a name, not \"a b\"
+ --> Dockerfile:1:6
+  |
+1 |   FROM a \\
+  |  ______^
+2 | | b
+  | |_^
+hint: for example FROM alpine:3 AS build
+";
+        assert_eq!(errors("FROM a \\\nb\n"), expected);
     }
 
     #[test]

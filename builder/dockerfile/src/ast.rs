@@ -2,12 +2,16 @@
 //!
 //! Holds what was written and where; must never judge it.
 
+use crate::diagnostic::Columns;
 use crate::directives::Directives;
 use crate::heredoc::Mark;
 use crate::instruction::{Heredoc, Span};
-use crate::lines::LineStart;
+use crate::lines::column;
+use crate::lines::{Comment, LineStart};
+use crate::place;
 use crate::split::Flag;
 use std::fmt::Write;
+use std::ops::Range;
 
 /// A whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +37,13 @@ pub struct Node {
     pub text: String,
     /// Its lines, heredoc bodies included.
     pub span: Span,
-    /// Where in `args` each physical line begins.
+    /// The comments between the instruction before it and this one.
+    pub comments: Vec<Comment>,
+    /// The whole line, continuations removed.
+    pub(crate) joined: String,
+    /// Where in `joined` the arguments begin.
+    pub(crate) args_at: usize,
+    /// Where in `joined` each physical line begins.
     pub(crate) starts: Vec<LineStart>,
 }
 
@@ -54,12 +64,41 @@ impl Body {
 }
 
 impl Node {
-    /// The physical line on which a byte of the arguments stands.
-    pub(crate) fn line_at(&self, offset: usize) -> Span {
+    /// Where a part of `joined` stands in the file.
+    pub(crate) fn place(&self, range: Range<usize>) -> (Span, Columns) {
+        let (start, first) = self.point(range.start);
+        // The end belongs to the line of the last byte, not to the one that begins behind it.
+        let (end, last) = match range.end.checked_sub(1).filter(|last| *last >= range.start) {
+            Some(last) => self.point(last),
+            None => (start, first.saturating_sub(1)),
+        };
+        (Span { start, end }, Columns { start: first, end: last.saturating_add(1) })
+    }
+
+    /// Line and column of a byte of `joined`.
+    fn point(&self, offset: usize) -> (u32, u32) {
         // An instruction may have very many lines and words, so the lines are not walked.
         let behind = self.starts.partition_point(|s| s.offset <= offset);
-        let line = behind.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(self.span.start, |s| s.line);
-        Span { start: line, end: line }
+        match behind.checked_sub(1).and_then(|i| self.starts.get(i)) {
+            Some(s) => (s.line, s.column.saturating_add(column(offset - s.offset) - 1)),
+            None => (self.span.start, 1),
+        }
+    }
+
+    /// The instruction in `joined`, without blanks around.
+    pub(crate) fn whole(&self) -> Range<usize> {
+        let end = self.joined.trim_end().len();
+        end - self.joined.trim().len()..end
+    }
+
+    /// Where a text stands in `joined`: as a part of the arguments, or else the first that reads the same.
+    pub(crate) fn range_of(&self, piece: &str) -> Range<usize> {
+        let within = place::within(&self.args, piece).map(|r| r.start + self.args_at..r.end + self.args_at);
+        let found = || {
+            let at = self.joined.get(self.args_at..)?.find(piece)? + self.args_at;
+            Some(at..at + piece.len())
+        };
+        within.or_else(found).filter(|r| !r.is_empty()).unwrap_or_else(|| self.whole())
     }
 
     /// A text with the heredoc bodies set behind it, as a shell or an image's trigger wants it.

@@ -6,15 +6,35 @@
 use crate::directives::Check;
 use crate::instruction::Span;
 use crate::limits;
-use std::fmt;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use std::fmt::{self, Write};
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth a look; the build goes on.
     Warning,
     /// The file cannot be built.
     Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Where on its first and last line a finding begins and ends, in bytes from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Columns {
+    /// The first byte, on the first line of the span.
+    pub start: u32,
+    /// Behind the last byte, on the last line of the span.
+    pub end: u32,
 }
 
 /// One finding.
@@ -26,6 +46,10 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// The lines it is about.
     pub span: Span,
+    /// The piece of those lines, when it is known; [`crate::place::fill`] finds it.
+    pub columns: Option<Columns>,
+    /// The offending piece as it is written, for who does not know where it stands.
+    pub subject: Option<String>,
     /// One sentence without a final full stop.
     pub message: String,
     /// What to do about it, when that is known.
@@ -35,12 +59,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error.
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, span, message: message.into(), hint: None }
+        let severity = Severity::Error;
+        Self { severity, code, span, columns: None, subject: None, message: message.into(), hint: None }
     }
 
     /// A warning.
     pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, code, span, message: message.into(), hint: None }
+        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
     }
 
     /// The same with a hint.
@@ -49,12 +74,58 @@ impl Diagnostic {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The same about one piece of its lines, as it is written there.
+    #[must_use]
+    pub fn about(mut self, piece: impl Into<String>) -> Self {
+        self.subject = Some(piece.into());
+        self
+    }
+
+    /// The same at a place that is known.
+    #[must_use]
+    pub(crate) fn at(mut self, place: (Span, Columns)) -> Self {
+        self.span = place.0;
+        self.columns = Some(place.1);
+        self
+    }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {} ({})", self.span.start, self.message, self.code)
     }
+}
+
+/// For editors. The names of the fields are a promise; a place that nobody looked up has columns of `null`.
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Diagnostic", 8)?;
+        out.serialize_field("code", self.code)?;
+        out.serialize_field("severity", &self.severity)?;
+        out.serialize_field("message", &self.message)?;
+        out.serialize_field("hint", &self.hint)?;
+        out.serialize_field("line", &self.span.start)?;
+        out.serialize_field("column", &self.columns.map(|c| c.start))?;
+        out.serialize_field("end_line", &self.span.end)?;
+        out.serialize_field("end_column", &self.columns.map(|c| c.end))?;
+        out.end()
+    }
+}
+
+/// Findings as text, for golden files: `error[Code] 3:5-3:9: message`, then the hint. Equal findings give equal text.
+pub fn dump(findings: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for d in findings {
+        let (span, columns) = (d.span, d.columns.unwrap_or(Columns { start: 0, end: 0 }));
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{}[{}] {}:{}-", d.severity, d.code, span.start, columns.start);
+        let _ = writeln!(out, "{}:{}: {}", span.end, columns.end, d.message);
+        if let Some(hint) = &d.hint {
+            let _ = writeln!(out, "  hint: {hint}");
+        }
+    }
+    out
 }
 
 /// Where findings are gathered.
@@ -83,7 +154,7 @@ impl Sink {
         self.errors > 0
     }
 
-    /// Everything found, by line, after the file's own wishes about warnings were heard.
+    /// Everything found, after the file's own wishes about warnings were heard.
     pub(crate) fn finish(mut self, check: &Check) -> Vec<Diagnostic> {
         self.found.retain(|d| d.severity == Severity::Error || !check.skips(d.code));
         if check.fail {
@@ -96,7 +167,6 @@ impl Sink {
             let more = self.errors - limits::DIAGNOSTICS;
             self.found.push(Diagnostic::error("TooManyProblems", last, format!("and {more} more errors")));
         }
-        self.found.sort_by_key(|d| d.span);
         self.found
     }
 }
@@ -115,14 +185,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_are_bounded_and_sorted() {
+    fn findings_are_bounded() {
         let mut sink = Sink::default();
         for line in (1..=2_000u32).rev() {
             sink.push(Diagnostic::error("X", Span { start: line, end: line }, "x"));
         }
         let found = sink.finish(&Check::default());
         assert_eq!(found.len(), limits::DIAGNOSTICS + 1);
-        assert!(found.is_sorted_by_key(|d| d.span));
         assert_eq!(found.last().map(|d| d.code), Some("TooManyProblems"));
     }
 
@@ -130,5 +199,18 @@ mod tests {
     fn quoted_text_is_cut() {
         assert_eq!(quoted("a\nb"), "\"a\\nb\"");
         assert_eq!(quoted(&"é".repeat(100)).chars().count(), 83);
+    }
+
+    #[test]
+    fn findings_are_written_for_editors_and_for_golden_files() {
+        let found = crate::parse("FROM a\nRUN \\\n <<EOF\nCPOY b c\n").diagnostics;
+        let json = serde_json::to_value(&found).expect("plain values");
+        let expected = serde_json::json!([{
+            "code": "UnterminatedHeredoc", "severity": "error", "message": "the heredoc \"EOF\" is never closed",
+            "hint": "write a line that is exactly EOF", "line": 3, "column": 2, "end_line": 3, "end_column": 7,
+        }]);
+        assert_eq!(json, expected);
+        let text = "error[UnterminatedHeredoc] 3:2-3:7: the heredoc \"EOF\" is never closed\n  hint: write a line that is exactly EOF\n";
+        assert_eq!(dump(&found), text);
     }
 }

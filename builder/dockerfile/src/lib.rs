@@ -17,11 +17,12 @@ pub mod limits;
 mod lines;
 mod lower;
 mod parse;
+pub mod place;
 mod split;
 mod suggest;
 pub mod words;
 
-pub use lines::Tabs;
+pub use lines::{Comment, Tabs};
 pub use split::Flag;
 
 use diagnostic::{Diagnostic, Severity, Sink};
@@ -42,7 +43,8 @@ pub fn parse(text: &str) -> Parsed {
     let mut sink = Sink::default();
     let ast = parse::file(text, &mut sink);
     let dockerfile = lower::file(&ast, &mut sink);
-    let diagnostics = sink.finish(&ast.directives.check);
+    let mut diagnostics = sink.finish(&ast.directives.check);
+    place::fill_from(&mut diagnostics, text, &ast);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Parsed { dockerfile: dockerfile.filter(|_| !failed), diagnostics }
 }
@@ -58,5 +60,10 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Vec<Located<Instruction
     let mut sink = Sink::default();
     let ast = parse::fragment(text, escape, &mut sink);
     let found = lower::trigger(&ast, &mut sink);
-    if sink.has_errors() { Err(sink.finish(&Check::default())) } else { Ok(found) }
+    if !sink.has_errors() {
+        return Ok(found);
+    }
+    let mut findings = sink.finish(&Check::default());
+    place::fill_from(&mut findings, text, &ast);
+    Err(findings)
 }

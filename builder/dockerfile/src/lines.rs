@@ -27,6 +27,8 @@ pub(crate) struct LineStart {
     pub offset: usize,
     /// Number of the line, from 1.
     pub line: u32,
+    /// Where in that line the piece begins, in bytes from 1.
+    pub column: u32,
 }
 
 /// Reads logical lines one after the other.
@@ -34,12 +36,34 @@ pub(crate) struct Reader<'a> {
     lines: std::str::SplitInclusive<'a, char>,
     number: u32,
     escape: char,
+    comments: Vec<Comment>,
+}
+
+/// A comment on a line of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// Its line, from 1.
+    pub line: u32,
+    /// What it says, without `#` and the blanks around.
+    pub text: String,
+}
+
+impl LineStart {
+    /// A piece behind so many bytes of indentation.
+    fn new(offset: usize, line: u32, indent: usize) -> Self {
+        Self { offset, line, column: column(indent) }
+    }
+}
+
+/// A number of bytes as a column, from 1.
+pub(crate) fn column(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 impl<'a> Reader<'a> {
     /// Begins at the first line.
     pub(crate) fn new(text: &'a str, escape: char) -> Self {
-        Self { lines: text.split_inclusive('\n'), number: 0, escape }
+        Self { lines: text.split_inclusive('\n'), number: 0, escape, comments: Vec::new() }
     }
 
     /// The number of the last line read.
@@ -50,12 +74,18 @@ impl<'a> Reader<'a> {
     /// The next instruction's text, or nothing at the end of the file.
     pub(crate) fn next(&mut self, sink: &mut Sink) -> Option<Logical> {
         loop {
-            let first = self.line(sink)?.trim_start();
-            if first.is_empty() || first.starts_with('#') {
+            let whole = self.line(sink)?;
+            let first = whole.trim_start();
+            if first.is_empty() {
+                continue;
+            }
+            if let Some(comment) = first.strip_prefix('#') {
+                self.comment(comment);
                 continue;
             }
             let mut logical = Joining::begin(self.number);
-            let mut open = logical.add(first, self.number, self.escape);
+            let indent = whole.len() - first.len();
+            let mut open = logical.add(first, LineStart::new(0, self.number, indent), self.escape);
             while open {
                 let Some(line) = self.line(sink) else { break };
                 if line.trim_start().starts_with('#') {
@@ -65,11 +95,23 @@ impl<'a> Reader<'a> {
                     sink.push(empty_continuation(self.number));
                     continue;
                 }
-                open = logical.add(line, self.number, self.escape);
+                open = logical.add(line, LineStart::new(0, self.number, 0), self.escape);
             }
             if let Some(done) = logical.finish(self.number) {
                 return Some(done);
             }
+        }
+    }
+
+    /// The comments read since the last instruction. An empty comment parts what stands above it from the rest.
+    pub(crate) fn comments(&mut self) -> Vec<Comment> {
+        std::mem::take(&mut self.comments)
+    }
+
+    fn comment(&mut self, text: &str) {
+        match text.trim() {
+            "" => self.comments.clear(),
+            text => self.comments.push(Comment { line: self.number, text: text.to_owned() }),
         }
     }
 
@@ -147,10 +189,10 @@ impl Joining {
     }
 
     /// Adds one physical line; is the line continued?
-    fn add(&mut self, line: &str, number: u32, escape: char) -> bool {
+    fn add(&mut self, line: &str, start: LineStart, escape: char) -> bool {
         let cut = continued(line, escape);
         let piece = cut.unwrap_or(line);
-        self.starts.push(LineStart { offset: self.joined.len(), line: number });
+        self.starts.push(LineStart { offset: self.joined.len(), ..start });
         self.joined.push_str(piece);
         let told = piece.trim();
         // Where no blank stood around the cut, the two pieces are one word.

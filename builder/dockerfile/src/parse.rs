@@ -6,7 +6,7 @@ use crate::directives::{self, Directives};
 use crate::heredoc::{self, Reading};
 use crate::instruction::Span;
 use crate::limits;
-use crate::lines::{LineStart, Logical, Reader};
+use crate::lines::{Logical, Reader};
 use crate::split;
 
 /// Reads a whole Dockerfile.
@@ -45,23 +45,25 @@ fn nodes(text: &str, directives: Directives, sink: &mut Sink) -> Ast {
             sink.push(Diagnostic::error("TooManyInstructions", logical.span, message));
             break;
         }
-        ast.nodes.push(node(&logical, &mut reader, sink));
+        ast.nodes.push(node(logical, &mut reader, sink));
     }
     ast
 }
 
-fn node(logical: &Logical, reader: &mut Reader<'_>, sink: &mut Sink) -> Node {
+fn node(logical: Logical, reader: &mut Reader<'_>, sink: &mut Sink) -> Node {
     let parts = split::split(&logical.joined);
     let keyword = parts.keyword.to_ascii_uppercase();
-    let at = logical.joined.trim_end().len() - parts.args.len();
     let mut node = Node {
         heredocs: Vec::new(),
-        text: logical.text.clone(),
-        span: logical.span,
-        starts: logical.starts.iter().map(|s| LineStart { offset: s.offset.saturating_sub(at), ..*s }).collect(),
+        comments: reader.comments(),
         flags: parts.flags,
+        args_at: logical.joined.trim_end().len() - parts.args.len(),
         args: parts.args.to_owned(),
         keyword,
+        text: logical.text,
+        span: logical.span,
+        starts: logical.starts,
+        joined: logical.joined,
     };
     bodies(&mut node, reader, sink);
     node.span.end = reader.number().max(node.span.start);
@@ -76,7 +78,9 @@ fn bodies(node: &mut Node, reader: &mut Reader<'_>, sink: &mut Sink) {
             None => {
                 let message = format!("the heredoc {} is never closed", quoted(&mark.name));
                 let hint = format!("write a line that is exactly {}", mark.name);
-                sink.push(Diagnostic::error("UnterminatedHeredoc", node.span, message).with_hint(hint));
+                let at = node.args_at + mark.range.start..node.args_at + mark.range.end;
+                let found = Diagnostic::error("UnterminatedHeredoc", node.span, message).at(node.place(at));
+                sink.push(found.with_hint(hint));
                 return;
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Takes joined text; gives slices of it. Knows no instruction by name.
 
+use std::ops::Range;
+
 /// The parts of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parts<'a> {
@@ -20,6 +22,8 @@ pub struct Flag {
     pub name: String,
     /// What stands behind `=`.
     pub value: Option<String>,
+    /// Where it stands in the line, as written.
+    pub(crate) range: Range<usize>,
 }
 
 /// The blanks between arguments; other white space belongs to the argument.
@@ -29,20 +33,22 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 /// Splits one line.
 pub(crate) fn split(line: &str) -> Parts<'_> {
+    let whole = line;
     let line = line.trim();
     let (keyword, rest) = line.split_once(is_blank).unwrap_or((line, ""));
     let mut rest = rest.trim_start();
     let mut flags = Vec::new();
     while rest.starts_with("--") {
         let (word, behind) = flag(rest);
+        let range = whole.trim_end().len() - rest.len()..whole.trim_end().len() - behind.len();
         rest = behind.trim_start();
         if word == "--" {
             break;
         }
-        let body = word.trim_start_matches("--");
+        let body = word.strip_prefix("--").unwrap_or(&word);
         flags.push(match body.split_once('=') {
-            Some((name, value)) => Flag { name: name.to_owned(), value: Some(value.to_owned()) },
-            None => Flag { name: body.to_owned(), value: None },
+            Some((name, value)) => Flag { name: name.to_owned(), value: Some(value.to_owned()), range },
+            None => Flag { name: body.to_owned(), value: None, range },
         });
     }
     Parts { keyword, flags, args: rest.trim_end() }

@@ -47,7 +47,11 @@ impl Engine {
         let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
-            match cooper_plan::build::plan(dockerfile, asked, &bases).map_err(EngineError::Dockerfile)? {
+            let planned = cooper_plan::build::plan(dockerfile, asked, &bases).map_err(|mut faults| {
+                cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
+                EngineError::Dockerfile(faults)
+            })?;
+            match planned {
                 Planned::Ready(plan) => return Ok(plan),
                 Planned::Needs(keys) => {
                     for key in keys {

@@ -67,7 +67,7 @@ fn refused(word: Word<'_>, e: &WordError) -> Diagnostic {
         _ => (fault::EXPANSION, "write \\$ for a dollar sign that is not a variable"),
     };
     let message = format!("cannot expand {:?}: {e}", clip(word.text));
-    fault::error(code, word.span, message, e.hint().unwrap_or_else(|| hint.to_owned()))
+    fault::error(code, word.span, message, e.hint().unwrap_or_else(|| hint.to_owned())).about(word.text)
 }
 
 /// The beginning of a text, for messages.

@@ -2,7 +2,7 @@
 //!
 //! Takes what is wrong and where; gives a [`Diagnostic`]. Must never build a message without a place.
 
-use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
 
 /// What is parsed and cannot be done.
@@ -22,7 +22,7 @@ pub(crate) const TOO_LARGE: &str = "TooLarge";
 
 /// An error with advice.
 pub(crate) fn error(code: &'static str, span: Span, message: impl Into<String>, hint: impl Into<String>) -> Diagnostic {
-    Diagnostic { severity: Severity::Error, code, span, message: message.into(), hint: Some(hint.into()) }
+    Diagnostic::error(code, span, message).with_hint(hint)
 }
 
 /// A feature that is known and not there yet.

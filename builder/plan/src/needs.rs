@@ -198,6 +198,7 @@ impl Walk<'_> {
             Err(found) => {
                 let placed = |d: Diagnostic| Diagnostic {
                     span,
+                    columns: None,
                     message: format!("in the trigger {:?}: {}", clip(text), d.message),
                     hint: d
                         .hint

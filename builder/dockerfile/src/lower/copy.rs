@@ -4,7 +4,7 @@ use super::Cx;
 use super::flags::{self, Flags, Kind, Known};
 use super::json::{self, Form};
 use super::simple::list;
-use crate::diagnostic::quoted;
+use crate::diagnostic::{Diagnostic, quoted};
 use crate::instruction::Copy;
 
 const COPY_FLAGS: [Known; 6] = [
@@ -37,10 +37,13 @@ pub(super) fn copy(cx: &mut Cx<'_>) -> Option<Copy> {
     for path in paths.iter().chain([&dest]) {
         cx.word(path)?;
     }
-    for heredoc in &heredocs {
-        if heredoc.name.contains('/') || matches!(heredoc.name.as_str(), "." | "..") {
-            let message = format!("{} cannot be the name of a file", quoted(&heredoc.name));
-            return cx.fail_hint("InvalidName", message, "the word behind << names the file");
+    for body in &cx.node.heredocs {
+        let name = &body.mark.name;
+        if name.contains('/') || matches!(name.as_str(), "." | "..") {
+            let message = format!("{} cannot be the name of a file", quoted(name));
+            let finding = Diagnostic::error("InvalidName", cx.node.span, message);
+            let at = body.mark.range.start + cx.node.args_at..body.mark.range.end + cx.node.args_at;
+            return cx.fail_at(at, finding.with_hint("the word behind << names the file"));
         }
     }
     let flags = flags?;
@@ -67,15 +70,17 @@ fn values(cx: &mut Cx<'_>, flags: Flags) -> Option<Flags> {
         if from.contains('$') {
             let message = format!("--from={from} holds a variable, and variables are not expanded there");
             let hint = "declare a stage with FROM and the variable, give it a name with AS, and copy from that";
-            return cx.fail_hint("VariableInFrom", message, hint);
+            let finding = Diagnostic::error("VariableInFrom", cx.node.span, message).with_hint(hint);
+            return cx.fail_at(flags.range("from"), finding);
         }
         if from.is_empty() {
-            return cx.fail("InvalidFlagValue", "--from is empty");
+            let message = "--from is empty".to_owned();
+            return flags::invalid(cx, flags.range("from"), message, "name a stage, an image or a context");
         }
     }
     for name in ["chown", "chmod", "checksum"] {
         if let Some(value) = flags.text(name) {
-            cx.word(&value)?;
+            cx.word_at(&value, flags.range(name))?;
         }
     }
     Some(flags)
@@ -83,17 +88,18 @@ fn values(cx: &mut Cx<'_>, flags: Flags) -> Option<Flags> {
 
 /// Sources, then the destination; heredocs are taken out.
 fn paths(cx: &mut Cx<'_>) -> Option<Vec<String>> {
-    let keyword = cx.node.keyword.clone();
-    let args = cx.required(&format!("{keyword} source /destination"))?;
+    let keyword = &cx.node.keyword;
+    let args = cx.required(if keyword == "ADD" { "ADD source /destination" } else { "COPY source /destination" })?;
     let heredocs = &cx.node.heredocs;
     if heredocs.is_empty()
-        && let Form::Exec(paths) = json::read(cx, &args)?
+        && let Form::Exec(paths) = json::read(cx, args)?
     {
         return enough(cx, paths, 2);
     }
-    if heredocs.last().is_some_and(|last| last.mark.range.end == args.len()) {
+    if let Some(last) = heredocs.last().filter(|last| last.mark.range.end == args.len()) {
         let message = format!("{keyword} has a heredoc as its destination");
-        return cx.fail_hint("HeredocDestination", message, "the destination is a path, and the last argument");
+        let piece = args.get(last.mark.range.clone()).unwrap_or(args);
+        return cx.fail_on(piece, "HeredocDestination", message, "the destination is a path, and the last argument");
     }
     let (mut rest, mut at) = (String::new(), 0);
     for heredoc in heredocs {

@@ -3,9 +3,10 @@
 use super::Cx;
 use super::flags::{self, Flags, Kind, Known};
 use super::run;
-use crate::diagnostic::quoted;
+use crate::diagnostic::{Diagnostic, quoted};
 use crate::instruction::Health;
 use crate::split::is_blank;
+use crate::suggest;
 
 const FLAGS: [Known; 5] = [
     ("interval", Kind::Text),
@@ -22,7 +23,7 @@ const LEAST: u64 = 1_000_000;
 pub(super) fn health(cx: &mut Cx<'_>) -> Option<Health> {
     let flags = flags::read(cx, &FLAGS);
     let args = cx.required("HEALTHCHECK CMD curl -f http://localhost/")?;
-    let (kind, rest) = args.split_once(is_blank).unwrap_or((&args, ""));
+    let (kind, rest) = args.split_once(is_blank).unwrap_or((args, ""));
     let rest = rest.trim_start_matches(is_blank);
     match kind.to_ascii_uppercase().as_str() {
         "NONE" if rest.is_empty() => {
@@ -32,7 +33,10 @@ pub(super) fn health(cx: &mut Cx<'_>) -> Option<Health> {
             }
             flags.map(|_| Health::default())
         }
-        "NONE" => cx.fail("TooManyArguments", "HEALTHCHECK NONE takes no arguments"),
+        "NONE" => {
+            let message = "HEALTHCHECK NONE takes no arguments".to_owned();
+            cx.fail_on(rest, "TooManyArguments", message, "remove them, or write HEALTHCHECK CMD")
+        }
         "CMD" if rest.is_empty() => cx.fail("MissingArgument", "HEALTHCHECK CMD needs a command"),
         "CMD" => {
             let command = run::text(cx, rest);
@@ -56,7 +60,11 @@ pub(super) fn health(cx: &mut Cx<'_>) -> Option<Health> {
         }
         _ => {
             let message = format!("HEALTHCHECK is followed by NONE or CMD, not {}", quoted(kind));
-            cx.fail_hint("InvalidHealthcheck", message, "for example HEALTHCHECK CMD curl -f http://localhost/")
+            let hint = match suggest::nearest(kind, ["CMD", "NONE"]) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "for example HEALTHCHECK CMD curl -f http://localhost/".to_owned(),
+            };
+            cx.fail_on(kind, "InvalidHealthcheck", message, &hint)
         }
     }
 }
@@ -64,27 +72,45 @@ pub(super) fn health(cx: &mut Cx<'_>) -> Option<Health> {
 /// A duration; 0 is as if it were not given. The outer nothing is an error that was told.
 fn duration(cx: &mut Cx<'_>, flags: &Flags, name: &str) -> Option<Option<u64>> {
     let Some(text) = flags.text(name) else { return Some(None) };
-    match nanoseconds(&text) {
+    // As in BuildKit, no value is as no flag.
+    match nanoseconds(if text.is_empty() { "0" } else { &text }) {
         Some(0) => Some(None),
         Some(n) if n >= LEAST => Some(Some(n)),
-        Some(_) => cx.fail("InvalidDuration", format!("--{name}={text} is less than 1ms")),
+        Some(_) => {
+            let message = format!("--{name}={text} is less than 1ms");
+            invalid(cx, flags, name, "InvalidDuration", message, "write 0 for the default, or at least 1ms")
+        }
         None => {
             let message = format!("--{name} is not a duration: {}", quoted(&text));
-            cx.fail_hint("InvalidDuration", message, "durations are written like 1m30s, 500ms or 1.5h")
+            invalid(cx, flags, name, "InvalidDuration", message, "durations are written like 1m30s, 500ms or 1.5h")
         }
     }
 }
 
 fn retries(cx: &mut Cx<'_>, flags: &Flags) -> Option<Option<u64>> {
     let Some(text) = flags.text("retries") else { return Some(None) };
-    match text.parse::<u32>() {
-        Ok(0) => Some(None),
-        Ok(n) => Some(Some(u64::from(n))),
-        Err(_) => {
+    // BuildKit's bounds: a signed number of 32 bits that is not negative; no value is as no flag.
+    let number = if text.is_empty() { Ok(0) } else { text.parse::<i32>() };
+    match number.map(u64::try_from) {
+        Ok(Ok(0)) => Some(None),
+        Ok(Ok(n)) => Some(Some(n)),
+        Ok(Err(_)) | Err(_) => {
             let message = format!("--retries is a whole number from 0, not {}", quoted(&text));
-            cx.fail("InvalidFlagValue", message)
+            invalid(cx, flags, "retries", "InvalidFlagValue", message, "write for example --retries=3")
         }
     }
+}
+
+fn invalid<T>(
+    cx: &mut Cx<'_>,
+    flags: &Flags,
+    name: &str,
+    code: &'static str,
+    message: String,
+    hint: &str,
+) -> Option<T> {
+    let finding = Diagnostic::error(code, cx.node.span, message).with_hint(hint);
+    cx.fail_at(flags.range(name), finding)
 }
 
 /// Go's `time.ParseDuration`, without negative durations. Nothing for text that is none.

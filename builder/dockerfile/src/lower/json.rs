@@ -4,6 +4,7 @@
 
 use super::Cx;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The strings of the array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +20,17 @@ pub(super) fn read(cx: &mut Cx<'_>, text: &str) -> Option<Form> {
     if !text.trim_start().starts_with('[') {
         return Some(Form::Shell);
     }
-    let Ok(values) = serde_json::from_str::<Vec<Value>>(text) else { return Some(Form::Shell) };
+    let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Some(Form::Shell) };
     let mut strings = Vec::with_capacity(values.len());
-    for value in values {
-        match value {
-            Value::String(text) => strings.push(text),
-            other => {
+    for raw in values {
+        match serde_json::from_str(raw.get()) {
+            Ok(Value::String(text)) => strings.push(text),
+            Ok(other) => {
                 let message = format!("the array of {} holds {}, not a string", cx.node.keyword, kind(&other));
-                return cx.fail_hint("NotAStringArray", message, "put every element in double quotes");
+                return cx.fail_on(raw.get(), "NotAStringArray", message, "put every element in double quotes");
             }
+            // A part that is no value makes the whole no array.
+            Err(_) => return Some(Form::Shell),
         }
     }
     Some(Form::Exec(strings))

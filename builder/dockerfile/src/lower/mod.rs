@@ -18,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Sink, quoted};
 use crate::instruction::{Instruction, Located, Span};
 use crate::suggest;
 use crate::words;
+use std::ops::Range;
 
 pub(crate) use stages::file;
 
@@ -50,49 +51,65 @@ struct Cx<'a> {
     sink: &'a mut Sink,
 }
 
-impl Cx<'_> {
+impl<'a> Cx<'a> {
     /// Tells an error about the whole instruction. Gives nothing, for use as a return value.
     fn fail<T>(&mut self, code: &'static str, message: impl Into<String>) -> Option<T> {
-        self.sink.push(Diagnostic::error(code, self.node.span, message));
-        None
+        self.push(Diagnostic::error(code, self.node.span, message), self.node.whole())
     }
 
     /// The same with a hint.
     fn fail_hint<T>(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
-        self.sink.push(Diagnostic::error(code, self.node.span, message).with_hint(hint));
+        self.push(Diagnostic::error(code, self.node.span, message).with_hint(hint), self.node.whole())
+    }
+
+    /// Tells an error about a piece of the arguments.
+    fn fail_on<T>(&mut self, piece: &str, code: &'static str, message: String, hint: &str) -> Option<T> {
+        let range = self.node.range_of(piece);
+        self.fail_at(range, Diagnostic::error(code, self.node.span, message).with_hint(hint))
+    }
+
+    /// Tells a finding about a piece of the line.
+    fn fail_at<T>(&mut self, range: Range<usize>, finding: Diagnostic) -> Option<T> {
+        self.push(finding, range)
+    }
+
+    fn push<T>(&mut self, finding: Diagnostic, range: Range<usize>) -> Option<T> {
+        self.sink.push(finding.at(self.node.place(range)));
         None
     }
 
-    /// Tells an error about the line on which a byte of the arguments stands.
-    fn fail_at<T>(&mut self, offset: usize, code: &'static str, message: String, hint: &str) -> Option<T> {
-        self.sink.push(Diagnostic::error(code, self.node.line_at(offset), message).with_hint(hint));
-        None
-    }
-
+    /// Tells a warning about the whole instruction.
     fn warn(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
-        self.sink.push(Diagnostic::warning(code, self.node.span, message).with_hint(hint));
+        let finding = Diagnostic::warning(code, self.node.span, message).with_hint(hint);
+        self.push::<()>(finding, self.node.whole());
+    }
+
+    /// Tells a warning about a piece of the arguments.
+    fn warn_on(&mut self, piece: &str, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        let finding = Diagnostic::warning(code, self.node.span, message).with_hint(hint);
+        self.push::<()>(finding, self.node.range_of(piece));
     }
 
     /// The arguments, when there are any.
-    fn required(&mut self, example: &str) -> Option<String> {
-        if self.node.args.is_empty() {
-            let message = format!("{} needs an argument", self.node.keyword);
+    fn required(&mut self, example: &str) -> Option<&'a str> {
+        let node = self.node;
+        if node.args.is_empty() {
+            let message = format!("{} needs an argument", node.keyword);
             return self.fail_hint("MissingArgument", message, format!("for example {example}"));
         }
-        Some(self.node.args.clone())
+        Some(&node.args)
     }
 
-    /// Is the word well formed, so that it can be expanded later?
+    /// Is the word, which is a piece of the arguments, well formed, so that it can be expanded later?
     fn word(&mut self, word: &str) -> Option<()> {
-        self.word_in(word, self.node.span)
+        self.word_at(word, self.node.range_of(word))
     }
 
-    fn word_in(&mut self, word: &str, span: Span) -> Option<()> {
+    fn word_at(&mut self, word: &str, range: Range<usize>) -> Option<()> {
         let Err(fault) = words::check(word, self.escape) else { return Some(()) };
-        let mut finding = Diagnostic::error("MalformedWord", span, format!("{}: {fault}", quoted(word)));
+        let mut finding = Diagnostic::error("MalformedWord", self.node.span, format!("{}: {fault}", quoted(word)));
         finding.hint = fault.hint();
-        self.sink.push(finding);
-        None
+        self.push(finding, range)
     }
 }
 
@@ -121,7 +138,8 @@ fn instruction(cx: &mut Cx<'_>) -> Option<Instruction> {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("if the line belongs to the one before it, end that one with {}", cx.escape),
             };
-            cx.fail_hint("UnknownInstruction", message, hint)
+            let keyword = cx.node.whole().start..cx.node.whole().start + cx.node.keyword.len();
+            cx.fail_at(keyword, Diagnostic::error("UnknownInstruction", cx.node.span, message).with_hint(hint))
         }
     }
 }
@@ -138,7 +156,7 @@ pub(crate) fn trigger(ast: &Ast, sink: &mut Sink) -> Vec<Located<Instruction>> {
     let mut found = Vec::new();
     for node in &ast.nodes {
         let mut cx = Cx { node, escape: ast.directives.escape, sink };
-        if onbuild::permitted(&mut cx, &node.keyword).is_some() {
+        if onbuild::permitted(&mut cx, &node.keyword, &node.joined).is_some() {
             found.extend(instruction(&mut cx).map(|value| located(node, value)));
         }
     }

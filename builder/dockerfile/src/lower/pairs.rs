@@ -5,7 +5,7 @@
 
 use super::Cx;
 use super::flags;
-use crate::diagnostic::{Diagnostic, quoted};
+use crate::diagnostic::quoted;
 use crate::instruction::ArgDecl;
 use crate::split::is_blank;
 use crate::words::{self, Word};
@@ -16,17 +16,16 @@ const FORM: &str = "the form is NAME=value: no blanks around =, quotes around a 
 /// ENV and LABEL. When the first word has no `=`, the rest of the line is one value.
 pub(super) fn pairs(cx: &mut Cx<'_>) -> Option<Vec<(String, String)>> {
     flags::read(cx, &[])?;
-    let keyword = cx.node.keyword.clone();
-    let args = cx.required(&format!("{keyword} NAME=value"))?;
-    let words = words::split(&args, cx.escape);
+    let args = cx.required(if cx.node.keyword == "ENV" { "ENV NAME=value" } else { "LABEL NAME=value" })?;
+    let words = words::split(args, cx.escape);
     if words.first().is_none_or(|w| !w.text.contains('=')) {
-        return one(cx, &args).map(|pair| vec![pair]);
+        return one(cx, args).map(|pair| vec![pair]);
     }
     let mut pairs = Vec::with_capacity(words.len());
     for word in &words {
         pairs.extend(pair(cx, word));
     }
-    duplicates(cx, words.iter().filter_map(|w| Some((w.text.get(..w.equals?)?, w.offset))));
+    duplicates(cx, words.iter().filter_map(|w| Some((w.text.get(..w.equals?)?, w.text))));
     (pairs.len() == words.len()).then_some(pairs)
 }
 
@@ -35,7 +34,8 @@ fn one(cx: &mut Cx<'_>, args: &str) -> Option<(String, String)> {
     let keyword = cx.node.keyword.clone();
     let Some((name, value)) = args.split_once(is_blank) else {
         let message = format!("{keyword} {} has no value", quoted(args));
-        return cx.fail_hint("MissingValue", message, format!("write {keyword} NAME=value"));
+        let hint = format!("write {keyword} NAME=value");
+        return cx.fail_on(args, "MissingValue", message, &hint);
     };
     let value = value.trim_start_matches(is_blank);
     let hint = if value.starts_with('=') {
@@ -53,15 +53,14 @@ fn pair(cx: &mut Cx<'_>, word: &Word<'_>) -> Option<(String, String)> {
     let keyword = &cx.node.keyword;
     let Some((name, value)) = halves(word) else {
         let message = format!("{keyword} has {}, which is not a pair", quoted(word.text));
-        return cx.fail_at(word.offset, "NotAPair", message, FORM);
+        return cx.fail_on(word.text, "NotAPair", message, FORM);
     };
     if name.is_empty() {
         let message = format!("{keyword} has {}, which has no name", quoted(word.text));
-        return cx.fail_at(word.offset, "BlankName", message, FORM);
+        return cx.fail_on(word.text, "BlankName", message, FORM);
     }
-    let span = cx.node.line_at(word.offset);
-    cx.word_in(name, span)?;
-    cx.word_in(value, span)?;
+    cx.word(name)?;
+    cx.word(value)?;
     Some((name.to_owned(), value.to_owned()))
 }
 
@@ -71,12 +70,12 @@ fn halves<'a>(word: &Word<'a>) -> Option<(&'a str, &'a str)> {
 }
 
 /// Warns of names that are given twice: the last one counts, which is seldom meant.
-fn duplicates<'w>(cx: &mut Cx<'_>, names: impl Iterator<Item = (&'w str, usize)>) {
+fn duplicates<'w>(cx: &mut Cx<'_>, names: impl Iterator<Item = (&'w str, &'w str)>) {
     let mut seen = HashSet::new();
-    for (name, offset) in names {
+    for (name, word) in names {
         if !seen.insert(name) {
             let message = format!("{} sets {} twice; the last one counts", cx.node.keyword, quoted(name));
-            cx.sink.push(Diagnostic::warning("DuplicateName", cx.node.line_at(offset), message));
+            cx.warn_on(word, "DuplicateName", message, "keep one of them");
         }
     }
 }
@@ -85,12 +84,12 @@ fn duplicates<'w>(cx: &mut Cx<'_>, names: impl Iterator<Item = (&'w str, usize)>
 pub(super) fn arg(cx: &mut Cx<'_>) -> Option<Vec<ArgDecl>> {
     flags::read(cx, &[])?;
     let args = cx.required("ARG VERSION=1.0")?;
-    let words = words::split(&args, cx.escape);
+    let words = words::split(args, cx.escape);
     let mut declared = Vec::with_capacity(words.len());
     for word in &words {
         declared.extend(declaration(cx, word));
     }
-    duplicates(cx, declared.iter().zip(&words).map(|(d, w): (&ArgDecl, _)| (d.name.as_str(), w.offset)));
+    duplicates(cx, declared.iter().zip(&words).map(|(d, w): (&ArgDecl, _)| (d.name.as_str(), w.text)));
     (!words.is_empty() && declared.len() == words.len()).then_some(declared)
 }
 
@@ -101,19 +100,18 @@ fn declaration(cx: &mut Cx<'_>, word: &Word<'_>) -> Option<ArgDecl> {
     };
     if name.contains('$') {
         let message = format!("the name of ARG {} holds a variable", quoted(name));
-        return cx.fail_at(word.offset, "InvalidName", message, "names of ARG are not expanded");
+        return cx.fail_on(word.text, "InvalidName", message, "names of ARG are not expanded");
     }
-    let span = cx.node.line_at(word.offset);
-    cx.word_in(name, span)?;
+    cx.word(name)?;
     // Quotes around a name mean nothing and are taken off here, because nobody expands it later.
     let name = words::expand(name, cx.escape, &|_| None).unwrap_or_default();
     if name.is_empty() {
         let message = format!("ARG has {}, which has no name", quoted(word.text));
-        return cx.fail_at(word.offset, "BlankName", message, FORM);
+        return cx.fail_on(word.text, "BlankName", message, FORM);
     }
     if name.contains(|c: char| c == '=' || c.is_whitespace()) {
         let message = format!("{} cannot be the name of an ARG", quoted(&name));
-        return cx.fail_at(word.offset, "InvalidName", message, FORM);
+        return cx.fail_on(word.text, "InvalidName", message, FORM);
     }
     Some(ArgDecl { name, default })
 }

@@ -20,14 +20,14 @@ pub(super) fn run(cx: &mut Cx<'_>) -> Option<Run> {
         security: flags.text("security"),
     };
     match cx.node.heredocs.as_slice() {
-        [] => run.command = text(cx, &args)?,
+        [] => run.command = text(cx, args)?,
         // A heredoc alone is what is run, so the shell need not know heredocs.
-        [sole] if args.get(sole.mark.range.clone()) == Some(args.as_str()) => {
+        [sole] if args.get(sole.mark.range.clone()) == Some(args) => {
             let heredoc = sole.heredoc();
             run.command = Command::Shell(heredoc.body.clone());
             run.script = Some(heredoc).filter(|h| h.body.starts_with("#!"));
         }
-        _ => run.command = Command::Shell(cx.node.with_bodies(&args)),
+        _ => run.command = Command::Shell(cx.node.with_bodies(args)),
     }
     if run.command == Command::Exec(Vec::new()) {
         return cx.fail("MissingArgument", "RUN has an empty array: there is nothing to run");
@@ -43,7 +43,8 @@ pub(super) fn command(cx: &mut Cx<'_>) -> Option<Command> {
         let message = format!("{keyword} needs an argument");
         return cx.fail_hint("MissingArgument", message, format!("write {keyword} [] to have none"));
     }
-    text(cx, &cx.node.args)
+    let node = cx.node;
+    text(cx, &node.args)
 }
 
 /// One text: exec form when it is a JSON array of strings, else shell form.
@@ -51,7 +52,7 @@ pub(super) fn text(cx: &mut Cx<'_>, args: &str) -> Option<Command> {
     let form = json::read(cx, args)?;
     if form == Form::Shell && args.starts_with("['") {
         let message = "single quotes are not JSON, so this is the shell form";
-        cx.warn("ExecFormQuotes", message, "use double quotes for the exec form");
+        cx.warn_on(args, "ExecFormQuotes", message, "use double quotes for the exec form");
     }
     Some(match form {
         Form::Exec(argv) => Command::Exec(argv),
@@ -64,9 +65,12 @@ pub(super) fn shell(cx: &mut Cx<'_>) -> Option<Vec<String>> {
     const EXAMPLE: &str = "SHELL [\"/bin/bash\", \"-c\"]";
     flags::read(cx, &[])?;
     let args = cx.required(EXAMPLE)?;
-    match json::read(cx, &args)? {
+    match json::read(cx, args)? {
         Form::Exec(argv) if !argv.is_empty() => Some(argv),
         Form::Exec(_) => cx.fail_hint("MissingArgument", "SHELL has an empty array", format!("for example {EXAMPLE}")),
-        Form::Shell => cx.fail_hint("JsonRequired", "SHELL takes a JSON array only", format!("for example {EXAMPLE}")),
+        Form::Shell => {
+            let hint = format!("for example {EXAMPLE}");
+            cx.fail_on(args, "JsonRequired", "SHELL takes a JSON array only".to_owned(), &hint)
+        }
     }
 }

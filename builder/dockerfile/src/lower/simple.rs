@@ -14,8 +14,8 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn word(cx: &mut Cx<'_>, example: &str) -> Option<String> {
     flags::read(cx, &[])?;
     let args = cx.required(example)?;
-    cx.word(&args)?;
-    Some(args)
+    cx.word(args)?;
+    Some(args.to_owned())
 }
 
 /// MAINTAINER.
@@ -24,25 +24,25 @@ pub(super) fn maintainer(cx: &mut Cx<'_>) -> Option<String> {
     let args = cx.required("LABEL org.opencontainers.image.authors=\"the project\"")?;
     let hint = "write LABEL org.opencontainers.image.authors=\"…\"";
     cx.warn("MaintainerDeprecated", "MAINTAINER is deprecated", hint);
-    Some(args)
+    Some(args.to_owned())
 }
 
 /// EXPOSE.
 pub(super) fn expose(cx: &mut Cx<'_>) -> Option<Vec<String>> {
     flags::read(cx, &[])?;
     let args = cx.required("EXPOSE 8080/tcp")?;
-    list(&args).map(|port| cx.word(port).map(|()| port.to_owned())).collect()
+    list(args).map(|port| cx.word(port).map(|()| port.to_owned())).collect()
 }
 
 /// VOLUME: a JSON array or words.
 pub(super) fn volume(cx: &mut Cx<'_>) -> Option<Vec<String>> {
     flags::read(cx, &[])?;
     let args = cx.required("VOLUME /data")?;
-    let volumes: Vec<String> = match json::read(cx, &args)? {
-        Form::Exec(volumes) => volumes,
-        Form::Shell => list(&args).map(str::to_owned).collect(),
+    let volumes: Vec<String> = match json::read(cx, args)? {
+        Form::Exec(volumes) => volumes.iter().map(|v| v.trim().to_owned()).collect(),
+        Form::Shell => list(args).map(str::to_owned).collect(),
     };
-    if volumes.is_empty() || volumes.iter().any(|v| v.trim().is_empty()) {
+    if volumes.is_empty() || volumes.iter().any(String::is_empty) {
         return cx.fail("MissingArgument", "VOLUME names an empty path");
     }
     for volume in &volumes {

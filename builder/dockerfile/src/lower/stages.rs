@@ -77,19 +77,20 @@ fn no_stage(ast: &Ast, froms: usize, sink: &mut Sink) -> Option<()> {
 fn from(cx: &mut Cx<'_>) -> Option<Stage> {
     let flags = flags::read(cx, &[("platform", Kind::Text)]);
     let args = cx.required("FROM alpine:3 AS build")?;
-    let words: Vec<&str> = list(&args).collect();
+    let words: Vec<&str> = list(args).collect();
     let (base, name) = match words.as_slice() {
         [base] => (*base, None),
         [base, by, name] if by.eq_ignore_ascii_case("as") => (*base, Some(stage_name(cx, name)?)),
         _ => {
-            let message = format!("FROM takes an image, or an image, AS and a name, not {}", quoted(&args));
-            return cx.fail_hint("InvalidFrom", message, "for example FROM alpine:3 AS build");
+            let message = format!("FROM takes an image, or an image, AS and a name, not {}", quoted(args));
+            return cx.fail_on(args, "InvalidFrom", message, "for example FROM alpine:3 AS build");
         }
     };
     cx.word(base)?;
-    let platform = flags?.text("platform");
+    let flags = flags?;
+    let platform = flags.text("platform");
     if let Some(platform) = &platform {
-        cx.word(platform)?;
+        cx.word_at(platform, flags.range("platform"))?;
     }
     let (span, text) = (cx.node.span, cx.node.text.clone());
     Some(Stage { name, base: base.to_owned(), platform, span, text, instructions: Vec::new() })
@@ -104,7 +105,8 @@ fn stage_name(cx: &mut Cx<'_>, written: &str) -> Option<String> {
         return Some(name);
     }
     let message = format!("{} cannot be the name of a stage", quoted(written));
-    cx.fail_hint("InvalidStageName", message, "a name begins with a letter and goes on with letters, digits, - _ and .")
+    let hint = "a name begins with a letter and goes on with letters, digits, - _ and .";
+    cx.fail_on(written, "InvalidStageName", message, hint)
 }
 
 /// Warns of names that hide something.
