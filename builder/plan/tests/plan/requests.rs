@@ -98,6 +98,7 @@ fn the_host_name_of_run() {
 fn what_has_no_effect_is_told() {
     let args = [
         ("BUILDKIT_INLINE_CACHE", "1"),
+        ("BUILDKIT_MULTI_PLATFORM", "true"),
         ("BUILDKIT_SBOM_SCAN_STAGE", "false"),
         ("BUILDKIT_SYNTAX", "docker/dockerfile:1"),
         ("TYPO", "1"),
@@ -107,6 +108,7 @@ fn what_has_no_effect_is_told() {
         [
             "build argument TYPO was given, but no ARG takes it",
             "build argument BUILDKIT_INLINE_CACHE has no effect: nothing about the cache is written into images",
+            "build argument BUILDKIT_MULTI_PLATFORM has no effect: the form of the result follows from --platform alone",
             "build argument BUILDKIT_SYNTAX has no effect: the built-in frontend is used and no other is ever fetched",
         ]
     );
