@@ -15,6 +15,7 @@
 //! | `TERM` | `dumb` or nothing: no moving bars and no colours |
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
 //! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library |
+//! | `SSH_AUTH_SOCK` | the agent of `--ssh` |
 //! | `PATH` | where credential helpers are found |
 //! | any other | the value of `--build-arg NAME` without a value, or of `--secret id=…,env=NAME` |
 //!
@@ -52,6 +53,7 @@ pub struct Environment {
     no_color: bool,
     term: Option<String>,
     proxies: ProxyOptions,
+    agent: Option<PathBuf>,
 }
 
 impl Environment {
@@ -83,6 +85,7 @@ impl Environment {
                 https: either("HTTPS_PROXY", "https_proxy"),
                 bypass: either("NO_PROXY", "no_proxy"),
             },
+            agent: path("SSH_AUTH_SOCK"),
         }
     }
 
@@ -144,6 +147,11 @@ impl Environment {
     /// May reports have colours, on a terminal?
     pub fn colours(&self) -> bool {
         !self.no_color && !matches!(self.term(), None | Some("dumb"))
+    }
+
+    /// Socket of the user's ssh agent.
+    pub fn agent(&self) -> Option<PathBuf> {
+        self.agent.clone()
     }
 
     fn in_home(&self, name: &str) -> Option<PathBuf> {

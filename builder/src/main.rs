@@ -4,6 +4,7 @@
 //! internal entry points and the user namespace had their turn.
 #![forbid(unsafe_code)]
 
+mod agents;
 mod cmd;
 mod env;
 mod failure;

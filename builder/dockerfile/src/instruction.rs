@@ -90,6 +90,8 @@ pub struct Run {
     pub network: Option<String>,
     /// `--security=`.
     pub security: Option<String>,
+    /// `--device=` values, raw.
+    pub devices: Vec<String>,
 }
 
 /// COPY or ADD.

@@ -16,6 +16,7 @@ pub mod instruction;
 pub mod limits;
 mod lines;
 mod lower;
+pub mod mount;
 mod parse;
 pub mod place;
 mod split;

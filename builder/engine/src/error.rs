@@ -153,7 +153,9 @@ impl EngineError {
                 Fault::Auth | Fault::Registry | Fault::Network => ErrorClass::Registry,
             },
             Self::Store(_) | Self::LostLayer(_) | Self::Io { .. } => ErrorClass::Storage,
-            Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. }) => ErrorClass::Step,
+            Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. } | SandboxError::Mount { .. }) => {
+                ErrorClass::Step
+            }
             Self::Sandbox(SandboxError::Cancelled) => ErrorClass::Interrupted,
             Self::Sandbox(_) => ErrorClass::Sandbox,
             Self::Interrupted => ErrorClass::Interrupted,

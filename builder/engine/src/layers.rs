@@ -170,7 +170,7 @@ impl Engine {
         Ok(self.store.add_layer_blob(&layer.diff, blob)?)
     }
 
-    fn apply_options(&self) -> ApplyOptions {
+    pub(crate) fn apply_options(&self) -> ApplyOptions {
         match self.tier {
             Tier::Root => {
                 ApplyOptions { opaque: OverlayXattr::Trusted, devices: Devices::Create, ..ApplyOptions::default() }

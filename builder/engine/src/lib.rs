@@ -11,6 +11,7 @@ pub mod output_file;
 pub mod request;
 pub mod run_request;
 
+mod agent;
 mod commit;
 mod export;
 mod history;

@@ -2,8 +2,12 @@
 //!
 //! Takes values that the front door read; holds them. Must never show a secret's bytes.
 
+pub use cooper_plan::op::Network;
+pub use cooper_sandbox::{Limit, Resource};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Most bytes of one secret, as in BuildKit.
@@ -31,11 +35,32 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// May a RUN ask for it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum Allowed {
+    #[default]
+    No,
+    Yes,
+}
+
 /// What every RUN of a build is given.
 #[derive(Debug, Clone, Default)]
 pub struct RunRequest {
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// `--network`: what a RUN gets that asks for none in particular.
+    pub network: Network,
+    /// `--allow security.insecure`.
+    pub insecure: Allowed,
+    /// `--add-host`: names with their addresses.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// `--shm-size`.
+    pub shm_bytes: Option<u64>,
+    /// `--ulimit`, one of a kind.
+    pub limits: Vec<Limit>,
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Takes a plan; gives lines. The same plan gives the same text everywhere; every field is in it, so that two plans
 //! with one text are one plan.
 
-use crate::op::{Base, Copy, Exec, Network, Op, Plan, Reuse, Stage, Step};
+use crate::mount::{Cache, Mount, Mounted, Source};
+use crate::op::{Base, Copy, Exec, Network, Op, Plan, Reuse, Security, Stage, Step};
 use cooper_image::edit::ConfigEdit;
 
 /// The text.
@@ -56,6 +57,27 @@ fn exec(out: &mut String, exec: &Exec) {
         Network::None => line(out, 3, "network none".to_owned()),
         Network::Host => line(out, 3, "network host".to_owned()),
     }
+    if exec.security == Security::Insecure {
+        line(out, 3, "security insecure".to_owned());
+    }
+    exec.mounts.iter().for_each(|m| line(out, 3, mount(m)));
+}
+
+fn mount(mount: &Mount) -> String {
+    let target = mount.target.as_ref().map(ToString::to_string);
+    let from =
+        |s: &Source| format!("{} {:?}", s.from.as_ref().map_or_else(|| "context".to_owned(), base), s.path.to_string());
+    let what = match &mount.what {
+        Mounted::Bind(source) => format!("bind from {}", from(source)),
+        Mounted::Cache(Cache { id, sharing, seed, ownership }) => {
+            let seed = seed.as_ref().map_or_else(|| "nothing".to_owned(), from);
+            format!("cache {id:?} {sharing:?} from {seed} {ownership:?}")
+        }
+        Mounted::Tmpfs { bytes } => format!("tmpfs {bytes:?}"),
+        Mounted::Secret(secret) => format!("{secret:?}"),
+        Mounted::Ssh { id, required, ownership } => format!("ssh {id:?} required {required} {ownership:?}"),
+    };
+    format!("mount {target:?} {:?} {what}", mount.access)
 }
 
 fn copy(out: &mut String, copy: &Copy) {

@@ -28,6 +28,8 @@ pub(crate) struct Item {
     pub escape: char,
     /// `--from`, looked up.
     pub from: Option<Origin>,
+    /// `from` of each `--mount`, looked up.
+    pub mounts: Vec<Option<Origin>>,
 }
 
 /// One stage that takes part.
@@ -46,7 +48,7 @@ pub(crate) struct Node {
 impl Node {
     /// Stages that it needs.
     pub(crate) fn uses(&self) -> impl Iterator<Item = usize> {
-        let copied = self.items.iter().filter_map(|i| i.from.as_ref());
+        let copied = self.items.iter().flat_map(|i| i.from.iter().chain(i.mounts.iter().flatten()));
         std::iter::once(&self.base).chain(copied).filter_map(|o| match o {
             Origin::Stage(n) => Some(*n),
             Origin::Scratch | Origin::Image(_) => None,

@@ -7,6 +7,12 @@
 //! | environment: ENV and every declared ARG | yes, used or not | nobody can tell what a command reads |
 //! | working directory, user, network | yes | a command can see each of them |
 //! | host name that a command sees | yes, when BUILDKIT_SANDBOX_HOSTNAME gives one | a command can see it |
+//! | `--security`, host names of `--add-host`, `--shm-size`, `--ulimit` | yes | a command can see each of them |
+//! | addresses of `--add-host` | no | they say where a service is, not what it is, as in BuildKit |
+//! | mounts: target, access, kind, owner and mode | yes | a command can see each of them |
+//! | files of a mount | yes, as the digest of what is shown and nothing else | a new byte must miss |
+//! | which stage or image a mount comes from, its path there | no | its files are in the digest |
+//! | what is in a cache, its id and sharing | **never** | a cache only makes a step faster |
 //! | platform | yes | the same command makes other files elsewhere |
 //! | source patterns | yes | they decide under which names files arrive |
 //! | chosen files: names, modes, owners, bytes | yes, as the digest of the selection | a rename or a new byte must miss |
@@ -24,14 +30,34 @@
 //! Takes a step as planned and digests of what it reads; gives a [`KeyRecord`]. An owner or user by name is looked up
 //! in the root, which the layers below name already. Must never: read a file.
 
-use crate::op::{Copy, Exec, Network, Workdir};
+use crate::mount::{Access, Mount, Mounted, Ownership};
+use crate::op::{Copy, Exec, Network, Security, Workdir};
 use cooper_image::{ChainId, Digest, Platform};
 
 pub use crate::record::{KeyRecord, Parts};
 
+/// What a RUN depends on beside its own words: what the command line says, and the files of its mounts.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The network of a RUN that asks for none in particular.
+    pub network: Network,
+    /// Host names, sorted.
+    pub hosts: Vec<String>,
+    /// Bytes of shared memory, when they were given.
+    pub shm_bytes: Option<u64>,
+    /// Limits as text, sorted.
+    pub limits: Vec<String>,
+    /// For each mount of the RUN, in order: the digest of the files that it shows.
+    pub files: Vec<Option<Digest>>,
+}
+
 /// The key of a RUN upon the layers `parent` (`None` is an empty root).
-pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, platform: &Platform) -> KeyRecord {
+pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, given: &Given, platform: &Platform) -> KeyRecord {
     let network = match exec.network {
+        Network::Default => given.network,
+        asked => asked,
+    };
+    let network = match network {
         Network::Default => "default",
         Network::None => "none",
         Network::Host => "host",
@@ -48,7 +74,41 @@ pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, platform: &Platform) -> K
     if let Some((name, body)) = &exec.script {
         record = record.part("script.name", name).part("script.body", Digest::sha256(body).to_string());
     }
+    let some = |list: &[String]| (!list.is_empty()).then(|| json(&list));
+    record = record
+        .optional("security", (exec.security == Security::Insecure).then_some("insecure"))
+        .optional("hosts", some(&given.hosts))
+        .optional("shm", given.shm_bytes.map(|n| n.to_string()))
+        .optional("limits", some(&given.limits))
+        .optional("mounts", some(&exec.mounts.iter().map(mount).collect::<Vec<_>>()));
+    for (number, (mount, files)) in exec.mounts.iter().zip(&given.files).enumerate() {
+        record = record.optional(&files_part(number, mount), files.as_ref().map(ToString::to_string));
+    }
     record
+}
+
+/// Name of the part with the digest of a mount's files.
+pub(crate) fn files_part(number: usize, mount: &Mount) -> String {
+    format!("mount.{number}.{}", mount.target.as_ref().map(ToString::to_string).unwrap_or_default())
+}
+
+/// A mount without its files, and without what only says where they come from.
+fn mount(mount: &Mount) -> String {
+    let owned = |o: &Ownership| (o.uid, o.gid, o.mode);
+    let target = mount.target.as_ref().map(ToString::to_string);
+    let access = match mount.access {
+        Access::ReadOnly => "ro",
+        Access::ReadWrite => "rw",
+    };
+    match &mount.what {
+        Mounted::Bind(_) => json(&("bind", target, access)),
+        Mounted::Cache(cache) => json(&("cache", target, access, owned(&cache.ownership))),
+        Mounted::Tmpfs { bytes } => json(&("tmpfs", target, access, bytes)),
+        Mounted::Secret(secret) => {
+            json(&("secret", target, access, &secret.id, &secret.variable, owned(&secret.ownership)))
+        }
+        Mounted::Ssh { id, ownership, .. } => json(&("ssh", target, access, id, owned(ownership))),
+    }
 }
 
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.

@@ -22,6 +22,7 @@ mod graph;
 mod history;
 pub mod key;
 mod lower;
+pub mod mount;
 pub mod needs;
 pub mod notice;
 pub mod op;

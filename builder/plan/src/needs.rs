@@ -12,6 +12,7 @@ use crate::scope::Scopes;
 use crate::{stage, suggest, support};
 use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
 use cooper_dockerfile::instruction::{Instruction, Located, Span, Stage};
+use cooper_dockerfile::mount;
 use cooper_image::{ImageConfig, Platform, Reference};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +73,9 @@ struct Expanded {
     undefined: Option<Diagnostic>,
 }
 
+/// What `--from` names, and each mount's `from`.
+type Named = (Option<Origin>, Vec<Option<Origin>>);
+
 struct Walk<'a> {
     scopes: Scopes<'a>,
     bases: &'a Bases,
@@ -88,9 +92,9 @@ impl Walk<'_> {
         node.triggered = !triggers.is_empty();
         let own = source.instructions.iter().map(|i| (i.clone(), self.scopes.file.escape));
         for (instruction, escape) in triggers.into_iter().chain(own) {
-            self.faults.extend(support::check(&instruction));
-            match self.origin(&instruction, index) {
-                Ok(from) => node.items.push(Item { instruction, escape, from }),
+            self.faults.extend(support::check(&instruction, escape));
+            match self.origins(&instruction, index) {
+                Ok((from, mounts)) => node.items.push(Item { instruction, escape, from, mounts }),
                 Err(fault) => self.faults.push(fault),
             }
         }
@@ -213,20 +217,39 @@ impl Walk<'_> {
         parsed.into_iter().map(|i| (placed(i), escape)).collect()
     }
 
-    /// What `COPY --from` names; it is never expanded, and the parser refuses variables in it.
-    fn origin(&self, instruction: &Located<Instruction>, index: usize) -> Result<Option<Origin>, Diagnostic> {
-        let Instruction::Copy(copy) = &instruction.value else { return Ok(None) };
-        let Some(from) = copy.from.as_deref() else { return Ok(None) };
+    /// What `COPY --from` and the mounts of a RUN name.
+    fn origins(&self, instruction: &Located<Instruction>, index: usize) -> Result<Named, Diagnostic> {
         let span = instruction.span;
-        if let Some(stage) = stage::copied_from(self.scopes.file, from, index, span)? {
-            return Ok(Some(Origin::Stage(stage)));
+        match &instruction.value {
+            Instruction::Copy(copy) => {
+                let from = copy.from.as_deref();
+                Ok((from.map(|from| self.origin(from, "--from", index, span)).transpose()?, Vec::new()))
+            }
+            Instruction::Run(run) => {
+                let named = run.mounts.iter().map(|flag| {
+                    let fields = mount::split(flag).unwrap_or_default();
+                    // A variable in it is told as such.
+                    let from = mount::from(&fields).filter(|from| !from.contains('$'));
+                    from.map(|from| self.origin(from, "--mount from", index, span)).transpose()
+                });
+                Ok((None, named.collect::<Result<_, _>>()?))
+            }
+            _ => Ok((None, Vec::new())),
+        }
+    }
+
+    /// What a `from` names; it is never expanded.
+    fn origin(&self, from: &str, flag: &str, index: usize, span: Span) -> Result<Origin, Diagnostic> {
+        if let Some(stage) = stage::copied_from(self.scopes.file, (flag, from), index, span)? {
+            return Ok(Origin::Stage(stage));
         }
         if from == "scratch" {
-            return Ok(Some(Origin::Scratch));
+            return Ok(Origin::Scratch);
         }
         let reference: Result<Reference, _> = from.parse();
-        reference.map(|r| Some(Origin::Image(r.or_latest()))).map_err(|e| {
-            fault::error(fault::STAGE, span, e.to_string(), "--from takes an earlier stage, its number, or an image")
+        reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
+            let hint = format!("{flag} takes an earlier stage, its number, or an image");
+            fault::error(fault::STAGE, span, e.to_string(), hint)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The plan: stages that the target needs, each a list of steps in which every variable is expanded.
 
+use crate::mount::Mount;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{ContainerPath, Platform, Reference};
@@ -102,6 +103,20 @@ pub struct Exec {
     pub network: Network,
     /// The host name that the process sees, when BUILDKIT_SANDBOX_HOSTNAME gives one.
     pub hostname: Option<String>,
+    /// `--security`.
+    pub security: Security,
+    /// `--mount`, a directory before what is mounted inside it.
+    pub mounts: Vec<Mount>,
+}
+
+/// `RUN --security`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// As every step.
+    #[default]
+    Sandbox,
+    /// With every right that there is; the command line has to allow it.
+    Insecure,
 }
 
 /// `RUN --network`.

@@ -52,7 +52,14 @@ impl Outlook<'_> {
         let mut unknown = BTreeMap::new();
         let record = match op {
             Op::Edit(_) => return None,
-            Op::Exec(exec) => key::exec_key(None, exec, &stage.platform),
+            Op::Exec(exec) => {
+                for (number, mount) in exec.mounts.iter().enumerate() {
+                    let files =
+                        mount.source().map(|s| format!("<digest of files of {}>", self.source(s.from.as_ref())));
+                    unknown.extend(files.map(|f| (key::files_part(number, mount), f)));
+                }
+                key::exec_key(None, exec, &key::Given::default(), &stage.platform)
+            }
             Op::Workdir(workdir) => key::workdir_key(None, workdir, &stage.platform),
             Op::Copy(copy) => {
                 unknown.insert("files".to_owned(), format!("<digest of files of {}>", self.source(copy.from.as_ref())));

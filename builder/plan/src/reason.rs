@@ -46,6 +46,23 @@ pub enum Reason {
     Network(Change),
     /// The host name that a command sees.
     Hostname(Change),
+    /// `--security`.
+    Security(Change),
+    /// Host names of `--add-host`.
+    Hosts(Change),
+    /// `--shm-size`.
+    SharedMemory(Change),
+    /// `--ulimit`.
+    Limits(Change),
+    /// What is mounted, beside its files.
+    Mounts(Change),
+    /// The files that a mount shows.
+    MountedFiles {
+        /// Where they are mounted.
+        target: String,
+        /// Their digests.
+        change: Change,
+    },
     /// Files of the context where a stage's or image's were, or the other way round.
     Origin(Change),
     /// Source patterns; as JSON lists.
@@ -133,6 +150,9 @@ fn reason(part: &str, change: Change) -> Reason {
             (old, new) => Reason::VariableChanged { name, change: Change { old, new } },
         };
     }
+    if let Some((_, target)) = part.strip_prefix("mount.").and_then(|rest| rest.split_once('.')) {
+        return Reason::MountedFiles { target: target.to_owned(), change };
+    }
     match part {
         "op" => Reason::Operation(change),
         "argv" => Reason::Command(change),
@@ -142,6 +162,11 @@ fn reason(part: &str, change: Change) -> Reason {
         "user" => Reason::User(change),
         "network" => Reason::Network(change),
         "hostname" => Reason::Hostname(change),
+        "security" => Reason::Security(change),
+        "hosts" => Reason::Hosts(change),
+        "shm" => Reason::SharedMemory(change),
+        "limits" => Reason::Limits(change),
+        "mounts" => Reason::Mounts(change),
         "from" => Reason::Origin(change),
         "sources" => Reason::Sources(change),
         "files" => Reason::Files(change),
@@ -170,6 +195,12 @@ impl fmt::Display for Reason {
             Self::User(c) => write!(f, "the user changed{c}"),
             Self::Network(c) => write!(f, "the network changed{c}"),
             Self::Hostname(c) => write!(f, "the host name changed{c}"),
+            Self::Security(c) => write!(f, "the security mode changed{c}"),
+            Self::Hosts(c) => write!(f, "the names of --add-host changed{c}"),
+            Self::SharedMemory(c) => write!(f, "--shm-size changed{c}"),
+            Self::Limits(c) => write!(f, "--ulimit changed{c}"),
+            Self::Mounts(_) => f.write_str("its mounts changed"),
+            Self::MountedFiles { target, .. } => write!(f, "the files mounted at {} changed", quoted(target)),
             Self::Origin(c) => write!(f, "the files come from another place{c}"),
             Self::Sources(_) => f.write_str("the sources that it names changed"),
             Self::Files(_) => f.write_str("the files that it copies changed"),
@@ -235,6 +266,12 @@ mod tests {
                 &[("from", "root")],
                 "the files come from another place from \"context\" to \"root\"",
             ),
+            (&[], &[("security", "insecure")], "the security mode changed from nothing to \"insecure\""),
+            (&[("hosts", "a")], &[("hosts", "b")], "the names of --add-host changed from \"a\" to \"b\""),
+            (&[("shm", "1")], &[("shm", "2")], "--shm-size changed from \"1\" to \"2\""),
+            (&[], &[("limits", "1")], "--ulimit changed from nothing to \"1\""),
+            (&[("mounts", "1")], &[("mounts", "2")], "its mounts changed"),
+            (&[("mount.0./a.b", "1")], &[("mount.0./a.b", "2")], "the files mounted at \"/a.b\" changed"),
             (&[("sources", "1")], &[("sources", "2")], "the sources that it names changed"),
             (&[("files", "1")], &[("files", "2")], "the files that it copies changed"),
             (&[("inline", "1")], &[("inline", "2")], "the files written in the Dockerfile changed"),

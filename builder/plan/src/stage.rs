@@ -52,16 +52,16 @@ pub(crate) fn named_before(file: &Dockerfile, name: &str, before: usize) -> Opti
     file.stages.iter().take(before).rposition(same)
 }
 
-/// What `--from` names when it is a stage; `Ok(None)` is the name of an image.
+/// What a `from` (after the flag's name, for messages) names when it is a stage; `Ok(None)` is the name of an image.
 pub(crate) fn copied_from(
     file: &Dockerfile,
-    from: &str,
+    (flag, from): (&str, &str),
     asking: usize,
     span: Span,
 ) -> Result<Option<usize>, Diagnostic> {
     let later = |what: String| {
-        let hint = "a stage can only copy from stages above it; move the stage up";
-        fault::error(fault::STAGE, span, format!("--from={} names {what}", clip(from)), hint)
+        let hint = "a stage can only use stages above it; move the stage up";
+        fault::error(fault::STAGE, span, format!("{flag}={} names {what}", clip(from)), hint)
     };
     if from.bytes().all(|b| b.is_ascii_digit()) && !from.is_empty() {
         return match from.parse::<usize>() {

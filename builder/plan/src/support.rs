@@ -3,37 +3,46 @@
 //! Takes one instruction as written; gives diagnostics. Must never let a flag pass that nothing honours.
 
 use crate::fault::{self, unsupported};
-use crate::op::Network;
+use crate::op::{Network, Security};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Copy, Instruction, Located, Run, Span};
+use cooper_dockerfile::mount;
 
 /// Everything in the instruction that cannot be done, before any variable is expanded.
-pub(crate) fn check(instruction: &Located<Instruction>) -> Vec<Diagnostic> {
+pub(crate) fn check(instruction: &Located<Instruction>, escape: char) -> Vec<Diagnostic> {
     match &instruction.value {
-        Instruction::Run(run) => check_run(run, instruction.span),
+        Instruction::Run(run) => check_run(run, escape, instruction.span),
         Instruction::Copy(copy) => check_copy(copy, instruction.span),
         _ => Vec::new(),
     }
 }
 
-fn check_run(run: &Run, span: Span) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    if !run.mounts.is_empty() {
-        let hint = "copy what is needed with COPY, and let the command remove what should not stay";
-        found.push(unsupported(span, "RUN --mount", hint));
+fn check_run(run: &Run, escape: char, span: Span) -> Vec<Diagnostic> {
+    let of_mounts = run.mounts.iter().flat_map(|flag| mount::check(flag, escape));
+    let mut found: Vec<_> = of_mounts.map(|f| fault::error(fault::VALUE, span, f.message, f.hint)).collect();
+    found.extend(security(run, span).err());
+    found.extend(network(run, span).err());
+    if let Some(device) = run.devices.first() {
+        let feature = format!("RUN --device={device}");
+        found.push(unsupported(
+            span,
+            &feature,
+            "steps have no devices of the machine; use the device outside of the build",
+        ));
     }
+    found
+}
+
+/// `RUN --security`.
+pub(crate) fn security(run: &Run, span: Span) -> Result<Security, Diagnostic> {
     match run.security.as_deref() {
-        None | Some("sandbox") => {}
-        Some("insecure") => {
-            found.push(unsupported(span, "RUN --security=insecure", "steps always run in the sandbox; drop the flag"));
-        }
+        None | Some("sandbox") => Ok(Security::Sandbox),
+        Some("insecure") => Ok(Security::Insecure),
         Some(other) => {
             let message = format!("RUN --security={other} is not a security mode");
-            found.push(fault::value(span, message, "use --security=sandbox, or drop the flag"));
+            Err(fault::value(span, message, "use --security=sandbox or insecure, or drop the flag"))
         }
     }
-    found.extend(network(run, span).err());
-    found
 }
 
 /// `RUN --network`.

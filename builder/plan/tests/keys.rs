@@ -1,8 +1,9 @@
 //! Keys of steps: every field that a result depends on changes the key, and nothing else does.
 
 use cooper_image::{ChainId, ContainerPath, Digest, Platform};
-use cooper_plan::key::{KeyRecord, copy_key, exec_key, workdir_key};
-use cooper_plan::op::{Base, Copy, Exec, Network, StageId, Workdir};
+use cooper_plan::key::{Given, KeyRecord, copy_key, exec_key, workdir_key};
+use cooper_plan::mount::{Access, Cache, Mount, Mounted, Ownership, Secret, Sharing, Source};
+use cooper_plan::op::{Base, Copy, Exec, Network, Security, StageId, Workdir};
 use cooper_plan::reason::reasons;
 
 fn exec() -> Exec {
@@ -15,6 +16,8 @@ fn exec() -> Exec {
         script: Some(("EOF".into(), "#!/bin/sh\n".into())),
         network: Network::Default,
         hostname: None,
+        security: Security::Sandbox,
+        mounts: Vec::new(),
     }
 }
 
@@ -104,18 +107,85 @@ fn every_field_of_a_run_counts() {
         |e| e.hostname = Some(String::new()),
         |e| e.hostname = Some("host".into()),
     ];
-    let mut all: Vec<KeyRecord> =
-        mutants(&exec(), &changes).iter().map(|e| exec_key(Some(&chain("1")), e, &platform())).collect();
-    all.extend(places().iter().map(|(parent, p)| exec_key(parent.as_ref(), &exec(), p)));
+    let mut all: Vec<KeyRecord> = mutants(&exec(), &changes)
+        .iter()
+        .map(|e| exec_key(Some(&chain("1")), e, &Given::default(), &platform()))
+        .collect();
+    all.extend(places().iter().map(|(parent, p)| exec_key(parent.as_ref(), &exec(), &Given::default(), p)));
     all_differ(&all);
+}
+
+/// A RUN that has this mounted at `/m`.
+fn mounted(what: Mounted) -> Exec {
+    let target = Some(ContainerPath::from("/m"));
+    Exec { mounts: vec![Mount { target, access: Access::ReadWrite, what }], ..exec() }
+}
+
+fn cache(id: &str, uid: Option<u32>) -> Mounted {
+    let ownership = Ownership { uid, ..Ownership::default() };
+    Mounted::Cache(Cache { id: id.to_owned(), sharing: Sharing::Shared, seed: None, ownership })
+}
+
+fn secret(id: &str, variable: Option<&str>) -> Mounted {
+    let ownership = Ownership::default();
+    let variable = variable.map(str::to_owned);
+    Mounted::Secret(Secret { id: id.to_owned(), variable, required: false, ownership })
+}
+
+fn bind(from: Option<Base>, path: &str) -> Mounted {
+    Mounted::Bind(Source { from, path: ContainerPath::from(path) })
+}
+
+#[test]
+fn what_is_given_to_a_run_counts() {
+    let key = |exec: &Exec, given: &Given| exec_key(None, exec, given, &platform());
+    let files = |text: &str| Given { files: vec![Some(Digest::sha256(text))], ..Given::default() };
+    let plain = Given::default();
+    let mut read_only = mounted(cache("a", None));
+    read_only.mounts[0].access = Access::ReadOnly;
+    let mut elsewhere = mounted(cache("a", None));
+    elsewhere.mounts[0].target = Some(ContainerPath::from("/n"));
+    let ssh = Mounted::Ssh { id: "a".into(), required: true, ownership: Ownership::default() };
+    let insecure = Exec { security: Security::Insecure, ..exec() };
+    all_differ(&[
+        key(&exec(), &plain),
+        key(&insecure, &plain),
+        key(&exec(), &Given { network: Network::None, ..plain.clone() }),
+        key(&exec(), &Given { hosts: vec!["db".into()], ..plain.clone() }),
+        key(&exec(), &Given { shm_bytes: Some(1), ..plain.clone() }),
+        key(&exec(), &Given { limits: vec!["nofile=1:1".into()], ..plain.clone() }),
+        key(&mounted(bind(None, "/")), &files("1")),
+        key(&mounted(bind(None, "/")), &files("2")),
+        key(&mounted(cache("a", None)), &plain),
+        key(&mounted(cache("a", Some(1))), &plain),
+        key(&mounted(cache("a", None)), &files("1")),
+        key(&read_only, &plain),
+        key(&elsewhere, &plain),
+        key(&mounted(Mounted::Tmpfs { bytes: None }), &plain),
+        key(&mounted(Mounted::Tmpfs { bytes: Some(1) }), &plain),
+        key(&mounted(secret("a", None)), &plain),
+        key(&mounted(secret("b", None)), &plain),
+        key(&mounted(secret("a", Some("A"))), &plain),
+        key(&mounted(ssh), &plain),
+    ]);
+    // What only says where a thing comes from does not count.
+    let same = [
+        [key(&mounted(bind(None, "/")), &files("1")), key(&mounted(bind(Some(Base::Scratch), "/x")), &files("1"))],
+        [key(&mounted(cache("a", None)), &plain), key(&mounted(cache("b", None)), &plain)],
+    ];
+    for [one, other] in same {
+        assert_eq!(one, other);
+    }
+    let own = Exec { network: Network::Host, ..exec() };
+    assert_eq!(key(&own, &Given { network: Network::None, ..plain.clone() }), key(&own, &plain));
 }
 
 #[test]
 fn proxies_do_not_count_and_are_not_kept() {
-    let record = exec_key(None, &exec(), &platform());
+    let record = exec_key(None, &exec(), &Given::default(), &platform());
     let changes: [fn(&mut Exec); 2] = [|e| e.unkeyed_env.clear(), |e| e.unkeyed_env[0].1 = "other".into()];
     for changed in mutants(&exec(), &changes) {
-        assert_eq!(exec_key(None, &changed, &platform()), record);
+        assert_eq!(exec_key(None, &changed, &Given::default(), &platform()), record);
     }
     assert!(!serde_json::to_string(&record).unwrap().contains("password"));
     assert_eq!(record.parts["env.PATH"], "/bin");
@@ -169,7 +239,7 @@ fn every_field_of_a_workdir_counts() {
         mutants(&workdir(), &changes).iter().map(|w| workdir_key(Some(&chain("1")), w, &platform())).collect();
     all.extend(places().iter().map(|(parent, p)| workdir_key(parent.as_ref(), &workdir(), p)));
     // Kinds of step never meet, whatever their fields are.
-    all.push(exec_key(Some(&chain("1")), &exec(), &platform()));
+    all.push(exec_key(Some(&chain("1")), &exec(), &Given::default(), &platform()));
     all.push(copy_key(Some(&chain("1")), &copy(), &Digest::sha256(""), &platform()));
     all_differ(&all);
 }
@@ -177,7 +247,7 @@ fn every_field_of_a_workdir_counts() {
 /// The encoding is on disk in every store: a change of it needs a new version of the domain.
 #[test]
 fn the_encoding_is_pinned() {
-    let key = exec_key(None, &exec(), &platform()).digest().to_string();
+    let key = exec_key(None, &exec(), &Given::default(), &platform()).digest().to_string();
     assert_eq!(key, "sha256:28f362f78b035f2d00f1172e5d6ccb1ccbf7c12bf7f2204c10250e4dd31f533c");
 }
 

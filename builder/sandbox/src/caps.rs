@@ -3,8 +3,8 @@
 
 use rustix::io::{Errno, Result};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 
 /// What a step's root may have: enough for package managers, nothing that reaches the host.
@@ -34,6 +34,18 @@ pub(crate) fn limit_bounding_set() -> Result<()> {
             // The first number that this kernel does not know.
             Err(Errno::INVAL) => break,
             other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the process, and what it executes, every capability that it has, whoever it is.
+pub(crate) fn keep_all(all: CapabilitySet) -> Result<()> {
+    set_capabilities(None, CapabilitySets { effective: all, permitted: all, inheritable: all })?;
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if all.contains(capability) {
+            configure_capability_in_ambient_set(capability, true)?;
         }
     }
     Ok(())

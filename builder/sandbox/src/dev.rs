@@ -8,6 +8,7 @@ use crate::mount_api::{self, INERT, attach, copy_of, new_filesystem};
 use crate::overlay::Marks;
 use crate::protocol::{At, Fault, Stage, StubKind};
 use crate::provided::Stubs;
+use crate::spec::Surroundings;
 use crate::sys::Reach;
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
 use rustix::mount::MountAttrFlags;
@@ -26,7 +27,8 @@ const LINKS: &[(&str, &str)] = &[
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-const SHM: &[(&str, &str)] = &[("mode", "1777"), ("size", "65536k")];
+/// Size of shared memory when that is not said, as Docker.
+const SHM_BYTES: u64 = 64 << 20;
 const PTS: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
 /// What was made.
@@ -38,7 +40,12 @@ pub(crate) struct Devices {
 }
 
 /// Mounts `/dev`. The umask must be zero; `private` must allow devices.
-pub(crate) fn mount_dev(stubs: &Stubs<'_>, private: &OwnedFd, marks: Marks) -> Result<Devices, Fault> {
+pub(crate) fn mount_dev(
+    stubs: &Stubs<'_>,
+    private: &OwnedFd,
+    marks: Marks,
+    around: &Surroundings,
+) -> Result<Devices, Fault> {
     let target = stubs.plain("dev", StubKind::Directory, HERE)?;
     let options = [("mode", "0755"), ("size", "65536k")];
     let inert = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -52,7 +59,8 @@ pub(crate) fn mount_dev(stubs: &Stubs<'_>, private: &OwnedFd, marks: Marks) -> R
         rustix::fs::symlinkat(*to, &top, *name).at(HERE, format_args!("/dev/{name}"))?;
     }
     mount_below(&top, "pts", "devpts", PTS, INERT - MountAttrFlags::MOUNT_ATTR_NODEV).at(HERE, "/dev/pts")?;
-    mount_below(&top, "shm", "tmpfs", SHM, INERT).at(HERE, "/dev/shm")?;
+    let shm = around.shm_bytes.unwrap_or(SHM_BYTES).to_string();
+    mount_below(&top, "shm", "tmpfs", &[("mode", "1777"), ("size", &shm)], INERT).at(HERE, "/dev/shm")?;
     mount_below(&top, "mqueue", "mqueue", &[], INERT).at(HERE, "/dev/mqueue")?;
     let null = refer(&top, "null").at(HERE, "/dev/null")?;
     Ok(Devices { top, null })

@@ -34,6 +34,14 @@ pub enum SandboxError {
         /// Why not.
         cause: String,
     },
+    /// A mount that the step asks for could not be made.
+    #[error("cannot mount at {target}: {cause}")]
+    Mount {
+        /// Where, as the Dockerfile has it.
+        target: String,
+        /// The operating system's words.
+        cause: String,
+    },
     /// The program could not be started.
     #[error("cannot execute {program:?}: {cause}")]
     Exec {

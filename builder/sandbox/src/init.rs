@@ -11,9 +11,10 @@
 use crate::overlay::Marks;
 use crate::protocol::{At, Control, Fault, LINE_BYTES, Order, Stage, Status};
 use crate::provided::{self, Stubs};
+use crate::spec::{Network, Security, StepSpec};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
-use crate::{Network, StepSpec, caps, cwd, dev, kernel_fs, overlay, probe, seccomp};
+use crate::{caps, cwd, dev, kernel_fs, limits, mounts, overlay, probe, seccomp};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -59,11 +60,11 @@ fn outer(control: &Control) -> Result<(), Fault> {
     rustix::stdio::dup2_stdin(&null).at(Stage::Process, "standard input")?;
     let spec = read_order(control).at(Stage::Order, "specification")?.spec;
     let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
-    if spec.network == Network::None {
+    if spec.surroundings.network == Network::None {
         leave |= UnshareFlags::NEWNET;
     }
     sys::unshare(leave).at(Stage::Namespaces, "pid, uts, ipc, cgroup and network namespaces")?;
-    if spec.network == Network::None {
+    if spec.surroundings.network == Network::None {
         sys::raise_loopback().at(Stage::Namespaces, "loopback device")?;
     }
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
@@ -139,14 +140,14 @@ fn inner(control: &Control, spec: &StepSpec, alive: &OwnedFd) -> Result<std::con
     sys::unshare(UnshareFlags::NEWNS).at(Stage::Namespaces, "mount namespace")?;
     let root = build_world(control, spec)?;
     enter(&root).at(Stage::Pivot, "/")?;
-    rustix::system::sethostname(spec.hostname.as_bytes()).at(Stage::Process, "host name")?;
+    rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
     cwd::enter(root.as_fd(), &spec.cwd, &who)?;
     drop(root);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limit(spec)?;
-    become_user(&who)?;
+    become_user(&who, spec.surroundings.security)?;
     start(control, spec, &who)
 }
 
@@ -158,11 +159,13 @@ fn build_world(control: &Control, spec: &StepSpec) -> Result<OwnedFd, Fault> {
     let private = provided::private_tmpfs(&spec.mountpoint).at(Stage::Files, spec.mountpoint.display())?;
     let root = overlay::mount_root(spec, marks)?;
     let stubs = Stubs { root: root.as_fd(), control };
-    let devices = dev::mount_dev(&stubs, &private, marks)?;
+    let devices = dev::mount_dev(&stubs, &private, marks, &spec.surroundings)?;
     let mut masks = kernel_fs::Masks::new(&devices.null);
-    kernel_fs::mount_proc(&stubs, &mut masks)?;
-    kernel_fs::mount_sys(&stubs, &mut masks, spec.network)?;
+    let around = &spec.surroundings;
+    kernel_fs::mount_proc(&stubs, &mut masks, around.security)?;
+    kernel_fs::mount_sys(&stubs, &mut masks, around)?;
     provided::mount_files(&stubs, &private, &devices.top, spec)?;
+    mounts::mount_all(&stubs, &private, spec, marks)?;
     Ok(root)
 }
 
@@ -189,22 +192,31 @@ fn limit(spec: &StepSpec) -> Result<(), Fault> {
     let files = rustix::process::getrlimit(Resource::Nofile).maximum;
     let usual = Rlimit { current: Some(files.map_or(OPEN_FILES, |most| most.min(OPEN_FILES))), maximum: files };
     rustix::process::setrlimit(Resource::Nofile, usual).at(Stage::Process, "limit of open files")?;
+    for limit in &spec.surroundings.limits {
+        limits::set(limit).at(Stage::Process, format_args!("limit {:?}", limit.resource))?;
+    }
     sys::reset_signals().at(Stage::Process, "signals")?;
+    if spec.surroundings.security == Security::Insecure {
+        return Ok(());
+    }
     if sys::landlock_version() >= probe::SCOPES {
         sys::hide_abstract_sockets().at(Stage::Process, "scope of abstract sockets")?;
     }
     caps::limit_bounding_set().at(Stage::Capabilities, "bounding set")?;
     // While this process still may administer, so that no_new_privs can stay off.
     seccomp::install().at(Stage::Seccomp, "filter")?;
-    if spec.no_new_privs {
+    if spec.surroundings.no_new_privs {
         rustix::thread::set_no_new_privs(true).at(Stage::Process, "no_new_privs")?;
     }
     Ok(())
 }
 
-fn become_user(who: &Identity) -> Result<(), Fault> {
+fn become_user(who: &Identity, security: Security) -> Result<(), Fault> {
     use rustix::process::{Gid, Uid};
     let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let all = rustix::thread::capabilities(None).at(Stage::Capabilities, "own sets")?.permitted;
+    // Changing the user would drop what an insecure step keeps.
+    rustix::thread::set_keep_capabilities(security == Security::Insecure).at(Stage::Capabilities, "own sets")?;
     let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
     let object = format!("uid {} gid {}", who.uid, who.gid);
     let change = || -> rustix::io::Result<()> {
@@ -220,7 +232,11 @@ fn become_user(who: &Identity) -> Result<(), Fault> {
     }
     .at(Stage::User, &object)?
     .at(Stage::User, &object)?;
-    caps::limit_own(who.uid).at(Stage::Capabilities, "own sets")?;
+    match security {
+        Security::Sandbox => caps::limit_own(who.uid),
+        Security::Insecure => caps::keep_all(all),
+    }
+    .at(Stage::Capabilities, "own sets")?;
     // Changing the user clears it.
     die_with_parent().at(Stage::Process, "parent death signal")
 }

@@ -1,12 +1,12 @@
 //! `/proc` and `/sys` as a step sees them: its own processes, read-only settings, and nothing of
 //! the machine that Docker hides. Every mask is attached to a descriptor below the fresh mount.
 
-use crate::Network;
 use crate::mount_api::{
     self, INERT, INERT_READ_ONLY, attach, copy_of, new_filesystem, plainly_inside, read_only_copy_of,
 };
 use crate::protocol::{At, Fault, Stage, StubKind};
 use crate::provided::Stubs;
+use crate::spec::{Network, Security, Surroundings};
 use crate::sys::Reach;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -72,10 +72,13 @@ impl<'a> Masks<'a> {
 }
 
 /// Mounts `/proc`; the caller is the first process of its pid namespace.
-pub(crate) fn mount_proc(stubs: &Stubs<'_>, masks: &mut Masks<'_>) -> Result<(), Fault> {
+pub(crate) fn mount_proc(stubs: &Stubs<'_>, masks: &mut Masks<'_>, security: Security) -> Result<(), Fault> {
     let target = stubs.plain("proc", StubKind::Directory, HERE)?;
     let proc = new_filesystem("proc", &[], INERT).at(HERE, "proc")?;
     attach(&proc, target).at(HERE, "/proc")?;
+    if security == Security::Insecure {
+        return Ok(());
+    }
     for name in PROC_READ_ONLY {
         freeze(&proc, name).at(HERE, format_args!("/proc/{name}"))?;
     }
@@ -85,37 +88,49 @@ pub(crate) fn mount_proc(stubs: &Stubs<'_>, masks: &mut Masks<'_>) -> Result<(),
     Ok(())
 }
 
-/// Mounts `/sys` read-only.
-pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, network: Network) -> Result<(), Fault> {
+/// Mounts `/sys`, read-only but for an insecure step.
+pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surroundings) -> Result<(), Fault> {
+    let Surroundings { network, security, .. } = around;
+    let attributes = match security {
+        Security::Sandbox => INERT_READ_ONLY,
+        Security::Insecure => INERT,
+    };
     let target = stubs.plain("sys", StubKind::Directory, HERE)?;
-    let sys = match new_filesystem("sysfs", &[], INERT_READ_ONLY) {
+    let sys = match new_filesystem("sysfs", &[], attributes) {
         Ok(sys) => sys,
         // A user namespace that does not own the network namespace may not have a sysfs of its
         // own; the host's, read-only throughout, is what it may see anyway.
-        Err(error) if network == Network::Host && error.raw_os_error() == Some(libc::EPERM) => {
+        Err(error)
+            if *network == Network::Host
+                && *security == Security::Sandbox
+                && error.raw_os_error() == Some(libc::EPERM) =>
+        {
             let host = mount_api::on_host("/sys".as_ref()).at(HERE, "/sys of the host")?;
             read_only_copy_of(&host, INERT, Reach::Tree).at(HERE, "/sys of the host")?
         }
         Err(error) => return Err(error).at(HERE, "sysfs"),
     };
     attach(&sys, target).at(HERE, "/sys")?;
+    if *security == Security::Insecure {
+        return mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup");
+    }
     for name in SYS_MASKED {
         masks.hide(&sys, name).at(HERE, format_args!("/sys/{name}"))?;
     }
     for name in thermal_throttle() {
         masks.hide(&sys, &name).at(HERE, format_args!("/sys/{name}"))?;
     }
-    mount_cgroup(&sys, masks).at(HERE, "/sys/fs/cgroup")
+    mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup")
 }
 
-/// The step's own cgroup, read-only, where the unified hierarchy is in use; otherwise nothing.
-fn mount_cgroup(sys: &OwnedFd, masks: &mut Masks<'_>) -> io::Result<()> {
+/// The step's own cgroup, where the unified hierarchy is in use; otherwise nothing.
+fn mount_cgroup(sys: &OwnedFd, masks: &mut Masks<'_>, attributes: MountAttrFlags) -> io::Result<()> {
     let target = match plainly_inside(sys.as_fd(), "fs/cgroup", OFlags::PATH) {
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
     let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == libc::CGROUP2_SUPER_MAGIC);
-    let shown = if unified { new_filesystem("cgroup2", &[], INERT_READ_ONLY).ok() } else { None };
+    let shown = if unified { new_filesystem("cgroup2", &[], attributes).ok() } else { None };
     match shown {
         Some(cgroup) => attach(cgroup, target),
         None => masks.empty(&target),

@@ -12,7 +12,9 @@ mod error;
 mod idmap;
 mod init;
 mod kernel_fs;
+mod limits;
 mod mount_api;
+mod mounts;
 mod overlay;
 mod probe;
 mod protocol;
@@ -30,7 +32,7 @@ pub use error::SandboxError;
 pub use idmap::{Tier, enter_user_namespace};
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
-pub use spec::{Network, StepSpec};
+pub use spec::{Access, Content, Limit, Mount, Network, Private, Resource, Security, StepSpec, Surroundings};
 pub use supervise::{Outcome, run};
 
 /// The first argument of a process that sets up a step.

@@ -13,6 +13,7 @@ use rustix::mount::{
     fsmount, fsopen, mount,
 };
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Where overlay keeps its marks.
@@ -34,10 +35,14 @@ impl Marks {
     }
 }
 
-struct Layers {
-    lowers_top_first: Vec<OwnedFd>,
-    upper: OwnedFd,
-    work: OwnedFd,
+/// What is stacked.
+pub(crate) struct Layers {
+    /// The topmost first.
+    pub lowers_top_first: Vec<OwnedFd>,
+    /// Takes what is written.
+    pub upper: OwnedFd,
+    /// Overlay's own.
+    pub work: OwnedFd,
 }
 
 /// Mounts the root on the specification's mount point; gives a descriptor of its top.
@@ -48,19 +53,18 @@ pub(crate) fn mount_root(spec: &StepSpec, marks: Marks) -> Result<OwnedFd, Fault
         upper: open(&spec.upper)?,
         work: open(&spec.work)?,
     };
-    let target = open(&spec.mountpoint)?;
-    match stack(&layers, marks) {
-        Ok(root) => {
-            mount_api::attach(&root, &target).at(Stage::Overlay, spec.mountpoint.display())?;
-            Ok(root)
-        }
+    mount_at(&layers, marks, &open(&spec.mountpoint)?).at(Stage::Overlay, "overlay")?;
+    open(&spec.mountpoint)
+}
+
+/// Stacks the layers on what `target` refers to.
+pub(crate) fn mount_at(layers: &Layers, marks: Marks, target: &OwnedFd) -> io::Result<()> {
+    match stack(layers, marks) {
+        Ok(root) => mount_api::attach(&root, target),
         // Kernels before 6.8 have no `lowerdir+`.
-        Err(Refusal { error: Errno::INVAL, reason }) => {
-            let stacked = stack_in_one_string(&layers, marks, &target);
-            stacked.map_err(|error| Refusal { error, reason }).at(Stage::Overlay, "overlay")?;
-            open(&spec.mountpoint)
-        }
-        Err(refusal) => Err(refusal).at(Stage::Overlay, "overlay"),
+        Err(Refusal { error: Errno::INVAL, reason }) => stack_in_one_string(layers, marks, target)
+            .map_err(|error| io::Error::other(Refusal { error, reason }.to_string())),
+        Err(refusal) => Err(io::Error::other(refusal.to_string())),
     }
 }
 

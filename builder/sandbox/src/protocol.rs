@@ -32,6 +32,8 @@ pub enum Stage {
     Devices,
     /// Providing resolv.conf, hosts and the script.
     Files,
+    /// Mounting what the step asks for.
+    Mounts,
     /// Leaving the host's root.
     Pivot,
     /// Looking up and becoming the user.
@@ -57,6 +59,7 @@ impl std::fmt::Display for Stage {
             Self::KernelFilesystems => "mounting proc and sys",
             Self::Devices => "making devices",
             Self::Files => "providing files",
+            Self::Mounts => "mounting what the step asks for",
             Self::Pivot => "entering the root",
             Self::User => "looking up the user",
             Self::Process => "setting process attributes",

@@ -4,6 +4,7 @@
 use crate::StepSpec;
 use crate::mount_api::{attach, inside, inside_layers, new_filesystem, on_host, plainly_inside, read_only_copy_of};
 use crate::protocol::{At, Control, Fault, Stage, Status, StubKind};
+use crate::spec::Surroundings;
 use crate::sys::Reach;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 const HERE: Stage = Stage::Files;
 /// Largest resolv.conf taken over from the host.
 const RESOLV_BYTES: u64 = 64 * 1024;
+/// Most directories that are made for one mount point.
+const DEPTH: usize = 128;
 /// Longest chain of links followed when a mount point has to be made.
 const LINKS: usize = 16;
 
@@ -69,6 +72,21 @@ impl Stubs<'_> {
         Err(Errno::LOOP.into())
     }
 
+    /// Refers to what is at an absolute path as a process inside would find it, whatever is mounted there already;
+    /// makes it, and the directories above it, when it is missing.
+    pub(crate) fn place(&self, path: &str, kind: StubKind) -> io::Result<OwnedFd> {
+        if let StubKind::Directory = kind {
+            return self.directory(path, DEPTH);
+        }
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = self.directory(if above.is_empty() { "/" } else { above }, DEPTH)?;
+        match inside(self.root, path, OFlags::PATH) {
+            Err(Errno::NOENT) => self.make(parent.as_fd(), name, StubKind::File)?,
+            other => return Ok(other?),
+        }
+        Ok(inside(self.root, path, OFlags::PATH)?)
+    }
+
     fn directory(&self, path: &str, depth: usize) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match inside(self.root, path, flags) {
@@ -117,7 +135,11 @@ fn keeping_time(directory: &OwnedFd, change: impl FnOnce() -> rustix::io::Result
 /// be mounted on the specification's mount point yet but the root.
 pub(crate) fn mount_files(stubs: &Stubs<'_>, private: &OwnedFd, dev: &OwnedFd, spec: &StepSpec) -> Result<(), Fault> {
     let resolv = host_resolv_conf().at(HERE, "/etc/resolv.conf of the host")?;
-    let hosts = format!("127.0.0.1\tlocalhost {0}\n::1\tlocalhost ip6-localhost ip6-loopback {0}\n", spec.hostname);
+    let Surroundings { hostname, hosts: more, .. } = &spec.surroundings;
+    let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n");
+    for (name, address) in more {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     for (path, content) in [("/etc/resolv.conf", resolv.as_slice()), ("/etc/hosts", hosts.as_bytes())] {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -162,7 +184,7 @@ pub(crate) fn private_tmpfs(mountpoint: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Writes a file and refers to it without any right to write.
-fn write_private(private: &OwnedFd, name: &str, content: &[u8], mode: u32) -> io::Result<OwnedFd> {
+pub(crate) fn write_private(private: &OwnedFd, name: &str, content: &[u8], mode: u32) -> io::Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(private, name, flags, Mode::from_raw_mode(mode))?;
     File::from(file).write_all(content)?;

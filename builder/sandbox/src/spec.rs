@@ -1,6 +1,7 @@
 //! What to run, as plain data.
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// One process and the world it sees.
@@ -24,12 +25,135 @@ pub struct StepSpec {
     pub user: String,
     /// A file to provide read-only at `/dev/pipes/<name>`, mode 0755.
     pub script: Option<(String, String)>,
+    /// What is mounted besides; a directory before what is mounted inside it.
+    pub mounts: Vec<Mount>,
+    /// What else the process finds around it.
+    pub surroundings: Surroundings,
+}
+
+/// What a process finds around it, whatever its root is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Surroundings {
     /// Network.
     pub network: Network,
     /// Host name inside.
     pub hostname: String,
+    /// More names for `/etc/hosts`, each with its address.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Size of `/dev/shm`; 64 MiB when that is not said.
+    pub shm_bytes: Option<u64>,
+    /// Limits of resources, beside the usual ones.
+    pub limits: Vec<Limit>,
+    /// How many rights the process has.
+    pub security: Security,
     /// Turn on no_new_privs.
     pub no_new_privs: bool,
+}
+
+/// How many rights the process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// Those of Docker's default: fourteen capabilities, a filter of system calls, masked kernel files.
+    Sandbox,
+    /// Every capability, no filter, nothing masked, the kernel's settings writable. Only for the machine's root; in a
+    /// user namespace it is an error.
+    Insecure,
+}
+
+/// One limit of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Which.
+    pub resource: Resource,
+    /// What is enforced; `None` is no limit.
+    pub soft: Option<u64>,
+    /// Up to what the process may raise it; `None` is no limit.
+    pub hard: Option<u64>,
+}
+
+/// The resources that have limits, as `ulimit` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Resource {
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+/// Something mounted at a place of the root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute; looked up in the root as a process inside would, made when it is missing.
+    pub target: String,
+    /// May the process write?
+    pub access: Access,
+    /// What.
+    pub content: Content,
+}
+
+/// May the process write?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Content {
+    /// A file, directory or socket of the host that the caller made; never a link.
+    Host(PathBuf),
+    /// What is at a path of stacked layers.
+    Layers {
+        /// Overlay lowers, lowest first; at least one.
+        lowers: Vec<PathBuf>,
+        /// Takes what is written; to be thrown away.
+        upper: PathBuf,
+        /// Overlay work directory, empty, beside the upper.
+        work: PathBuf,
+        /// Looked up in the layers as a process in them would.
+        path: String,
+    },
+    /// An empty directory in memory.
+    Tmpfs {
+        /// Most bytes in it.
+        bytes: Option<u64>,
+    },
+    /// A file in memory.
+    File {
+        /// What it holds.
+        bytes: Private,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// Bytes that nothing prints.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Private(pub Vec<u8>);
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Private")
+    }
 }
 
 /// Which network the process has.

@@ -2,7 +2,9 @@
 //! output on in bounded pieces and says how the step ended. Blocks the calling thread; steps of
 //! several threads do not know of each other.
 
+use crate::idmap::{Tier, tier_here};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, write_line};
+use crate::spec::Security;
 use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,7 +32,8 @@ pub enum Outcome {
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
 /// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive.
 pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
-    let span = tracing::debug_span!("sandbox", hostname = %spec.hostname);
+    refuse_what_is_not_here(spec)?;
+    let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
     let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
@@ -52,6 +55,18 @@ pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) 
     }
     tracing::debug!(outcome = ?heard.outcome, "step ended");
     heard.outcome.filter(|_| heard.started).ok_or(SandboxError::Lost { status })
+}
+
+/// In a user namespace no step can have what an insecure one is promised.
+fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
+    if spec.surroundings.security == Security::Insecure && tier_here() == Tier::Rootless {
+        return Err(SandboxError::Unavailable {
+            feature: "RUN --security=insecure",
+            cause: "steps run in a user namespace, which cannot write the kernel's settings".to_owned(),
+            hint: "build as root, or drop --security=insecure".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn spawn(control: UnixStream, output: std::io::PipeWriter) -> Result<Child, SandboxError> {
@@ -185,6 +200,7 @@ impl Heard {
             Status::Failed { stage, object, cause } => {
                 let failure = match stage {
                     Stage::Exec => SandboxError::Exec { program: object, cause },
+                    Stage::Mounts => SandboxError::Mount { target: object, cause },
                     Stage::User => SandboxError::User { user: object, cause },
                     _ => SandboxError::Setup { stage, object, cause },
                 };

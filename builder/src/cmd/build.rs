@@ -1,10 +1,12 @@
 //! `cooper build`.
 
 use super::Place;
+use crate::agents;
 use crate::env;
 use crate::failure::{Excerpt, Exit, Failure};
-use crate::flags::build::BuildFlags;
+use crate::flags::build::{BuildFlags, StepFlags};
 use crate::flags::pair::Pair;
+use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::open::{self, Session};
 use crate::secrets;
 use crate::signals::{Manner, Signals};
@@ -15,7 +17,7 @@ use crate::ui::{Progress, Ui};
 use cooper_engine::EngineError;
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
-use cooper_engine::run_request::RunRequest;
+use cooper_engine::run_request::{Allowed, Network, RunRequest};
 use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -120,7 +122,27 @@ pub fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure
         jobs: run.jobs(env::processors()),
         created: env::now(),
         clamp: false,
-        run: RunRequest { secrets: secrets::read(&steps.secrets)? },
+        run: run_request(place, steps)?,
+    })
+}
+
+/// What every RUN is given.
+fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
+    let insecure = steps.allow.contains(&Entitlement::Insecure);
+    // The last one of a kind wins.
+    let limits: BTreeMap<_, _> = steps.ulimits.into_iter().map(|l| (format!("{:?}", l.0.resource), l.0)).collect();
+    Ok(RunRequest {
+        secrets: secrets::read(&steps.secrets)?,
+        agents: agents::find(place, &steps.ssh)?,
+        network: match steps.network {
+            NetworkFlag::Default => Network::Default,
+            NetworkFlag::None => Network::None,
+            NetworkFlag::Host => Network::Host,
+        },
+        insecure: if insecure { Allowed::Yes } else { Allowed::No },
+        hosts: steps.hosts.into_iter().map(|h| (h.0, h.1)).collect(),
+        shm_bytes: steps.shm_size.map(|b| b.0),
+        limits: limits.into_values().collect(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
+use super::steps::{Bytes, CgroupParent, Entitlement, HostFlag, NetworkFlag, SshFlag, UlimitFlag};
 use crate::ui::Progress;
 use clap::Args;
 use cooper_image::{Platform, Reference};
@@ -117,6 +118,44 @@ pub struct StepFlags {
     /// history. With id=NAME alone it is the variable of that name, else the file.
     #[arg(long = "secret", value_name = "SPEC")]
     pub secrets: Vec<SecretFlag>,
+
+    /// An ssh agent for steps that ask for it: default, or ID=SOCKET; repeatable
+    ///
+    /// RUN --mount=type=ssh gets a socket that lists keys and signs. Without a socket it is the agent of
+    /// SSH_AUTH_SOCK.
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub ssh: Vec<SshFlag>,
+
+    /// Allow steps what they may not do otherwise; repeatable
+    ///
+    /// security.insecure: RUN --security=insecure, with every right of root. network.host: nothing more than steps
+    /// have anyway, since they share this machine's network.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub allow: Vec<Entitlement>,
+
+    /// The network of steps that do not say: the machine's (default or host), or none
+    #[arg(long, value_name = "HOW", value_enum, default_value = "default")]
+    pub network: NetworkFlag,
+
+    /// A name for /etc/hosts of every step, as db:10.0.0.7; repeatable
+    ///
+    /// The name is in the cache key, the address is not.
+    #[arg(long = "add-host", value_name = "NAME:IP")]
+    pub hosts: Vec<HostFlag>,
+
+    /// Size of /dev/shm in steps, as 128m; default: 64m
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<Bytes>,
+
+    /// A limit for steps, as nofile=1024:4096; repeatable
+    ///
+    /// Only root can raise a hard limit.
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub ulimits: Vec<UlimitFlag>,
+
+    /// Not supported: steps run in the control group that the build runs in
+    #[arg(long, value_name = "GROUP", hide = true)]
+    pub cgroup_parent: Option<CgroupParent>,
 }
 
 /// How it runs.

@@ -6,6 +6,7 @@ pub mod debug;
 pub mod output;
 pub mod pair;
 pub mod secret;
+pub mod steps;
 
 use clap::{Args, Parser, Subcommand};
 use cooper_image::{Platform, Reference};

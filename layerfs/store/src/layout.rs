@@ -14,6 +14,7 @@
 //! │                          └ _digests/<algorithm>-<hex>
 //! ├── records/<algorithm>-<hex>             result of a step and the named parts of its key
 //! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
+//! ├── mounts/<algorithm>-<hex>/<number>/   copies of a directory that outlives builds, each locked while in use
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
 //! │   ├── _blobs/<algorithm>-<hex>          the repository holds this blob
 //! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
@@ -107,6 +108,11 @@ impl Layout {
     }
     pub fn slot(&self, slot: &str) -> PathBuf {
         self.root.join("slots").join(Digest::sha256(slot).hex())
+    }
+
+    /// All copies of one cache of `RUN --mount`.
+    pub fn cache_mount(&self, cache: &Digest) -> PathBuf {
+        self.root.join("mounts").join(file_name(cache))
     }
 
     pub fn registry(&self) -> PathBuf {

@@ -5,7 +5,8 @@ use super::flags::{self, Kind, Known};
 use super::json::{self, Form};
 use crate::instruction::{Command, Run};
 
-const RUN_FLAGS: [Known; 3] = [("mount", Kind::Many), ("network", Kind::Text), ("security", Kind::Text)];
+const RUN_FLAGS: [Known; 4] =
+    [("mount", Kind::Many), ("network", Kind::Text), ("security", Kind::Text), ("device", Kind::Many)];
 
 /// RUN.
 pub(super) fn run(cx: &mut Cx<'_>) -> Option<Run> {
@@ -18,6 +19,7 @@ pub(super) fn run(cx: &mut Cx<'_>) -> Option<Run> {
         mounts: flags.many("mount"),
         network: flags.text("network"),
         security: flags.text("security"),
+        devices: flags.many("device"),
     };
     match cx.node.heredocs.as_slice() {
         [] => run.command = text(cx, args)?,

@@ -9,7 +9,7 @@ use cooper_image::DiffId;
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::whiteout;
-use cooper_plan::op::{Exec, Network, Step};
+use cooper_plan::op::{Exec, Step};
 use cooper_sandbox::{Outcome, StepSpec};
 use cooper_store::Ingest;
 use std::collections::{HashSet, VecDeque};
@@ -22,14 +22,26 @@ const TAIL: usize = 4096;
 
 impl Build<'_> {
     pub fn exec(&self, state: &mut StageState, place: &Place<'_>, exec: &Exec, step: &Step) -> Result<(), EngineError> {
-        let record = self.dated(cooper_plan::key::exec_key(Self::parent(state).as_ref(), exec, &place.stage.platform));
+        self.allowed(exec)?;
+        let places = self.places(exec, place)?;
+        // Reading the files of mounts is work; waiting for the stages that they come from is not.
+        let reads = places.iter().any(Option::is_some);
+        let early = if reads { Some(self.permits.take().ok_or(EngineError::Dependency)?) } else { None };
+        let files = self.files(places)?;
+        let (parent, given) = (Self::parent(state), self.given(&files));
+        let record = self.dated(cooper_plan::key::exec_key(parent.as_ref(), exec, &given, &place.stage.platform));
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
-        let _permit = self.permits.take().ok_or(EngineError::Dependency)?;
+        let _permit = match early {
+            Some(permit) => permit,
+            None => self.permits.take().ok_or(EngineError::Dependency)?,
+        };
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
         let ingest = self.engine.store.ingest()?;
-        let spec = self.spec(state, exec, &ingest)?;
+        let mut spec = self.spec(state, exec, &ingest)?;
+        let held = self.mount(exec, &files, ingest.path(), &mut spec)?;
         self.run_process(place, &spec, &step.text)?;
+        drop(held);
         let root = Root::open(&spec.upper)?;
         if self.request.clamp {
             cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
@@ -86,18 +98,14 @@ impl Build<'_> {
             cwd: exec.cwd.to_string(),
             user: exec.user.clone(),
             script: exec.script.clone(),
-            network: match exec.network {
-                Network::None => cooper_sandbox::Network::None,
-                Network::Default | Network::Host => cooper_sandbox::Network::Host,
-            },
-            hostname: exec.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
-            no_new_privs: false,
+            mounts: Vec::new(),
+            surroundings: self.surroundings(exec),
         })
     }
 }
 
 /// A layer may hide everything below it with a mark on its root, which overlay does not look for there.
-fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+pub(super) fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
     for (i, tree) in lowers.iter().enumerate().rev() {
         let root = Root::open(tree)?;
         if whiteout::is_opaque(root.as_dir()).map_err(|e| io(format!("reading the marks of {}", tree.display()), e))? {
@@ -110,7 +118,7 @@ fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
 
 /// Overlay refuses a directory that it is given twice. Where one layer occurs again further up, every path of it is
 /// decided up there, so that the lower occurrence shows nothing and can go.
-fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut seen = HashSet::new();
     lowers.reverse();
     lowers.retain(|tree| seen.insert(tree.clone()));

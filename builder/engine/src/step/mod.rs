@@ -3,6 +3,8 @@
 mod copy;
 mod edit;
 mod exec;
+mod given;
+mod mounts;
 mod workdir;
 
 use crate::event::StepNo;

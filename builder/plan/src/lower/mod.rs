@@ -5,6 +5,7 @@
 
 mod command;
 mod copy;
+mod mount;
 mod ports;
 mod run;
 mod settings;
@@ -228,7 +229,7 @@ impl Lowering<'_> {
             Instruction::Arg(args) => self.arg(args, escape, span),
             Instruction::Env(pairs) => self.env(pairs, escape, span),
             Instruction::Label(pairs) => self.label(pairs, escape, span),
-            Instruction::Run(run) => self.run(run, span),
+            Instruction::Run(run) => self.run(run, item),
             Instruction::Copy(copy) => self.copy(copy, item),
             Instruction::Cmd(command) => Ok(self.cmd(command)),
             Instruction::Entrypoint(command) => Ok(self.entrypoint(command)),

@@ -4,13 +4,18 @@
 //! expanded: that is the shell's work. Must never: put a proxy from `--build-arg` where a key would see it.
 
 use super::{Done, Lowering};
+use crate::graph::Item;
 use crate::op::{Exec, Op};
 use crate::{fault, history, scope, support};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Command, Run, Span};
 
+/// The variable by which ssh finds its agent.
+const AGENT: &str = "SSH_AUTH_SOCK";
+
 impl Lowering<'_> {
-    pub(super) fn run(&self, run: &Run, span: Span) -> Result<Done, Diagnostic> {
+    pub(super) fn run(&self, run: &Run, item: &Item) -> Result<Done, Diagnostic> {
+        let span = item.instruction.span;
         let script = match &run.script {
             Some(heredoc) => Some((file_name(&heredoc.name, span)?, heredoc.body.clone())),
             None => None,
@@ -29,15 +34,24 @@ impl Lowering<'_> {
         }
         self.scopes.budget.spend(self.around.size(), span)?;
         let history = history::run(&self.around, &argv);
+        let (mounts, agent) = self.mounts(run, item)?;
+        let mut env = self.around.environment();
+        if let Some(socket) = agent
+            && let Err(at) = env.binary_search_by(|(name, _)| name.as_str().cmp(AGENT))
+        {
+            env.insert(at, (AGENT.to_owned(), socket));
+        }
         let exec = Exec {
             argv,
-            env: self.around.environment(),
+            env,
             unkeyed_env: self.around.proxies(self.scopes.request),
             cwd: self.around.cwd.clone(),
             user: self.around.user.clone(),
             script,
             network: support::network(run, span)?,
             hostname: self.scopes.request.build_args.get(scope::HOSTNAME).cloned().filter(|h| !h.is_empty()),
+            security: support::security(run, span)?,
+            mounts,
         };
         Ok(Done { op: Op::Exec(exec), history })
     }

@@ -2,6 +2,7 @@
 
 mod golden;
 mod instructions;
+mod mounts;
 mod planning;
 mod refusals;
 mod requests;

@@ -163,7 +163,7 @@ fn triggers_bring_stages_and_their_bases_in() {
 #[test]
 fn a_wrong_trigger_is_an_error_at_the_from() {
     for trigger in
-        ["NOTHING x", "ONBUILD RUN x", "MAINTAINER x", "RUN --mount=type=cache,target=/x y", "COPY --from=self / /"]
+        ["NOTHING x", "ONBUILD RUN x", "MAINTAINER x", "RUN --mount=type=cash,target=/x y", "COPY --from=self / /"]
     {
         let fault = rounds("FROM scratch\n\nFROM debian AS self", &request(), &|_| base_with(&[trigger])).unwrap_err();
         assert_eq!((fault.len(), fault[0].span.start), (1, 3), "{trigger}: {fault:?}");

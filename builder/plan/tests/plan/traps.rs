@@ -3,7 +3,7 @@
 
 use crate::planning::*;
 use cooper_image::Digest;
-use cooper_plan::key::{copy_key, exec_key};
+use cooper_plan::key::{Given, copy_key, exec_key};
 use cooper_plan::op::{Base, StageId};
 
 #[test]
@@ -121,8 +121,8 @@ fn proxies_never_reach_a_key_or_the_history_unless_declared() {
     let exec = runs(&plan)[0];
     let names: Vec<&str> = exec.unkeyed_env.iter().map(|(n, _)| n.as_str()).collect();
     assert_eq!(names, ["ALL_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy"], "an empty one is none");
-    assert!(exec_key(None, exec, &amd64).parts.values().all(|v| !v.contains("secret")));
+    assert!(exec_key(None, exec, &Given::default(), &amd64).parts.values().all(|v| !v.contains("secret")));
     assert!(history(&plan).iter().all(|h| !h.contains("secret")));
     let declared = planned("FROM debian\nARG HTTP_PROXY\nRUN x", &with_args(&args)).unwrap();
-    assert_eq!(exec_key(None, runs(&declared)[0], &amd64).parts["env.HTTP_PROXY"], "http://secret");
+    assert_eq!(exec_key(None, runs(&declared)[0], &Given::default(), &amd64).parts["env.HTTP_PROXY"], "http://secret");
 }

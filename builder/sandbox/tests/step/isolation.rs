@@ -137,7 +137,7 @@ fn devices_are_exactly_these(tier: Tier) {
 
 fn network_none_has_only_loopback(_: Tier) {
     let mut world = World::new();
-    world.spec.network = Network::None;
+    world.spec.surroundings.network = Network::None;
     assert_eq!(world.sh("ls /sys/class/net; cat /proc/net/unix | grep -c @ || true"), "lo\n0\n");
     assert_eq!(world.sh("cat /proc/net/route | grep -vc Iface || true"), "0\n");
     // Up, loopback.
@@ -178,9 +178,9 @@ fn abstract_sockets_of_the_host_are_out_of_reach(_: Tier) {
     let name = format!("cooper-test-{}", std::process::id());
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let probe = format!("probe --abstract {name}");
-    world.spec.network = Network::None;
+    world.spec.surroundings.network = Network::None;
     assert_eq!(world.sh(&probe), "ConnectionRefused\n");
-    world.spec.network = Network::Host;
+    world.spec.surroundings.network = Network::Host;
     let findings = cooper_sandbox::probe().findings;
     let finding = findings.iter().find(|finding| finding.name == "abstract sockets").unwrap();
     let expected = if finding.detail.starts_with("hidden") { "PermissionDenied\n" } else { "connected\n" };
@@ -190,7 +190,7 @@ fn abstract_sockets_of_the_host_are_out_of_reach(_: Tier) {
 fn packets_of_others_are_out_of_reach(_: Tier) {
     let mut world = World::new().with_probe();
     for network in [Network::Host, Network::None] {
-        world.spec.network = network;
+        world.spec.surroundings.network = network;
         assert_eq!(world.sh("probe --sockets"), "packet no, tcp packets no, tcp yes, netlink yes\n");
     }
 }

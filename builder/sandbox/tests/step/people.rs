@@ -42,7 +42,7 @@ fn setuid_works_unless_asked(_: Tier) {
     fs::write(world.base("etc/passwd"), "root::0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n").unwrap();
     world.spec.user = "app".into();
     assert_eq!(world.sh("id -u; /suid/su root -c 'id -u'"), "1000\n0\n");
-    world.spec.no_new_privs = true;
+    world.spec.surroundings.no_new_privs = true;
     let (outcome, text) = world.try_sh("/suid/su root -c 'id -u'");
     assert_ne!(outcome.unwrap(), Outcome::Exited(0), "{text}");
 }

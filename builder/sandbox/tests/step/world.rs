@@ -1,6 +1,6 @@
 //! A root made from busybox, and steps in it.
 
-use cooper_sandbox::{Network, Outcome, SandboxError, StepSpec, run};
+use cooper_sandbox::{Network, Outcome, SandboxError, Security, StepSpec, Surroundings, run};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -51,9 +51,16 @@ impl World {
             cwd: "/".into(),
             user: String::new(),
             script: None,
-            network: Network::Host,
-            hostname: "cooper".into(),
-            no_new_privs: false,
+            mounts: Vec::new(),
+            surroundings: Surroundings {
+                network: Network::Host,
+                hostname: "cooper".into(),
+                hosts: Vec::new(),
+                shm_bytes: None,
+                limits: Vec::new(),
+                security: Security::Sandbox,
+                no_new_privs: false,
+            },
         };
         Self { dir, spec }
     }

@@ -1,0 +1,341 @@
+//! What a RUN has mounted: files found and hashed for its key, then made ready for its process.
+//!
+//! Takes mounts as planned; gives mounts for the sandbox and what has to be held while it runs. Must never: put a
+//! secret into a file, or show a step files that are not in its key.
+
+use super::Place;
+use super::exec::{above_opaque, topmost};
+use crate::EngineError;
+use crate::agent::Agent;
+use crate::layers::{Layer, diff_ids, io, set_mode};
+use crate::solve::Build;
+use cooper_dockerfile::mount::Ownership;
+use cooper_image::stable_hash::StableHash;
+use cooper_image::{ChainId, ContainerPath, Digest, RelPath};
+use cooper_layerfs::apply;
+use cooper_layerfs::copy::{CopyRequest, Owner, Unpack, pack_copy};
+use cooper_layerfs::root::Root;
+use cooper_layerfs::select::{self, Ownership as Whose, SelectRequest, Selection};
+use cooper_layerfs::view::View;
+use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source};
+use cooper_plan::op::{Base, Exec};
+use cooper_sandbox::{Content, Private, StepSpec};
+use cooper_store::{CacheMount, CacheUse};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often a cache that somebody else has is asked for.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Name of the copied files below a directory of their own.
+const COPIED: &str = "files";
+
+/// Where the files of a mount are.
+pub struct Origin {
+    /// `None` is the context.
+    layers: Option<Vec<Layer>>,
+    path: ContainerPath,
+}
+
+/// The files of a mount.
+pub struct Files {
+    /// Their identity.
+    pub digest: Digest,
+    origin: Origin,
+    view: View,
+    /// What is shown; everything in the layers when it was not looked at.
+    selection: Option<Selection>,
+}
+
+/// What has to be there until the process has ended.
+#[derive(Default)]
+pub struct Held {
+    caches: BTreeMap<String, CacheMount>,
+    agents: Vec<Agent>,
+}
+
+impl Build<'_> {
+    /// Where the files of each mount are; waits for stages.
+    pub fn places(&self, exec: &Exec, place: &Place<'_>) -> Result<Vec<Option<Origin>>, EngineError> {
+        let origin = |source: &Source| {
+            let layers = source.from.as_ref().map(|base| self.layers_of(base, place)).transpose()?;
+            Ok(Origin { layers, path: source.path.clone() })
+        };
+        exec.mounts.iter().map(|m| m.source().map(origin).transpose()).collect()
+    }
+
+    fn layers_of(&self, base: &Base, place: &Place<'_>) -> Result<Vec<Layer>, EngineError> {
+        match base {
+            Base::Scratch => Ok(Vec::new()),
+            Base::Stage(id) => Ok(self.stage(*id)?.layers.clone()),
+            Base::Image(reference) => {
+                Ok(self.engine.base(reference, &place.stage.platform, self.request.freshness, self.sink)?.layers)
+            }
+        }
+    }
+
+    /// Hashes the files of each mount.
+    pub fn files(&self, origins: Vec<Option<Origin>>) -> Result<Vec<Option<Files>>, EngineError> {
+        origins.into_iter().map(|o| o.map(|o| self.look(o)).transpose()).collect()
+    }
+
+    fn look(&self, origin: Origin) -> Result<Files, EngineError> {
+        let view = match &origin.layers {
+            None => View::dir(Root::open(&self.request.context)?),
+            Some(layers) => self.engine.view(layers)?,
+        };
+        // The layers' own names are the identity of all that is in them; nobody needs to read gigabytes for it.
+        if let Some(layers) = origin.layers.as_ref().filter(|_| origin.path.rel().is_root()) {
+            let mut hash = StableHash::new("mount-layers/1");
+            if let Some(chain) = ChainId::of(&diff_ids(layers)) {
+                hash.part("chain", chain.to_string());
+            }
+            return Ok(Files { digest: hash.finish(), origin, view, selection: None });
+        }
+        let selection = self.shown(&origin, &view)?;
+        Ok(Files { digest: selection.digest.clone(), origin, view, selection: Some(selection) })
+    }
+
+    /// Everything at the path, but for what the ignore file hides in the context.
+    fn shown(&self, origin: &Origin, view: &View) -> Result<Selection, EngineError> {
+        let ruled = origin.layers.is_none();
+        Ok(select::select(&SelectRequest {
+            view,
+            patterns: &[literal(&origin.path)],
+            ignored: &|p: &RelPath| ruled && self.ignore.ignored(p.as_bytes()),
+            may_hold_included: &|p: &RelPath| !ruled || self.ignore.may_hold_included(p.as_bytes()),
+            glob: &|_, _| false,
+            ownership: if ruled { Whose::Zero } else { Whose::Keep },
+        })?)
+    }
+
+    /// Makes the mounts ready and puts them into the specification.
+    pub fn mount(
+        &self,
+        exec: &Exec,
+        files: &[Option<Files>],
+        dir: &Path,
+        spec: &mut StepSpec,
+    ) -> Result<Held, EngineError> {
+        let mut held = Held::default();
+        let mut caches = Vec::new();
+        for (number, (mount, files)) in exec.mounts.iter().zip(files).enumerate() {
+            let own = dir.join(format!("mount-{number}"));
+            let content = match (&mount.what, files) {
+                (Mounted::Bind(_), Some(files)) => Some(self.bind(files, &own)?),
+                (Mounted::Cache(cache), files) => {
+                    caches.push((cache_name(cache, files.as_ref()), spec.mounts.len(), cache, files.as_ref()));
+                    // Filled in below.
+                    Some(Content::Tmpfs { bytes: None })
+                }
+                (Mounted::Tmpfs { bytes }, _) => Some(Content::Tmpfs { bytes: *bytes }),
+                (Mounted::Secret(secret), _) => self.secret(secret, mount, spec)?,
+                (Mounted::Ssh { id, required, ownership }, _) => {
+                    let agent = self.agent(id, *required, *ownership, &own)?;
+                    let content = agent.as_ref().map(|a| Content::Host(a.path().to_owned()));
+                    held.agents.extend(agent);
+                    content
+                }
+                (Mounted::Bind(_), None) => None,
+            };
+            if let (Some(content), Some(target)) = (content, &mount.target) {
+                let access = access(mount.access);
+                spec.mounts.push(cooper_sandbox::Mount { target: target.to_string(), access, content });
+            }
+        }
+        // In one order for everybody, so that two builds never wait for each other.
+        caches.sort_by_key(|(name, ..)| name.to_string());
+        for (name, at, cache, files) in caches {
+            let path = self.cache(&name, cache, files, &mut held)?;
+            if let Some(mount) = spec.mounts.get_mut(at) {
+                mount.content = Content::Host(path);
+            }
+        }
+        Ok(held)
+    }
+
+    fn bind(&self, files: &Files, own: &Path) -> Result<Content, EngineError> {
+        let Some(layers) = &files.origin.layers else {
+            return Ok(Content::Host(self.copied(files, own)?));
+        };
+        make(own)?;
+        let mut lowers = above_opaque(topmost(self.engine.trees(layers)?))?;
+        if lowers.is_empty() {
+            lowers.push(make(&own.join("lower"))?);
+        }
+        let (upper, work) = (make(&own.join("upper"))?, make(&own.join("work"))?);
+        Ok(Content::Layers { lowers, upper, work, path: files.origin.path.to_string() })
+    }
+
+    /// A copy of the files: what is ignored is not there, and what the step writes stays here.
+    fn copied(&self, files: &Files, own: &Path) -> Result<PathBuf, EngineError> {
+        make(own)?;
+        let selection = match &files.selection {
+            Some(selection) => selection,
+            None => &self.shown(&files.origin, &files.view)?,
+        };
+        let root = Root::open(own)?;
+        let (mut reader, mut writer) = std::io::pipe().map_err(|e| io("making a pipe", e))?;
+        let dest = ContainerPath::from(COPIED);
+        let request = CopyRequest {
+            view: &files.view,
+            selection,
+            target: &View::stack(Vec::new()),
+            dest: &dest,
+            dest_is_dir: false,
+            owner: Owner::Keep,
+            chmod: None,
+            clamp: None,
+            inline: &[],
+            unpack: Unpack::No,
+        };
+        std::thread::scope(|scope| {
+            let packer = scope.spawn(move || pack_copy(&request, &mut writer));
+            let applied = apply::apply(&mut reader, &root, &self.engine.apply_options(), &|_| Ok(None));
+            let drained = std::io::copy(&mut reader, &mut std::io::sink());
+            // What the packer says is the cause of what the other side says.
+            packer.join().map_err(|_| EngineError::Interrupted)??;
+            applied?;
+            drained.map_err(|e| io("copying the files of a mount", e))
+        })?;
+        Ok(own.join(COPIED))
+    }
+
+    fn secret(&self, secret: &Secret, mount: &Mount, spec: &mut StepSpec) -> Result<Option<Content>, EngineError> {
+        let Secret { id, variable, required, ownership } = secret;
+        let Some(given) = self.request.run.secrets.get(id) else {
+            if !required {
+                return Ok(None);
+            }
+            return Err(EngineError::Request {
+                message: format!("secret {id} is required, and was not given"),
+                hint: format!("add --secret id={id},src=FILE or --secret id={id},env=VARIABLE"),
+            });
+        };
+        if let Some(name) = variable {
+            let text = std::str::from_utf8(given.bytes()).ok().filter(|t| !t.contains('\0'));
+            let text = text.ok_or_else(|| EngineError::Request {
+                message: format!("secret {id} cannot be the variable {name}: it is not text"),
+                hint: "mount it as a file: drop env=".to_owned(),
+            })?;
+            spec.env.retain(|(n, _)| n != name);
+            spec.env.push((name.clone(), text.to_owned()));
+        }
+        Ok(mount.target.as_ref().map(|_| Content::File {
+            bytes: Private(given.bytes().to_vec()),
+            uid: ownership.uid.unwrap_or(0),
+            gid: ownership.gid.unwrap_or(0),
+            mode: ownership.mode.unwrap_or(0o400),
+        }))
+    }
+
+    fn agent(&self, id: &str, required: bool, owned: Ownership, own: &Path) -> Result<Option<Agent>, EngineError> {
+        let Some(socket) = self.request.run.agents.get(id) else {
+            if !required {
+                return Ok(None);
+            }
+            return Err(EngineError::Request {
+                message: format!("the ssh agent {id} is required, and was not given"),
+                hint: format!("add --ssh {id}, or --ssh {id}=SOCKET"),
+            });
+        };
+        make(own)?;
+        let made = Agent::start(socket, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))?;
+        Ok(Some(made))
+    }
+
+    fn cache(
+        &self,
+        name: &Digest,
+        cache: &Cache,
+        files: Option<&Files>,
+        held: &mut Held,
+    ) -> Result<PathBuf, EngineError> {
+        if let Some(mine) = held.caches.get(&name.to_string()) {
+            return Ok(mine.path().to_owned());
+        }
+        let manner = match cache.sharing {
+            Sharing::Shared => CacheUse::Shared,
+            Sharing::Private => CacheUse::Private,
+            Sharing::Locked => CacheUse::Locked,
+        };
+        loop {
+            let mut fill = |path: &Path| self.fill(path, cache, files);
+            if let Some(mine) = self.engine.store.cache_mount(name, manner, &mut fill)? {
+                let path = mine.path().to_owned();
+                held.caches.insert(name.to_string(), mine);
+                return Ok(path);
+            }
+            if self.cancel.load(Ordering::SeqCst) {
+                return Err(EngineError::Interrupted);
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    /// The first content of a cache.
+    fn fill(&self, path: &Path, cache: &Cache, files: Option<&Files>) -> Result<(), EngineError> {
+        match files {
+            None => drop(make(path)?),
+            Some(files) => {
+                let copied = self.copied(files, &path.with_extension("seed"))?;
+                if !copied.is_dir() {
+                    let message =
+                        format!("the cache {} cannot begin with {}, which is a file", cache.id, files.origin.path);
+                    return Err(EngineError::Request { message, hint: "give source= a directory".to_owned() });
+                }
+                std::fs::rename(&copied, path).map_err(|e| io("making a cache", e))?;
+            }
+        }
+        let Ownership { uid, gid, mode } = cache.ownership;
+        std::os::unix::fs::chown(path, uid, gid).map_err(|e| io("setting the owner of a cache", e))?;
+        if let Some(mode) = mode {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, mode).map_err(|e| io("setting the mode of a cache", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// As in BuildKit, caches of one id with another first content, owner or mode are other caches.
+fn cache_name(cache: &Cache, files: Option<&Files>) -> Digest {
+    let mut hash = StableHash::new("cache-mount/1");
+    hash.part("id", &cache.id);
+    if let Some(files) = files {
+        hash.part("seed", files.digest.to_string());
+    }
+    let Ownership { uid, gid, mode } = cache.ownership;
+    for (name, number) in [("uid", uid), ("gid", gid), ("mode", mode)] {
+        if let Some(number) = number {
+            hash.part(name, number.to_string());
+        }
+    }
+    hash.finish()
+}
+
+fn access(access: Access) -> cooper_sandbox::Access {
+    match access {
+        Access::ReadOnly => cooper_sandbox::Access::ReadOnly,
+        Access::ReadWrite => cooper_sandbox::Access::ReadWrite,
+    }
+}
+
+/// A path as a pattern in which nothing is a wildcard.
+fn literal(path: &ContainerPath) -> String {
+    let mut pattern = String::new();
+    for c in path.to_string().chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn make(dir: &Path) -> Result<PathBuf, EngineError> {
+    std::fs::create_dir(dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
+    set_mode(dir)?;
+    Ok(dir.to_owned())
+}

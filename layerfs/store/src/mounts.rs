@@ -1,0 +1,139 @@
+//! Directories that outlive builds: what `RUN --mount=type=cache` shows.
+//!
+//! A cache has one or more copies, numbered from 0, each locked by whoever uses it: the kernel frees the lock when a
+//! process ends, however it ends. Takes: the cache's identity as a digest, how it is used, and who fills a new one.
+//! Gives: a directory, locked. Must never: give half a cache, or one directory to two who asked to be alone.
+
+use crate::{Store, StoreError};
+use cooper_image::Digest;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Most copies of one cache.
+const COPIES: usize = 1024;
+
+/// How a cache is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheUse {
+    /// Together with others who share it.
+    Shared,
+    /// Alone; a copy that is in use is passed over, and another one made.
+    Private,
+    /// Alone, one after the other.
+    Locked,
+}
+
+/// A cache in use; free again on drop.
+#[derive(Debug)]
+pub struct CacheMount {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl CacheMount {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Store {
+    /// A copy of a cache that is free for this use, made when there is none. `Ok(None)`: with [`CacheUse::Locked`],
+    /// somebody has it; ask again later. `fill` makes the directory that it is given the path of.
+    ///
+    /// # Errors
+    /// What `fill` and the system say.
+    pub fn cache_mount<E: From<StoreError>>(
+        &self,
+        cache: &Digest,
+        manner: CacheUse,
+        fill: &mut dyn FnMut(&Path) -> Result<(), E>,
+    ) -> Result<Option<CacheMount>, E> {
+        let all = self.layout().cache_mount(cache);
+        DirBuilder::new().recursive(true).mode(0o700).create(&all).map_err(StoreError::io("creating", &all))?;
+        // One at a time looks for a copy or makes one.
+        let gate = File::open(&all).map_err(StoreError::io("opening", &all))?;
+        gate.lock().map_err(StoreError::io("locking", &all))?;
+        let mut busy = false;
+        for number in 0..COPIES {
+            let path = all.join(number.to_string());
+            match lock(&path, manner).map_err(StoreError::io("locking", &path))? {
+                Held::Mine(lock) => return Ok(Some(CacheMount { path, _lock: lock })),
+                Held::Others => busy = true,
+                Held::Absent if busy && manner == CacheUse::Locked => return Ok(None),
+                Held::Absent => {
+                    let ingest = self.ingest()?;
+                    let new = ingest.path().join("cache");
+                    fill(&new)?;
+                    std::fs::rename(&new, &path).map_err(StoreError::io("publishing", &path))?;
+                    if let Held::Mine(lock) = lock(&path, manner).map_err(StoreError::io("locking", &path))? {
+                        return Ok(Some(CacheMount { path, _lock: lock }));
+                    }
+                }
+            }
+        }
+        Err(StoreError::Io { action: "finding a free copy of", path: all, source: ErrorKind::ResourceBusy.into() }
+            .into())
+    }
+}
+
+enum Held {
+    Mine(File),
+    Others,
+    Absent,
+}
+
+fn lock(path: &Path, manner: CacheUse) -> std::io::Result<Held> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Absent),
+        Err(e) => return Err(e),
+    };
+    let locked = match manner {
+        CacheUse::Shared => file.try_lock_shared(),
+        CacheUse::Private | CacheUse::Locked => file.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(Held::Mine(file)),
+        Err(TryLockError::WouldBlock) => Ok(Held::Others),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_given_by_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let id = Digest::sha256("cache");
+        let mut filled = 0;
+        let mut take = |manner| {
+            let mut fill = |path: &Path| -> Result<(), StoreError> {
+                filled += 1;
+                std::fs::create_dir(path).map_err(StoreError::io("creating", path))
+            };
+            let found = store.cache_mount(&id, manner, &mut fill).unwrap();
+            found.map(|c| (c.path().file_name().unwrap().to_str().unwrap().to_owned(), c))
+        };
+        let name = |c: &Option<(String, CacheMount)>| c.as_ref().map(|(n, _)| n.clone());
+        let first = take(CacheUse::Shared);
+        let second = take(CacheUse::Shared);
+        assert_eq!((name(&first).as_deref(), name(&second).as_deref()), (Some("0"), Some("0")));
+        assert_eq!(name(&take(CacheUse::Locked)), None, "others have it");
+        let private = take(CacheUse::Private);
+        assert_eq!(name(&private).as_deref(), Some("1"));
+        drop((first, second));
+        let locked = take(CacheUse::Locked);
+        assert_eq!(name(&locked).as_deref(), Some("0"));
+        assert_eq!(name(&take(CacheUse::Shared)).as_deref(), Some("2"));
+        drop((locked, private));
+        assert_eq!(name(&take(CacheUse::Private)).as_deref(), Some("0"));
+        assert_eq!(filled, 3);
+    }
+}
