@@ -19,6 +19,7 @@ mod lower;
 pub mod mount;
 mod parse;
 pub mod place;
+pub mod remote;
 mod split;
 mod suggest;
 pub mod words;
