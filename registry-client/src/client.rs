@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A client for all registries.
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Client {

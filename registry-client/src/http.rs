@@ -34,9 +34,19 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Who is asked, and what therefore holds for certificates and plain http.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A registry: plain http only on loopback and where it is marked insecure.
+    Registry,
+    /// Any server of files: plain http where the URL says so; marks for registries mean nothing to it.
+    Web,
+}
+
 /// One request, which can be sent any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) peer: Peer,
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
@@ -49,7 +59,15 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), payload: Payload::Empty, authorization: None, insecure: None }
+        Self {
+            peer: Peer::Registry,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            payload: Payload::Empty,
+            authorization: None,
+            insecure: None,
+        }
     }
 }
 
@@ -112,9 +130,11 @@ impl Transport {
     }
 
     /// May this URL be spoken to at all?
-    pub(crate) fn permit(&self, url: &Url, besides: Option<&str>) -> Result<(), Break> {
-        let plain_is_fine =
-            || self.is_marked(url, besides) || url.host_str().is_some_and(|h| is_loopback(&host_without_port(h)));
+    fn permit(&self, peer: Peer, url: &Url, besides: Option<&str>) -> Result<(), Break> {
+        let plain_is_fine = || {
+            let loopback = || url.host_str().is_some_and(|h| is_loopback(&host_without_port(h)));
+            peer == Peer::Web || self.is_marked(url, besides) || loopback()
+        };
         match url.scheme() {
             "https" => Ok(()),
             "http" if plain_is_fine() => Ok(()),
@@ -129,7 +149,7 @@ impl Transport {
         let mut authorization = request.authorization.clone();
         let mut trail = vec![host_of(&url)];
         loop {
-            self.permit(&url, request.insecure.as_deref())?;
+            self.permit(request.peer, &url, request.insecure.as_deref())?;
             let response = self.once(request, url.clone(), authorization.as_ref()).await?;
             let follows = request.method == Method::GET || request.method == Method::HEAD;
             if !follows || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -152,7 +172,8 @@ impl Transport {
     }
 
     async fn once(&self, request: &Request, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, Break> {
-        let client = if self.is_marked(&url, request.insecure.as_deref()) { &self.unverified } else { &self.verified };
+        let marked = request.peer == Peer::Registry && self.is_marked(&url, request.insecure.as_deref());
+        let client = if marked { &self.unverified } else { &self.verified };
         let mut builder = client.request(request.method.clone(), url).headers(request.headers.clone());
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value.clone());
@@ -312,7 +333,11 @@ mod tests {
             ("http://mine.example/", true),
             ("file:///etc/passwd", false),
         ] {
-            assert_eq!(t.permit(&Url::parse(url).unwrap(), Some("mine.example")).is_ok(), fine, "{url}");
+            assert_eq!(
+                t.permit(Peer::Registry, &Url::parse(url).unwrap(), Some("mine.example")).is_ok(),
+                fine,
+                "{url}"
+            );
         }
     }
 

@@ -7,7 +7,8 @@
 //!
 //! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
 //! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
-//! with authentication and retries), then `manifest` and `blob`.
+//! with authentication and retries), then `manifest` and `blob`. [`web`]
+//! fetches files that are no registry's over the same connections.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -16,6 +17,7 @@ pub mod options;
 pub mod redact;
 pub mod registries_conf;
 pub mod retry;
+pub mod web;
 
 mod api;
 mod auth;

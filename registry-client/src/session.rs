@@ -5,7 +5,7 @@
 use crate::api::{self, Route};
 use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
-use crate::http::{Break, Payload, Request, Transport};
+use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
 use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
@@ -125,6 +125,7 @@ impl<'c> Session<'c> {
         let own = call.url.origin() == self.base.origin();
         let party = self.party();
         let mut request = Request {
+            peer: Peer::Registry,
             method: call.method.clone(),
             url: call.url.clone(),
             headers: call.headers.clone(),
