@@ -15,6 +15,7 @@
 //! ├── records/<algorithm>-<hex>             result of a step and the named parts of its key
 //! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
 //! ├── mounts/<algorithm>-<hex>/<number>/   copies of a directory that outlives builds, each locked while in use
+//! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
 //! │   ├── _blobs/<algorithm>-<hex>          the repository holds this blob
 //! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
@@ -113,6 +114,9 @@ impl Layout {
     /// All copies of one cache of `RUN --mount`.
     pub fn cache_mount(&self, cache: &Digest) -> PathBuf {
         self.root.join("mounts").join(file_name(cache))
+    }
+    pub fn url(&self, url: &str) -> PathBuf {
+        self.root.join("urls").join(Digest::sha256(url).hex())
     }
 
     pub fn registry(&self) -> PathBuf {

@@ -9,6 +9,7 @@
 
 pub mod archive;
 mod blob;
+mod checked;
 mod closure;
 mod error;
 mod format;
@@ -26,6 +27,7 @@ mod registry;
 mod remove;
 mod store;
 mod trees;
+mod urls;
 
 pub use blob::BlobWriter;
 pub use error::StoreError;
@@ -39,3 +41,4 @@ pub use referrers::{Referrer, Referrers};
 pub use registry::{NameError, Repo, RepoLock, RepoName, TagName};
 pub use store::Store;
 pub use trees::TreeMarks;
+pub use urls::UrlRecord;

@@ -4,7 +4,7 @@
 //! damaged or of another version is a miss, never a failure.
 
 use crate::publish::{Durability, read_small};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, checked};
 use cooper_image::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Store {
             Err(StoreError::DamagedFile { reason, .. }) => return Ok(damaged(&path, &reason)),
             Err(e) => return Err(e),
         };
-        match decode(&bytes) {
+        match checked::decode::<StepRecord>(&bytes) {
             Ok(record) if record.key == *key && record.version == VERSION => Ok(Some(record)),
             Ok(record) if record.version != VERSION => Ok(damaged(&path, "its version is not known")),
             Ok(_) => Ok(damaged(&path, "it is another key's")),
@@ -68,12 +68,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn put_record(&self, record: &StepRecord) -> Result<(), StoreError> {
-        let json =
-            serde_json::to_vec(record).map_err(|source| StoreError::Encode { what: "a step's record", source })?;
-        let mut bytes = Digest::sha256(&json).hex().as_bytes().to_vec();
-        bytes.push(b'\n');
-        bytes.extend(json);
-        bytes.push(b'\n');
+        let bytes = checked::encode("a step's record", record)?;
         self.write_small(&self.layout().record(&record.key), &bytes, Durability::Cache)?;
         let slot = self.layout().slot(&record.slot);
         let length = append(&slot, &record.key).map_err(StoreError::io("writing", &slot))?;
@@ -114,16 +109,6 @@ impl Store {
         }
         Ok(records)
     }
-}
-
-fn decode(bytes: &[u8]) -> Result<StepRecord, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is no text")?;
-    let (sum, json) = text.split_once('\n').ok_or("it has no checksum")?;
-    let json = json.strip_suffix('\n').ok_or("it is torn")?;
-    if Digest::sha256(json).hex() != sum {
-        return Err("its checksum is wrong");
-    }
-    serde_json::from_str(json).map_err(|_| "it has another shape")
 }
 
 fn damaged(path: &Path, reason: &str) -> Option<StepRecord> {
