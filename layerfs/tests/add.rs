@@ -5,7 +5,7 @@
 mod trees;
 
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::copy::{CopyRequest, Owner, Unpack, pack_copy};
+use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
 use cooper_layerfs::select::{Ownership, SelectRequest, select};
 use cooper_layerfs::view::View;
 use rustix::process::{getegid, geteuid};
@@ -59,8 +59,7 @@ fn add_archives(archives: &[&[u8]], owner: Owner, target: &[Make<'_>]) -> Result
     })?;
     let mut out = Vec::new();
     let request = CopyRequest {
-        view: &view,
-        selection: &selection,
+        parts: &[CopyPart { view: &view, selection: &selection, unpack: Unpack::Local }],
         target: &View::stack(vec![root(&target)]),
         dest: &"/x".into(),
         dest_is_dir: false,
@@ -68,7 +67,6 @@ fn add_archives(archives: &[&[u8]], owner: Owner, target: &[Make<'_>]) -> Result
         chmod: None,
         clamp: None,
         inline: &[],
-        unpack: Unpack::Local,
     };
     pack_copy(&request, &mut out)?;
     Ok(listing(&out))

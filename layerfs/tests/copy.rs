@@ -5,7 +5,7 @@
 mod trees;
 
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::copy::{Chmod, CopyRequest, Owner, Packed, Unpack, pack_copy, pack_nothing};
+use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Packed, Unpack, pack_copy, pack_nothing};
 use cooper_layerfs::select::{Ownership, SelectRequest, Selection, select};
 use cooper_layerfs::view::View;
 use std::time::{Duration, SystemTime};
@@ -56,8 +56,7 @@ impl Copying<'_> {
     ) -> Result<Packed, LayerfsError> {
         let chmod = self.chmod.map(|c| Chmod::parse(c).unwrap());
         let request = CopyRequest {
-            view,
-            selection,
+            parts: &[CopyPart { view, selection, unpack: self.unpack }],
             target,
             dest: &self.dest.into(),
             dest_is_dir: self.dest.ends_with('/'),
@@ -65,7 +64,6 @@ impl Copying<'_> {
             chmod: chmod.as_ref(),
             clamp: self.clamp,
             inline: self.inline,
-            unpack: self.unpack,
         };
         pack_copy(&request, out)
     }

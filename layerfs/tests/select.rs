@@ -6,7 +6,7 @@ mod trees;
 
 use cooper_image::{Digest, RelPath};
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::copy::{self, CopyRequest, Owner, Unpack};
+use cooper_layerfs::copy::{self, CopyPart, CopyRequest, Owner, Unpack};
 use cooper_layerfs::select::{Ownership, SelectRequest, Selection, select};
 use cooper_layerfs::view::View;
 use std::os::unix::fs::PermissionsExt as _;
@@ -54,8 +54,7 @@ fn hiding(
 fn names(view: &View, selection: &Selection) -> Vec<String> {
     let target = View::stack(Vec::new());
     let request = CopyRequest {
-        view,
-        selection,
+        parts: &[CopyPart { view, selection, unpack: Unpack::No }],
         target: &target,
         dest: &"/to".into(),
         dest_is_dir: true,
@@ -63,7 +62,6 @@ fn names(view: &View, selection: &Selection) -> Vec<String> {
         chmod: None,
         clamp: None,
         inline: &[],
-        unpack: Unpack::No,
     };
     let mut out = Vec::new();
     copy::pack_copy(&request, &mut out).unwrap();

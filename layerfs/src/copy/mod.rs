@@ -1,6 +1,6 @@
 //! The layer of a COPY, an ADD or a WORKDIR, made from a selection without touching any root.
 //!
-//! Takes: a selection, the view that it came from, the target and the flags. Gives: a tar that, put upon the
+//! Takes: selections, the views that they came from, the target and the flags. Gives: a tar that, put upon the
 //! target, copies. Must never: write an entry through a symbolic link of the target, or pack bytes that are
 //! not the selected ones.
 //!
@@ -52,13 +52,22 @@ pub enum Unpack {
     Local,
 }
 
-/// Everything about one copy.
+/// What is copied from one place.
 #[derive(Clone, Copy)]
-pub struct CopyRequest<'a> {
+pub struct CopyPart<'a> {
     /// Where the selection came from.
     pub view: &'a View,
     /// What is copied.
     pub selection: &'a Selection,
+    /// Are archives unpacked?
+    pub unpack: Unpack,
+}
+
+/// Everything about one copy.
+#[derive(Clone, Copy)]
+pub struct CopyRequest<'a> {
+    /// What is copied, in the order of the instruction.
+    pub parts: &'a [CopyPart<'a>],
     /// The root that is copied onto.
     pub target: &'a View,
     /// Where to.
@@ -73,8 +82,6 @@ pub struct CopyRequest<'a> {
     pub clamp: Option<i64>,
     /// Files given in the Dockerfile: name and content. They come after the selected ones.
     pub inline: &'a [(String, Vec<u8>)],
-    /// Are archives unpacked?
-    pub unpack: Unpack,
 }
 
 /// What was packed.

@@ -28,12 +28,13 @@ pub(super) fn write<W: Write>(
     plan: &Plan<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<Packed, LayerfsError> {
-    let newest = request.selection.sources.iter().flat_map(|s| &s.items).map(|i| i.meta.mtime.secs).max();
+    let sources = request.parts.iter().flat_map(|p| &p.selection.sources);
+    let newest = sources.flat_map(|s| &s.items).map(|i| i.meta.mtime.secs).max();
     let mut packer = Packer {
         request,
         plan,
         tar,
-        reader: Reader::new(request.view),
+        readers: request.parts.iter().map(|p| Reader::new(p.view)).collect(),
         first_names: HashMap::new(),
         made_at: request.clamp.or(newest).unwrap_or(0),
         packed: Packed::default(),
@@ -49,7 +50,8 @@ struct Packer<'a, 'w, W: Write> {
     request: &'a CopyRequest<'a>,
     plan: &'a Plan<'a>,
     tar: &'w mut TarWriter<W>,
-    reader: Reader<'a>,
+    /// One for each part of the request.
+    readers: Vec<Reader<'a>>,
     /// The first name of each group of hard links, by source and group.
     first_names: HashMap<(usize, u32), &'a RelPath>,
     /// Time of what has none of its own, in seconds.
@@ -114,13 +116,15 @@ impl<'a, W: Write> Packer<'a, '_, W> {
             }
             self.first_names.insert((source, group), path);
         }
-        self.selected_file(&entry, item, sum)
+        self.selected_file(&entry, source, item, sum)
     }
 
     /// A file's entry and bytes, which must be those that were selected.
-    fn selected_file(&mut self, entry: &Entry<'_>, item: &Item, sum: &Sum) -> Result<(), LayerfsError> {
+    fn selected_file(&mut self, entry: &Entry<'_>, source: usize, item: &Item, sum: &Sum) -> Result<(), LayerfsError> {
         let changed = || LayerfsError::Changed { path: item.path.display() };
-        let file = match self.reader.open(item.layer, &item.path) {
+        let part = self.plan.sources.get(source).copied().unwrap_or_default();
+        let file = self.readers.get_mut(part).ok_or_else(changed)?.open(item.layer, &item.path);
+        let file = match file {
             Ok(file) => file,
             Err(e) if is_gone(&e) => return Err(changed()),
             Err(e) => return Err(LayerfsError::io(format!("opening {}", item.path.display()))(e)),
@@ -133,7 +137,7 @@ impl<'a, W: Write> Packer<'a, '_, W> {
     fn archives(&mut self) -> Result<(), LayerfsError> {
         for (number, unpacked) in self.plan.archives.iter().enumerate() {
             let mut at = 0;
-            archive::each(self.request.view, unpacked.item, |entry, body| {
+            archive::each(unpacked.view, unpacked.item, |entry, body| {
                 let place = unpacked.streamed.get(at).and_then(Option::as_ref);
                 if let Some(place) = place.filter(|p| self.comes_from(&p.path, number, at)) {
                     self.streamed((number, at), place, &entry, body)?;
@@ -264,7 +268,7 @@ impl<R: Read> Read for Summing<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::{Chmod, Unpack, pack_copy};
+    use crate::copy::{Chmod, CopyPart, Unpack, pack_copy};
     use crate::root::Root;
     use crate::select::Selection;
     use crate::tar::read::{Bounds, TarReader};
@@ -292,8 +296,7 @@ mod tests {
         }
         let mut out = Vec::new();
         let request = CopyRequest {
-            view: &view,
-            selection: &selection,
+            parts: &[CopyPart { view: &view, selection: &selection, unpack: Unpack::Local }],
             target: &View::stack(Vec::new()),
             dest: &"/".into(),
             dest_is_dir: true,
@@ -301,7 +304,6 @@ mod tests {
             chmod,
             clamp: None,
             inline: &[],
-            unpack: Unpack::Local,
         };
         pack_copy(&request, &mut out).unwrap();
         let mut reader = TarReader::new(&*out, Bounds::default());

@@ -3,12 +3,12 @@
 //! Takes: the selection and a look at the target. Gives: a sorted map from final paths to what they get.
 //! Must never: hold a path that goes through a symbolic link, or a file where a directory is needed.
 
-use super::{CopyRequest, Unpack, archive};
+use super::{CopyPart, CopyRequest, Unpack, archive};
 use crate::LayerfsError;
-use crate::select::{Item, Selection, Shape, Source};
+use crate::select::{Item, Shape, Source};
 use crate::stat::{Kind, Meta};
 use crate::tar::read::{ReadEntry, ReadKind};
-use crate::view::{Follow, Resolved};
+use crate::view::{Follow, Resolved, View};
 use crate::walk::Xattrs;
 use crate::whiteout;
 use cooper_image::RelPath;
@@ -35,7 +35,7 @@ pub(super) enum Node<'a> {
     },
     /// A selected object.
     Item {
-        /// Which source it is of: hard links hold within one.
+        /// Which of [`Plan::sources`] it is of: hard links hold within one.
         source: usize,
         /// The object.
         item: &'a Item,
@@ -67,6 +67,8 @@ impl Node<'_> {
 /// An archive to unpack.
 #[derive(Debug)]
 pub(super) struct Archive<'a> {
+    /// Where the file is.
+    pub view: &'a View,
     /// The file.
     pub item: &'a Item,
     /// Its entries by number; `None` for those that are not streamed.
@@ -89,19 +91,35 @@ pub(super) struct Plan<'a> {
     pub nodes: BTreeMap<RelPath, Node<'a>>,
     /// In the order of the sources.
     pub archives: Vec<Archive<'a>>,
+    /// For each source the part of the request that it is of.
+    pub sources: Vec<usize>,
 }
 
 /// Decides everything.
 pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsError> {
     let dest = request.target.resolve(request.dest.rel(), Follow::Final)?;
     let mut planner = Planner { request, plan: Plan::default(), entered: HashMap::new() };
-    let selection: &'a Selection = request.selection;
-    let sources: Vec<(usize, &'a Source)> = selection.sources.iter().enumerate().filter(|(_, s)| s.goes()).collect();
+    let parts: &'a [CopyPart<'a>] = request.parts;
+    let sources: Vec<(usize, &'a CopyPart<'a>, &'a Source)> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(n, part)| part.selection.sources.iter().map(move |source| (n, part, source)))
+        .filter(|(_, _, source)| source.goes())
+        .collect();
+    planner.plan.sources = sources.iter().map(|(part, _, _)| *part).collect();
     let into = request.dest_is_dir || dest.is_dir() || sources.len() + request.inline.len() > 1;
-    for (number, source) in sources {
+    for (number, (_, part, source)) in sources.into_iter().enumerate() {
         match source.shape {
             Shape::Contents => planner.contents(&dest.path, number, source)?,
-            Shape::Single => planner.single(&dest.path, into, number, source)?,
+            Shape::Single => {
+                for item in &source.items {
+                    if part.unpack == Unpack::Local && archive::is_archive(part.view, item)? {
+                        planner.unpack(&dest.path, part.view, item)?;
+                    } else {
+                        planner.file(&dest.path, into, &source.name, Node::Item { source: number, item })?;
+                    }
+                }
+            }
         }
     }
     for (name, bytes) in request.inline {
@@ -141,17 +159,6 @@ impl<'a> Planner<'a, '_> {
         Ok(())
     }
 
-    fn single(&mut self, dest: &RelPath, into: bool, number: usize, source: &'a Source) -> Result<(), LayerfsError> {
-        for item in &source.items {
-            if self.request.unpack == Unpack::Local && archive::is_archive(self.request.view, item)? {
-                self.unpack(dest, item)?;
-            } else {
-                self.file(dest, into, &source.name, Node::Item { source: number, item })?;
-            }
-        }
-        Ok(())
-    }
-
     /// One file, into the destination or in its place.
     fn file(&mut self, dest: &RelPath, into: bool, name: &[u8], node: Node<'a>) -> Result<(), LayerfsError> {
         if into {
@@ -165,13 +172,13 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// An archive's entries, below the destination.
-    fn unpack(&mut self, dest: &RelPath, item: &'a Item) -> Result<(), LayerfsError> {
+    fn unpack(&mut self, dest: &RelPath, view: &'a View, item: &'a Item) -> Result<(), LayerfsError> {
         let dest = self.enter(dest, MADE)?;
         let number = self.plan.archives.len();
         let mut streamed: Vec<Option<Place>> = Vec::new();
         // Final paths by the names in the archive: what a hard link may name.
         let mut names: HashMap<RelPath, RelPath> = HashMap::new();
-        archive::each(self.request.view, item, |entry, _body| {
+        archive::each(view, item, |entry, _body| {
             let at = streamed.len();
             streamed.push(None);
             let Some(tail) = archive::tail(item, &entry)? else { return Ok(()) };
@@ -189,7 +196,7 @@ impl<'a> Planner<'a, '_> {
             }
             self.replace(item, path, Node::Stated(Box::new(entry)))
         })?;
-        self.plan.archives.push(Archive { item, streamed });
+        self.plan.archives.push(Archive { view, item, streamed });
         Ok(())
     }
 

@@ -13,6 +13,7 @@
 mod digest;
 mod hash;
 mod pattern;
+mod single;
 mod tree;
 
 use crate::LayerfsError;
@@ -22,6 +23,7 @@ use crate::walk::Xattrs;
 use cooper_image::{Digest, RelPath};
 
 pub(crate) use hash::{Reader, is_gone};
+pub use single::{Presented, single_file};
 
 /// Whose files the selected ones are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,18 +5,41 @@ use crate::EngineError;
 use crate::event::Event;
 use crate::solve::{Build, StageState};
 use cooper_image::{DiffId, RelPath};
-use cooper_layerfs::copy::{Chmod, CopyRequest, Owner, Unpack};
+use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Unpack};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{Ownership, SelectRequest, Selection};
 use cooper_layerfs::view::View;
-use cooper_plan::op::{Base, Copy, Step};
+use cooper_plan::op::{self, Base, Step};
 use std::time::Instant;
 
+/// Where files are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The build context, which an ignore file rules and whose owners do not count.
+    Context,
+    /// A stage or an image, whose owners do.
+    Root,
+    /// A repository: nobody's files, and no ignore file of the build's.
+    Repository,
+}
+
+/// How a flag of ADD is carried out.
+pub fn unpacking(wanted: bool) -> Unpack {
+    if wanted { Unpack::Local } else { Unpack::No }
+}
+
 impl Build<'_> {
-    pub fn copy(&self, state: &mut StageState, place: &Place<'_>, copy: &Copy, step: &Step) -> Result<(), EngineError> {
+    pub fn copy(
+        &self,
+        state: &mut StageState,
+        place: &Place<'_>,
+        copy: &op::Copy,
+        step: &Step,
+    ) -> Result<(), EngineError> {
         let view = self.source(copy, place)?;
         let permit = self.permits.take().ok_or(EngineError::Dependency)?;
-        let selection = self.select(copy, &view)?;
+        let origin = if copy.from.is_some() { Origin::Root } else { Origin::Context };
+        let selection = self.select(copy, &view, origin)?;
         let record = self.dated(cooper_plan::key::copy_key(
             Self::parent(state).as_ref(),
             copy,
@@ -26,14 +49,15 @@ impl Build<'_> {
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
-        let diff = self.pack(state, copy, &view, &selection)?;
+        let unpack = unpacking(copy.unpack);
+        let diff = self.pack(state, copy, &[CopyPart { view: &view, selection: &selection, unpack }])?;
         drop(permit);
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
         Ok(())
     }
 
-    fn source(&self, copy: &Copy, place: &Place<'_>) -> Result<View, EngineError> {
+    fn source(&self, copy: &op::Copy, place: &Place<'_>) -> Result<View, EngineError> {
         match &copy.from {
             None => Ok(View::dir(Root::open(&self.request.context)?)),
             Some(Base::Scratch) => Ok(View::stack(Vec::new())),
@@ -45,9 +69,9 @@ impl Build<'_> {
         }
     }
 
-    fn select(&self, copy: &Copy, view: &View) -> Result<Selection, EngineError> {
+    pub fn select(&self, copy: &op::Copy, view: &View, origin: Origin) -> Result<Selection, EngineError> {
         // An ignore file rules the context alone.
-        let ruled = copy.from.is_none();
+        let ruled = origin == Origin::Context;
         let ignored = |p: &RelPath| ruled && self.ignore.ignored(p.as_bytes());
         let may_hold = |p: &RelPath| !ruled || self.ignore.may_hold_included(p.as_bytes());
         let glob = |pattern: &[u8], name: &[u8]| cooper_dockerfile::glob::glob_match(pattern, name).unwrap_or(false);
@@ -57,11 +81,11 @@ impl Build<'_> {
             ignored: &ignored,
             may_hold_included: &may_hold,
             glob: &glob,
-            ownership: if ruled { Ownership::Zero } else { Ownership::Keep },
+            ownership: if origin == Origin::Root { Ownership::Keep } else { Ownership::Zero },
         })?)
     }
 
-    fn pack(&self, state: &StageState, copy: &Copy, view: &View, selection: &Selection) -> Result<DiffId, EngineError> {
+    pub fn pack(&self, state: &StageState, copy: &op::Copy, parts: &[CopyPart<'_>]) -> Result<DiffId, EngineError> {
         let target = self.engine.view(&state.layers)?;
         let owner = match &copy.chown {
             Some(spec) => {
@@ -76,8 +100,7 @@ impl Build<'_> {
             copy.inline.iter().map(|(n, b)| (n.clone(), b.clone().into_bytes())).collect();
         let mut writer = self.engine.store.blob_writer()?;
         let request = CopyRequest {
-            view,
-            selection,
+            parts,
             target: &target,
             dest: &copy.dest,
             dest_is_dir: copy.dest_is_dir,
@@ -85,7 +108,6 @@ impl Build<'_> {
             chmod: chmod.as_ref(),
             clamp: self.request.clamp.then_some(self.request.created),
             inline: &inline,
-            unpack: if copy.unpack { Unpack::Local } else { Unpack::No },
         };
         cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
         Ok(DiffId(writer.commit(None)?.0))

@@ -13,7 +13,7 @@ use cooper_dockerfile::mount::Ownership;
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, ContainerPath, Digest, RelPath};
 use cooper_layerfs::apply;
-use cooper_layerfs::copy::{CopyRequest, Owner, Unpack, pack_copy};
+use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{self, Ownership as Whose, SelectRequest, Selection};
 use cooper_layerfs::view::View;
@@ -179,8 +179,7 @@ impl Build<'_> {
         let (mut reader, mut writer) = std::io::pipe().map_err(|e| io("making a pipe", e))?;
         let dest = ContainerPath::from(COPIED);
         let request = CopyRequest {
-            view: &files.view,
-            selection,
+            parts: &[CopyPart { view: &files.view, selection, unpack: Unpack::No }],
             target: &View::stack(Vec::new()),
             dest: &dest,
             dest_is_dir: false,
@@ -188,7 +187,6 @@ impl Build<'_> {
             chmod: None,
             clamp: None,
             inline: &[],
-            unpack: Unpack::No,
         };
         std::thread::scope(|scope| {
             let packer = scope.spawn(move || pack_copy(&request, &mut writer));

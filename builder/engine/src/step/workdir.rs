@@ -8,7 +8,7 @@ use crate::solve::{Build, StageState};
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{ContainerPath, DiffId};
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::copy::{CopyRequest, Owner, Unpack};
+use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::Selection;
 use cooper_layerfs::stat::Kind;
@@ -60,8 +60,7 @@ impl Build<'_> {
             set_mode(&empty)?;
             let view = View::dir(Root::open(&empty)?);
             let request = CopyRequest {
-                view: &view,
-                selection: &Selection::whole_directory(&view)?,
+                parts: &[CopyPart { view: &view, selection: &Selection::whole_directory(&view)?, unpack: Unpack::No }],
                 target: &target,
                 dest: path,
                 dest_is_dir: true,
@@ -69,7 +68,6 @@ impl Build<'_> {
                 chmod: None,
                 clamp: Some(self.request.created),
                 inline: &[],
-                unpack: Unpack::No,
             };
             cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
         }
