@@ -16,7 +16,7 @@
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
 //! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library |
 //! | `SSH_AUTH_SOCK` | the agent of `--ssh` |
-//! | `PATH` | where credential helpers are found |
+//! | `PATH` | where credential helpers and git are found |
 //! | any other | the value of `--build-arg NAME` without a value, or of `--secret id=…,env=NAME` |
 //!
 //! An empty variable counts as one that is not set; an XDG directory that is no absolute path is
@@ -54,6 +54,7 @@ pub struct Environment {
     term: Option<String>,
     proxies: ProxyOptions,
     agent: Option<PathBuf>,
+    search: Option<OsString>,
 }
 
 impl Environment {
@@ -86,6 +87,7 @@ impl Environment {
                 bypass: either("NO_PROXY", "no_proxy"),
             },
             agent: path("SSH_AUTH_SOCK"),
+            search: set("PATH"),
         }
     }
 
@@ -132,6 +134,11 @@ impl Environment {
     /// `$SOURCE_DATE_EPOCH`.
     pub fn source_date_epoch(&self) -> Option<&str> {
         self.source_date_epoch.as_deref()
+    }
+
+    /// `$PATH`, for programs that are started with an environment of their own.
+    pub fn search(&self) -> Option<&OsString> {
+        self.search.as_ref()
     }
 
     /// How registries are reached.

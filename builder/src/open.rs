@@ -27,7 +27,8 @@ impl Session {
         let client = client(place)?;
         let store = store(place, root)?;
         let runtime = runtime()?;
-        let engine = Engine::new(EngineOptions { store, client, tier, runtime: runtime.handle().clone() })?;
+        let (handle, search) = (runtime.handle().clone(), place.env.search().cloned());
+        let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, search })?;
         Ok(Self { engine, runtime })
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in a build: class, place, cause and hint, as one value.
 
+use crate::fetch::FetchError;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::{Digest, DigestError, Reference};
@@ -99,6 +100,9 @@ pub enum EngineError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// What comes from elsewhere.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -152,6 +156,7 @@ impl EngineError {
                 Fault::Local => ErrorClass::Storage,
                 Fault::Auth | Fault::Registry | Fault::Network => ErrorClass::Registry,
             },
+            Self::Fetch(e) => e.class(),
             Self::Store(_) | Self::LostLayer(_) | Self::Io { .. } => ErrorClass::Storage,
             Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. } | SandboxError::Mount { .. }) => {
                 ErrorClass::Step
@@ -178,6 +183,7 @@ impl EngineError {
             Self::Layerfs(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::Registry(e) => e.hint(),
+            Self::Fetch(e) => e.hint(),
             Self::Sandbox(e) => e.hint(),
             _ => None,
         }

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod event;
+pub mod fetch;
 pub mod images;
 pub mod output_file;
 pub mod request;
@@ -22,12 +23,13 @@ mod solve;
 mod step;
 mod transfer;
 
-use cooper_registry::{Client, ClientOptions};
+use cooper_registry::{Client, ClientOptions, ProxyOptions};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 pub use error::{EngineError, ErrorClass};
 pub use read::Outlook;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
 /// What an engine is made of.
@@ -40,6 +42,8 @@ pub struct EngineOptions {
     pub tier: Tier,
     /// Runs transfers; steps and files never block it.
     pub runtime: tokio::runtime::Handle,
+    /// `PATH`: where git is found, which fetches repositories.
+    pub search: Option<OsString>,
 }
 
 /// Builds, pulls and pushes over one store.
@@ -48,6 +52,8 @@ pub struct Engine {
     client: Client,
     tier: Tier,
     runtime: tokio::runtime::Handle,
+    search: Option<OsString>,
+    proxies: ProxyOptions,
     /// One lock for each layer whose tree is being made, so that two stages make it once.
     making: Mutex<HashMap<cooper_image::DiffId, Arc<Mutex<()>>>>,
 }
@@ -58,9 +64,10 @@ impl Engine {
     /// # Errors
     /// When the registry client refuses its configuration.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let EngineOptions { store, client, tier, runtime } = options;
+        let EngineOptions { store, client, tier, runtime, search } = options;
+        let proxies = client.proxies.clone();
         let client = Client::new(client)?;
-        Ok(Self { store, client, tier, runtime, making: Mutex::new(HashMap::new()) })
+        Ok(Self { store, client, tier, runtime, search, proxies, making: Mutex::new(HashMap::new()) })
     }
 
     /// The store that it works on.

@@ -1,0 +1,338 @@
+//! Running git: the machine's own program, with nobody's settings.
+//!
+//! Takes arguments that were checked. Gives what it printed, bounded. git sees an environment and a configuration of
+//! ours alone: no hooks, no file system monitors, no credential helpers, no questions, and only the transports that are
+//! named. Passwords are in a file that only its owner can read, never among arguments. Must never: wait for longer than
+//! its time, or leave a process behind when the build is to stop.
+
+use super::{FetchError, GLANCE};
+use crate::EngineError;
+use crate::layers::io;
+use cooper_registry::{ProxyOptions, Secret};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Most bytes of output that are read.
+const OUTPUT_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of its words that an error repeats.
+const SAID_BYTES: usize = 1024;
+/// Longest time for one repository.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// Where programs are when nothing says it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Settings that hold for every command. `ssh` is given no keys and no configuration of the user either.
+const SETTINGS: &str = "\
+[core]
+\thooksPath = /dev/null
+\tfsmonitor = false
+\tsymlinks = true
+\tautocrlf = false
+\taskPass =
+\tattributesFile = /dev/null
+\texcludesFile = /dev/null
+\tlogAllRefUpdates = false
+[credential]
+\thelper =
+[protocol \"ext\"]
+\tallow = never
+[protocol \"file\"]
+\tallow = never
+[fetch]
+\trecurseSubmodules = false
+[submodule]
+\trecurse = false
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[init]
+\tdefaultBranch = master
+[advice]
+\tdetachedHead = false
+[http]
+\tlowSpeedLimit = 1
+\tlowSpeedTime = 60
+[safe]
+\tdirectory = *
+";
+/// ssh as git starts it.
+const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o IdentityAgent=none";
+
+/// Which transports a command may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transports {
+    /// https, and nothing that it redirects to.
+    Https,
+    /// http, and https behind a redirect.
+    Http,
+    /// ssh.
+    Ssh,
+    /// The unencrypted git protocol.
+    Git,
+    /// Those that a submodule may name; never files and programs.
+    Remote,
+    /// Nothing is fetched.
+    None,
+}
+
+impl Transports {
+    fn list(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http:https",
+            Self::Ssh => "ssh",
+            Self::Git => "git",
+            Self::Remote => "https:http:ssh:git",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Why there is no output.
+pub(super) enum Failed {
+    /// git ended with a failure and these words.
+    Said(String),
+    /// Something else.
+    Other(EngineError),
+}
+
+/// git, ready to be run in a directory of its own.
+pub(super) struct Git<'a> {
+    /// Its home.
+    home: PathBuf,
+    /// `PATH`.
+    search: OsString,
+    proxies: &'a ProxyOptions,
+    cancel: &'a AtomicBool,
+    /// The URL for people.
+    url: String,
+    end: Instant,
+}
+
+impl<'a> Git<'a> {
+    /// Writes the settings into an empty directory. `authorization` is for URLs that begin with its first part.
+    pub(super) fn new(
+        home: &Path,
+        search: Option<&OsString>,
+        proxies: &'a ProxyOptions,
+        cancel: &'a AtomicBool,
+        url: String,
+        authorization: Option<(&str, &Secret)>,
+    ) -> Result<Self, EngineError> {
+        let mut settings = SETTINGS.to_owned();
+        if let Some((scope, secret)) = authorization {
+            let header = quoted(&format!("Authorization: {}", secret.expose()), &url)?;
+            settings.push_str(&format!("[http {}]\n\textraHeader = {header}\n", quoted(scope, &url)?));
+        }
+        let file = home.join("gitconfig");
+        let mut options = std::fs::OpenOptions::new();
+        let written = options.write(true).create_new(true).mode(0o600).open(&file);
+        written
+            .and_then(|mut f| std::io::Write::write_all(&mut f, settings.as_bytes()))
+            .map_err(|e| io("writing git's settings", e))?;
+        let search = search.cloned().unwrap_or_else(|| PATH.into());
+        Ok(Self { home: home.to_owned(), search, proxies, cancel, url, end: Instant::now() + LONGEST })
+    }
+
+    fn command(&self, place: &Path, transports: Transports, args: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command.args(args).current_dir(place).env_clear();
+        command.env("PATH", &self.search).env("HOME", &self.home).env("LC_ALL", "C");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
+        command.env("GIT_CONFIG_GLOBAL", self.home.join("gitconfig"));
+        command.env("GIT_CEILING_DIRECTORIES", &self.home).env("GIT_NO_REPLACE_OBJECTS", "1");
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_PROTOCOL_FROM_USER", "0");
+        command.env("GIT_ALLOW_PROTOCOL", transports.list()).env("GIT_SSH_COMMAND", SSH);
+        let ProxyOptions { http, https, bypass } = self.proxies;
+        for (name, value) in [("http_proxy", http), ("https_proxy", https), ("no_proxy", bypass)] {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: what it starts ends with it.
+        command.process_group(0);
+        command
+    }
+
+    /// Runs git and gives its output.
+    pub(super) fn run(&self, place: &Path, transports: Transports, args: &[&str]) -> Result<String, Failed> {
+        let what = args.first().copied().unwrap_or_default();
+        let no_git = |source| Failed::Other(FetchError::NoGit { url: self.url.clone(), source }.into());
+        let mut child = self.command(place, transports, args).spawn().map_err(no_git)?;
+        let out = reader(child.stdout.take());
+        let err = reader(child.stderr.take());
+        let status = self.wait(&mut child, what, [&out, &err]);
+        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+        if status? {
+            return Ok(String::from_utf8_lossy(&out.bytes).into_owned());
+        }
+        Err(Failed::Said(self.redacted(&err.bytes)))
+    }
+
+    /// Runs git where a failure has one meaning.
+    pub(super) fn must(&self, place: &Path, transports: Transports, args: &[&str]) -> Result<String, EngineError> {
+        self.run(place, transports, args).map_err(|f| self.failure(args.first().copied().unwrap_or_default(), f))
+    }
+
+    /// The error that a failure of `git what` is.
+    pub(super) fn failure(&self, what: &str, failed: Failed) -> EngineError {
+        match failed {
+            Failed::Other(e) => e,
+            Failed::Said(said) if said.contains("not allowed") => {
+                FetchError::Hostile { url: self.url.clone(), what: format!("git {what} failed: {said}") }.into()
+            }
+            Failed::Said(said) => FetchError::Git { url: self.url.clone(), what: what.to_owned(), said }.into(),
+        }
+    }
+
+    /// Waits for the end; says whether it is a good one.
+    fn wait(&self, child: &mut Child, what: &str, readers: [&JoinHandle<Output>; 2]) -> Result<bool, Failed> {
+        let limit = |limit: String| {
+            let (url, what) = (self.url.clone(), what.to_owned());
+            Failed::Other(FetchError::Limit { url, what, limit }.into())
+        };
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status.success()),
+                Ok(None) => {}
+                Err(e) => return Err(Failed::Other(io("waiting for git", e))),
+            }
+            let stop = match () {
+                () if self.cancel.load(Ordering::SeqCst) => Some(Failed::Other(EngineError::Interrupted)),
+                () if Instant::now() > self.end => Some(limit(format!("took longer than {} s", LONGEST.as_secs()))),
+                // A reader ends before git does only when git wrote too much, or closed its side and is about to end.
+                () => None,
+            };
+            if let Some(stop) = stop {
+                end(child);
+                return Err(stop);
+            }
+            if readers.iter().all(|r| r.is_finished()) && !ends_soon(child) {
+                end(child);
+                return Err(limit("wrote too much, or closed its output and went on".to_owned()));
+            }
+            std::thread::sleep(GLANCE / 5);
+        }
+    }
+
+    /// What git said, on one line, with the URL as people know it.
+    fn redacted(&self, said: &[u8]) -> String {
+        let text = String::from_utf8_lossy(said);
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let mut words = lines.join("; ");
+        let home = self.home.to_string_lossy();
+        words = words.replace(&*home, "");
+        match words.char_indices().nth(SAID_BYTES) {
+            Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
+            None => words,
+        }
+    }
+}
+
+/// What a stream held.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+}
+
+/// Reads a stream to its end, or to its bound; then git gets a broken pipe.
+fn reader(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Output> {
+    std::thread::spawn(move || {
+        let mut output = Output::default();
+        // A stream that breaks ends: git's exit code tells the rest.
+        let _ = stream.map(|s| s.take(OUTPUT_BYTES).read_to_end(&mut output.bytes));
+        output
+    })
+}
+
+/// Both outputs are at their end: does it end as well?
+fn ends_soon(child: &mut Child) -> bool {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < patience {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return true;
+        }
+        std::thread::sleep(GLANCE / 5);
+    }
+    false
+}
+
+/// Ends git and all that it started.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // One that has ended already needs nothing more.
+    let _ = group.map(|g| kill_process_group(g, Signal::KILL));
+    let _ = child.wait();
+}
+
+/// A value of git's configuration.
+fn quoted(text: &str, url: &str) -> Result<String, EngineError> {
+    if text.chars().any(char::is_control) {
+        let what = "its authorization holds a control character".to_owned();
+        return Err(FetchError::Hostile { url: url.to_owned(), what }.into());
+    }
+    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn git<'a>(home: &Path, cancel: &'a AtomicBool, proxies: &'a ProxyOptions) -> Git<'a> {
+        let secret = Secret::new("Basic a\"b\\c");
+        let authorization = Some(("https://h/\"a.git", &secret));
+        Git::new(home, None, proxies, cancel, "https://h/a.git".into(), authorization).unwrap()
+    }
+
+    #[test]
+    fn settings_are_ours_and_readable_by_git() {
+        let (dir, cancel, proxies) = (tempfile::tempdir().unwrap(), AtomicBool::new(false), ProxyOptions::default());
+        let git = git(dir.path(), &cancel, &proxies);
+        let show = git.must(dir.path(), Transports::None, &["config", "--list", "--show-scope"]).unwrap();
+        assert!(show.lines().all(|l| l.starts_with("global\t")), "{show}");
+        assert!(show.contains("http.https://h/\"a.git.extraheader=Authorization: Basic a\"b\\c\n"), "{show}");
+        assert!(show.contains("core.hookspath=/dev/null"), "{show}");
+        assert!(quoted("a\nb", "u").is_err());
+    }
+
+    #[test]
+    fn failures_say_what_git_said() {
+        let (dir, cancel, proxies) = (tempfile::tempdir().unwrap(), AtomicBool::new(false), ProxyOptions::default());
+        let git = git(dir.path(), &cancel, &proxies);
+        for (args, said) in [
+            (["ls-remote", "--", "file:///srv/x.git"], "transport 'file' not allowed"),
+            (["ls-remote", "--", "ext::sh -c true"], "transport 'ext' not allowed"),
+        ] {
+            let error = git.must(dir.path(), Transports::Https, &args).unwrap_err();
+            assert_eq!(error.class(), crate::ErrorClass::Input);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        let error = git.must(dir.path(), Transports::None, &["rev-parse", "HEAD"]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("https://h/a.git: git rev-parse failed: fatal: not a git repo"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_build_that_stops_takes_git_with_it() {
+        let (dir, cancel, proxies) = (tempfile::tempdir().unwrap(), AtomicBool::new(true), ProxyOptions::default());
+        let git = git(dir.path(), &cancel, &proxies);
+        let args = ["-c", "alias.wait=!sleep 600", "wait"];
+        let start = Instant::now();
+        let Err(Failed::Other(EngineError::Interrupted)) = git.run(dir.path(), Transports::None, &args) else {
+            panic!()
+        };
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
+}
