@@ -7,6 +7,9 @@ use cooper_registry::web::{Validators, WebAnswer, WebError, WebRequest};
 use cooper_registry::{Client, Fault, Secret};
 use support::{Answer, Scripted, answer, quick};
 
+/// One answer, made anew for each request.
+type Script = Box<dyn Fn() -> Answer + Send + Sync>;
+
 const BODY: &[u8] = b"0123456789";
 
 fn ask(url: String) -> WebRequest {
@@ -97,7 +100,7 @@ async fn redirects_lead_to_web_servers_alone_and_leave_authorizations_behind() {
 
 #[tokio::test]
 async fn faults_have_their_owner() {
-    let cases: Vec<(&str, Box<dyn Fn() -> Answer + Send + Sync>, Fault, &str)> = vec![
+    let cases: Vec<(&str, Script, Fault, &str)> = vec![
         ("absent", Box::new(|| answer("404 Not Found", "", b"no")), Fault::Registry, "the server answered 404"),
         ("locked", Box::new(|| answer("401 Who", "", b"")), Fault::Auth, "the server answered 401"),
         ("broken", Box::new(|| answer("500 Oops", "", b"")), Fault::Registry, "the server answered 500"),

@@ -36,6 +36,11 @@ pub enum Event {
         step: StepNo,
         bytes: Vec<u8>,
     },
+    /// What was learnt of a source before it was known whether the step has to be done.
+    Asked {
+        step: StepNo,
+        text: String,
+    },
     /// Nothing had to be run: a FROM, or a step that only edits the configuration.
     Noted {
         step: StepNo,

@@ -208,6 +208,7 @@ impl<'a> Build<'a> {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),
                 Op::Copy(copy) => self.copy(&mut state, &place, copy, step),
+                Op::Fetch(fetch) => self.fetch(&mut state, &place, fetch, step),
                 Op::Workdir(dir) => self.workdir(&mut state, &place, dir, step),
             };
             done.map_err(|e| {

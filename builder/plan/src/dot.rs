@@ -4,7 +4,7 @@
 //! configuration is left out. Whole lines lead from layers to what is made upon them, dashed ones from where files
 //! are copied. Must never: let text of a Dockerfile leave its quotes.
 
-use crate::op::{Base, Op, Plan, Stage};
+use crate::op::{AddSource, Base, Op, Plan, Stage};
 use std::collections::BTreeSet;
 
 /// Longest text in a box, in characters.
@@ -26,11 +26,7 @@ pub fn dot(plan: &Plan) -> String {
             let to = node(number, i + 1);
             out.push_str(&format!("    {to} [label={}];\n", quoted(&step.text)));
             edges.push(format!("  {} -> {to};\n", node(number, i)));
-            let Op::Copy(copy) = &step.op else { continue };
-            if copy.sources.is_empty() {
-                continue;
-            }
-            if let Some(from) = source(copy.from.as_ref(), &tops, &mut sources) {
+            for from in copied_from(&step.op, &tops, &mut sources) {
                 edges.push(format!("  {from} -> {to} [style=dashed];\n"));
             }
         }
@@ -39,6 +35,27 @@ pub fn dot(plan: &Plan) -> String {
     sources.iter().for_each(|s| out.push_str(&format!("  {s} [shape=ellipse];\n")));
     edges.iter().for_each(|e| out.push_str(e));
     out + "}\n"
+}
+
+/// The nodes that a step copies from.
+fn copied_from(op: &Op, tops: &[String], sources: &mut BTreeSet<String>) -> Vec<String> {
+    match op {
+        Op::Copy(copy) if !copy.sources.is_empty() => source(copy.from.as_ref(), tops, sources).into_iter().collect(),
+        Op::Fetch(fetch) => {
+            let nodes: BTreeSet<String> = fetch
+                .sources
+                .iter()
+                .filter_map(|s| match s {
+                    AddSource::Local(_) => source(None, tops, sources),
+                    AddSource::Http { source, .. } => Some(quoted(&source.shown())),
+                    AddSource::Git { source, .. } => Some(quoted(&source.shown())),
+                })
+                .collect();
+            sources.extend(nodes.iter().cloned());
+            nodes.into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The steps that make layers.

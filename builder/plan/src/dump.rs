@@ -4,7 +4,7 @@
 //! with one text are one plan.
 
 use crate::mount::{Cache, Mount, Mounted, Source};
-use crate::op::{Base, Copy, Exec, Network, Op, Plan, Reuse, Security, Stage, Step};
+use crate::op::{Base, Copy, Exec, Fetch, Network, Op, Plan, Reuse, Security, Stage, Step};
 use cooper_image::edit::ConfigEdit;
 
 /// The text.
@@ -40,6 +40,7 @@ fn step(out: &mut String, step: &Step) {
     match &step.op {
         Op::Exec(e) => exec(out, e),
         Op::Copy(c) => copy(out, c),
+        Op::Fetch(f) => fetch(out, f),
         Op::Workdir(w) => line(out, 2, format!("workdir {:?} user {:?}", w.path.to_string(), w.user)),
         Op::Edit(edits) => edits.iter().for_each(|e| line(out, 2, edit(e))),
     }
@@ -90,6 +91,12 @@ fn copy(out: &mut String, copy: &Copy) {
     if copy.unpack {
         line(out, 3, "unpack".to_owned());
     }
+}
+
+fn fetch(out: &mut String, fetch: &Fetch) {
+    line(out, 2, format!("fetch{}", if fetch.unpack { " unpack" } else { "" }));
+    fetch.sources.iter().for_each(|s| line(out, 3, format!("{s:?}")));
+    copy(out, &fetch.copy);
 }
 
 fn edit(edit: &ConfigEdit) -> String {

@@ -19,6 +19,10 @@
 //! | is the source the context, or a root? | yes | files of the context belong to 0:0, those of a root keep their owner |
 //! | which stage or image is the source | no | its files are in the selection: the same files from elsewhere are the same |
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
+//! | a file behind a URL: name, digest, `Last-Modified` | yes | they are in the layer; with `--checksum` nobody is asked for the date |
+//! | a repository: commit, directory, submodules, which times | yes | they decide which files arrive |
+//! | a repository's URL and branch or tag | with `.git` alone | the same commit from elsewhere has the same files |
+//! | a file's URL | no | the same bytes under the same name are the same |
 //! | files written in the Dockerfile | yes, as name and digest | they are in the layer |
 //! | text of the instruction, its line, the stage's name | no | comments and layout make no files |
 //! | latest time that files may have (SOURCE_DATE_EPOCH) | yes, when one was asked for (`KeyRecord::dated`) | it is in the layer |
@@ -31,7 +35,8 @@
 //! in the root, which the layers below name already. Must never: read a file.
 
 use crate::mount::{Access, Mount, Mounted, Ownership};
-use crate::op::{Copy, Exec, Network, Security, Workdir};
+use crate::op::{AddSource, Copy, Exec, Fetch, Network, Security, Workdir};
+use cooper_dockerfile::remote::Mtime;
 use cooper_image::{ChainId, Digest, Platform};
 
 pub use crate::record::{KeyRecord, Parts};
@@ -113,18 +118,77 @@ fn mount(mount: &Mount) -> String {
 
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.
 pub fn copy_key(parent: Option<&ChainId>, copy: &Copy, selection: &Digest, platform: &Platform) -> KeyRecord {
-    let yes_no = |b: bool| if b { "yes" } else { "no" };
-    let inline: Vec<(&String, String)> = copy.inline.iter().map(|(n, b)| (n, Digest::sha256(b).to_string())).collect();
-    begin("copy", parent, platform)
+    arranged(begin("copy", parent, platform), copy)
         .part("from", if copy.from.is_some() { "root" } else { "context" })
         .part("sources", json(&copy.sources))
         .part("files", selection.to_string())
+}
+
+/// What a source of an ADD turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Files of the context: the digest of the selection.
+    Files(Digest),
+    /// A file behind a URL.
+    Http {
+        /// Its bytes; with a checksum, the checksum.
+        digest: Digest,
+        /// `Last-Modified`, which becomes the file's time; nothing with a checksum, for nobody was asked.
+        modified: Option<String>,
+    },
+    /// A repository's files.
+    Git {
+        /// The commit.
+        commit: String,
+        /// The branch or tag, and where it is from: both are in `.git`.
+        name: Option<String>,
+    },
+}
+
+/// The key of an ADD that fetches; `found` has one entry for each of its sources.
+pub fn fetch_key(parent: Option<&ChainId>, fetch: &Fetch, found: &[Found], platform: &Platform) -> KeyRecord {
+    let mut record =
+        arranged(begin("fetch", parent, platform), &fetch.copy).part("unpack.fetched", yes_no(fetch.unpack));
+    for (n, (source, found)) in fetch.sources.iter().zip(found).enumerate() {
+        let of = |part: &str| format!("source.{}.{part}", n + 1);
+        record = match (source, found) {
+            (AddSource::Local(pattern), Found::Files(files)) => {
+                record.part(&of("pattern"), pattern).part(&of("files"), files.to_string())
+            }
+            (AddSource::Http { source, .. }, Found::Http { digest, modified }) => record
+                .part(&of("name"), &source.file_name)
+                .part(&of("digest"), digest.to_string())
+                .optional(&of("modified"), modified.as_ref()),
+            (AddSource::Git { source, git_dir }, Found::Git { commit, name }) => record
+                .part(&of("commit"), commit)
+                .optional(&of("subdir"), source.subdir.as_ref())
+                .part(&of("submodules"), yes_no(source.submodules))
+                .part(&of("mtime"), if source.mtime == Mtime::Commit { "commit" } else { "checkout" })
+                .optional(
+                    &of("git"),
+                    git_dir.then(|| format!("{} {}", source.shown(), name.as_deref().unwrap_or_default())),
+                ),
+            // Not what was asked for: a key of its own, which nothing else has.
+            (_, other) => record.part(&of("unknown"), format!("{other:?}")),
+        };
+    }
+    record
+}
+
+/// Where and how files arrive.
+fn arranged(record: KeyRecord, copy: &Copy) -> KeyRecord {
+    let inline: Vec<(&String, String)> = copy.inline.iter().map(|(n, b)| (n, Digest::sha256(b).to_string())).collect();
+    record
         .part("inline", json(&inline))
         .part("dest", copy.dest.to_string())
         .part("dest.directory", yes_no(copy.dest_is_dir))
         .part("unpack", yes_no(copy.unpack))
         .optional("chown", copy.chown.as_ref())
         .optional("chmod", copy.chmod.as_ref())
+}
+
+fn yes_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }
 
 /// The key of a WORKDIR.

@@ -2,8 +2,9 @@
 
 use crate::mount::Mount;
 use cooper_dockerfile::instruction::Span;
+use cooper_dockerfile::remote::{GitSource, HttpSource};
 use cooper_image::edit::ConfigEdit;
-use cooper_image::{ContainerPath, Platform, Reference};
+use cooper_image::{ContainerPath, Digest, Platform, Reference};
 
 /// Index of a stage in [`Plan::stages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,8 @@ pub enum Op {
     Exec(Exec),
     /// Copy files.
     Copy(Copy),
+    /// Copy files of which some have to be fetched.
+    Fetch(Fetch),
     /// Make the working directory; also edits the configuration.
     Workdir(Workdir),
     /// Only edit the configuration.
@@ -148,6 +151,38 @@ pub struct Copy {
     pub chmod: Option<String>,
     /// Unpack local archives (ADD).
     pub unpack: bool,
+}
+
+/// ADD with at least one source that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The sources, in the order of the instruction.
+    pub sources: Vec<AddSource>,
+    /// Are archives among the fetched files unpacked?
+    pub unpack: bool,
+    /// All the rest; it names no sources.
+    pub copy: Copy,
+}
+
+/// One source of an ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddSource {
+    /// A pattern below the root of the context.
+    Local(String),
+    /// A file behind a URL.
+    Http {
+        /// Where it is.
+        source: HttpSource,
+        /// What its bytes have to be.
+        checksum: Option<Digest>,
+    },
+    /// A commit's files.
+    Git {
+        /// Where they are, and which are wanted.
+        source: GitSource,
+        /// Is `.git` wanted?
+        git_dir: bool,
+    },
 }
 
 /// WORKDIR.

@@ -4,8 +4,8 @@
 //! of chosen files, is a placeholder between `<` and `>`; a key is shown where no part is one. Must never: show a
 //! placeholder as if it were a value (values are quoted).
 
-use crate::key::{self, KeyRecord};
-use crate::op::{Base, Op, Plan, Stage};
+use crate::key::{self, Found, KeyRecord};
+use crate::op::{AddSource, Base, Op, Plan, Stage};
 use cooper_image::Digest;
 use std::collections::BTreeMap;
 
@@ -65,6 +65,11 @@ impl Outlook<'_> {
                 unknown.insert("files".to_owned(), format!("<digest of files of {}>", self.source(copy.from.as_ref())));
                 key::copy_key(None, copy, &Digest::sha256(""), &stage.platform)
             }
+            Op::Fetch(fetch) => {
+                let found: Vec<Found> =
+                    fetch.sources.iter().enumerate().map(|(n, s)| expected(n + 1, s, &mut unknown)).collect();
+                key::fetch_key(None, fetch, &found, &stage.platform)
+            }
         };
         Some((record.dated(self.clamp), unknown))
     }
@@ -96,5 +101,31 @@ impl Outlook<'_> {
     fn line(&mut self, text: String) {
         self.out.push_str(&text);
         self.out.push('\n');
+    }
+}
+
+/// What a source will turn out to be; the parts that only its server can say are not known.
+fn expected(number: usize, source: &AddSource, unknown: &mut BTreeMap<String, String>) -> Found {
+    let mut ask = |part: &str, what: String| drop(unknown.insert(format!("source.{number}.{part}"), what));
+    match source {
+        AddSource::Local(_) => {
+            ask("files", "<digest of files of the context>".to_owned());
+            Found::Files(Digest::sha256(""))
+        }
+        AddSource::Http { checksum: Some(digest), .. } => Found::Http { digest: digest.clone(), modified: None },
+        AddSource::Http { source, checksum: None } => {
+            ask("digest", format!("<digest of {}>", source.shown()));
+            ask("modified", format!("<date of {}>", source.shown()));
+            Found::Http { digest: Digest::sha256(""), modified: None }
+        }
+        AddSource::Git { source, git_dir } => {
+            if source.commit().is_none() {
+                ask("commit", format!("<commit of {}>", source.shown()));
+                if *git_dir {
+                    ask("git", format!("<branch or tag of {}>", source.shown()));
+                }
+            }
+            Found::Git { commit: source.commit().unwrap_or_default().to_owned(), name: None }
+        }
     }
 }

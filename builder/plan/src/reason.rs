@@ -79,6 +79,15 @@ pub enum Reason {
     Mode(Change),
     /// Are archives unpacked?
     Unpack(Change),
+    /// A source that is fetched.
+    Source {
+        /// Its number in the instruction, from 1.
+        number: String,
+        /// Which part of it.
+        what: String,
+        /// The values.
+        change: Change,
+    },
     /// The platform.
     Platform(Change),
     /// The layers that the step is done upon; as chain ids.
@@ -153,6 +162,13 @@ fn reason(part: &str, change: Change) -> Reason {
     if let Some((_, target)) = part.strip_prefix("mount.").and_then(|rest| rest.split_once('.')) {
         return Reason::MountedFiles { target: target.to_owned(), change };
     }
+    if let Some((number, what)) = part.strip_prefix("source.").and_then(|rest| rest.split_once('.')) {
+        return match what {
+            "pattern" | "name" => Reason::Sources(change),
+            "files" => Reason::Files(change),
+            _ => Reason::Source { number: number.to_owned(), what: what.to_owned(), change },
+        };
+    }
     match part {
         "op" => Reason::Operation(change),
         "argv" => Reason::Command(change),
@@ -174,7 +190,7 @@ fn reason(part: &str, change: Change) -> Reason {
         "dest" | "dest.directory" | "path" => Reason::Destination(change),
         "chown" => Reason::Owner(change),
         "chmod" => Reason::Mode(change),
-        "unpack" => Reason::Unpack(change),
+        "unpack" | "unpack.fetched" => Reason::Unpack(change),
         "platform" | "platform.version" => Reason::Platform(change),
         "parent" => Reason::Parent(change),
         other => Reason::Unknown { part: other.to_owned(), change },
@@ -209,6 +225,12 @@ impl fmt::Display for Reason {
             Self::Owner(c) => write!(f, "--chown changed{c}"),
             Self::Mode(c) => write!(f, "--chmod changed{c}"),
             Self::Unpack(c) => write!(f, "unpacking of archives changed{c}"),
+            Self::Source { number, what, change } => match what.as_str() {
+                "digest" => write!(f, "source {number}: the file behind the URL changed"),
+                "modified" => write!(f, "source {number}: the file behind the URL was dated anew{change}"),
+                "commit" => write!(f, "source {number}: the commit changed{change}"),
+                other => write!(f, "source {number}: {other} changed{change}"),
+            },
             Self::Platform(c) => write!(f, "the platform changed{c}"),
             Self::Parent(_) => f.write_str("the layers below changed"),
             Self::Unknown { part, .. } => write!(f, "{part} changed"),
@@ -284,6 +306,25 @@ mod tests {
             (&[], &[("chown", "1")], "--chown changed from nothing to \"1\""),
             (&[("chmod", "7")], &[], "--chmod changed from \"7\" to nothing"),
             (&[("unpack", "no")], &[("unpack", "yes")], "unpacking of archives changed from \"no\" to \"yes\""),
+            (
+                &[("unpack.fetched", "no")],
+                &[("unpack.fetched", "yes")],
+                "unpacking of archives changed from \"no\" to \"yes\"",
+            ),
+            (&[("source.1.digest", "1")], &[("source.1.digest", "2")], "source 1: the file behind the URL changed"),
+            (
+                &[],
+                &[("source.2.modified", "x")],
+                "source 2: the file behind the URL was dated anew from nothing to \"x\"",
+            ),
+            (
+                &[("source.1.commit", "1")],
+                &[("source.1.commit", "2")],
+                "source 1: the commit changed from \"1\" to \"2\"",
+            ),
+            (&[("source.1.subdir", "a")], &[], "source 1: subdir changed from \"a\" to nothing"),
+            (&[("source.1.files", "1")], &[("source.1.files", "2")], "the files that it copies changed"),
+            (&[("source.1.name", "1")], &[("source.1.name", "2")], "the sources that it names changed"),
             (&[("platform", "a")], &[("platform", "b")], "the platform changed from \"a\" to \"b\""),
             (&[("parent", "1")], &[], "the layers below changed"),
             (&[("later", "1")], &[("later", "2")], "later changed"),

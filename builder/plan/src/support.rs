@@ -7,6 +7,7 @@ use crate::op::{Network, Security};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Copy, Instruction, Located, Run, Span};
 use cooper_dockerfile::mount;
+use cooper_dockerfile::remote::{self, Remote};
 
 /// Everything in the instruction that cannot be done, before any variable is expanded.
 pub(crate) fn check(instruction: &Located<Instruction>, escape: char) -> Vec<Diagnostic> {
@@ -64,14 +65,9 @@ fn check_copy(copy: &Copy, span: Span) -> Vec<Diagnostic> {
         (copy.link, "--link", "drop the flag: the layer is then made upon the layers below"),
         (copy.parents, "--parents", "copy each directory to its own destination"),
         (!copy.exclude.is_empty(), "--exclude", "list the files in .dockerignore, or copy the parts one by one"),
-        (copy.checksum.is_some(), "--checksum", "fetch the file in a RUN and compare its digest there"),
-        (copy.keep_git_dir.is_some(), "--keep-git-dir", "clone the repository in a RUN"),
     ];
     let asked = flags.into_iter().filter(|(set, ..)| *set);
-    let mut found: Vec<Diagnostic> =
-        asked.map(|(_, f, hint)| unsupported(span, &format!("{name} {f}"), hint)).collect();
-    found.extend(copy.sources.iter().filter_map(|s| remote(copy, s, span).err()));
-    found
+    asked.map(|(_, f, hint)| unsupported(span, &format!("{name} {f}"), hint)).collect()
 }
 
 /// COPY or ADD, for messages.
@@ -79,21 +75,15 @@ pub(crate) fn name(copy: &Copy) -> &'static str {
     if copy.add { "ADD" } else { "COPY" }
 }
 
-/// Refuses a source that is not a path.
-pub(crate) fn remote(copy: &Copy, source: &str, span: Span) -> Result<(), Diagnostic> {
-    let lower = source.to_ascii_lowercase();
-    let kind = match () {
-        () if lower.starts_with("git://") || lower.starts_with("ssh://") => "a git repository",
-        () if lower.starts_with("git@") && lower.contains(':') => "a git repository",
-        () if lower.starts_with("http://") || lower.starts_with("https://") => "a URL",
-        () => return Ok(()),
-    };
+/// What a source names when it is not a path. ADD takes it; COPY does not.
+pub(crate) fn remote(copy: &Copy, source: &str, span: Span) -> Result<Option<Remote>, Diagnostic> {
+    let Some(found) = remote::parse(source) else { return Ok(None) };
     if copy.add {
-        let hint = "fetch it in a RUN, or before the build into the context";
-        return Err(unsupported(span, &format!("ADD of {kind}"), hint));
+        return found.map(Some).map_err(|e| fault::value(span, format!("ADD: {e}"), &e.hint));
     }
+    let kind = if matches!(found, Ok(Remote::Git(_))) { "a git repository" } else { "a URL" };
     let message = format!("COPY does not take {kind}");
-    Err(fault::value(span, message, "COPY takes files of the context, of a stage or of an image"))
+    Err(fault::value(span, message, "COPY takes files of the context, of a stage or of an image; ADD takes others too"))
 }
 
 #[cfg(test)]
@@ -112,10 +102,9 @@ mod tests {
             ("httpd/conf", false),
             ("dir/http://x", false),
         ] {
-            for add in [true, false] {
-                let copy = Copy { add, ..Copy::default() };
-                assert_eq!(remote(&copy, source, Span::default()).is_err(), refused, "{source}");
-            }
+            let found = |add| remote(&Copy { add, ..Copy::default() }, source, Span::default());
+            assert_eq!(found(false).is_err(), refused, "{source}");
+            assert_eq!(found(true).unwrap().is_some(), refused, "{source}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Keys of steps: every field that a result depends on changes the key, and nothing else does.
 
+use cooper_dockerfile::remote::{self, GitSource, HttpSource, Mtime, Remote};
 use cooper_image::{ChainId, ContainerPath, Digest, Platform};
-use cooper_plan::key::{Given, KeyRecord, copy_key, exec_key, workdir_key};
+use cooper_plan::key::{Found, Given, KeyRecord, copy_key, exec_key, fetch_key, workdir_key};
 use cooper_plan::mount::{Access, Cache, Mount, Mounted, Ownership, Secret, Sharing, Source};
-use cooper_plan::op::{Base, Copy, Exec, Network, Security, StageId, Workdir};
+use cooper_plan::op::{AddSource, Base, Copy, Exec, Fetch, Network, Security, StageId, Workdir};
 use cooper_plan::reason::reasons;
 
 fn exec() -> Exec {
@@ -257,4 +258,75 @@ fn records_survive_the_disk() {
     let text = serde_json::to_string(&record).unwrap();
     let again: KeyRecord = serde_json::from_str(&text).unwrap();
     assert_eq!((again.digest(), again), (record.digest(), record));
+}
+
+fn fetch() -> Fetch {
+    let git = "https://h/r.git#v1";
+    let (Some(Ok(Remote::Http(http))), Some(Ok(Remote::Git(git)))) =
+        (remote::parse("https://h/a/f"), remote::parse(git))
+    else {
+        panic!()
+    };
+    let sources = vec![
+        AddSource::Local("a".into()),
+        AddSource::Http { source: http, checksum: None },
+        AddSource::Git { source: git, git_dir: false },
+    ];
+    Fetch { sources, unpack: false, copy: Copy { sources: Vec::new(), ..copy() } }
+}
+
+fn found() -> [Found; 3] {
+    [
+        Found::Files(Digest::sha256("files")),
+        Found::Http { digest: Digest::sha256("f"), modified: Some("then".into()) },
+        Found::Git { commit: "c".repeat(40), name: None },
+    ]
+}
+
+fn http(f: &mut Fetch) -> &mut HttpSource {
+    let AddSource::Http { source, .. } = &mut f.sources[1] else { panic!() };
+    source
+}
+
+fn git(f: &mut Fetch) -> (&mut GitSource, &mut bool) {
+    let AddSource::Git { source, git_dir } = &mut f.sources[2] else { panic!() };
+    (source, git_dir)
+}
+
+#[test]
+fn what_was_found_counts_and_where_it_was_found_does_not() {
+    let key = |f: &Fetch, found: &[Found]| fetch_key(Some(&chain("1")), f, found, &platform());
+    let base = key(&fetch(), &found());
+    let changes: [fn(&mut Fetch, &mut [Found; 3]); 15] = [
+        |f, _| f.sources[0] = AddSource::Local("b".into()),
+        |_, is| is[0] = Found::Files(Digest::sha256("others")),
+        |f, _| http(f).file_name = "g".into(),
+        |_, is| is[1] = Found::Http { digest: Digest::sha256("g"), modified: Some("then".into()) },
+        |_, is| is[1] = Found::Http { digest: Digest::sha256("f"), modified: Some("now".into()) },
+        |_, is| is[1] = Found::Http { digest: Digest::sha256("f"), modified: None },
+        |_, is| is[2] = Found::Git { commit: "d".repeat(40), name: None },
+        |f, _| git(f).0.subdir = Some("d".into()),
+        |f, _| git(f).0.submodules = false,
+        |f, _| git(f).0.mtime = Mtime::Checkout,
+        |f, _| *git(f).1 = true,
+        |f, is| {
+            *git(f).1 = true;
+            is[2] = Found::Git { commit: "c".repeat(40), name: Some("refs/heads/main".into()) };
+        },
+        |f, _| f.unpack = true,
+        |f, _| f.copy.dest_is_dir = false,
+        |f, _| f.copy.chown = None,
+    ];
+    let mut all = vec![base.clone()];
+    for change in changes {
+        let (mut f, mut is) = (fetch(), found());
+        change(&mut f, &mut is);
+        all.push(key(&f, &is));
+    }
+    all_differ(&all);
+    let mut elsewhere = fetch();
+    http(&mut elsewhere).url = "https://mirror/f".into();
+    git(&mut elsewhere).0.remote = "https://mirror/r.git".into();
+    git(&mut elsewhere).0.reference = Some("main".into());
+    assert_eq!(key(&elsewhere, &found()).digest(), base.digest());
 }

@@ -148,6 +148,7 @@ impl Sink for Live {
             }
             Event::Started { step, label } => self.started(&mut state, step, &label),
             Event::Output { step, bytes } => Self::output(&mut state, step, &bytes),
+            Event::Asked { text, .. } => self.print(&format!("        {}", escape::line(&text))),
             Event::Noted { label, .. } => self.print(&format!("        {}", escape::line(&label))),
             Event::Cached { label, .. } => self.print(&format!("cached  {}", escape::line(&label))),
             Event::Finished { step, took } => self.ended(&mut state, step, "done", &amount::took(took)),

@@ -83,6 +83,10 @@ impl Text {
             }
             Event::Started { step, label } => self.started(out, step, &label, now),
             Event::Output { step, bytes } => self.output(out, step, &bytes, now),
+            Event::Asked { step, text } => {
+                self.turn_to(out, step);
+                writeln!(out, "#{} {}", step.0, escape::line(&text))
+            }
             Event::Noted { step, label } => {
                 self.turn_to(out, step);
                 writeln!(out, "#{} {}", step.0, escape::line(&label))
@@ -200,6 +204,7 @@ mod tests {
         let log = text(vec![
             (0, Event::Planned { steps: 3, stages: 1 }),
             (0, Event::Warning { text: label("Dockerfile:1: \u{1b}[31mred") }),
+            (0, Event::Asked { step: StepNo(1), text: label("https://h/f: fetched\n") }),
             (0, Event::Cached { step: StepNo(1), label: label("[a 1/2] FROM debian") }),
             (1000, Event::Missed { step: two, reasons: vec![label("the command changed"), label("ENV x")] }),
             (1000, Event::Started { step: two, label: label("[a 2/2] RUN make\n") }),
@@ -212,6 +217,7 @@ mod tests {
         ]);
         let expected = "\
 WARNING: Dockerfile:1: \\x1b[31mred
+#1 https://h/f: fetched\\x0a
 #1 [a 1/2] FROM debian
 #1 CACHED
 

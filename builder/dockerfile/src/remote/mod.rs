@@ -40,6 +40,17 @@ impl HttpSource {
     }
 }
 
+/// A source as it may be kept and shown: without a password, and of web servers without a user, who may be a token.
+pub fn redacted(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    match user {
+        Some(user) if user.contains(':') || !scheme.eq_ignore_ascii_case("ssh") => without_user(source),
+        _ => source.to_owned(),
+    }
+}
+
 /// Why a text that is no path cannot be fetched either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -194,6 +205,15 @@ mod tests {
             ("https://h?u@v", "https://h?u@v"),
         ] {
             assert_eq!(without_user(url), shown);
+        }
+        for (source, shown) in [
+            ("https://token@h/f#x@y", "https://h/f#x@y"),
+            ("ssh://git@h/r", "ssh://git@h/r"),
+            ("ssh://git:pw@h/r", "ssh://h/r"),
+            ("git@h:r", "git@h:r"),
+            ("a:b@c/d", "a:b@c/d"),
+        ] {
+            assert_eq!(redacted(source), shown);
         }
     }
 }

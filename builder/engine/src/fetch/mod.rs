@@ -15,7 +15,7 @@ mod tidy;
 pub use error::FetchError;
 pub use git::{Checkout, GitCommit, Wanted};
 pub use http::{Answered, HttpFile};
-pub use secrets::{NoSecrets, SecretSource};
+pub use secrets::SecretSource;
 
 use crate::{Engine, EngineError};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -64,8 +64,8 @@ const SETTINGS: &str = "\
 [safe]
 \tdirectory = *
 ";
-/// ssh as git starts it.
-const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o IdentityAgent=none";
+/// ssh as git starts it: keys come from the agent that the build was given, if any.
+const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o IdentityAgent=SSH_AUTH_SOCK";
 
 /// Which transports a command may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub(super) struct Git<'a> {
     /// `PATH`.
     search: OsString,
     proxies: &'a ProxyOptions,
+    /// The socket of an agent for ssh.
+    agent: Option<PathBuf>,
     cancel: &'a AtomicBool,
     /// The URL for people.
     url: String,
@@ -140,7 +142,13 @@ impl<'a> Git<'a> {
             .and_then(|mut f| std::io::Write::write_all(&mut f, settings.as_bytes()))
             .map_err(|e| io("writing git's settings", e))?;
         let search = search.cloned().unwrap_or_else(|| PATH.into());
-        Ok(Self { home: home.to_owned(), search, proxies, cancel, url, end: Instant::now() + LONGEST })
+        Ok(Self { home: home.to_owned(), search, proxies, agent: None, cancel, url, end: Instant::now() + LONGEST })
+    }
+
+    /// Lets ssh use an agent's keys.
+    pub(super) fn with_agent(mut self, agent: Option<&Path>) -> Self {
+        self.agent = agent.map(Path::to_owned);
+        self
     }
 
     fn command(&self, place: &Path, transports: Transports, args: &[&str]) -> Command {
@@ -152,6 +160,9 @@ impl<'a> Git<'a> {
         command.env("GIT_CEILING_DIRECTORIES", &self.home).env("GIT_NO_REPLACE_OBJECTS", "1");
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_PROTOCOL_FROM_USER", "0");
         command.env("GIT_ALLOW_PROTOCOL", transports.list()).env("GIT_SSH_COMMAND", SSH);
+        if let Some(agent) = &self.agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
         let ProxyOptions { http, https, bypass } = self.proxies;
         for (name, value) in [("http_proxy", http), ("https_proxy", https), ("no_proxy", bypass)] {
             if let Some(value) = value {

@@ -9,22 +9,27 @@
 //!
 //! Takes hosts; gives values of the `Authorization` header. Must never show one.
 
+use crate::run_request::RunRequest;
 use cooper_registry::Secret;
 use cooper_registry::web::basic;
+use std::path::{Path, PathBuf};
 
 /// Where secrets are found.
 pub trait SecretSource: Sync {
     /// The bytes of a secret.
     fn secret(&self, id: &str) -> Option<&[u8]>;
+    /// The socket of the agent that holds keys for ssh: `--ssh default`.
+    fn agent(&self) -> Option<&Path> {
+        None
+    }
 }
 
-/// A build that was given none.
-#[derive(Debug, Clone, Copy)]
-pub struct NoSecrets;
-
-impl SecretSource for NoSecrets {
-    fn secret(&self, _: &str) -> Option<&[u8]> {
-        None
+impl SecretSource for RunRequest {
+    fn secret(&self, id: &str) -> Option<&[u8]> {
+        self.secrets.get(id).map(crate::run_request::Secret::bytes)
+    }
+    fn agent(&self) -> Option<&Path> {
+        self.agents.get("default").map(PathBuf::as_path)
     }
 }
 

@@ -3,6 +3,7 @@
 mod copy;
 mod edit;
 mod exec;
+mod fetch;
 mod given;
 mod mounts;
 mod workdir;

@@ -1,17 +1,18 @@
-//! COPY, and ADD of local files.
+//! COPY and ADD.
 //!
 //! Takes paths as written; gives patterns below the root of the source and an absolute destination. Sources,
 //! destination, `--chown` and `--chmod` are expanded; `--from` and `--exclude` never. Must never: let a pattern begin
 //! with `/` or hold `..`.
 
 use super::run::file_name;
-use super::{Done, Lowering, base};
+use super::{Done, Lowering, base, fetch};
 use crate::expand::quotes_as_text;
 use crate::graph::Item;
-use crate::op::{self, Op};
+use crate::op;
 use crate::{fault, history, support};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Copy, Heredoc, Span};
+use cooper_dockerfile::remote;
 use cooper_image::RelPath;
 
 impl Lowering<'_> {
@@ -27,11 +28,13 @@ impl Lowering<'_> {
             dest: self.expand(&copy.dest, escape, span)?,
             chown: optional(&copy.chown)?,
             chmod: optional(&copy.chmod)?,
+            checksum: optional(&copy.checksum)?,
             ..copy.clone()
         };
         let name = support::name(copy);
+        let mut remotes = Vec::with_capacity(given.sources.len());
         for source in &given.sources {
-            support::remote(copy, source, span)?;
+            remotes.push(support::remote(copy, source, span)?);
             if source.is_empty() {
                 let message = format!("{name} has a source that is empty after expansion");
                 return Err(fault::value(span, message, "does its variable have a value here? write . for everything"));
@@ -51,7 +54,10 @@ impl Lowering<'_> {
             chmod: given.chmod.clone(),
             unpack: copy.add && copy.unpack.unwrap_or(true),
         };
-        Ok(Done { op: Op::Copy(op), history: history::copy(name, &given) })
+        let op = fetch::add(op, &given, remotes, span)?;
+        // An image keeps its history for everybody to read.
+        let shown = Copy { sources: given.sources.iter().map(|s| remote::redacted(s)).collect(), ..given };
+        Ok(Done { op, history: history::copy(name, &shown) })
     }
 
     /// A file written in the Dockerfile. Its escapes are always backslashes, as in BuildKit.

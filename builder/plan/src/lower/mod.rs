@@ -5,6 +5,7 @@
 
 mod command;
 mod copy;
+mod fetch;
 mod mount;
 mod ports;
 mod run;

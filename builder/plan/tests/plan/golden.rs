@@ -131,3 +131,25 @@ fn workdir(plan: &cooper_plan::op::Plan) -> &cooper_plan::op::Workdir {
     });
     found.expect("the stage has a WORKDIR")
 }
+
+#[test]
+fn what_only_a_server_can_say_is_not_shown_as_known() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let text =
+        format!("FROM scratch\nADD --checksum={digest} http://h/f /f\nADD a http://h/g git@h:r?keep-git-dir /d/");
+    let shown = keys(&good(&text), None);
+    for line in [
+        &format!("    source.1.digest \"{digest}\"\n"),
+        "    source.1.files <digest of files of the context>\n",
+        "    source.2.digest <digest of http://h/g>\n",
+        "    source.2.modified <date of http://h/g>\n",
+        "    source.3.commit <commit of git@h:r>\n",
+        "    source.3.git <branch or tag of git@h:r>\n",
+    ] {
+        assert_eq!(shown.matches(line).count(), 1, "{line}{shown}");
+    }
+    let graph = dot(&good(&text));
+    for node in ["\"build context\"", "\"http://h/f\"", "\"http://h/g\"", "\"git@h:r\""] {
+        assert!(graph.contains(&format!("  {node} -> ")), "{node} {graph}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::planning::*;
 use cooper_image::config::Healthcheck;
-use cooper_plan::op::{Copy, Network, Op};
+use cooper_plan::op::{AddSource, Copy, Network, Op};
 
 #[test]
 fn shells() {
@@ -138,6 +138,47 @@ fn copies_and_their_words() {
         ("ADD --unpack=true a b", Copy { unpack: true, ..plain.clone() }),
     ] {
         assert_eq!(one_copy(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn what_is_fetched() {
+    let fetch = |text: &str| {
+        let plan = good(&format!("FROM debian\nENV V=value\n{text}"));
+        let steps = plan.stages[plan.target.0].steps.clone();
+        steps.into_iter().find_map(|s| if let Op::Fetch(f) = s.op { Some(f) } else { None }).expect("it fetches")
+    };
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let found = fetch(&format!("ADD --checksum={digest} --unpack=true --chown=1 https://h/$V.tar /d"));
+    let AddSource::Http { source, checksum } = &found.sources[0] else { panic!("{found:?}") };
+    assert_eq!((source.url.as_str(), source.file_name.as_str()), ("https://h/value.tar", "value.tar"));
+    assert_eq!(checksum.as_ref().map(ToString::to_string), Some(digest));
+    assert!(found.unpack && found.copy.unpack && found.copy.sources.is_empty());
+    assert_eq!(found.copy.chown.as_deref(), Some("1"));
+
+    let plan = good("FROM debian\nADD https://me:hunter2@h/f git@h:r /d/");
+    assert_eq!(history(&plan), ["ADD https://h/f git@h:r /d/ # buildkit"]);
+    let found = fetch("ADD --checksum= a/*.c http://h/f git@h:r.git#v1:$V b /d/");
+    let kinds: Vec<String> = found
+        .sources
+        .iter()
+        .map(|s| match s {
+            AddSource::Local(pattern) => pattern.clone(),
+            AddSource::Http { source, .. } => source.url.clone(),
+            AddSource::Git { source, git_dir } => format!("{} {:?} {git_dir}", source.remote, source.subdir),
+        })
+        .collect();
+    assert_eq!(kinds, ["a/*.c", "http://h/f", "git@h:r.git Some(\"value\") false", "b"]);
+    assert!(!found.unpack && found.copy.unpack && found.copy.dest_is_dir);
+
+    for (text, git_dir, checksum) in [
+        ("ADD --keep-git-dir git@h:r /d", true, None),
+        ("ADD --keep-git-dir=true --checksum=AB git@h:r?keep-git-dir=true&checksum=ab /d", true, Some("ab")),
+        ("ADD git@h:r?keep-git-dir /d", true, None),
+        ("ADD --keep-git-dir=false git@h:r /d", false, None),
+    ] {
+        let AddSource::Git { source, git_dir: is } = &fetch(text).sources[0] else { panic!("{text}") };
+        assert_eq!((*is, source.checksum.as_deref()), (git_dir, checksum), "{text}");
     }
 }
 

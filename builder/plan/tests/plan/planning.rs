@@ -98,7 +98,7 @@ fn config_of(plan: &Plan, stage: &Stage, base: &ImageConfig) -> ImageConfig {
         match &step.op {
             Op::Edit(edits) => edits.iter().for_each(|e| e.apply(&mut config)),
             Op::Workdir(w) => config.config.working_dir = Some(w.path.to_string()),
-            Op::Exec(_) | Op::Copy(_) => {}
+            Op::Exec(_) | Op::Copy(_) | Op::Fetch(_) => {}
         }
     }
     config

@@ -22,23 +22,57 @@ fn features_that_are_not_there_yet() {
         ("FROM a\nADD --link a b", 2, "ADD --link is not supported yet"),
         ("FROM a\nCOPY --parents a b/", 2, "COPY --parents is not supported yet"),
         ("FROM a\nCOPY --exclude=*.o a b", 2, "COPY --exclude is not supported yet"),
-        ("FROM a\nADD http://h/f /", 2, "ADD of a URL is not supported yet"),
-        ("FROM a\nADD https://h/r.git /", 2, "ADD of a URL is not supported yet"),
-        ("FROM a\nADD git@h:r.git /", 2, "ADD of a git repository is not supported yet"),
-        ("FROM a\nENV U=https://h\n\nADD $U/f /", 4, "ADD of a URL is not supported yet"),
         ("FROM a\nCOPY https://h/f /", 2, "COPY does not take a URL"),
     ]);
     assert!(planned("FROM a\nRUN --security=sandbox --network=default x\nCOPY --link=false a b", &request()).is_ok());
-    let both = planned("FROM a\nADD --checksum=sha256:aa --keep-git-dir=true http://h/f /", &request()).unwrap_err();
-    let messages: Vec<&str> = both.iter().map(|d| d.message.as_str()).collect();
-    assert_eq!(
-        messages,
-        [
-            "ADD --checksum is not supported yet",
-            "ADD --keep-git-dir is not supported yet",
-            "ADD of a URL is not supported yet"
-        ]
-    );
+}
+
+#[test]
+fn sources_that_cannot_be_fetched() {
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    refused(&[
+        ("FROM a\nCOPY git@h:r.git /", 2, "COPY does not take a git repository"),
+        ("FROM a\nENV U=https://h\n\nCOPY $U/f /", 4, "COPY does not take a URL"),
+        ("FROM a\nADD http:///f /", 2, "ADD: http:///f names no host"),
+        ("FROM a\nADD https://h /d/", 2, "ADD https://h: the URL does not end in the name of a file"),
+        ("FROM a\nADD https://me:pw@h/ .", 2, "ADD https://h/: the URL does not end in the name of a file"),
+        (
+            "FROM a\nADD https://h/r.git#a..b /",
+            2,
+            "ADD: https://h/r.git: \"a..b\" is no name of a branch, tag or commit",
+        ),
+        ("FROM a\nADD --checksum=sha256:aa f /", 2, "ADD --checksum is for one URL or one git repository"),
+        (
+            "FROM a\nADD --checksum=sha256:aa http://h/f http://h/g /",
+            2,
+            "ADD --checksum is for one URL or one git repository",
+        ),
+        (
+            "FROM a\nADD --checksum=sha256:aa http://h/f /",
+            2,
+            "ADD --checksum: not a digest: \"sha256:aa\" (expected sha256: and 64 lower-case hexadecimal digits)",
+        ),
+        (
+            "FROM a\nADD --checksum=sha384:aa http://h/f /",
+            2,
+            "ADD --checksum: digest algorithm \"sha384\" is not supported (sha256 and sha512 are)",
+        ),
+        (
+            "FROM a\nADD --checksum=sha256:aa git@h:r /",
+            2,
+            "ADD --checksum: git@h:r: checksum \"sha256:aa\" is no beginning of a commit's id",
+        ),
+        (
+            &format!("FROM a\nADD --checksum=fff git@h:r?checksum={id} /"),
+            2,
+            &format!("ADD --checksum: git@h:r: checksum conflicts: \"{id}\" and \"fff\""),
+        ),
+        (
+            "FROM a\nADD --keep-git-dir=false git@h:r?keep-git-dir=1 /",
+            2,
+            "git@h:r: --keep-git-dir=false conflicts with the URL",
+        ),
+    ]);
 }
 
 #[test]
