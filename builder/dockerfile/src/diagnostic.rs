@@ -1,9 +1,8 @@
 //! What is wrong with a Dockerfile, for people and for tools.
 //!
-//! Takes findings of the other modules; gives them sorted, bounded and filtered by `# check=`.
+//! Takes findings of the other modules; gives them sorted and bounded.
 //! Must never print.
 
-use crate::directives::Check;
 use crate::instruction::Span;
 use crate::limits;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -154,14 +153,8 @@ impl Sink {
         self.errors > 0
     }
 
-    /// Everything found, after the file's own wishes about warnings were heard.
-    pub(crate) fn finish(mut self, check: &Check) -> Vec<Diagnostic> {
-        self.found.retain(|d| d.severity == Severity::Error || !check.skips(d.code));
-        if check.fail {
-            for finding in &mut self.found {
-                finding.severity = Severity::Error;
-            }
-        }
+    /// Everything found. What the file wants of warnings is heard where all checks are ([`crate::lint`]).
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         if self.errors > limits::DIAGNOSTICS {
             let last = self.found.iter().map(|d| d.span).max().unwrap_or_default();
             let more = self.errors - limits::DIAGNOSTICS;
@@ -190,7 +183,7 @@ mod tests {
         for line in (1..=2_000u32).rev() {
             sink.push(Diagnostic::error("X", Span { start: line, end: line }, "x"));
         }
-        let found = sink.finish(&Check::default());
+        let found = sink.finish();
         assert_eq!(found.len(), limits::DIAGNOSTICS + 1);
         assert_eq!(found.last().map(|d| d.code), Some("TooManyProblems"));
     }

@@ -5,6 +5,7 @@
 
 use crate::diagnostic::{Diagnostic, Sink, quoted};
 use crate::instruction::Span;
+use crate::lint::{Options, OptionsError};
 
 /// What the first lines of the file say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,29 +14,15 @@ pub struct Directives {
     pub syntax: Option<String>,
     /// `# escape=`: a backslash or a back quote.
     pub escape: char,
-    /// `# check=`.
-    pub check: Check,
+    /// `# check=`: what the file wants of the checks.
+    pub check: Options,
+    /// How many lines at the beginning of the file are directives, a `#!` line included.
+    pub(crate) lines: u32,
 }
 
 impl Default for Directives {
     fn default() -> Self {
-        Self { syntax: None, escape: '\\', check: Check::default() }
-    }
-}
-
-/// The file's own wishes about warnings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Check {
-    /// `skip=`: codes that are not told; `all` is every code.
-    pub skip: Vec<String>,
-    /// `error=true`: warnings are errors.
-    pub fail: bool,
-}
-
-impl Check {
-    /// Is a warning of this code left out?
-    pub fn skips(&self, code: &str) -> bool {
-        self.skip.iter().any(|s| s == "all" || s == code)
+        Self { syntax: None, escape: '\\', check: Options::default(), lines: 0 }
     }
 }
 
@@ -45,12 +32,14 @@ pub(crate) fn read(text: &str, sink: &mut Sink) -> Directives {
     let mut seen: Vec<String> = Vec::new();
     for (number, line) in (1u32..).zip(text.lines()) {
         if number == 1 && line.starts_with("#!") {
+            directives.lines = number;
             continue;
         }
         let Some((key, value)) = directive(line) else { break };
         if !matches!(key.as_str(), "syntax" | "escape" | "check") {
             break;
         }
+        directives.lines = number;
         let span = Span { start: number, end: number };
         if seen.contains(&key) {
             let message = format!("the parser directive {key} is given twice");
@@ -85,24 +74,11 @@ fn directive(line: &str) -> Option<(String, &str)> {
 }
 
 /// `skip=A,B;error=true;experimental=A`.
-fn check(value: &str, span: Span, sink: &mut Sink) -> Check {
-    let mut check = Check::default();
-    for part in value.split(';').map(str::trim).filter(|p| !p.is_empty()) {
-        let (key, value) = part.split_once('=').map_or((part, ""), |(k, v)| (k.trim(), v.trim()));
-        match (key.to_ascii_lowercase().as_str(), value) {
-            ("skip", names) => check.skip = names.split(',').map(|n| n.trim().to_owned()).collect(),
-            ("error", "true" | "1") => check.fail = true,
-            ("error", "false" | "0") => check.fail = false,
-            // No check of this room is experimental, so there is nothing to turn on.
-            ("experimental", _) => {}
-            _ => {
-                let message = format!("{} is not a setting of the check directive", quoted(part));
-                let hint = "the settings are skip=NAMES, error=true and experimental=NAMES, with ; between them";
-                sink.push(Diagnostic::error("InvalidCheck", span, message).with_hint(hint));
-            }
-        }
-    }
-    check
+fn check(value: &str, span: Span, sink: &mut Sink) -> Options {
+    Options::parse(value).unwrap_or_else(|e| {
+        sink.push(Diagnostic::error("InvalidCheck", span, e.to_string()).with_hint(OptionsError::HINT));
+        Options::default()
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +116,13 @@ mod tests {
     #[test]
     fn check_is_read() {
         let found = ok("# check=skip=A, B;error=true;experimental=all\n").check;
-        assert!(found.skips("A") && found.skips("B") && !found.skips("C") && found.fail);
-        assert!(ok("# check=skip=all\n").check.skips("C"));
+        assert_eq!(Ok(found), Options::parse("skip=A,B;error=true;experimental=all"));
+        let mut sink = Sink::default();
+        read("# check=skp=A\n", &mut sink);
+        let told = sink.finish();
+        assert_eq!(
+            told.first().map(|d| (d.code, d.message.as_str())),
+            Some(("InvalidCheck", "\"skp=A\" is not a setting of the checks"))
+        );
     }
 }

@@ -15,6 +15,7 @@ pub mod ignore;
 pub mod instruction;
 pub mod limits;
 mod lines;
+pub mod lint;
 mod lower;
 pub mod mount;
 mod parse;
@@ -28,7 +29,6 @@ pub use lines::{Comment, Tabs};
 pub use split::Flag;
 
 use diagnostic::{Diagnostic, Severity, Sink};
-use directives::Check;
 use instruction::{Dockerfile, Instruction, Located};
 
 /// What became of a file.
@@ -45,7 +45,7 @@ pub fn parse(text: &str) -> Parsed {
     let mut sink = Sink::default();
     let ast = parse::file(text, &mut sink);
     let dockerfile = lower::file(&ast, &mut sink);
-    let mut diagnostics = sink.finish(&ast.directives.check);
+    let mut diagnostics = sink.finish();
     place::fill_from(&mut diagnostics, text, &ast);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Parsed { dockerfile: dockerfile.filter(|_| !failed), diagnostics }
@@ -65,7 +65,7 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Vec<Located<Instruction
     if !sink.has_errors() {
         return Ok(found);
     }
-    let mut findings = sink.finish(&Check::default());
+    let mut findings = sink.finish();
     place::fill_from(&mut findings, text, &ast);
     Err(findings)
 }

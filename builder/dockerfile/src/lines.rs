@@ -88,11 +88,8 @@ impl<'a> Reader<'a> {
             let mut open = logical.add(first, LineStart::new(0, self.number, indent), self.escape);
             while open {
                 let Some(line) = self.line(sink) else { break };
-                if line.trim_start().starts_with('#') {
-                    continue;
-                }
-                if line.trim_start().is_empty() {
-                    sink.push(empty_continuation(self.number));
+                let bare = line.trim_start();
+                if bare.starts_with('#') || bare.is_empty() {
                     continue;
                 }
                 open = logical.add(line, LineStart::new(0, self.number, 0), self.escape);
@@ -162,15 +159,6 @@ impl Tabs {
             Self::Strip => raw.split_inclusive('\n').map(|l| l.trim_start_matches('\t')).collect(),
         }
     }
-}
-
-fn empty_continuation(line: u32) -> Diagnostic {
-    Diagnostic::warning(
-        "NoEmptyContinuation",
-        Span { start: line, end: line },
-        "empty line inside a continued instruction",
-    )
-    .with_hint("remove the line, or write a comment there")
 }
 
 /// A logical line in the making.
@@ -259,12 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn empty_continuations_and_long_lines_are_told() {
+    fn long_lines_are_told() {
         let long = format!("RUN a \\\n\n{}", "x".repeat(limits::LINE_BYTES + 1));
         let (mut sink, mut reader) = (Sink::default(), Reader::new(&long, '\\'));
         assert!(reader.next(&mut sink).is_some());
-        let found: Vec<_> = sink.finish(&Default::default()).iter().map(|d| (d.code, d.span.start)).collect();
-        assert_eq!(found, [("NoEmptyContinuation", 2), ("LineTooLong", 3)]);
+        let found: Vec<_> = sink.finish().iter().map(|d| (d.code, d.span.start)).collect();
+        assert_eq!(found, [("LineTooLong", 3)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 pub mod build;
 pub mod build_args;
+pub mod call;
 pub mod dot;
 pub mod dump;
 pub mod epoch;
@@ -21,6 +22,7 @@ mod fault;
 mod graph;
 mod history;
 pub mod key;
+pub mod lint;
 mod lower;
 pub mod mount;
 pub mod needs;

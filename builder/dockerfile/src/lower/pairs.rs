@@ -38,12 +38,6 @@ fn one(cx: &mut Cx<'_>, args: &str) -> Option<(String, String)> {
         return cx.fail_on(args, "MissingValue", message, &hint);
     };
     let value = value.trim_start_matches(is_blank);
-    let hint = if value.starts_with('=') {
-        format!("the value now begins with =; write {keyword} {name}=… without blanks around =")
-    } else {
-        format!("write {keyword} {name}=…, with quotes around a value that holds blanks")
-    };
-    cx.warn("LegacyKeyValueFormat", format!("{keyword} NAME value is the old form"), hint);
     cx.word(name)?;
     cx.word(value)?;
     Some((name.to_owned(), value.to_owned()))

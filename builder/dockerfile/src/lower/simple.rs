@@ -21,10 +21,7 @@ pub(super) fn word(cx: &mut Cx<'_>, example: &str) -> Option<String> {
 /// MAINTAINER.
 pub(super) fn maintainer(cx: &mut Cx<'_>) -> Option<String> {
     flags::read(cx, &[])?;
-    let args = cx.required("LABEL org.opencontainers.image.authors=\"the project\"")?;
-    let hint = "write LABEL org.opencontainers.image.authors=\"…\"";
-    cx.warn("MaintainerDeprecated", "MAINTAINER is deprecated", hint);
-    Some(args.to_owned())
+    cx.required("LABEL org.opencontainers.image.authors=\"the project\"").map(str::to_owned)
 }
 
 /// EXPOSE.

@@ -3,16 +3,14 @@
 use super::flags::{self, Kind};
 use super::simple::list;
 use super::{Cx, instruction, located, pairs};
-use crate::ast::{Ast, Node};
+use crate::ast::Ast;
 use crate::diagnostic::{Diagnostic, Sink, quoted};
 use crate::instruction::{Dockerfile, Located, Span, Stage};
 use crate::limits;
-use std::collections::HashMap;
 
 /// The whole file. Nothing is given when there is no stage; other faults are in the findings.
 pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
     let mut file = Dockerfile { escape: ast.directives.escape, global_args: Vec::new(), stages: Vec::new() };
-    let mut names: HashMap<String, u32> = HashMap::new();
     let (mut froms, mut early) = (0usize, false);
     for node in &ast.nodes {
         let mut cx = Cx { node, escape: file.escape, sink: &mut *sink };
@@ -25,7 +23,6 @@ pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
                     return None;
                 }
                 if let Some(stage) = from(&mut cx) {
-                    named(&mut cx, &stage, &mut names);
                     file.stages.push(stage);
                 }
             }
@@ -49,7 +46,6 @@ pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
             }
         }
     }
-    repeated(ast, sink);
     no_stage(ast, froms, sink)?;
     (!file.stages.is_empty()).then_some(file)
 }
@@ -107,36 +103,4 @@ fn stage_name(cx: &mut Cx<'_>, written: &str) -> Option<String> {
     let message = format!("{} cannot be the name of a stage", quoted(written));
     let hint = "a name begins with a letter and goes on with letters, digits, - _ and .";
     cx.fail_on(written, "InvalidStageName", message, hint)
-}
-
-/// Warns of names that hide something.
-fn named(cx: &mut Cx<'_>, stage: &Stage, names: &mut HashMap<String, u32>) {
-    let Some(name) = &stage.name else { return };
-    if matches!(name.as_str(), "scratch" | "context") {
-        let message = format!("{name} means something of its own and should not name a stage");
-        cx.warn("ReservedStageName", message, "choose another name");
-    }
-    if let Some(line) = names.insert(name.clone(), stage.span.start) {
-        let message = format!("the stage {name} is already on line {line}");
-        cx.warn("DuplicateStageName", message, "give every stage its own name");
-    }
-}
-
-/// Warns of instructions of which only the last one in a stage counts.
-fn repeated(ast: &Ast, sink: &mut Sink) {
-    let mut last: HashMap<&str, &Node> = HashMap::new();
-    for node in &ast.nodes {
-        match node.keyword.as_str() {
-            "FROM" => last.clear(),
-            keyword @ ("CMD" | "ENTRYPOINT" | "HEALTHCHECK") => {
-                if let Some(before) = last.insert(keyword, node) {
-                    let line = node.span.start;
-                    let message = format!("this {keyword} has no effect: line {line} has another one");
-                    let finding = Diagnostic::warning("MultipleInstructionsDisallowed", before.span, message);
-                    sink.push(finding.with_hint("keep the last one"));
-                }
-            }
-            _ => {}
-        }
-    }
 }

@@ -1,8 +1,11 @@
 //! Planning from text to steps, rule by rule.
 
+mod calls;
+mod checks;
 mod golden;
 mod instructions;
 mod mounts;
+mod pages;
 mod planning;
 mod refusals;
 mod requests;

@@ -1,0 +1,164 @@
+//! Build checks as a whole: rules that need the file alone, and those that need variables, stages, the ignore file or
+//! the configurations of bases.
+//!
+//! Takes a Dockerfile's text, the request and what is known of its bases; gives what the file, its comments and the
+//! request want told. Must never ask a registry or look at a file, and never fail on a Dockerfile with errors: the
+//! rules that can be asked are asked.
+
+mod from;
+mod ignored;
+mod reach;
+mod steps;
+mod unused;
+mod variables;
+mod walk;
+
+use crate::expand::Budget;
+use crate::needs::Bases;
+use crate::request::PlanRequest;
+use crate::scope::{Globals, Scopes};
+use cooper_dockerfile::ast::{Ast, Node};
+use cooper_dockerfile::diagnostic::Severity;
+use cooper_dockerfile::instruction::Dockerfile;
+use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Source};
+use std::collections::BTreeSet;
+
+/// The build argument that takes the place of the file's own `# check=`.
+const OVERRIDE: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// What is checked, and what is known about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The Dockerfile.
+    pub text: &'a str,
+    /// What is asked of it.
+    pub request: &'a PlanRequest,
+    /// The ignore file that applies.
+    pub ignore: Option<&'a [u8]>,
+    /// Configurations of base images, as far as they are known.
+    pub bases: &'a Bases,
+    /// What is done with rules that are not told by default.
+    pub experimental: Experimental,
+    /// Which stages are looked at.
+    pub stages: Stages,
+}
+
+/// Which stages are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stages {
+    /// Those that the target needs, as in a build.
+    Needed,
+    /// All of them, unless a target is named.
+    All,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The findings, by line.
+    pub findings: Vec<Finding>,
+    /// How bad they are: what is wanted with `error=true`.
+    pub severity: Severity,
+}
+
+/// The file as all rules here see it.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub source: &'a Source<'a>,
+    pub file: &'a Dockerfile,
+    /// The instructions of each stage, its FROM first.
+    pub nodes: &'a [Vec<&'a Node>],
+    pub subject: &'a Subject<'a>,
+}
+
+/// Checks a file.
+///
+/// # Errors
+/// When BUILDKIT_DOCKERFILE_CHECK is malformed. A malformed directive is an error of the Dockerfile, and counts as none
+/// here.
+pub fn check(subject: &Subject<'_>) -> Result<Report, OptionsError> {
+    let ast = cooper_dockerfile::tree(subject.text);
+    let options = match subject.request.build_args.get(OVERRIDE) {
+        Some(text) => Options::parse(text)?,
+        None => ast.directives.check.clone(),
+    };
+    let source = Source::new(subject.text);
+    let mut findings = Findings::default();
+    lint::find(&source, &ast, &mut findings);
+    let parsed = cooper_dockerfile::parse(subject.text);
+    let mut needed = None;
+    if let Some(file) = &parsed.dockerfile {
+        doubts(&parsed.diagnostics, &mut findings);
+        let nodes = nodes_by_stage(&ast);
+        needed = plan_rules(View { source: &source, file, nodes: &nodes, subject }, &mut findings);
+    }
+    let tells = |f: &Finding| {
+        options.tells(f.rule, subject.experimental)
+            && !lint::skips(&source, first_line(&ast, f), f.rule.id)
+            && f.stage
+                .zip(needed.as_ref())
+                .is_none_or(|(stage, needed): (usize, &BTreeSet<usize>)| needed.contains(&stage))
+    };
+    let mut findings = findings.sorted();
+    findings.retain(tells);
+    let severity = if options.fail { Severity::Error } else { Severity::Warning };
+    Ok(Report { findings, severity })
+}
+
+/// The first line of the instruction that a finding is about: comments stand above that.
+fn first_line(ast: &Ast, finding: &Finding) -> u32 {
+    let behind = ast.nodes.partition_point(|n| n.span.start <= finding.span.start);
+    behind.checked_sub(1).and_then(|at| ast.nodes.get(at)).map_or(finding.span.start, |n| n.span.start)
+}
+
+/// What the parser found doubtful and no rule of BuildKit's speaks of.
+fn doubts(diagnostics: &[cooper_dockerfile::diagnostic::Diagnostic], out: &mut Findings) {
+    for doubt in diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
+        if let Some(rule) = lint::rule(doubt.code) {
+            out.push(Finding::new(rule, doubt.span, doubt.message.clone()));
+        }
+    }
+}
+
+/// The rules that need more than the file. Gives the stages whose steps are to be told of; nothing means all.
+fn plan_rules(view: View<'_>, out: &mut Findings) -> Option<BTreeSet<usize>> {
+    let (file, request) = (view.file, view.subject.request);
+    let budget = Budget::default();
+    // Globals that cannot be expanded are an error that planning tells.
+    let globals = Globals::new(file, request, &budget).ok()?;
+    let scopes = Scopes { file, request, globals: &globals, budget: &budget };
+    let bases = from::bases(view, &globals);
+    from::find(view, &globals, &bases, out);
+    walk::find(view, scopes, &bases, out);
+    ignored::find(view, scopes, &bases, out);
+    let edges = reach::edges(view, &bases);
+    unused::find(view, &bases, &edges, out);
+    let target = crate::stage::target(file, request.target.as_deref()).ok()?;
+    let limited = view.subject.stages == Stages::Needed || request.target.is_some();
+    limited.then(|| reach::needed(&edges, [target]))
+}
+
+/// The stages that a target needs, itself included, as far as they can be told without the bases.
+pub(crate) fn needed_stages(text: &str, file: &Dockerfile, request: &PlanRequest, target: usize) -> BTreeSet<usize> {
+    let ast = cooper_dockerfile::tree(text);
+    let (source, nodes, bases) = (Source::new(text), nodes_by_stage(&ast), Bases::new());
+    let (experimental, stages) = (Experimental::Named, Stages::Needed);
+    let subject = Subject { text, request, ignore: None, bases: &bases, experimental, stages };
+    let view = View { source: &source, file, nodes: &nodes, subject: &subject };
+    let globals = Globals::new(file, request, &Budget::default());
+    let bases = globals.map(|globals| from::bases(view, &globals)).unwrap_or_default();
+    reach::needed(&reach::edges(view, &bases), [target])
+}
+
+/// The instructions by stage.
+pub(crate) fn nodes_by_stage(ast: &Ast) -> Vec<Vec<&Node>> {
+    let mut stages: Vec<Vec<&Node>> = Vec::new();
+    for node in &ast.nodes {
+        if node.keyword == "FROM" {
+            stages.push(vec![node]);
+        } else if let Some(stage) = stages.last_mut() {
+            stage.push(node);
+        }
+    }
+    stages
+}

@@ -1,0 +1,127 @@
+//! UnreachableStage, UnusedArg: what nothing uses.
+
+use super::from::Base;
+use super::{View, reach};
+use crate::scope::works_unseen;
+use cooper_dockerfile::ast::Node;
+use cooper_dockerfile::instruction::{ArgDecl, Instruction, Located, Span};
+use cooper_dockerfile::lint::own::{UNREACHABLE_STAGE, UNUSED_ARG};
+use cooper_dockerfile::lint::{self, Edit, Finding, Findings};
+use cooper_dockerfile::words;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+pub(super) fn find(view: View<'_>, bases: &[Base], edges: &[BTreeSet<usize>], out: &mut Findings) {
+    stages(view, edges, out);
+    global_args(view, out);
+    stage_args(view, bases, out);
+}
+
+/// A stage that has a description is a target of its own.
+fn stages(view: View<'_>, edges: &[BTreeSet<usize>], out: &mut Findings) {
+    let described = |index: &usize| {
+        let Some(stage) = view.file.stages.get(*index) else { return false };
+        let name = stage.name.as_deref();
+        name.is_some_and(|name| lint::description(view.source, stage.span.start, name).is_some())
+    };
+    let last = view.file.stages.len().checked_sub(1);
+    let needed = reach::needed(edges, last.into_iter().chain((0..view.file.stages.len()).filter(described)));
+    for (index, stage) in view.file.stages.iter().enumerate().filter(|(index, _)| !needed.contains(index)) {
+        let label = crate::stage::label(view.file, index);
+        let detail = format!("the last stage does not need the stage {label}, and no comment describes it");
+        out.push(Finding::new(&UNREACHABLE_STAGE, stage.span, detail));
+    }
+}
+
+fn global_args(view: View<'_>, out: &mut Findings) {
+    let escape = view.file.escape;
+    let mut used: HashSet<String> = HashSet::new();
+    for stage in &view.file.stages {
+        used.extend(words::names(&stage.base, escape));
+        used.extend(stage.platform.iter().flat_map(|p| words::names(p, escape)));
+        let redeclared = stage.instructions.iter().filter_map(|i| match &i.value {
+            Instruction::Arg(args) => Some(args),
+            _ => None,
+        });
+        used.extend(redeclared.flatten().map(|a| a.name.clone()));
+    }
+    let defaults = view.file.global_args.iter().filter_map(|a| a.value.default.as_deref());
+    used.extend(defaults.flat_map(|d| words::names(d, escape)));
+    for arg in &view.file.global_args {
+        if !used.contains(&arg.value.name) && !works_unseen(&arg.value.name) {
+            let detail = format!("no FROM and no stage uses ARG {}", arg.value.name);
+            out.push(Finding::new(&UNUSED_ARG, arg.span, detail).about(arg.value.name.clone()));
+        }
+    }
+}
+
+/// Where each word of a stage stands last, by the number of the instruction.
+type Mentions<'a> = HashMap<&'a str, usize>;
+
+fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
+    let mentions: Vec<Mentions<'_>> = view.nodes.iter().map(|nodes| mentions(nodes)).collect();
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); bases.len()];
+    for (index, base) in bases.iter().enumerate() {
+        if let Base::Stage(n) = base
+            && let Some(list) = children.get_mut(*n)
+        {
+            list.push(index);
+        }
+    }
+    for (index, stage) in view.file.stages.iter().enumerate() {
+        // The FROM is the first node, so that instruction number n is node n + 1.
+        for (number, located) in (1..).zip(&stage.instructions) {
+            let Instruction::Arg(args) = &located.value else { continue };
+            for arg in args.iter().filter(|a| !works_unseen(&a.name)) {
+                let here =
+                    mentions.get(index).and_then(|m| m.get(arg.name.as_str())).is_some_and(|last| *last > number);
+                if here || out.is_full(&UNUSED_ARG) || below(&children, &mentions, index, &arg.name) {
+                    continue;
+                }
+                let detail = format!("nothing below ARG {} in its stage uses it", arg.name);
+                let finding = Finding::new(&UNUSED_ARG, located.span, detail).in_stage(Some(index));
+                out.push(finding.about(arg.name.clone()).mended_by(removal(view, located, args)));
+            }
+        }
+    }
+}
+
+/// Does a stage that begins with this one mention the name?
+fn below(children: &[Vec<usize>], mentions: &[Mentions<'_>], stage: usize, name: &str) -> bool {
+    let mut open: Vec<usize> = children.get(stage).cloned().unwrap_or_default();
+    while let Some(child) = open.pop() {
+        if mentions.get(child).is_some_and(|m| m.contains_key(name)) {
+            return true;
+        }
+        open.extend(children.get(child).into_iter().flatten());
+    }
+    false
+}
+
+/// Every word of a stage's instructions: a command may use a variable in any way.
+fn mentions<'a>(nodes: &[&'a Node]) -> Mentions<'a> {
+    let mut last = HashMap::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let flags = node.flags.iter().filter_map(|f| f.value.as_deref());
+        let bodies = node.heredocs.iter().map(|b| b.raw.as_str());
+        // In `ARG a=$b` the name is declared and not used.
+        let args = node.args.split_once('=').filter(|_| node.keyword == "ARG");
+        let args = match (node.keyword.as_str(), args) {
+            ("ARG", Some((_, default))) => default,
+            ("ARG", None) => "",
+            _ => node.args.as_str(),
+        };
+        for text in flags.chain(bodies).chain([args]) {
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+            last.extend(words.map(|w| (w, number)));
+        }
+    }
+    last
+}
+
+/// The ARG's lines, when it declares nothing else and no comment describes it.
+fn removal(view: View<'_>, located: &Located<Instruction>, args: &[ArgDecl]) -> Option<Edit> {
+    let [arg] = args else { return None };
+    let Span { start, .. } = located.span;
+    let described = lint::description(view.source, start, &arg.name).is_some();
+    (!described).then(|| Edit { range: view.source.lines(located.span), text: String::new() })
+}
