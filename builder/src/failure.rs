@@ -11,7 +11,7 @@ use std::error::Error;
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// A build step failed.
+    /// A build step failed, or checks found something.
     Step = 1,
     /// Wrong use, or a wrong Dockerfile.
     Usage = 2,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod agents;
+mod answer;
 mod cmd;
 mod env;
 mod failure;

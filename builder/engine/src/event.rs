@@ -1,5 +1,6 @@
 //! Everything that can be observed of a build. The engine emits these and never prints.
 
+use cooper_dockerfile::lint::Finding;
 use cooper_image::{Digest, Reference};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub enum Event {
     /// Something a person should know.
     Warning {
         text: String,
+    },
+    /// What the build checks found, once for a build; to be shown when it is over.
+    Checked {
+        findings: Vec<Finding>,
     },
     /// A step begins; `label` is `[stage 2/5] RUN make`.
     Started {

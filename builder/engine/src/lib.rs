@@ -13,6 +13,7 @@ pub mod request;
 pub mod run_request;
 
 mod agent;
+mod checks;
 mod commit;
 mod export;
 mod history;

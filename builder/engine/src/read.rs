@@ -4,9 +4,9 @@
 
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
-use crate::{Engine, EngineError};
-use cooper_dockerfile::diagnostic::Severity;
+use crate::{Engine, EngineError, checks};
 use cooper_dockerfile::instruction::Dockerfile;
+use cooper_plan::build::Bases;
 use cooper_plan::epoch::{self, Epoch};
 use cooper_plan::op::Plan;
 use cooper_plan::request::PlanRequest;
@@ -43,19 +43,19 @@ impl Engine {
     }
 }
 
-/// Reads the Dockerfile, tells its warnings, and settles the date.
+/// Reads the Dockerfile and settles the date.
 pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, EngineError> {
     let parsed = cooper_dockerfile::parse(&request.dockerfile);
-    for d in parsed.diagnostics.iter().filter(|d| d.severity != Severity::Error) {
-        sink.event(Event::Warning { text: format!("{}:{}: {}", request.dockerfile_name, d.span.start, d.message) });
-    }
-    let Some(mut dockerfile) = parsed.dockerfile else { return Err(EngineError::Dockerfile(parsed.diagnostics)) };
     let mut asked = PlanRequest {
         target: request.target.clone(),
         build_args: request.build_args.clone(),
         platform: request.platform.clone(),
         build_platform: cooper_image::Platform::host(),
         no_cache_filter: request.no_cache_filter.clone(),
+    };
+    let Some(mut dockerfile) = parsed.dockerfile else {
+        checks::tell(request, &asked, &Bases::new(), sink);
+        return Err(EngineError::Dockerfile(parsed.diagnostics));
     };
     for text in cooper_plan::notice::notices(&dockerfile, &asked) {
         sink.event(Event::Warning { text });

@@ -4,9 +4,9 @@ use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
 use crate::request::BuildRequest;
-use crate::{Engine, EngineError, ErrorClass};
+use crate::{Engine, EngineError, ErrorClass, checks};
 use cooper_dockerfile::ignore::Ignore;
-use cooper_image::{ImageConfig, Platform, Reference};
+use cooper_image::ImageConfig;
 use cooper_plan::build::{BaseKey, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
 use std::collections::BTreeMap;
@@ -42,17 +42,21 @@ pub struct Build<'a> {
 }
 
 impl Engine {
-    /// Asks for bases until the plan stands.
+    /// Asks for bases until the plan stands, and checks what it was made from.
     pub(crate) fn plan(&self, read: &Read, sink: &dyn Sink) -> Result<Plan, EngineError> {
         let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
             let planned = cooper_plan::build::plan(dockerfile, asked, &bases).map_err(|mut faults| {
+                checks::tell(request, asked, &bases, sink);
                 cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
                 EngineError::Dockerfile(faults)
             })?;
             match planned {
-                Planned::Ready(plan) => return Ok(plan),
+                Planned::Ready(plan) => {
+                    checks::check(request, asked, &bases, sink)?;
+                    return Ok(plan);
+                }
                 Planned::Needs(keys) => {
                     for key in keys {
                         let span = dockerfile.stages.iter().find(|s| {
@@ -68,9 +72,6 @@ impl Engine {
                                 None => e,
                             }
                         })?;
-                        if let Some(text) = other_platform(&key.reference, &found.config.platform(), &key.platform) {
-                            sink.event(Event::Warning { text });
-                        }
                         bases.insert(BaseKey { reference: key.reference, platform: key.platform }, found.config);
                     }
                 }
@@ -122,13 +123,6 @@ fn rank(error: &EngineError) -> u8 {
         e if e.class() == ErrorClass::Interrupted => 1,
         _ => 0,
     }
-}
-
-/// What to say of a base that is for another platform than was asked for: a registry gives an image that stands alone
-/// whatever it was asked for, and the image that is built on it is for the base's platform.
-fn other_platform(base: &Reference, is: &Platform, wanted: &Platform) -> Option<String> {
-    let name = base.familiar();
-    (!is.satisfies(wanted)).then(|| format!("base {name} is for {is}, not for {wanted}: so is what is built on it"))
 }
 
 impl<'a> Build<'a> {
@@ -296,15 +290,6 @@ impl Drop for Permit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_base_for_another_platform_is_told() {
-        let base: Reference = "busybox".parse().unwrap();
-        let told = |is: &str, wanted: &str| other_platform(&base, &is.parse().unwrap(), &wanted.parse().unwrap());
-        assert_eq!(told("linux/arm64/v8", "linux/arm64"), None);
-        let text = told("linux/amd64", "linux/arm64").unwrap();
-        assert!(text.contains("busybox is for linux/amd64, not for linux/arm64"), "{text}");
-    }
 
     #[test]
     fn the_cause_is_told_before_what_it_stopped() {

@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::agents;
+use crate::answer::text;
 use crate::env;
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, StepFlags};
@@ -13,8 +14,10 @@ use crate::signals::{Manner, Signals};
 use crate::source::{self, Source};
 use crate::stdout;
 use crate::ui::summary::{self, Counts};
-use crate::ui::{Progress, Ui};
+use crate::ui::{Progress, Ui, say};
+use cooper_dockerfile::lint::Finding;
 use cooper_engine::EngineError;
+use cooper_engine::event::{Event, Sink};
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
@@ -22,6 +25,7 @@ use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Builds.
@@ -40,11 +44,14 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
-    let built = session.engine.build(&request, ui.sink(), signals.cancel());
+    let checks = Arc::new(Checks { next: ui.sink(), found: Mutex::default() });
+    let sink = Arc::clone(&checks) as Arc<dyn Sink>;
+    let built = session.engine.build(&request, sink, signals.cancel());
     let result = match built {
         Ok(result) => result,
         Err(error) => {
             ui.close(None);
+            checks.tell(view);
             if let Some(exit) = signals.received() {
                 return Err(Failure::Interrupted(exit));
             }
@@ -53,6 +60,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         }
     };
     ui.close(Some(&last_line(&request, &result, start)));
+    checks.tell(view);
     if let Some(file) = &iidfile {
         write_id(file, &result.image_id)?;
     }
@@ -60,6 +68,31 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         stdout::line(&result.image_id.to_string())?;
     }
     Ok(Exit::Done)
+}
+
+/// Passes events on, and keeps what the checks found for the end.
+struct Checks {
+    next: Arc<dyn Sink>,
+    found: Mutex<Vec<Finding>>,
+}
+
+impl Sink for Checks {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Checked { findings } => *self.found.lock().unwrap_or_else(PoisonError::into_inner) = findings,
+            other => self.next.event(other),
+        }
+    }
+}
+
+impl Checks {
+    /// Says what was found, unless nothing is to be said.
+    fn tell(&self, view: Progress) {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = text::after_build(&found).filter(|_| view != Progress::Quiet) {
+            say(&text);
+        }
+    }
 }
 
 fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> String {
@@ -92,7 +125,7 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 /// # Errors
 /// When flags contradict each other, or when the context or the Dockerfile cannot be read.
 pub fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
-    let BuildFlags { context, input, reuse, result, steps, run } = flags;
+    let BuildFlags { context, input, reuse, result, steps, run, ask: _ } = flags;
     if result.push && result.tags.is_empty() {
         return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
     }
@@ -147,7 +180,7 @@ fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
 }
 
 /// The last one of a name wins; a name without a value is taken from the environment.
-fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, Failure> {
     let mut args = BTreeMap::new();
     for Pair { name, value } in pairs {
         let value = match value {

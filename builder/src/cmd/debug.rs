@@ -4,6 +4,7 @@
 use super::{Place, build};
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, ResultFlags, ReuseFlags, RunFlags, StepFlags};
+use crate::flags::call::AskFlags;
 use crate::flags::debug::{DebugCommand, LookFlags, PlanFlags, TextFlags};
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
@@ -58,6 +59,7 @@ fn outlook(place: &Place, flags: LookFlags) -> Result<Outlook, Failure> {
         result: ResultFlags::default(),
         steps: StepFlags::default(),
         run: RunFlags::default(),
+        ask: AskFlags::default(),
     };
     let request = build::request(place, flags)?;
     let ui = Ui::open(Progress::Plain, place.env.term())?;

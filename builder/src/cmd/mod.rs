@@ -1,6 +1,7 @@
 //! The commands, one file for each, and the way from an argument list to an exit code.
 
 mod build;
+mod check;
 mod debug;
 mod doctor;
 mod images;
@@ -80,7 +81,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Build(flags) => build::run(place, *flags),
+        Command::Build(flags) => match flags.ask.asked() {
+            Some(call) => check::call(place, *flags, call),
+            None => build::run(place, *flags),
+        },
+        Command::Check(flags) => check::run(place, *flags),
         Command::Push(flags) => push::run(place, &flags),
         Command::Pull(flags) => pull::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),

@@ -1,5 +1,6 @@
 //! `cooper build`: docker's flags, with docker's meaning.
 
+use super::call::AskFlags;
 use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
@@ -31,6 +32,9 @@ pub struct BuildFlags {
     /// How it runs.
     #[command(flatten)]
     pub run: RunFlags,
+    /// What is asked in place of a build.
+    #[command(flatten)]
+    pub ask: AskFlags,
 }
 
 /// What is built.

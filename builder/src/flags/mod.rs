@@ -2,6 +2,7 @@
 //! the environment or the clock.
 
 pub mod build;
+pub mod call;
 pub mod debug;
 pub mod output;
 pub mod pair;
@@ -30,7 +31,8 @@ const AFTER_HELP: &str = "\
 Results go to standard output, everything else to standard error.
 
 Exit codes:
-  0 done            1 a build step failed        2 wrong use or a wrong Dockerfile
+  0 done            1 a step failed, or checks   2 wrong use or a wrong Dockerfile
+                      found something
   3 invalid input   4 registry or network        5 storage
   6 no sandbox      7 a lock was not free        130, 143 interrupted";
 
@@ -69,6 +71,12 @@ pub struct Global {
 pub enum Command {
     /// Build an image from a Dockerfile and a directory
     Build(Box<build::BuildFlags>),
+    /// Look for what could be better in a Dockerfile; nothing is built and no registry is asked
+    ///
+    /// Tells what BuildKit's build checks tell, and more. docs/checks explains each rule. A comment
+    /// `# check=skip=RULE` above an instruction leaves a rule out for it, in the first lines for the whole
+    /// file. Ends with 1 when something was found.
+    Check(Box<call::CheckFlags>),
     /// Send an image of the store to the registry in its name
     Push(PushFlags),
     /// Fetch an image from its registry into the store

@@ -128,7 +128,11 @@ impl Finding {
             Severity::Warning => Diagnostic::warning(self.rule.id, self.span, &self.detail),
             Severity::Error => Diagnostic::error(self.rule.id, self.span, &self.detail),
         };
-        made.with_hint(self.rule.fix)
+        let made = made.with_hint(self.rule.fix);
+        match &self.subject {
+            Some(piece) => made.about(piece),
+            None => made,
+        }
     }
 }
 

@@ -1,0 +1,223 @@
+//! `cooper check`, and `cooper build` with `--check` or `--call`: answers about a Dockerfile. No step is run, no
+//! registry is asked, and nothing is written; bases that the store has are known.
+
+use super::Place;
+use super::build::build_args;
+use crate::answer::{Checked, json, text};
+use crate::failure::{Excerpt, Exit, Failure};
+use crate::flags::build::BuildFlags;
+use crate::flags::call::{Call, CheckFlags, Format, Method};
+use crate::open::{self, Session};
+use crate::source::{self, Source};
+use crate::stdout;
+use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::lint::{self, Experimental, Finding, OptionsError};
+use cooper_engine::EngineError;
+use cooper_image::Platform;
+use cooper_plan::build::{BaseKey, Bases, Planned};
+use cooper_plan::lint::{Report, Stages, Subject};
+use cooper_plan::request::PlanRequest;
+use cooper_plan::{build, call};
+
+/// A Dockerfile and what is asked of it.
+struct Asked {
+    source: Source,
+    request: PlanRequest,
+}
+
+/// `cooper check`.
+pub fn run(place: &Place, flags: CheckFlags) -> Result<Exit, Failure> {
+    let request = PlanRequest {
+        target: flags.target,
+        build_args: build_args(flags.build_args)?,
+        platform: flags.platform.unwrap_or_else(Platform::host),
+        build_platform: Platform::host(),
+        no_cache_filter: Vec::new(),
+    };
+    let asked = Asked { source: source::find(&flags.context, flags.file.as_deref())?, request };
+    let findings = asked.check(place, Experimental::OwnToo)?;
+    if flags.diff {
+        return asked.diff(&findings);
+    }
+    asked.show(&findings, flags.format)
+}
+
+/// `cooper build --call`.
+pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failure> {
+    let BuildFlags { context, input, .. } = flags;
+    let request = PlanRequest {
+        target: input.target,
+        build_args: build_args(input.build_args)?,
+        platform: input.platform.into_iter().next_back().unwrap_or_else(Platform::host),
+        build_platform: Platform::host(),
+        no_cache_filter: Vec::new(),
+    };
+    if call.method == Method::Describe {
+        return answered(call.format, text::requests, json::requests);
+    }
+    let asked = Asked { source: source::find(&context, input.file.as_deref())?, request };
+    let dockerfile = &asked.source.text;
+    match call.method {
+        Method::Outline => {
+            let file = asked.parsed()?;
+            let outline = call::outline(dockerfile, &file, &asked.request)
+                .map_err(|found| asked.failure(EngineError::Dockerfile(found)))?;
+            answered(call.format, || text::outline(&outline), || json::with_source(&outline, dockerfile))
+        }
+        Method::Targets => {
+            let targets = call::targets(dockerfile, &asked.parsed()?);
+            answered(call.format, || text::targets(&targets), || json::with_source(&targets, dockerfile))
+        }
+        Method::Check | Method::Build | Method::Describe => {
+            let findings = asked.check(place, Experimental::Named)?;
+            let exit = asked.show(&findings, call.format)?;
+            Ok(if call.ignore_status { Exit::Done } else { exit })
+        }
+    }
+}
+
+/// Prints an answer.
+fn answered(
+    format: Format,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> serde_json::Value,
+) -> Result<Exit, Failure> {
+    match format {
+        Format::Text => stdout::line(text().trim_end())?,
+        Format::Json => stdout::json(&json())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// What a check came to.
+struct Outcome {
+    findings: Vec<Finding>,
+    /// Why the file cannot be built, all reasons.
+    errors: Vec<Diagnostic>,
+    /// Does the file want its findings to be errors?
+    fail: bool,
+}
+
+impl Asked {
+    fn failure(&self, error: EngineError) -> Failure {
+        let dockerfile = Excerpt { name: self.source.name.clone(), text: self.source.text.clone() };
+        Failure::Build { error: Box::new(error), dockerfile }
+    }
+
+    fn parsed(&self) -> Result<cooper_dockerfile::instruction::Dockerfile, Failure> {
+        let parsed = cooper_dockerfile::parse(&self.source.text);
+        parsed.dockerfile.ok_or_else(|| self.failure(EngineError::Dockerfile(parsed.diagnostics)))
+    }
+
+    fn check(&self, place: &Place, experimental: Experimental) -> Result<Outcome, Failure> {
+        let parsed = cooper_dockerfile::parse(&self.source.text);
+        let mut bases = Bases::new();
+        let errors = match &parsed.dockerfile {
+            Some(file) => self.plan(place, file, &mut bases),
+            None => parsed.diagnostics,
+        };
+        let subject = Subject {
+            text: &self.source.text,
+            request: &self.request,
+            ignore: self.source.ignore.as_ref().map(|(_, bytes)| bytes.as_slice()),
+            bases: &bases,
+            experimental,
+            // As in BuildKit: without a target, every stage is looked at.
+            stages: Stages::All,
+        };
+        let Report { findings, severity } = cooper_plan::lint::check(&subject).map_err(|e| {
+            Failure::usage(
+                format!("the build argument BUILDKIT_DOCKERFILE_CHECK is malformed: {e}"),
+                OptionsError::HINT,
+            )
+        })?;
+        let errors = errors.into_iter().filter(|d| d.severity == Severity::Error).collect();
+        Ok(Outcome { findings, errors, fail: severity == Severity::Error })
+    }
+
+    /// Plans as far as bases are known; gives what is wrong.
+    fn plan(
+        &self,
+        place: &Place,
+        file: &cooper_dockerfile::instruction::Dockerfile,
+        bases: &mut Bases,
+    ) -> Vec<Diagnostic> {
+        let mut session = None;
+        loop {
+            let keys = match build::plan(file, &self.request, bases) {
+                Err(mut errors) => {
+                    cooper_dockerfile::place::fill(&mut errors, &self.source.text);
+                    return errors;
+                }
+                Ok(Planned::Ready(_)) => return Vec::new(),
+                Ok(Planned::Needs(keys)) => keys,
+            };
+            if session.is_none() {
+                session = store(place);
+            }
+            let Some(session) = &session else { return Vec::new() };
+            let known = |key: &BaseKey| session.engine.known_base(&key.reference, &key.platform).ok().flatten();
+            let found: Vec<_> = keys.into_iter().filter_map(|key| known(&key).map(|config| (key, config))).collect();
+            if found.is_empty() {
+                return Vec::new();
+            }
+            bases.extend(found);
+        }
+    }
+
+    /// Shows the findings, then what stops a build.
+    fn show(&self, outcome: &Outcome, format: Format) -> Result<Exit, Failure> {
+        let Outcome { findings, errors, fail } = outcome;
+        let violated = (*fail && !findings.is_empty()).then(|| violation(findings));
+        let error = errors.first().or(violated.as_ref());
+        let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error };
+        let text = || text::checked(&checked);
+        match format {
+            Format::Text if text().is_empty() => {}
+            _ => drop(answered(format, text, || json::checked(&checked))?),
+        }
+        if !errors.is_empty() {
+            return Err(self.failure(EngineError::Dockerfile(errors.clone())));
+        }
+        match violated {
+            Some(error) => {
+                Err(Failure::usage(error.message, "mend what is named, or take error=true out of the check settings"))
+            }
+            None if findings.is_empty() => Ok(Exit::Done),
+            None => Ok(Exit::Step),
+        }
+    }
+
+    /// Shows what mends the findings. Findings that take a person are counted on standard error.
+    fn diff(&self, outcome: &Outcome) -> Result<Exit, Failure> {
+        if !outcome.errors.is_empty() {
+            return Err(self.failure(EngineError::Dockerfile(outcome.errors.clone())));
+        }
+        let edits: Vec<lint::Edit> = outcome.findings.iter().flat_map(|f| f.edits.clone()).collect();
+        let source = lint::Source::new(&self.source.text);
+        let diff = lint::diff(&self.source.name, &source, &edits);
+        if !diff.is_empty() {
+            stdout::line(diff.strip_suffix('\n').unwrap_or(&diff))?;
+        }
+        let left = outcome.findings.iter().filter(|f| f.edits.is_empty()).count();
+        if left > 0 {
+            crate::ui::say(&format!("{left} more cannot be mended without a person; cooper check shows them"));
+        }
+        Ok(if outcome.findings.is_empty() { Exit::Done } else { Exit::Step })
+    }
+}
+
+/// BuildKit's words for findings of a file with `error=true`.
+fn violation(findings: &[Finding]) -> Diagnostic {
+    let rules: std::collections::BTreeSet<&str> = findings.iter().map(|f| f.rule.id).collect();
+    let rules: Vec<&str> = rules.into_iter().collect();
+    let span = findings.first().map(|f| f.span).unwrap_or_default();
+    Diagnostic::error("LintViolation", span, format!("lint violation found for rules: {}", rules.join(", ")))
+}
+
+/// The store, where there is one already. That it cannot be read only means that bases are not known.
+fn store(place: &Place) -> Option<Session> {
+    let root = place.root().ok().filter(|root| root.is_dir())?;
+    let opened = Session::open(place, &root, open::unchanged_tier());
+    opened.inspect_err(|e| place.note(|| format!("bases are not known: {e}"))).ok()
+}

@@ -1,0 +1,233 @@
+//! `cooper check`, `--check` and `--call` through the whole binary: text, JSON, exit codes, and what a build says at its
+//! end. Nothing here needs a registry; one test builds.
+
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+struct Place(tempfile::TempDir);
+
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new(dockerfile: &str) -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary directory can be made"));
+        place.write("Dockerfile", dockerfile);
+        place
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).expect("it is ours");
+    }
+    fn run(&self, args: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+        // The store is beside the context, and made by builds only.
+        command.env_clear().env("HOME", self.path()).env("COOPER_ROOT", self.path().join("store"));
+        let output = command.args(args).current_dir(self.path()).output().expect("the binary runs");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
+        Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+    fn json(&self, args: &[&str]) -> (Option<i32>, Value) {
+        let ended = self.run(args);
+        (ended.code, serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}")))
+    }
+}
+
+const CASING: &str = "FROM scratch as base\nCOPY Dockerfile /\n";
+const DETAIL: &str = "'as' and 'FROM' keywords' casing do not match";
+
+#[test]
+fn text_is_buildkits() {
+    let expected = format!(
+        "Check complete, 1 warning has been found!\n\nWARNING: FromAsCasing - docs/checks/FromAsCasing.md\n{DETAIL}\n\
+         Dockerfile:1\n--------------------\n   1 | >>> FROM scratch as base\n   2 |     COPY Dockerfile /\n   3 |     \n\
+         --------------------\n"
+    );
+    let place = Place::new(CASING);
+    for args in
+        [&["build", "--check", "."][..], &["build", "--call=check", "."], &["build", "--call", "lint", "."], &["check"]]
+    {
+        let ended = place.run(args);
+        assert_eq!(
+            (ended.code, ended.out.trim_end(), ended.err.as_str()),
+            (Some(1), expected.trim_end(), ""),
+            "{args:?}"
+        );
+    }
+    assert!(!place.path().join("store").exists(), "a check makes no store");
+    assert_eq!(place.run(&["build", "--call=check,ignorestatus=true", "."]).code, Some(0));
+    let clean = Place::new("FROM scratch\n").run(&["check"]);
+    assert_eq!((clean.code, clean.out.trim_end()), (Some(0), "Check complete, no warnings found."), "{clean:?}");
+}
+
+#[test]
+fn json_is_buildkits() {
+    let place = Place::new(CASING);
+    for args in [&["build", "--call=check,format=json", "."][..], &["check", "--format", "json", "."]] {
+        let (code, found) = place.json(args);
+        let expected = json!({
+            "warnings": [{
+                "ruleName": "FromAsCasing",
+                "description": "The 'as' keyword should match the case of the 'from' keyword",
+                "url": "docs/checks/FromAsCasing.md",
+                "detail": DETAIL,
+                "location": {"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]},
+            }],
+            "sources": [{
+                "filename": "Dockerfile",
+                "language": "Dockerfile",
+                "data": "RlJPTSBzY3JhdGNoIGFzIGJhc2UKQ09QWSBEb2NrZXJmaWxlIC8K",
+            }],
+        });
+        assert_eq!((code, found), (Some(1), expected), "{args:?}");
+    }
+    let (code, found) = Place::new("FROM scratch\n").json(&["build", "--call=check,format=json", "."]);
+    assert_eq!((code, &found["warnings"]), (Some(0), &json!([])));
+}
+
+#[test]
+fn errors_end_with_two() {
+    let place = Place::new("FROM scratch AS Bad\nMAINTAINER me\nBADCMD\n");
+    let ended = place.run(&["check"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.out.contains("2 warnings have been found") && ended.err.contains("3 | BADCMD"), "{ended:?}");
+    let (code, found) = place.json(&["build", "--call=check,format=json", "."]);
+    assert_eq!((code, found["warnings"].as_array().map(Vec::len)), (Some(2), Some(2)), "{found}");
+    assert_eq!(found["buildError"]["location"]["ranges"][0]["start"]["line"], 3);
+    // What only planning sees is an error too.
+    let ended = Place::new("FROM scratch\nCOPY --from=9 /a /\n").run(&["check"]);
+    assert!(ended.code == Some(2) && ended.out.is_empty() && ended.err.contains("--from=9"), "{ended:?}");
+    let ended = Place::new("FROM scratch\n").run(&["check", "--target", "nope"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+#[test]
+fn a_file_that_wants_errors() {
+    let place = Place::new(&format!("# check=error=true\n{CASING}"));
+    let ended = place.run(&["build", "--check", "."]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.out.contains(DETAIL), "{ended:?}");
+    assert!(ended.err.contains("lint violation found for rules: FromAsCasing"), "{ended:?}");
+    let (_, found) = place.json(&["build", "--call=check,format=json", "."]);
+    assert_eq!(found["buildError"]["message"], "lint violation found for rules: FromAsCasing");
+    // A build stops before its first step.
+    let ended = place.run(&["build", "."]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("error[FromAsCasing]") && ended.err.contains(DETAIL), "{ended:?}");
+    // A build argument takes the place of the directive.
+    let skipped = ["--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=all", "."];
+    assert_eq!(place.run(&[&["build", "--check"][..], &skipped].concat()).code, Some(0));
+    assert_eq!(place.run(&[&["build"][..], &skipped].concat()).code, Some(0));
+    let wrong = place.run(&["check", "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skp=all"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("\"skp=all\" is not a setting of the checks"), "{wrong:?}");
+}
+
+#[test]
+fn a_build_tells_at_its_end() {
+    let place = Place::new(CASING);
+    let ended = place.run(&["build", "--progress", "plain", "."]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let end = format!("1 warning found (cooper check shows where):\n - FromAsCasing: {DETAIL} (line 1)\n");
+    assert!(ended.err.ends_with(&end), "{}", ended.err);
+    let quiet = place.run(&["build", "-q", "."]);
+    assert!(quiet.code == Some(0) && quiet.err.is_empty(), "{quiet:?}");
+    // Also when it fails.
+    place.write("Dockerfile", "FROM scratch as base\nCOPY absent /\n");
+    let failed = place.run(&["build", "."]);
+    assert!(failed.code == Some(2) && failed.err.contains(" - FromAsCasing: "), "{failed:?}");
+    // Stages that are not built, and rules that no other builder has, are not told.
+    place.write("Dockerfile", "FROM scratch AS a\nWORKDIR x\nFROM scratch\nARG UNUSED\n");
+    let other = place.run(&["build", "."]);
+    assert!(other.code == Some(0) && !other.err.contains("warning"), "{other:?}");
+    assert!(place.run(&["build", "--check", "."]).out.contains("WorkdirRelativePath"));
+    let own = place.run(&["check"]).out;
+    assert!(own.contains("WARNING: UnusedArg") && own.contains("WARNING: UnreachableStage"), "{own}");
+    let asked =
+        place.run(&["build", "--check", "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=experimental=cooper", "."]).out;
+    assert!(asked.contains("WARNING: UnusedArg"), "{asked}");
+}
+
+#[test]
+fn the_ignore_file_is_heard() {
+    let place = Place::new("FROM scratch\nCOPY secret /\n");
+    place.write(".dockerignore", "secret\n");
+    let ended = place.run(&["check"]);
+    assert!(ended.code == Some(1) && ended.out.contains("Attempting to Copy file \"secret\""), "{ended:?}");
+}
+
+#[test]
+fn a_diff_can_be_applied() {
+    let text = "FROM scratch as Base\nMAINTAINER me\nENV a b c\nrun x \\\n\n y\nEXPOSE 1:80/TCP\nCMD [\"a\"]\nWORKDIR /\nCMD [\"b\"]";
+    let place = Place::new(text);
+    let ended = place.run(&["check", "--diff"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let mut git =
+        Command::new("git").args(["apply", "-"]).current_dir(place.path()).stdin(Stdio::piped()).spawn().unwrap();
+    git.stdin.take().unwrap().write_all(ended.out.as_bytes()).unwrap();
+    assert!(git.wait().unwrap().success(), "{}", ended.out);
+    let mended = std::fs::read_to_string(place.path().join("Dockerfile")).unwrap();
+    let expected = "FROM scratch AS base\nLABEL org.opencontainers.image.authors=\"me\"\nENV a=\"b c\"\nRUN x \\\n y\nEXPOSE 80/tcp\n\
+                    WORKDIR /\nCMD [\"b\"]";
+    assert_eq!(mended, expected, "{}", ended.out);
+    let again = place.run(&["check", "--diff"]);
+    assert!(again.code == Some(0) && again.out.is_empty(), "{again:?}");
+    place.write("Dockerfile", "FROM scratch\nWORKDIR x\n");
+    let left = place.run(&["check", "--diff"]);
+    assert!(left.code == Some(1) && left.out.is_empty() && left.err.contains("1 more cannot be mended"), "{left:?}");
+}
+
+const OFFER: &str = "# MODE is debug or release\nARG MODE=release\n# build compiles\nFROM scratch AS build\nARG MODE\n\
+                     RUN --mount=type=secret,id=token,required true\nFROM scratch\nFROM build\n";
+
+#[test]
+fn outlines_and_targets() {
+    let place = Place::new(OFFER);
+    let outline = place.run(&["build", "--call=outline", "--target", "build", "."]);
+    let expected = "TARGET:      build\nDESCRIPTION: compiles\n\nBUILD ARG   VALUE     DESCRIPTION\nMODE        release   is debug or release\n\n\
+                    SECRET   REQUIRED\ntoken    true\n";
+    assert_eq!((outline.code, outline.out.as_str()), (Some(0), expected), "{outline:?}");
+    let (code, found) = place.json(&["build", "--call=outline,format=json", "--build-arg", "MODE=debug", "."]);
+    assert_eq!(
+        (code, &found["args"][0]["value"], &found["secrets"][0]["name"]),
+        (Some(0), &json!("debug"), &json!("token"))
+    );
+    assert!(found["sources"][0].is_string());
+    let targets = place.run(&["build", "--call=targets", "."]);
+    assert_eq!(
+        (targets.code, targets.out.as_str()),
+        (Some(0), "TARGET      DESCRIPTION\nbuild       compiles\n(default)\n")
+    );
+    let (_, found) = place.json(&["build", "--call=targets,format=json", "."]);
+    assert_eq!(found["targets"].as_array().map(Vec::len), Some(3));
+    assert_eq!((&found["targets"][0]["name"], &found["targets"][2]["default"]), (&json!("build"), &json!(true)));
+    let missing = place.run(&["build", "--call=outline", "--target", "nope", "."]);
+    assert!(missing.code == Some(2) && missing.out.is_empty() && missing.err.contains("nope"), "{missing:?}");
+    let broken = Place::new("FRM x\n").run(&["build", "--call=targets", "."]);
+    assert!(broken.code == Some(2) && broken.err.contains("FRM"), "{broken:?}");
+}
+
+#[test]
+fn what_can_be_asked() {
+    let place = Place::new("FROM scratch\n");
+    let ended = place.run(&["build", "--call=subrequests.describe", "."]);
+    assert_eq!((ended.code, ended.out.lines().count()), (Some(0), 5), "{ended:?}");
+    let (_, found) = place.json(&["build", "--call=subrequests.describe,format=json", "."]);
+    assert_eq!(found[2]["name"], "frontend.lint");
+    for (args, says) in [
+        (&["build", "--call=convertllb", "."][..], "cannot be asked"),
+        (&["build", "--call=check,format=xml", "."], "not a setting"),
+        (&["build", "--check", "--call=outline", "."], "cannot be used with"),
+        (&["check", "--diff", "--format", "json"], "cannot be used with"),
+    ] {
+        let ended = place.run(args);
+        assert!(ended.code == Some(2) && ended.err.contains(says), "{args:?} {ended:?}");
+    }
+}
