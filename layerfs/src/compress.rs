@@ -27,6 +27,12 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BZIP2: &[u8] = b"BZh";
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
+/// Do these first bytes begin a compressed stream? Stricter than decompression with gzip, of which only one method is
+/// in use (RFC 1952, section 2.3.1), because other files begin with two such bytes too.
+pub fn is_compressed(head: &[u8]) -> bool {
+    [&[0x1f, 0x8b, 8], ZSTD, BZIP2, XZ].iter().any(|magic| head.starts_with(magic))
+}
+
 /// Compresses everything that `reader` gives.
 ///
 /// # Errors

@@ -164,6 +164,12 @@ pub enum Reason {
     /// overlayfs marked it as renamed, or as metadata without contents.
     #[error("the file is not whole without the layers below it")]
     Dependent,
+    /// Archives that are no layers name no `..`.
+    #[error("the name climbs out of the archive")]
+    Climbs,
+    /// A device in an archive that is no layer.
+    #[error("devices are allowed in layers alone")]
+    Device,
     /// The stream ended within a header or a body.
     #[error("the archive is cut short")]
     Truncated,

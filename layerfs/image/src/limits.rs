@@ -14,6 +14,10 @@ pub const INDEX_DEPTH: usize = 8;
 pub const LAYER_BYTES: u64 = 512 * 1024 * 1024 * 1024;
 /// Most entries in one layer.
 pub const LAYER_ENTRIES: u64 = 20_000_000;
+/// Most bytes that the archive of a build context may expand to.
+pub const CONTEXT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Most entries in the archive of a build context.
+pub const CONTEXT_ENTRIES: u64 = 4_000_000;
 /// Largest passwd or group file that is read, in bytes.
 pub const PASSWD_BYTES: u64 = 10 * 1024 * 1024;
 /// Largest Dockerfile or ignore file, in bytes.

@@ -43,6 +43,17 @@ pub enum Devices {
     SkipUnprivileged,
 }
 
+/// What names of entries mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Meaning {
+    /// The archive is a layer: some names delete, owners count.
+    #[default]
+    Layer,
+    /// The archive is files and nothing else, as a build context: every name is a name and may not climb, everything
+    /// belongs to this process, and devices are refused.
+    Files,
+}
+
 /// How a layer is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ApplyOptions {
@@ -52,6 +63,8 @@ pub struct ApplyOptions {
     pub devices: Devices,
     /// How much is accepted.
     pub bounds: Bounds,
+    /// What names mean.
+    pub meaning: Meaning,
 }
 
 /// What was unpacked.
@@ -91,7 +104,10 @@ pub fn apply(
         Applier { places: place::Places::new(root.clone())?, options: *options, applied: Applied::default() };
     while let Some(entry) = tar.next_entry()? {
         applier.applied.entries += 1;
-        applier.entry(&entry, &mut tar)?;
+        match options.meaning {
+            Meaning::Layer => applier.entry(&entry, &mut tar)?,
+            Meaning::Files => applier.entry(&as_file(entry)?, &mut tar)?,
+        }
     }
     applier.applied.implied_dirs = applier.places.implied();
     applier.finish(below)?;
@@ -131,14 +147,17 @@ impl Applier {
             });
         }
         let parent = path.parent().unwrap_or_default();
-        for component in parent.components() {
+        for component in parent.components().filter(|_| self.options.meaning == Meaning::Layer) {
             match whiteout::parse(component).map_err(refuse)? {
                 Marker::Plain => {}
                 Marker::Bookkeeping => return Ok(()),
                 Marker::Opaque | Marker::Deletes(_) => return Err(refuse(Reason::Whiteout)),
             }
         }
-        let marker = whiteout::parse(name).map_err(refuse)?;
+        let marker = match self.options.meaning {
+            Meaning::Layer => whiteout::parse(name).map_err(refuse)?,
+            Meaning::Files => Marker::Plain,
+        };
         match marker {
             Marker::Bookkeeping => return Ok(()),
             Marker::Opaque | Marker::Deletes(_) if !matches!(entry.kind, ReadKind::File { .. }) => {
@@ -166,6 +185,25 @@ impl Applier {
         self.places.set_meta(place::ROOT, DirMeta::of(entry));
         Ok(())
     }
+}
+
+/// An entry of an archive that is no layer.
+fn as_file(entry: ReadEntry) -> Result<ReadEntry, LayerfsError> {
+    let reason = match &entry.kind {
+        ReadKind::Char(_) | ReadKind::Block(_) => Some(Reason::Device),
+        ReadKind::Hardlink(target) if climbs(target) => Some(Reason::Climbs),
+        // The target of a symbolic link is text: nothing follows it out of the context.
+        _ => climbs(&entry.name).then_some(Reason::Climbs),
+    };
+    if let Some(reason) = reason {
+        return Err(LayerfsError::Entry { entry: RelPath::clean(&entry.name).display(), reason });
+    }
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Ok(ReadEntry { uid, gid, ..entry })
+}
+
+fn climbs(name: &[u8]) -> bool {
+    name.split(|b| *b == b'/').any(|component| component == b"..")
 }
 
 impl DirMeta {

@@ -24,6 +24,12 @@ const GNU: &[u8; 8] = b"ustar  \0";
 /// First bytes of the magic field in ustar.
 const USTAR_MAGIC: &[u8] = b"ustar\0";
 
+/// Do these first bytes begin a tar: a whole header block whose sum is right?
+pub fn is_archive(head: &[u8]) -> bool {
+    let Some(block) = head.first_chunk::<BLOCK>() else { return false };
+    *block != [0; BLOCK] && Header::from_block(*block).checks()
+}
+
 /// How much of a stranger's archive is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

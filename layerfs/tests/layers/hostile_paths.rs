@@ -4,7 +4,7 @@ use crate::forge::{Forged, owner};
 use crate::scene::{Scene, options, reason};
 use crate::trees::owns_all_ids;
 use cooper_image::RelPath;
-use cooper_layerfs::apply::{ApplyOptions, Devices};
+use cooper_layerfs::apply::{ApplyOptions, Devices, Meaning};
 use cooper_layerfs::error::Reason;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::Kind;
@@ -267,4 +267,31 @@ fn only_an_empty_directory_is_filled() {
     let scene = Scene::new();
     symlink(scene.outside(), scene.tree().join("d")).unwrap();
     assert!(matches!(scene.unpack(&[Forged::file("d/file", b"evil")]), Err(LayerfsError::Io { .. })));
+}
+
+#[test]
+fn an_archive_of_files_is_no_layer() {
+    let files = ApplyOptions { meaning: Meaning::Files, ..options() };
+    let scene = Scene::new();
+    // Owners that nobody here could give, and names that delete in a layer.
+    let strange = [
+        Forged::file("a", b"1").owned(1_234_567, 1_765_432),
+        Forged::file(".wh.a", b"2"),
+        Forged::file("d/.wh..wh..opq", b"3"),
+        Forged::file("/absolute", b"4"),
+    ];
+    scene.unpack_with(&strange, files).unwrap();
+    for (path, text) in [("a", "1"), (".wh.a", "2"), ("d/.wh..wh..opq", "3"), ("absolute", "4")] {
+        assert_eq!(scene.read(path), text);
+    }
+    for (entry, why) in [
+        (Forged::file("../x", b""), Reason::Climbs),
+        (Forged::file("d/../../x", b""), Reason::Climbs),
+        (Forged::hardlink("x", "../outside/file"), Reason::Climbs),
+        (Forged::hardlink("../x", "a"), Reason::Climbs),
+        (Forged::new(b'3', b"null").device(1, 3), Reason::Device),
+        (Forged::new(b'4', b"b").device(7, 9), Reason::Device),
+    ] {
+        assert_eq!(reason(Scene::new().unpack_with(&[entry], files)), why);
+    }
 }
