@@ -77,7 +77,7 @@ fn wrong_use_ends_with_two() {
         (&["build", "empty"], "there is no Dockerfile in empty"),
         (&["build", "absent"], "opening the build context absent"),
         (&["build", "-f", "absent", "ctx"], "there is no file absent"),
-        (&["build", "-"], "standard input is not supported"),
+        (&["build", "-"], "standard input is empty"),
         (&["pull", "a:b:c"], "not an image name"),
         (&["inspect", "nothing:here"], "nothing"),
     ] {

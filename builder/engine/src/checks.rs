@@ -8,8 +8,8 @@ use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::lint::{Experimental, OptionsError};
-use cooper_image::{ImageConfig, Platform, Reference};
-use cooper_plan::build::Bases;
+use cooper_image::ImageConfig;
+use cooper_plan::build::{BaseImage, BaseKey, Bases};
 use cooper_plan::lint::{self, Report, Stages, Subject};
 use cooper_plan::request::PlanRequest;
 
@@ -41,7 +41,7 @@ fn report(request: &BuildRequest, asked: &PlanRequest, bases: &Bases) -> Result<
     let subject = Subject {
         text: &request.dockerfile,
         request: asked,
-        ignore: request.ignore.as_deref(),
+        ignore: request.context.ignore(),
         bases,
         experimental: Experimental::Named,
         stages: Stages::Needed,
@@ -57,7 +57,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn known_base(&self, reference: &Reference, platform: &Platform) -> Result<Option<ImageConfig>, EngineError> {
+    pub fn known_base(&self, key: &BaseKey) -> Result<Option<ImageConfig>, EngineError> {
+        let BaseKey { image: BaseImage::Named(reference), platform } = key else { return Ok(None) };
         let found = self.local(&reference.clone().or_latest())?.map(|image| image.config);
         Ok(found.filter(|config| config.platform().satisfies(platform)))
     }

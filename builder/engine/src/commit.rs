@@ -108,7 +108,7 @@ impl Build<'_> {
     /// Which instruction of which file this is: where the nearest earlier record is looked for.
     fn slot(&self, place: &Place<'_>) -> String {
         let mut h = StableHash::new("slot/1");
-        h.part("context", self.request.context.as_os_str().as_encoded_bytes());
+        h.part("context", self.request.context.name());
         h.part("dockerfile", &self.request.dockerfile_name);
         h.part("stage", &place.stage.label);
         h.part("step", place.index.to_string());

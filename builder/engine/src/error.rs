@@ -5,6 +5,7 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::{Digest, DigestError, Reference};
 use cooper_layerfs::LayerfsError;
+use cooper_plan::context::ContextName;
 use cooper_registry::{Fault, RegistryError};
 use cooper_sandbox::SandboxError;
 use cooper_store::StoreError;
@@ -54,6 +55,15 @@ pub enum EngineError {
         /// The instruction.
         text: String,
         /// What failed.
+        #[source]
+        source: Box<EngineError>,
+    },
+    /// A named context, or one that is unpacked, cannot be used.
+    #[error("the build context {name} cannot be used")]
+    Context {
+        /// Which one.
+        name: String,
+        /// What is wrong.
         #[source]
         source: Box<EngineError>,
     },
@@ -140,11 +150,9 @@ impl EngineError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::At { source, .. } => source.class(),
-            Self::Layer { source, .. } => match &**source {
-                // What the system has not said, the decompressor has: the bytes are at fault.
-                Self::Io { source, .. } if source.raw_os_error().is_none() => ErrorClass::Input,
-                other => other.class(),
-            },
+            Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
+            // Nothing of a stranger's was stored, because it was not what it said that it is.
+            Self::Store(StoreError::Refused(_)) => ErrorClass::Input,
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore(_) => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
@@ -166,10 +174,18 @@ impl EngineError {
             Self::Interrupted => ErrorClass::Interrupted,
         }
     }
+    /// The class of a failure in the middle of a stream: what the system has not said, the decompressor has, and then
+    /// the bytes are at fault.
+    fn of_stream(&self) -> ErrorClass {
+        match self {
+            Self::Io { source, .. } if source.raw_os_error().is_none() => ErrorClass::Input,
+            other => other.class(),
+        }
+    }
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::At { source, .. } => source.hint(),
+            Self::At { source, .. } | Self::Context { source, .. } => source.hint(),
             Self::Layer { source, .. } if self.class() == ErrorClass::Input => source.hint().or_else(|| {
                 Some("the image is damaged or hostile: ask where it comes from, or choose another one".to_owned())
             }),
@@ -217,6 +233,13 @@ impl EngineError {
                 Self::Layer { digest: digest.clone(), source: Box::new(e) }
             }
             e => e,
+        }
+    }
+    /// Names the context that is at fault.
+    pub(crate) fn of_context(self, name: &ContextName) -> Self {
+        match self {
+            e @ (Self::Context { .. } | Self::Interrupted) => e,
+            e => Self::Context { name: name.to_string(), source: Box::new(e) },
         }
     }
     /// Names the instruction that failed, unless one is named already.

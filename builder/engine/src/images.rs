@@ -1,5 +1,6 @@
 //! Images by name: build, pull, push, list, inspect.
 
+use crate::context::Named;
 use crate::event::{Event, Sink};
 use crate::history;
 use crate::request::{BuildRequest, BuildResult, Push};
@@ -59,9 +60,10 @@ impl Engine {
             Tier::Rootless => TreeMarks::User,
         })?;
         let read = crate::read::read(request, sink)?;
-        let plan = self.plan(&read, sink)?;
+        let named = Named::new(&read.request);
+        let plan = self.plan(&read, &named, sink)?;
         let request = &read.request;
-        let build = Build::new(self, request, plan.stages.len(), sink, &cancel)?;
+        let build = Build::new(self, request, &named, plan.stages.len(), sink, &cancel)?;
         let target = self.solve(&plan, &build)?;
         let (steps_run, steps_cached) = (build.run.load(Ordering::Relaxed), build.cached.load(Ordering::Relaxed));
         let mut config = target.config.clone();
@@ -195,10 +197,10 @@ mod tests {
 
     fn request(tag: &str, platform: &str, push: Push) -> BuildRequest {
         BuildRequest {
-            context: "/".into(),
+            context: crate::context::Files::nothing(),
+            contexts: std::collections::BTreeMap::new(),
             dockerfile: String::new(),
             dockerfile_name: String::new(),
-            ignore: None,
             target: None,
             build_args: std::collections::BTreeMap::new(),
             labels: std::collections::BTreeMap::new(),

@@ -170,6 +170,7 @@ impl Engine {
         Ok(self.store.add_layer_blob(&layer.diff, blob)?)
     }
 
+    /// How archives are unpacked here.
     pub(crate) fn apply_options(&self) -> ApplyOptions {
         match self.tier {
             Tier::Root => {

@@ -4,6 +4,7 @@
 //! [`event::Event`]s. Must never print, exit, or read the environment.
 #![forbid(unsafe_code)]
 
+pub mod context;
 pub mod error;
 pub mod event;
 pub mod fetch;

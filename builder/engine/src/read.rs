@@ -2,6 +2,7 @@
 //!
 //! Takes a request; gives the typed file, what is asked of it, and the request with its date settled.
 
+use crate::context::{self, Named};
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError, checks};
@@ -38,7 +39,7 @@ impl Engine {
     /// Errors of the Dockerfile; registry and storage.
     pub fn outlook(&self, request: &BuildRequest, sink: Arc<dyn Sink>) -> Result<Outlook, EngineError> {
         let read = read(request, &*sink)?;
-        let plan = self.plan(&read, &*sink)?;
+        let plan = self.plan(&read, &Named::new(&read.request), &*sink)?;
         Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
     }
 }
@@ -52,6 +53,7 @@ pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, Engi
         platform: request.platform.clone(),
         build_platform: cooper_image::Platform::host(),
         no_cache_filter: request.no_cache_filter.clone(),
+        contexts: context::kinds(&request.contexts),
     };
     let Some(mut dockerfile) = parsed.dockerfile else {
         checks::tell(request, &asked, &Bases::new(), sink);

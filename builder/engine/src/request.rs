@@ -1,8 +1,10 @@
 //! The whole build as data.
 
+use crate::context::{ContextSource, Files};
 use crate::run_request::RunRequest;
 use cooper_image::assemble::Format;
 use cooper_image::{Platform, Reference};
+use cooper_plan::context::ContextName;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,13 +12,13 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
     /// The build context.
-    pub context: PathBuf,
+    pub context: Files,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<ContextName, ContextSource>,
     /// Text of the Dockerfile.
     pub dockerfile: String,
     /// Its name for messages.
     pub dockerfile_name: String,
-    /// Bytes of the ignore file that applies, if any.
-    pub ignore: Option<Vec<u8>>,
     /// `--target`.
     pub target: Option<String>,
     /// `--build-arg`.

@@ -5,6 +5,7 @@ use crate::layers::{Layer, lock};
 use crate::request::Freshness;
 use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
+use std::fmt::Display;
 use std::sync::Mutex;
 
 /// An image whose documents are in the store.
@@ -56,15 +57,7 @@ impl Engine {
     ) -> Result<Resolved, EngineError> {
         let found = self.runtime.block_on(self.client.resolve(reference, platform))?;
         let manifest = &found.document;
-        if manifest.layers.len() > limits::LAYERS {
-            return Err(invalid(
-                reference,
-                format!("it has {} layers, more than {}", manifest.layers.len(), limits::LAYERS),
-            ));
-        }
-        if manifest.config.size > limits::CONFIG_BYTES {
-            return Err(invalid(reference, format!("its configuration is larger than {} bytes", limits::CONFIG_BYTES)));
-        }
+        check(manifest, reference)?;
         self.fetch_blobs(reference, std::iter::once(&manifest.config).chain(&manifest.layers).collect(), sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
@@ -120,7 +113,7 @@ impl Engine {
     }
 
     /// Reads an image's documents; `d` names a manifest or a configuration.
-    pub(crate) fn load(&self, reference: &Reference, d: &Descriptor) -> Result<Resolved, EngineError> {
+    pub(crate) fn load(&self, reference: &dyn Display, d: &Descriptor) -> Result<Resolved, EngineError> {
         if matches!(d.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
             let config = self.config(d)?;
             let layers =
@@ -154,6 +147,18 @@ impl Engine {
     }
 }
 
-fn invalid(reference: &Reference, reason: String) -> EngineError {
+/// Is everything that the manifest names within bounds?
+pub(crate) fn check(manifest: &Manifest, reference: &dyn Display) -> Result<(), EngineError> {
+    let layers = manifest.layers.len();
+    if layers > limits::LAYERS {
+        return Err(invalid(reference, format!("it has {layers} layers, more than {}", limits::LAYERS)));
+    }
+    if manifest.config.size > limits::CONFIG_BYTES {
+        return Err(invalid(reference, format!("its configuration is larger than {} bytes", limits::CONFIG_BYTES)));
+    }
+    Ok(())
+}
+
+fn invalid(reference: &dyn Display, reason: String) -> EngineError {
     EngineError::InvalidImage { reference: reference.to_string(), reason }
 }

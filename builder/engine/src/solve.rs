@@ -1,13 +1,14 @@
 //! Walks the plan: every stage on a thread of its own, waiting only for the stages that it uses.
 
+use crate::context::{Named, Opened};
 use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
-use crate::request::BuildRequest;
+use crate::request::{BuildRequest, Freshness};
+use crate::resolve::Resolved;
 use crate::{Engine, EngineError, ErrorClass, checks};
-use cooper_dockerfile::ignore::Ignore;
-use cooper_image::ImageConfig;
-use cooper_plan::build::{BaseKey, Planned};
+use cooper_image::{ImageConfig, Platform};
+use cooper_plan::build::{BaseImage, BaseKey, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,7 +32,8 @@ type Settled = Option<Result<Arc<StageState>, ()>>;
 pub struct Build<'a> {
     pub engine: &'a Engine,
     pub request: &'a BuildRequest,
-    pub ignore: Ignore,
+    pub main: Arc<Opened>,
+    pub named: &'a Named<'a>,
     pub sink: &'a dyn Sink,
     pub cancel: &'a AtomicBool,
     pub permits: Permits,
@@ -43,7 +45,7 @@ pub struct Build<'a> {
 
 impl Engine {
     /// Asks for bases until the plan stands, and checks what it was made from.
-    pub(crate) fn plan(&self, read: &Read, sink: &dyn Sink) -> Result<Plan, EngineError> {
+    pub(crate) fn plan(&self, read: &Read, named: &Named<'_>, sink: &dyn Sink) -> Result<Plan, EngineError> {
         let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
@@ -59,12 +61,12 @@ impl Engine {
                 }
                 Planned::Needs(keys) => {
                     for key in keys {
-                        let span = dockerfile.stages.iter().find(|s| {
-                            s.base.contains(key.reference.repository()) || s.base == key.reference.familiar()
-                        });
-                        let found = self.base(&key.reference, &key.platform, request.freshness, sink);
+                        let span = dockerfile.stages.iter().find(|s| begins_with(s, &key.image));
+                        let found = self.base_image(&key, named, request.freshness, sink);
                         let found = found.map_err(|e| {
-                            if let Some(near) = cooper_plan::notice::near_stage(dockerfile, &key.reference) {
+                            if let BaseImage::Named(reference) = &key.image
+                                && let Some(near) = cooper_plan::notice::near_stage(dockerfile, reference)
+                            {
                                 sink.event(Event::Warning { text: near });
                             }
                             match span.or(dockerfile.stages.first()) {
@@ -72,7 +74,7 @@ impl Engine {
                                 None => e,
                             }
                         })?;
-                        bases.insert(BaseKey { reference: key.reference, platform: key.platform }, found.config);
+                        bases.insert(key, found.config);
                     }
                 }
             }
@@ -125,22 +127,32 @@ fn rank(error: &EngineError) -> u8 {
     }
 }
 
+/// Is it this stage that begins with the image, as far as its text tells?
+fn begins_with(stage: &cooper_dockerfile::instruction::Stage, image: &BaseImage) -> bool {
+    match image {
+        BaseImage::Named(reference) => {
+            stage.base.contains(reference.repository()) || stage.base == reference.familiar()
+        }
+        BaseImage::Layout(name) => {
+            [Some(&stage.base), stage.name.as_ref()].into_iter().flatten().any(|n| n.parse().as_ref() == Ok(name))
+        }
+    }
+}
+
 impl<'a> Build<'a> {
     pub fn new(
         engine: &'a Engine,
         request: &'a BuildRequest,
+        named: &'a Named<'a>,
         stages: usize,
         sink: &'a dyn Sink,
         cancel: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
-        let ignore = match &request.ignore {
-            Some(bytes) => Ignore::parse(bytes).map_err(|e| EngineError::Ignore(e.to_string()))?,
-            None => Ignore::none(),
-        };
         Ok(Self {
             engine,
             request,
-            ignore,
+            main: Arc::new(Opened::new(request.context.clone())?),
+            named,
             sink,
             cancel,
             permits: Permits::new(request.jobs.max(1)),
@@ -233,14 +245,35 @@ impl<'a> Build<'a> {
                 config: ImageConfig::scratch(&stage.platform),
                 created: self.request.created,
             }),
-            Base::Image(reference) => {
+            Base::Image(_) | Base::Layout(_) => {
                 // The plan has fetched it already: asking again would only cost a round trip.
-                let fresh = crate::request::Freshness { pull: false, ..self.request.freshness };
-                let base = self.engine.base(reference, &stage.platform, fresh, self.sink)?;
+                let fresh = Freshness { pull: false, ..self.request.freshness };
+                let base = self.image(&stage.base, &stage.platform, fresh)?;
                 let created = self.request.created;
                 Ok(StageState { layers: base.layers, config: base.config, created })
             }
             Base::Stage(id) => Ok((*self.stage(*id)?).clone()),
+            // The plan copies them into an empty root.
+            Base::Files(_) => Err(EngineError::Dependency),
+        }
+    }
+
+    /// An image that is begun with or copied from.
+    pub fn image(&self, base: &Base, platform: &Platform, fresh: Freshness) -> Result<Resolved, EngineError> {
+        let image = match base {
+            Base::Image(reference) => BaseImage::Named(reference.clone()),
+            Base::Layout(name) => BaseImage::Layout(name.clone()),
+            Base::Scratch | Base::Stage(_) | Base::Files(_) => return Err(EngineError::Dependency),
+        };
+        self.engine.base_image(&BaseKey { image, platform: platform.clone() }, self.named, fresh, self.sink)
+    }
+
+    /// The context that is copied from, when it is one.
+    pub fn context(&self, from: Option<&Base>) -> Result<Option<Arc<Opened>>, EngineError> {
+        match from {
+            None => Ok(Some(Arc::clone(&self.main))),
+            Some(Base::Files(name)) => self.named.files(name).map(Some),
+            Some(_) => Ok(None),
         }
     }
 }

@@ -14,7 +14,7 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Dockerfile, Span};
 use std::collections::BTreeSet;
 
-pub use crate::needs::{BaseKey, Bases};
+pub use crate::needs::{BaseImage, BaseKey, Bases};
 
 /// What one round of planning comes to.
 #[derive(Debug, Clone, PartialEq)]

@@ -73,6 +73,7 @@ fn source(from: Option<&Base>, tops: &[String], sources: &mut BTreeSet<String>) 
         Some(Base::Scratch) => return None,
         Some(Base::Stage(id)) => return tops.get(id.0).cloned(),
         Some(Base::Image(reference)) => quoted(&reference.familiar()),
+        Some(Base::Layout(name) | Base::Files(name)) => quoted(&format!("context {name}")),
         None => quoted("build context"),
     };
     sources.insert(name.clone());

@@ -108,6 +108,8 @@ fn base(base: &Base) -> String {
         Base::Scratch => "scratch".to_owned(),
         Base::Image(reference) => format!("image {reference}"),
         Base::Stage(id) => format!("stage {}", id.0),
+        Base::Layout(name) => format!("layout {name}"),
+        Base::Files(name) => format!("files {name}"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! A stage can only use earlier ones, so the file's order is such an order and no cycle can exist; the constructor
 //! checks it.
 
+use crate::context::ContextName;
 use cooper_dockerfile::instruction::{Instruction, Located};
 use cooper_image::{Platform, Reference};
 use std::collections::BTreeMap;
@@ -17,6 +18,10 @@ pub(crate) enum Origin {
     Stage(usize),
     /// An image.
     Image(Reference),
+    /// The image in a named context's OCI layout.
+    Layout(ContextName),
+    /// The files of a named context.
+    Files(ContextName),
 }
 
 /// One instruction of a stage, its own or a trigger's.
@@ -51,7 +56,7 @@ impl Node {
         let copied = self.items.iter().flat_map(|i| i.from.iter().chain(i.mounts.iter().flatten()));
         std::iter::once(&self.base).chain(copied).filter_map(|o| match o {
             Origin::Stage(n) => Some(*n),
-            Origin::Scratch | Origin::Image(_) => None,
+            Origin::Scratch | Origin::Image(_) | Origin::Layout(_) | Origin::Files(_) => None,
         })
     }
 }

@@ -16,8 +16,8 @@
 //! | platform | yes | the same command makes other files elsewhere |
 //! | source patterns | yes | they decide under which names files arrive |
 //! | chosen files: names, modes, owners, bytes | yes, as the digest of the selection | a rename or a new byte must miss |
-//! | is the source the context, or a root? | yes | files of the context belong to 0:0, those of a root keep their owner |
-//! | which stage or image is the source | no | its files are in the selection: the same files from elsewhere are the same |
+//! | is the source a context's files, or a root? | yes | files of a context belong to 0:0, those of a root keep their owner |
+//! | which stage, image or context is the source | no | its files are in the selection: the same files from elsewhere are the same |
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
 //! | a file behind a URL: name, digest, `Last-Modified` | yes | they are in the layer; with `--checksum` nobody is asked for the date |
 //! | a repository: commit, directory, submodules, which times | yes | they decide which files arrive |
@@ -35,7 +35,7 @@
 //! in the root, which the layers below name already. Must never: read a file.
 
 use crate::mount::{Access, Mount, Mounted, Ownership};
-use crate::op::{AddSource, Copy, Exec, Fetch, Network, Security, Workdir};
+use crate::op::{AddSource, Base, Copy, Exec, Fetch, Network, Security, Workdir};
 use cooper_dockerfile::remote::Mtime;
 use cooper_image::{ChainId, Digest, Platform};
 
@@ -118,8 +118,9 @@ fn mount(mount: &Mount) -> String {
 
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.
 pub fn copy_key(parent: Option<&ChainId>, copy: &Copy, selection: &Digest, platform: &Platform) -> KeyRecord {
+    let context = matches!(copy.from, None | Some(Base::Files(_)));
     arranged(begin("copy", parent, platform), copy)
-        .part("from", if copy.from.is_some() { "root" } else { "context" })
+        .part("from", if context { "context" } else { "root" })
         .part("sources", json(&copy.sources))
         .part("files", selection.to_string())
 }

@@ -6,14 +6,15 @@
 //! same plan and the same keys on every machine.
 //!
 //! In reading order: `request` and `op` (what goes in, what comes out), `stage` and `scope` (names and variables),
-//! `needs` and `graph` (which stages and images take part), `lower` (instructions to steps), `build` (all of it
-//! together), `epoch` and `notice` (what the caller has to know before), `key`, `record` and `reason` (the cache),
-//! `dump`, `outlook` and `dot` (plan and keys as text).
+//! `context`, `needs` and `graph` (which stages, images and named contexts take part), `lower` (instructions to steps),
+//! `build` (all of it together), `epoch` and `notice` (what the caller has to know before), `key`, `record` and `reason`
+//! (the cache), `dump`, `outlook` and `dot` (plan and keys as text).
 #![forbid(unsafe_code)]
 
 pub mod build;
 pub mod build_args;
 pub mod call;
+pub mod context;
 pub mod dot;
 pub mod dump;
 pub mod epoch;

@@ -5,6 +5,7 @@
 //! A base may bring ONBUILD triggers that copy from other stages, which have bases of their own: the caller asks
 //! again until nothing is missing. Must never: ask for an image that no stage of the target begins with.
 
+use crate::context::{ContextKind, ContextName};
 use crate::expand::{Word, clip};
 use crate::fault;
 use crate::graph::{Item, Node, Origin};
@@ -17,13 +18,22 @@ use cooper_image::{ImageConfig, Platform, Reference};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names the configuration of a base image. The reference always has a tag or a digest.
+/// Names the configuration of a base image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseKey {
     /// The image.
-    pub reference: Reference,
+    pub image: BaseImage,
     /// The platform that it is wanted for.
     pub platform: Platform,
+}
+
+/// Where the image of a base is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BaseImage {
+    /// Where its name says. The reference always has a tag or a digest.
+    Named(Reference),
+    /// In a named context's OCI layout.
+    Layout(ContextName),
 }
 
 /// Configurations of base images that are known already.
@@ -62,9 +72,14 @@ pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Survey
     Survey { nodes, needs: walk.needs.into_iter().collect(), faults: walk.faults }
 }
 
-/// The key of a stage's base image.
-pub(crate) fn base_key(node: &Node, reference: &Reference, asked: &Platform) -> BaseKey {
-    BaseKey { reference: reference.clone(), platform: node.platform.clone().unwrap_or_else(|| asked.clone()) }
+/// The key of a stage's base image, if it begins with one.
+pub(crate) fn base_key(node: &Node, asked: &Platform) -> Option<BaseKey> {
+    let image = match &node.base {
+        Origin::Image(reference) => BaseImage::Named(reference.clone()),
+        Origin::Layout(name) => BaseImage::Layout(name.clone()),
+        Origin::Scratch | Origin::Stage(_) | Origin::Files(_) => return None,
+    };
+    Some(BaseKey { image, platform: node.platform.clone().unwrap_or_else(|| asked.clone()) })
 }
 
 /// A word of a FROM line, and the error that it is when it is of no use.
@@ -85,15 +100,19 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn node(&mut self, index: usize, source: &Stage) -> Result<Node, Diagnostic> {
-        let base = self.base(index, source)?;
         let platform = source.platform.as_deref().map(|p| self.platform(p, source.span)).transpose()?;
+        // A context in the stage's place: nothing of the stage is done, its FROM is not even looked up.
+        if let Some(base) = source.name.as_deref().and_then(|name| self.context(name, platform.as_ref())) {
+            return Ok(Node { base, platform, triggered: false, items: Vec::new() });
+        }
+        let base = self.base(index, source, platform.as_ref())?;
         let mut node = Node { base, platform, triggered: false, items: Vec::new() };
         let triggers = self.triggers(&node, source);
         node.triggered = !triggers.is_empty();
         let own = source.instructions.iter().map(|i| (i.clone(), self.scopes.file.escape));
         for (instruction, escape) in triggers.into_iter().chain(own) {
             self.faults.extend(support::check(&instruction, escape));
-            match self.origins(&instruction, index) {
+            match self.origins(&instruction, index, node.platform.as_ref()) {
                 Ok((from, mounts)) => node.items.push(Item { instruction, escape, from, mounts }),
                 Err(fault) => self.faults.push(fault),
             }
@@ -101,9 +120,24 @@ impl Walk<'_> {
         Ok(node)
     }
 
-    /// The base of a FROM: an earlier stage of that name, `scratch`, else an image.
-    fn base(&self, index: usize, source: &Stage) -> Result<Origin, Diagnostic> {
+    /// The named context that stands in the place of a stage or an image of that name.
+    fn context(&self, name: &str, platform: Option<&Platform>) -> Option<Origin> {
+        let request = self.scopes.request;
+        let (name, kind) = request.contexts.find(name, platform.unwrap_or(&request.platform))?;
+        Some(match kind {
+            ContextKind::Scratch => Origin::Scratch,
+            ContextKind::Image(reference) => Origin::Image(reference.clone().or_latest()),
+            ContextKind::Layout => Origin::Layout(name.clone()),
+            ContextKind::Files => Origin::Files(name.clone()),
+        })
+    }
+
+    /// The base of a FROM: a named context, an earlier stage of that name, `scratch`, else an image.
+    fn base(&self, index: usize, source: &Stage, platform: Option<&Platform>) -> Result<Origin, Diagnostic> {
         let Expanded { text: name, undefined } = self.expand_from(&source.base, source.span)?;
+        if let Some(context) = self.context(&name, platform) {
+            return Ok(context);
+        }
         if let Some(stage) = stage::named_before(self.scopes.file, &name, index) {
             return Ok(Origin::Stage(stage));
         }
@@ -179,8 +213,9 @@ impl Walk<'_> {
                 };
                 of.iter().filter_map(trigger).collect()
             }
-            Origin::Image(reference) => {
-                let key = base_key(node, reference, &self.scopes.request.platform);
+            Origin::Files(_) => return Vec::new(),
+            Origin::Image(_) | Origin::Layout(_) => {
+                let Some(key) = base_key(node, &self.scopes.request.platform) else { return Vec::new() };
                 let Some(config) = self.bases.get(&key) else {
                     self.needs.insert(key);
                     return Vec::new();
@@ -218,19 +253,28 @@ impl Walk<'_> {
     }
 
     /// What `COPY --from` and the mounts of a RUN name.
-    fn origins(&self, instruction: &Located<Instruction>, index: usize) -> Result<Named, Diagnostic> {
+    fn origins(
+        &self,
+        instruction: &Located<Instruction>,
+        index: usize,
+        platform: Option<&Platform>,
+    ) -> Result<Named, Diagnostic> {
         let span = instruction.span;
+        let origin = |from: &str, flag: &str| match self.named_context(from, platform) {
+            Some(context) => Ok(context),
+            None => self.origin(from, flag, index, span),
+        };
         match &instruction.value {
             Instruction::Copy(copy) => {
                 let from = copy.from.as_deref();
-                Ok((from.map(|from| self.origin(from, "--from", index, span)).transpose()?, Vec::new()))
+                Ok((from.map(|from| origin(from, "--from")).transpose()?, Vec::new()))
             }
             Instruction::Run(run) => {
                 let named = run.mounts.iter().map(|flag| {
                     let fields = mount::split(flag).unwrap_or_default();
                     // A variable in it is told as such.
                     let from = mount::from(&fields).filter(|from| !from.contains('$'));
-                    from.map(|from| self.origin(from, "--mount from", index, span)).transpose()
+                    from.map(|from| origin(from, "--mount from")).transpose()
                 });
                 Ok((None, named.collect::<Result<_, _>>()?))
             }
@@ -238,7 +282,13 @@ impl Walk<'_> {
         }
     }
 
-    /// What a `from` names; it is never expanded.
+    /// The context that a `from` names; a number is always that of a stage.
+    fn named_context(&self, from: &str, platform: Option<&Platform>) -> Option<Origin> {
+        let numbered = from.bytes().all(|b| b.is_ascii_digit());
+        self.context(from, platform).filter(|_| !numbered)
+    }
+
+    /// What a `from` names that is no context; it is never expanded.
     fn origin(&self, from: &str, flag: &str, index: usize, span: Span) -> Result<Origin, Diagnostic> {
         if let Some(stage) = stage::copied_from(self.scopes.file, (flag, from), index, span)? {
             return Ok(Origin::Stage(stage));

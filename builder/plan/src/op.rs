@@ -1,5 +1,6 @@
 //! The plan: stages that the target needs, each a list of steps in which every variable is expanded.
 
+use crate::context::ContextName;
 use crate::mount::Mount;
 use cooper_dockerfile::instruction::Span;
 use cooper_dockerfile::remote::{GitSource, HttpSource};
@@ -57,6 +58,10 @@ pub enum Base {
     Image(Reference),
     /// Another stage.
     Stage(StageId),
+    /// The image in a named context's OCI layout.
+    Layout(ContextName),
+    /// The files of a named context; a stage never begins with it, but copies it into an empty root.
+    Files(ContextName),
 }
 
 /// One instruction, ready to be done.

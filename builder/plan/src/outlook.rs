@@ -34,6 +34,9 @@ impl Outlook<'_> {
         let mut top = match &stage.base {
             Base::Scratch => None,
             Base::Image(reference) => Some(format!("<layers of {reference}>")),
+            Base::Layout(name) => Some(format!("<layers of the context {name}>")),
+            // Files are copied into an empty root.
+            Base::Files(_) => None,
             Base::Stage(id) => self.tops.get(id.0).cloned().flatten(),
         };
         for step in &stage.steps {
@@ -79,6 +82,7 @@ impl Outlook<'_> {
             None => "the context".to_owned(),
             Some(Base::Scratch) => "an empty root".to_owned(),
             Some(Base::Image(reference)) => format!("the image {reference}"),
+            Some(Base::Layout(name) | Base::Files(name)) => format!("the context {name}"),
             Some(Base::Stage(id)) => {
                 let label = self.plan.stages.get(id.0).map_or("", |s| s.label.as_str());
                 format!("the stage {label}")

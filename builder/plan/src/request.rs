@@ -1,7 +1,8 @@
-//! What is asked of a Dockerfile: target, build arguments, platforms.
+//! What is asked of a Dockerfile: target, build arguments, platforms, named contexts.
 //!
 //! Takes and gives plain data. The front door fills it in; nothing here looks around for a default.
 
+use crate::context::Contexts;
 use cooper_image::Platform;
 use std::collections::BTreeMap;
 
@@ -18,4 +19,6 @@ pub struct PlanRequest {
     pub build_platform: Platform,
     /// `--no-cache-filter`: names or numbers of stages whose steps are all run.
     pub no_cache_filter: Vec<String>,
+    /// `--build-context`: they take the place of stages and images of the same name.
+    pub contexts: Contexts,
 }

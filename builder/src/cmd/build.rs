@@ -11,16 +11,17 @@ use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::open::{self, Session};
 use crate::secrets;
 use crate::signals::{Manner, Signals};
-use crate::source::{self, Source};
+use crate::source::{self, Found, Source};
 use crate::stdout;
 use crate::ui::summary::{self, Counts};
 use crate::ui::{Progress, Ui, say};
 use cooper_dockerfile::lint::Finding;
-use cooper_engine::EngineError;
+use cooper_engine::context::Files;
 use cooper_engine::event::{Event, Sink};
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
+use cooper_engine::{Engine, EngineError};
 use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -35,7 +36,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     check_stdout(&flags)?;
     let (view, iidfile) = (flags.run.view(), flags.result.iidfile.clone());
     let root = place.root()?;
-    let request = request(place, flags)?;
+    let prepared = Prepared::new(place, flags)?;
     if let Some(file) = &iidfile {
         remove_old(file)?;
     }
@@ -44,6 +45,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
+    let request = prepared.open(place, &session.engine)?;
     let checks = Arc::new(Checks { next: ui.sink(), found: Mutex::default() });
     let sink = Arc::clone(&checks) as Arc<dyn Sink>;
     let built = session.engine.build(&request, sink, signals.cancel());
@@ -95,6 +97,37 @@ impl Checks {
     }
 }
 
+/// A build as far as it is known before the store is open.
+pub struct Prepared {
+    request: BuildRequest,
+    found: Found,
+}
+
+impl Prepared {
+    /// Reads what the user's own files say.
+    ///
+    /// # Errors
+    /// When flags contradict each other, or when the context or the Dockerfile cannot be read.
+    pub fn new(place: &Place, flags: BuildFlags) -> Result<Self, Failure> {
+        let found = source::find(&flags.context, flags.input.file.as_deref())?;
+        Ok(Self { request: request(place, flags)?, found })
+    }
+
+    /// Makes the context, if it has to be made; then the request is whole.
+    ///
+    /// # Errors
+    /// When the context cannot be used, or has no Dockerfile.
+    pub fn open(self, place: &Place, engine: &Engine) -> Result<BuildRequest, Failure> {
+        let source = match self.found {
+            Found::Ready(source) => source,
+            Found::Later(later) => later.open(engine)?,
+        };
+        place.note(|| format!("context {}, Dockerfile {}", source.files.name(), source.name));
+        let Source { files: context, name: dockerfile_name, text: dockerfile } = source;
+        Ok(BuildRequest { context, dockerfile, dockerfile_name, ..self.request })
+    }
+}
+
 fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> String {
     let name = request.tags.first().map(|t| t.clone().or_latest().familiar());
     let counts = Counts { run: result.steps_run, cached: result.steps_cached };
@@ -120,29 +153,21 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole build as data.
-///
-/// # Errors
-/// When flags contradict each other, or when the context or the Dockerfile cannot be read.
-pub fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
-    let BuildFlags { context, input, reuse, result, steps, run, ask: _ } = flags;
+/// The whole build as data, but for the context and the Dockerfile.
+fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
+    let BuildFlags { context: _, input, reuse, result, steps, run, ask: _ } = flags;
     if result.push && result.tags.is_empty() {
         return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
-    }
-    let Source { context, name, text, ignore } = source::find(&context, input.file.as_deref())?;
-    place.note(|| format!("context {}, Dockerfile {name}", context.display()));
-    if let Some((path, _)) = &ignore {
-        place.note(|| format!("ignore file {}", path.display()));
     }
     let mut build_args = build_args(input.build_args)?;
     if let Some(epoch) = place.env.source_date_epoch() {
         build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_owned());
     }
     Ok(BuildRequest {
-        context,
-        dockerfile: text,
-        dockerfile_name: name,
-        ignore: ignore.map(|(_, bytes)| bytes),
+        context: Files::nothing(),
+        contexts: source::named(input.contexts)?,
+        dockerfile: String::new(),
+        dockerfile_name: String::new(),
         target: input.target,
         build_args,
         labels: result.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),

@@ -13,8 +13,10 @@ use crate::stdout;
 use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
 use cooper_dockerfile::lint::{self, Experimental, Finding, OptionsError};
 use cooper_engine::EngineError;
+use cooper_engine::context::kinds;
 use cooper_image::Platform;
 use cooper_plan::build::{BaseKey, Bases, Planned};
+use cooper_plan::context::Contexts;
 use cooper_plan::lint::{Report, Stages, Subject};
 use cooper_plan::request::PlanRequest;
 use cooper_plan::{build, call};
@@ -33,8 +35,9 @@ pub fn run(place: &Place, flags: CheckFlags) -> Result<Exit, Failure> {
         platform: flags.platform.unwrap_or_else(Platform::host),
         build_platform: Platform::host(),
         no_cache_filter: Vec::new(),
+        contexts: Contexts::default(),
     };
-    let asked = Asked { source: source::find(&flags.context, flags.file.as_deref())?, request };
+    let asked = Asked { source: source::find(&flags.context, flags.file.as_deref())?.ready()?, request };
     let findings = asked.check(place, Experimental::OwnToo)?;
     if flags.diff {
         return asked.diff(&findings);
@@ -51,11 +54,12 @@ pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failur
         platform: input.platform.into_iter().next_back().unwrap_or_else(Platform::host),
         build_platform: Platform::host(),
         no_cache_filter: Vec::new(),
+        contexts: kinds(&source::named(input.contexts)?),
     };
     if call.method == Method::Describe {
         return answered(call.format, text::requests, json::requests);
     }
-    let asked = Asked { source: source::find(&context, input.file.as_deref())?, request };
+    let asked = Asked { source: source::find(&context, input.file.as_deref())?.ready()?, request };
     let dockerfile = &asked.source.text;
     match call.method {
         Method::Outline => {
@@ -119,7 +123,7 @@ impl Asked {
         let subject = Subject {
             text: &self.source.text,
             request: &self.request,
-            ignore: self.source.ignore.as_ref().map(|(_, bytes)| bytes.as_slice()),
+            ignore: self.source.files.ignore(),
             bases: &bases,
             experimental,
             // As in BuildKit: without a target, every stage is looked at.
@@ -156,7 +160,7 @@ impl Asked {
                 session = store(place);
             }
             let Some(session) = &session else { return Vec::new() };
-            let known = |key: &BaseKey| session.engine.known_base(&key.reference, &key.platform).ok().flatten();
+            let known = |key: &BaseKey| session.engine.known_base(key).ok().flatten();
             let found: Vec<_> = keys.into_iter().filter_map(|key| known(&key).map(|config| (key, config))).collect();
             if found.is_empty() {
                 return Vec::new();

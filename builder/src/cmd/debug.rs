@@ -1,7 +1,8 @@
 //! `cooper plan` and `cooper debug`: prints what a build would do. Runs nothing; base images are asked for as by a
 //! build, since a plan depends on their configurations.
 
-use super::{Place, build};
+use super::Place;
+use super::build::Prepared;
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, ResultFlags, ReuseFlags, RunFlags, StepFlags};
 use crate::flags::call::AskFlags;
@@ -17,7 +18,7 @@ use cooper_engine::{EngineError, Outlook};
 pub fn run(place: &Place, command: DebugCommand) -> Result<Exit, Failure> {
     match command {
         DebugCommand::Ast(flags) => {
-            let source = source::find(&flags.context, flags.file.as_deref())?;
+            let source = source::find(&flags.context, flags.file.as_deref())?.ready()?;
             print(&cooper_dockerfile::tree(&source.text).dump())?;
             judged(source).map(|_| Exit::Done)
         }
@@ -37,7 +38,7 @@ pub fn plan(place: &Place, flags: PlanFlags) -> Result<Exit, Failure> {
 }
 
 fn instructions(flags: &TextFlags) -> Result<Exit, Failure> {
-    let dockerfile = judged(source::find(&flags.context, flags.file.as_deref())?)?;
+    let dockerfile = judged(source::find(&flags.context, flags.file.as_deref())?.ready()?)?;
     print(&format!("{dockerfile:#?}"))
 }
 
@@ -61,10 +62,11 @@ fn outlook(place: &Place, flags: LookFlags) -> Result<Outlook, Failure> {
         run: RunFlags::default(),
         ask: AskFlags::default(),
     };
-    let request = build::request(place, flags)?;
+    let prepared = Prepared::new(place, flags)?;
     let ui = Ui::open(Progress::Plain, place.env.term())?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
+    let request = prepared.open(place, &session.engine)?;
     let outlook = session.engine.outlook(&request, ui.sink());
     ui.close(None);
     outlook.map_err(|error| {

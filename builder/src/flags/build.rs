@@ -1,6 +1,7 @@
 //! `cooper build`: docker's flags, with docker's meaning.
 
 use super::call::AskFlags;
+use super::context::ContextFlag;
 use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
@@ -14,7 +15,10 @@ use std::path::PathBuf;
 /// `cooper build`.
 #[derive(Debug, Args)]
 pub struct BuildFlags {
-    /// The build context: the directory that COPY and ADD take files from
+    /// The build context: the directory that COPY and ADD take files from, or `-` for standard input
+    ///
+    /// What standard input holds is the context when it is a tar, plain or compressed by gzip, bzip2, xz or
+    /// zstd; otherwise it is the Dockerfile, and there is no context.
     #[arg(value_name = "PATH")]
     pub context: PathBuf,
     /// What is built.
@@ -41,8 +45,9 @@ pub struct BuildFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is built")]
 pub struct InputFlags {
-    /// The Dockerfile, `-` for standard input; default: PATH/Dockerfile
+    /// The Dockerfile, `-` for standard input; default: Dockerfile in the context, else dockerfile
     ///
+    /// Relative to the current directory when the context is a directory, else to the root of the context.
     /// A file of the same name with .dockerignore appended, beside it, takes the place of
     /// PATH/.dockerignore.
     #[arg(short, long, value_name = "FILE")]
@@ -58,6 +63,14 @@ pub struct InputFlags {
     /// they are no place for secrets.
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub build_args: Vec<Pair>,
+
+    /// Put this in the place of the stage or image NAME, in FROM and in --from; repeatable
+    ///
+    /// A directory, with a .dockerignore of its own. docker-image://IMAGE[:TAG][@DIGEST]: an image, found as
+    /// that of a FROM. oci-layout://DIR[:TAG][@DIGEST]: an image in an OCI layout. NAME::OS/ARCH holds for one
+    /// platform and comes before NAME.
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub contexts: Vec<ContextFlag>,
 
     /// The platform to build for, as linux/amd64; default: this machine's
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod call;
+pub mod context;
 pub mod debug;
 pub mod output;
 pub mod pair;

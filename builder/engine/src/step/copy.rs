@@ -6,7 +6,6 @@ use crate::event::Event;
 use crate::solve::{Build, StageState};
 use cooper_image::{DiffId, RelPath};
 use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Unpack};
-use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{Ownership, SelectRequest, Selection};
 use cooper_layerfs::view::View;
 use cooper_plan::op::{self, Base, Step};
@@ -15,7 +14,7 @@ use std::time::Instant;
 /// Where files are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The build context, which an ignore file rules and whose owners do not count.
+    /// A context's files, which an ignore file may rule and whose owners do not count.
     Context,
     /// A stage or an image, whose owners do.
     Root,
@@ -38,7 +37,10 @@ impl Build<'_> {
     ) -> Result<(), EngineError> {
         let view = self.source(copy, place)?;
         let permit = self.permits.take().ok_or(EngineError::Dependency)?;
-        let origin = if copy.from.is_some() { Origin::Root } else { Origin::Context };
+        let origin = match &copy.from {
+            None | Some(Base::Files(_)) => Origin::Context,
+            Some(_) => Origin::Root,
+        };
         let selection = self.select(copy, &view, origin)?;
         let record = self.dated(cooper_plan::key::copy_key(
             Self::parent(state).as_ref(),
@@ -59,21 +61,25 @@ impl Build<'_> {
 
     fn source(&self, copy: &op::Copy, place: &Place<'_>) -> Result<View, EngineError> {
         match &copy.from {
-            None => Ok(View::dir(Root::open(&self.request.context)?)),
+            None => self.main.view(),
+            Some(Base::Files(name)) => self.named.files(name)?.view(),
             Some(Base::Scratch) => Ok(View::stack(Vec::new())),
             Some(Base::Stage(id)) => self.engine.view(&self.stage(*id)?.layers),
-            Some(Base::Image(reference)) => {
-                let image = self.engine.base(reference, &place.stage.platform, self.request.freshness, self.sink)?;
+            Some(base @ (Base::Image(_) | Base::Layout(_))) => {
+                let image = self.image(base, &place.stage.platform, self.request.freshness)?;
                 self.engine.view(&image.layers)
             }
         }
     }
 
     pub fn select(&self, copy: &op::Copy, view: &View, origin: Origin) -> Result<Selection, EngineError> {
-        // An ignore file rules the context alone.
-        let ruled = origin == Origin::Context;
-        let ignored = |p: &RelPath| ruled && self.ignore.ignored(p.as_bytes());
-        let may_hold = |p: &RelPath| !ruled || self.ignore.may_hold_included(p.as_bytes());
+        // Each context has an ignore file of its own, stages, images and repositories have none.
+        let context = match origin {
+            Origin::Context => self.context(copy.from.as_ref())?,
+            Origin::Root | Origin::Repository => None,
+        };
+        let ignored = |p: &RelPath| context.as_ref().is_some_and(|c| c.ignore.ignored(p.as_bytes()));
+        let may_hold = |p: &RelPath| context.as_ref().is_none_or(|c| c.ignore.may_hold_included(p.as_bytes()));
         let glob = |pattern: &[u8], name: &[u8]| cooper_dockerfile::glob::glob_match(pattern, name).unwrap_or(false);
         Ok(cooper_layerfs::select::select(&SelectRequest {
             view,

@@ -12,7 +12,6 @@ use crate::solve::{Build, StageState};
 use cooper_dockerfile::remote::{GitSource, HttpSource};
 use cooper_image::Digest;
 use cooper_layerfs::copy::CopyPart;
-use cooper_layerfs::root::Root;
 use cooper_layerfs::select::Selection;
 use cooper_layerfs::view::View;
 use cooper_plan::key::{self, Found};
@@ -90,7 +89,7 @@ impl Build<'_> {
         let tell = |text: String| self.sink.event(Event::Asked { step: place.no, text });
         match source {
             AddSource::Local(pattern) => {
-                let view = View::dir(Root::open(&self.request.context)?);
+                let view = self.main.view()?;
                 let copy = op::Copy { sources: vec![pattern.clone()], ..fetch.copy.clone() };
                 let selection = self.select(&copy, &view, Origin::Context)?;
                 let digest = selection.digest.clone();

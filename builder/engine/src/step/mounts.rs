@@ -7,6 +7,7 @@ use super::Place;
 use super::exec::{above_opaque, topmost};
 use crate::EngineError;
 use crate::agent::Agent;
+use crate::context::Opened;
 use crate::layers::{Layer, diff_ids, io, set_mode};
 use crate::solve::Build;
 use cooper_dockerfile::mount::Ownership;
@@ -23,6 +24,7 @@ use cooper_sandbox::{Content, Private, StepSpec};
 use cooper_store::{CacheMount, CacheUse};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -33,9 +35,16 @@ const COPIED: &str = "files";
 
 /// Where the files of a mount are.
 pub struct Origin {
-    /// `None` is the context.
-    layers: Option<Vec<Layer>>,
+    ground: Ground,
     path: ContainerPath,
+}
+
+/// What a path of a mount is below.
+enum Ground {
+    /// The files of a context.
+    Context(Arc<Opened>),
+    /// A stage or an image.
+    Layers(Vec<Layer>),
 }
 
 /// The files of a mount.
@@ -59,20 +68,22 @@ impl Build<'_> {
     /// Where the files of each mount are; waits for stages.
     pub fn places(&self, exec: &Exec, place: &Place<'_>) -> Result<Vec<Option<Origin>>, EngineError> {
         let origin = |source: &Source| {
-            let layers = source.from.as_ref().map(|base| self.layers_of(base, place)).transpose()?;
-            Ok(Origin { layers, path: source.path.clone() })
+            let ground = self.ground(source.from.as_ref(), place)?;
+            Ok(Origin { ground, path: source.path.clone() })
         };
         exec.mounts.iter().map(|m| m.source().map(origin).transpose()).collect()
     }
 
-    fn layers_of(&self, base: &Base, place: &Place<'_>) -> Result<Vec<Layer>, EngineError> {
-        match base {
-            Base::Scratch => Ok(Vec::new()),
-            Base::Stage(id) => Ok(self.stage(*id)?.layers.clone()),
-            Base::Image(reference) => {
-                Ok(self.engine.base(reference, &place.stage.platform, self.request.freshness, self.sink)?.layers)
+    fn ground(&self, from: Option<&Base>, place: &Place<'_>) -> Result<Ground, EngineError> {
+        Ok(Ground::Layers(match from {
+            None => return Ok(Ground::Context(Arc::clone(&self.main))),
+            Some(Base::Files(name)) => return self.named.files(name).map(Ground::Context),
+            Some(Base::Scratch) => Vec::new(),
+            Some(Base::Stage(id)) => self.stage(*id)?.layers.clone(),
+            Some(base @ (Base::Image(_) | Base::Layout(_))) => {
+                self.image(base, &place.stage.platform, self.request.freshness)?.layers
             }
-        }
+        }))
     }
 
     /// Hashes the files of each mount.
@@ -81,12 +92,12 @@ impl Build<'_> {
     }
 
     fn look(&self, origin: Origin) -> Result<Files, EngineError> {
-        let view = match &origin.layers {
-            None => View::dir(Root::open(&self.request.context)?),
-            Some(layers) => self.engine.view(layers)?,
+        let view = match &origin.ground {
+            Ground::Context(files) => files.view()?,
+            Ground::Layers(layers) => self.engine.view(layers)?,
         };
         // The layers' own names are the identity of all that is in them; nobody needs to read gigabytes for it.
-        if let Some(layers) = origin.layers.as_ref().filter(|_| origin.path.rel().is_root()) {
+        if let (Ground::Layers(layers), true) = (&origin.ground, origin.path.rel().is_root()) {
             let mut hash = StableHash::new("mount-layers/1");
             if let Some(chain) = ChainId::of(&diff_ids(layers)) {
                 hash.part("chain", chain.to_string());
@@ -97,16 +108,19 @@ impl Build<'_> {
         Ok(Files { digest: selection.digest.clone(), origin, view, selection: Some(selection) })
     }
 
-    /// Everything at the path, but for what the ignore file hides in the context.
+    /// Everything at the path, but for what an ignore file hides in a context.
     fn shown(&self, origin: &Origin, view: &View) -> Result<Selection, EngineError> {
-        let ruled = origin.layers.is_none();
+        let rules = match &origin.ground {
+            Ground::Context(files) => Some(&files.ignore),
+            Ground::Layers(_) => None,
+        };
         Ok(select::select(&SelectRequest {
             view,
             patterns: &[literal(&origin.path)],
-            ignored: &|p: &RelPath| ruled && self.ignore.ignored(p.as_bytes()),
-            may_hold_included: &|p: &RelPath| !ruled || self.ignore.may_hold_included(p.as_bytes()),
+            ignored: &|p: &RelPath| rules.is_some_and(|r| r.ignored(p.as_bytes())),
+            may_hold_included: &|p: &RelPath| rules.is_none_or(|r| r.may_hold_included(p.as_bytes())),
             glob: &|_, _| false,
-            ownership: if ruled { Whose::Zero } else { Whose::Keep },
+            ownership: if rules.is_some() { Whose::Zero } else { Whose::Keep },
         })?)
     }
 
@@ -156,7 +170,7 @@ impl Build<'_> {
     }
 
     fn bind(&self, files: &Files, own: &Path) -> Result<Content, EngineError> {
-        let Some(layers) = &files.origin.layers else {
+        let Ground::Layers(layers) = &files.origin.ground else {
             return Ok(Content::Host(self.copied(files, own)?));
         };
         make(own)?;

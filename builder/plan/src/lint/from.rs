@@ -2,8 +2,9 @@
 //! FromPlatformFlagConstDisallowed, InvalidBaseImagePlatform, BaseNotPinned.
 
 use super::View;
+use crate::context::ContextKind;
 use crate::expand::Budget;
-use crate::needs::BaseKey;
+use crate::needs::{BaseImage, BaseKey};
 use crate::request::PlanRequest;
 use crate::scope::Globals;
 use crate::{stage, suggest};
@@ -25,7 +26,7 @@ pub(crate) enum Base {
     Scratch,
     Stage(usize),
     Image(Reference),
-    /// A name that is none; planning tells.
+    /// A name that is none, which planning tells, or an image that a named context brings.
     Unknown,
 }
 
@@ -33,6 +34,14 @@ pub(crate) enum Base {
 pub(super) fn bases(view: View<'_>, globals: &Globals) -> Vec<Base> {
     let base = |(index, source): (usize, &Stage)| {
         let name = expand(&source.base, view, globals).text;
+        let request = &view.subject.request;
+        let context = |name: &str| request.contexts.find(name, &request.platform).map(|(_, kind)| kind);
+        // A context in the place of the stage or of its base: what it brings is not the file's business.
+        match source.name.as_deref().and_then(context).or_else(|| context(&name)) {
+            Some(ContextKind::Scratch | ContextKind::Files) => return Base::Scratch,
+            Some(ContextKind::Image(_) | ContextKind::Layout) => return Base::Unknown,
+            None => {}
+        }
         match stage::named_before(view.file, &name, index) {
             Some(stage) => Base::Stage(stage),
             None if name == "scratch" => Base::Scratch,
@@ -150,7 +159,7 @@ fn image(view: View<'_>, source: &Stage, reference: &Reference, globals: &Global
         Some(Err(_)) => return,
     };
     let name = expand(&source.base, view, globals).text;
-    let key = BaseKey { reference: reference.clone(), platform: expected };
+    let key = BaseKey { image: BaseImage::Named(reference.clone()), platform: expected };
     if let Some(actual) = view.subject.bases.get(&key).map(ImageConfig::platform)
         && (actual.os != key.platform.os || actual.architecture != key.platform.architecture)
     {

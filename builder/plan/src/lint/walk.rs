@@ -6,7 +6,7 @@
 use super::from::Base;
 use super::{View, steps, variables};
 use crate::expand::Word;
-use crate::needs::BaseKey;
+use crate::needs::{BaseImage, BaseKey};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings, arg_value};
 use cooper_dockerfile::instruction::{Instruction, Located, Span};
 use cooper_dockerfile::lint::Findings;
@@ -65,7 +65,7 @@ fn begin(view: View<'_>, scopes: Scopes<'_>, base: &Base, ends: &[State], index:
         }
         Base::Image(reference) => {
             let platform = asked(view, scopes, index);
-            let key = platform.map(|platform| BaseKey { reference: reference.clone(), platform });
+            let key = platform.map(|platform| BaseKey { image: BaseImage::Named(reference.clone()), platform });
             match key.and_then(|key| view.subject.bases.get(&key)) {
                 Some(config) => {
                     triggers.extend(config.config.on_build.iter().cloned());

@@ -13,16 +13,17 @@ mod settings;
 mod signal;
 mod variables;
 
+use crate::context::ContextName;
 use crate::expand::Word;
 use crate::graph::{Graph, Item, Node, Origin};
 use crate::needs::{Bases, base_key};
-use crate::op::{Base, Op, Plan, Reuse, Stage, StageId, Step};
+use crate::op::{Base, Copy, Op, Plan, Reuse, Stage, StageId, Step};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings};
 use crate::{fault, stage};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Instruction, Span};
-use cooper_image::Platform;
 use cooper_image::edit::ConfigEdit;
+use cooper_image::{ContainerPath, Platform};
 use std::collections::BTreeMap;
 
 /// What a stage leaves to those that begin with it.
@@ -112,7 +113,10 @@ impl Walk<'_> {
         self.ends.insert(number, End { around, platform: platform.clone(), ground });
         Some(Stage {
             label: scopes.label(number),
-            base: base(&node.base, self.ids),
+            base: match &node.base {
+                Origin::Files(_) => Base::Scratch,
+                origin => base(origin, self.ids),
+            },
             platform,
             span: source.span,
             text: source.text.clone(),
@@ -123,9 +127,11 @@ impl Walk<'_> {
 
     fn ground(&self, node: &Node) -> Ground {
         let known = match &node.base {
-            Origin::Scratch => true,
+            Origin::Scratch | Origin::Files(_) => true,
             Origin::Stage(n) => self.ends.get(n).is_some_and(|e| e.ground == Ground::Known),
-            Origin::Image(r) => self.bases.contains_key(&base_key(node, r, &self.scopes.request.platform)),
+            Origin::Image(_) | Origin::Layout(_) => {
+                base_key(node, &self.scopes.request.platform).is_some_and(|key| self.bases.contains_key(&key))
+            }
         };
         if known { Ground::Known } else { Ground::Unknown }
     }
@@ -150,8 +156,10 @@ fn surroundings(
             scopes.budget.spend(end.map_or(0, Surroundings::size), span)?;
             return Ok(end.cloned().unwrap_or_default());
         }
-        Origin::Image(r) => bases.get(&base_key(node, r, &scopes.request.platform)).map(Surroundings::of_image),
-        Origin::Scratch => None,
+        Origin::Image(_) | Origin::Layout(_) => {
+            base_key(node, &scopes.request.platform).and_then(|key| bases.get(&key)).map(Surroundings::of_image)
+        }
+        Origin::Scratch | Origin::Files(_) => None,
     };
     let around = around.unwrap_or_default();
     scopes.budget.spend(around.size(), span)?;
@@ -164,6 +172,8 @@ fn base(origin: &Origin, ids: &BTreeMap<usize, StageId>) -> Base {
         // The graph holds every stage that it names.
         Origin::Stage(n) => ids.get(n).map_or(Base::Scratch, |id| Base::Stage(*id)),
         Origin::Scratch => Base::Scratch,
+        Origin::Layout(name) => Base::Layout(name.clone()),
+        Origin::Files(name) => Base::Files(name.clone()),
     }
 }
 
@@ -179,6 +189,23 @@ fn platform(scopes: Scopes<'_>, node: &Node, ends: &BTreeMap<usize, End>, span: 
         }
         _ => Ok(of_base),
     }
+}
+
+/// The files of a context as the root that a stage begins with: a step, so that its layer is known again by what the
+/// files are and not by when they were written.
+fn whole(name: &ContextName, span: Span) -> Step {
+    let copy = Copy {
+        from: Some(Base::Files(name.clone())),
+        sources: vec![".".to_owned()],
+        inline: Vec::new(),
+        dest: ContainerPath::default(),
+        dest_is_dir: true,
+        chown: None,
+        chmod: None,
+        unpack: false,
+    };
+    let text = format!("COPY --from={name} . /");
+    Step { op: Op::Copy(copy), span, history: format!("{text} # buildkit"), text }
 }
 
 /// What an instruction comes to.
@@ -212,7 +239,7 @@ impl Lowering<'_> {
             edits.push(ConfigEdit::Env { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
         }
         // The empty image is one whose commands start in its root.
-        if node.base == Origin::Scratch {
+        if matches!(node.base, Origin::Scratch | Origin::Files(_)) {
             edits.push(ConfigEdit::WorkingDir("/".to_owned()));
         }
         if node.triggered {
@@ -221,6 +248,9 @@ impl Lowering<'_> {
         if !edits.is_empty() {
             let text = "configuration of the base".to_owned();
             self.steps.push(Step { op: Op::Edit(edits), span, text, history: String::new() });
+        }
+        if let Origin::Files(name) = &node.base {
+            self.steps.push(whole(name, span));
         }
     }
 

@@ -58,7 +58,9 @@ fn base(name: &str, env: &[&str], platform: &str) -> Bases {
     let mut config = ImageConfig::scratch(&platform.parse().expect("a platform"));
     config.config.env = env.iter().map(|e| (*e).to_owned()).collect();
     let key = BaseKey {
-        reference: name.parse::<cooper_image::Reference>().expect("a name").or_latest(),
+        image: cooper_plan::build::BaseImage::Named(
+            name.parse::<cooper_image::Reference>().expect("a name").or_latest(),
+        ),
         platform: Platform::linux("amd64"),
     };
     Bases::from([(key, config)])

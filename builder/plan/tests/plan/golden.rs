@@ -50,7 +50,8 @@ fn base(key: &BaseKey) -> ImageConfig {
     let c = &mut image.config;
     c.env.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
     c.cmd = Some(vec!["/bin/sh".to_owned()]);
-    match key.reference.repository() {
+    let cooper_plan::build::BaseImage::Named(reference) = &key.image else { panic!("no contexts are given") };
+    match reference.repository() {
         "library/triggers" => {
             c.on_build = vec!["ARG TRIGGERED=yes".to_owned(), "RUN echo $TRIGGERED".to_owned()];
         }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod checks;
+mod contexts;
 mod golden;
 mod instructions;
 mod mounts;

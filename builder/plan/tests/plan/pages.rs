@@ -27,7 +27,7 @@ fn block<'a>(page: &'a str, heading: &str, language: &str) -> Option<&'a str> {
 /// The one base that is known: for another platform than is asked for.
 fn bases() -> Bases {
     let reference = "for-arm64-only".parse::<cooper_image::Reference>().expect("a name").or_latest();
-    let key = BaseKey { reference, platform: Platform::linux("amd64") };
+    let key = BaseKey { image: cooper_plan::build::BaseImage::Named(reference), platform: Platform::linux("amd64") };
     Bases::from([(key, ImageConfig::scratch(&Platform::linux("arm64")))])
 }
 

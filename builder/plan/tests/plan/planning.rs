@@ -3,7 +3,8 @@
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::{ImageConfig, Platform};
-use cooper_plan::build::{BaseKey, Bases, Planned, plan};
+use cooper_plan::build::{BaseImage, BaseKey, Bases, Planned, plan};
+use cooper_plan::context::Contexts;
 use cooper_plan::op::{Base, Copy, Exec, Op, Plan, Stage};
 use cooper_plan::request::PlanRequest;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub fn request() -> PlanRequest {
         platform: Platform::linux("amd64"),
         build_platform: Platform::linux("amd64"),
         no_cache_filter: Vec::new(),
+        contexts: Contexts::default(),
     }
 }
 
@@ -49,10 +51,18 @@ pub fn rounds(
             Planned::Ready(plan) => return Ok((plan, rounds)),
             Planned::Needs(keys) => {
                 assert!(keys.iter().all(|k| !bases.contains_key(k)), "asked twice for {keys:?}");
-                rounds.push(keys.iter().map(|k| k.reference.familiar()).collect());
+                rounds.push(keys.iter().map(image_name).collect());
                 bases.extend(keys.into_iter().map(|k| (k.clone(), base(&k))));
             }
         }
+    }
+}
+
+/// The image of a key, as people type it.
+pub fn image_name(key: &BaseKey) -> String {
+    match &key.image {
+        BaseImage::Named(reference) => reference.familiar(),
+        BaseImage::Layout(name) => format!("layout {name}"),
     }
 }
 
@@ -91,7 +101,8 @@ pub fn config(plan: &Plan, base: &ImageConfig) -> ImageConfig {
 fn config_of(plan: &Plan, stage: &Stage, base: &ImageConfig) -> ImageConfig {
     let mut config = match &stage.base {
         Base::Scratch => ImageConfig::scratch(&stage.platform),
-        Base::Image(_) => base.clone(),
+        Base::Image(_) | Base::Layout(_) => base.clone(),
+        Base::Files(_) => panic!("files are copied into an empty root"),
         Base::Stage(id) => config_of(plan, &plan.stages[id.0], base),
     };
     for step in &stage.steps {

@@ -150,8 +150,8 @@ fn triggers_of_a_stage_run_in_its_children_alone() {
 #[test]
 fn triggers_bring_stages_and_their_bases_in() {
     let text = "FROM golang AS tools\nFROM unused AS other\nFROM base";
-    let base = |key: &cooper_plan::build::BaseKey| match key.reference.repository() {
-        "library/base" => base_with(&["COPY --from=tools /bin/x /bin/"]),
+    let base = |key: &cooper_plan::build::BaseKey| match image_name(key).as_str() {
+        "base:latest" => base_with(&["COPY --from=tools /bin/x /bin/"]),
         _ => with_path(),
     };
     let (plan, asked) = rounds(text, &request(), &base).unwrap();

@@ -1,0 +1,134 @@
+//! The files of a context: a directory of the user's, a private one that goes with the build, or none at all.
+//!
+//! Takes: a directory, and the bytes of the ignore file that applies to it. Gives: a look at the files. Must never:
+//! open anything but regular files, or follow a link in a foreign context.
+
+use crate::EngineError;
+use cooper_image::RelPath;
+use cooper_layerfs::root::Root;
+use cooper_layerfs::stat::Kind;
+use cooper_layerfs::view::{Follow, View};
+use cooper_store::Ingest;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Files of a context; clones share them. A private directory is deleted with the last clone.
+#[derive(Debug, Clone)]
+pub struct Files(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    place: Place,
+    ignore: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Nothing,
+    Directory(PathBuf),
+    Private { root: PathBuf, _ingest: Ingest },
+}
+
+/// Why a context has no such file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotThere {
+    /// There is nothing of that name.
+    Absent,
+    /// It is something else than a file.
+    NoFile,
+}
+
+impl Files {
+    /// No files, as with a Dockerfile from standard input alone.
+    pub fn nothing() -> Self {
+        Self(Arc::new(Inner { name: String::new(), place: Place::Nothing, ignore: None }))
+    }
+    /// A directory of the user's, and the bytes of its ignore file.
+    pub fn directory(path: PathBuf, ignore: Option<Vec<u8>>) -> Self {
+        let name = path.display().to_string();
+        Self(Arc::new(Inner { name, place: Place::Directory(path), ignore }))
+    }
+    /// A directory below a private one, which is deleted at the end. No ignore file applies, as in BuildKit.
+    pub(crate) fn private(name: String, root: PathBuf, ingest: Ingest) -> Self {
+        Self(Arc::new(Inner { name, place: Place::Private { root, _ingest: ingest }, ignore: None }))
+    }
+    /// Where they are, for people and for finding earlier builds of the same.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// Bytes of the ignore file.
+    pub fn ignore(&self) -> Option<&[u8]> {
+        self.0.ignore.as_deref()
+    }
+    /// A look at them.
+    pub(crate) fn view(&self) -> Result<View, EngineError> {
+        Ok(match self.root() {
+            Some(root) => View::dir(Root::open(root)?),
+            None => View::stack(Vec::new()),
+        })
+    }
+    /// Opens a file below their root; links are followed inside it.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn open(&self, path: &str) -> Result<Result<File, NotThere>, EngineError> {
+        let view = self.view()?;
+        let found = view.resolve(&RelPath::from(path), Follow::Final)?;
+        match found.meta.map(|m| m.kind) {
+            None => Ok(Err(NotThere::Absent)),
+            Some(Kind::File) => Ok(Ok(view.open_file(&found.path)?)),
+            Some(_) => Ok(Err(NotThere::NoFile)),
+        }
+    }
+    fn root(&self) -> Option<&Path> {
+        match &self.0.place {
+            Place::Nothing => None,
+            Place::Directory(path) | Place::Private { root: path, .. } => Some(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn only_files_below_the_root_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("ctx/d")).unwrap();
+        std::fs::write(at("ctx/d/f"), "inside").unwrap();
+        std::fs::write(at("secret"), "outside").unwrap();
+        for (target, name) in [("d/f", "good"), ("../secret", "up"), ("/d/f", "absolute"), ("loop", "loop")] {
+            std::os::unix::fs::symlink(target, at("ctx").join(name)).unwrap();
+        }
+        let files = Files::directory(at("ctx"), None);
+        let read = |path: &str| {
+            let file = files.open(path).map_err(|e| e.to_string())?;
+            Ok(file.map(|mut f| {
+                let mut text = String::new();
+                f.read_to_string(&mut text).unwrap();
+                text
+            }))
+        };
+        let inside = || Ok::<_, String>(Ok("inside".to_owned()));
+        for (path, wanted) in [
+            ("d/f", inside()),
+            ("/d/../d/f", inside()),
+            ("../../d/f", inside()),
+            ("good", inside()),
+            ("absolute", inside()),
+            ("up", Ok(Err(NotThere::Absent))),
+            ("../secret", Ok(Err(NotThere::Absent))),
+            ("none", Ok(Err(NotThere::Absent))),
+            ("d", Ok(Err(NotThere::NoFile))),
+        ] {
+            assert_eq!(read(path), wanted, "{path}");
+        }
+        assert!(read("loop").is_err());
+        assert!(matches!(Files::nothing().open("x").unwrap(), Err(NotThere::Absent)));
+    }
+}

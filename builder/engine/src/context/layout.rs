@@ -1,0 +1,213 @@
+//! An image in an OCI layout (image-spec, image-layout.md): found by tag or digest, chosen by platform, and taken into
+//! the store blob by blob, each compared with its digest.
+//!
+//! Takes: a directory that may come from a stranger. Gives: the descriptor of a manifest whose blobs the store has.
+//! Must never: follow a link, believe a size or a digest, or take half an image for a whole one.
+
+use crate::layers::io;
+use crate::{Engine, EngineError};
+use cooper_image::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, RelPath, Verified, limits};
+use cooper_layerfs::root::Root;
+use std::fmt;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+/// Tag (image-spec, annotations.md).
+const TAG: &str = "org.opencontainers.image.ref.name";
+/// Full image name, as containerd and BuildKit note it.
+const NAME: &str = "io.containerd.image.name";
+
+/// `DIR[:TAG][@DIGEST]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayoutName {
+    /// The directory.
+    pub path: PathBuf,
+    /// The image's name in it.
+    pub tag: Option<String>,
+    /// The image's digest; it decides even when there is a tag.
+    pub digest: Option<Digest>,
+}
+
+impl LayoutName {
+    /// Reads the text behind `oci-layout://`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse().map_err(|_| format!("{digest:?} is no digest"))?)),
+            None => (text, None),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
+            _ => (rest, None),
+        };
+        match (path, &tag) {
+            ("", _) => Err(format!("oci-layout://{text} names no directory")),
+            (_, Some(tag)) if tag.is_empty() => Err(format!("oci-layout://{text} has an empty tag")),
+            (path, _) => Ok(Self { path: PathBuf::from(path), tag, digest }),
+        }
+    }
+}
+
+impl fmt::Display for LayoutName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci-layout://{}", self.path.display())?;
+        self.tag.iter().try_for_each(|t| write!(f, ":{t}"))?;
+        self.digest.iter().try_for_each(|d| write!(f, "@{d}"))
+    }
+}
+
+/// An open layout.
+struct Layout<'a> {
+    name: &'a LayoutName,
+    root: Root,
+}
+
+impl Engine {
+    /// Takes the layout's image for a platform into the store.
+    pub(super) fn import_layout(&self, name: &LayoutName, platform: &Platform) -> Result<Descriptor, EngineError> {
+        let layout = Layout { name, root: Root::open(&name.path)? };
+        let (descriptor, bytes, manifest) = layout.manifest(platform)?;
+        crate::resolve::check(&manifest, name)?;
+        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            self.import_blob(&layout, blob)?;
+        }
+        let mut writer = self.store.blob_writer_with(descriptor.digest.algorithm())?;
+        std::io::Write::write_all(&mut writer, &bytes).map_err(|e| io(format!("keeping the manifest of {name}"), e))?;
+        writer.commit(Some((&descriptor.digest, descriptor.size)))?;
+        Ok(descriptor)
+    }
+
+    fn import_blob(&self, layout: &Layout<'_>, blob: &Descriptor) -> Result<(), EngineError> {
+        if self.store.blob_size(&blob.digest)? == Some(blob.size) {
+            return Ok(());
+        }
+        let file = layout.open(&blob_path(&blob.digest))?;
+        let mut writer = self.store.blob_writer_with(blob.digest.algorithm())?;
+        // One byte more than promised is enough to see that the size is wrong.
+        std::io::copy(&mut file.take(blob.size.saturating_add(1)), &mut writer)
+            .map_err(|e| io(format!("copying blob {} of {}", blob.digest, layout.name), e))?;
+        writer.commit(Some((&blob.digest, blob.size)))?;
+        Ok(())
+    }
+}
+
+impl Layout<'_> {
+    /// The image's manifest, through as many indexes as are allowed.
+    fn manifest(&self, platform: &Platform) -> Result<(Descriptor, Vec<u8>, Manifest), EngineError> {
+        let mut digest = match &self.name.digest {
+            Some(digest) => digest.clone(),
+            None => self.by_tag(platform)?.digest,
+        };
+        for _ in 0..limits::INDEX_DEPTH {
+            let bytes = self.document(&digest)?;
+            match Document::parse(&bytes, None).map_err(|e| self.invalid(format!("{digest}: {e}")))? {
+                Document::Manifest(manifest) => {
+                    let media_type = manifest.media_type.clone().unwrap_or(MediaType::OciManifest);
+                    let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+                    return Ok((descriptor, bytes, manifest));
+                }
+                Document::Index(index) => match index.select(platform) {
+                    Some(entry) => digest = entry.digest.clone(),
+                    None => return Err(self.no_image(format!("{} has no image for {platform}", self.name), &index)),
+                },
+            }
+        }
+        Err(self.invalid("its indexes nest too deep".to_owned()))
+    }
+
+    /// The entry of `index.json` with the tag; without one `latest`, else the only entry.
+    fn by_tag(&self, platform: &Platform) -> Result<Descriptor, EngineError> {
+        let bytes = self.read("index.json", limits::MANIFEST_BYTES)?;
+        let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
+        let Document::Index(index) = parsed.map_err(|e| self.invalid(format!("index.json: {e}")))? else {
+            return Err(self.invalid("index.json is no index".to_owned()));
+        };
+        let tagged = |tag: &str| {
+            let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
+            let found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
+            let fits = |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| p.satisfies(platform));
+            found.iter().find(fits).or(found.first()).map(|d| (*d).clone())
+        };
+        let found = match (&self.name.tag, index.manifests.as_slice()) {
+            (Some(tag), _) => tagged(tag),
+            (None, [only]) => tagged("latest").or(Some(only.clone())),
+            (None, _) => tagged("latest"),
+        };
+        found.ok_or_else(|| {
+            let tag = self.name.tag.as_deref().unwrap_or("latest");
+            self.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
+        })
+    }
+
+    /// A document by its digest.
+    fn document(&self, digest: &Digest) -> Result<Vec<u8>, EngineError> {
+        let bytes = self.read(&blob_path(digest), limits::MANIFEST_BYTES)?;
+        Ok(Verified::check(bytes, digest, None)?.into_inner())
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, EngineError> {
+        let mut bytes = Vec::new();
+        let read = self.open(path)?.take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|e| io(format!("reading {path} of {}", self.name), e))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.invalid(format!("{path} is larger than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    fn open(&self, path: &str) -> Result<std::fs::File, EngineError> {
+        let at = RelPath::from(path);
+        let there = self.root.stat(&at).map_err(|e| io(format!("looking for {path} of {}", self.name), e))?;
+        match there.map(|m| m.kind) {
+            Some(cooper_layerfs::stat::Kind::File) => {
+                self.root.open_file(&at).map_err(|e| io(format!("opening {path} of {}", self.name), e))
+            }
+            Some(_) => Err(self.invalid(format!("{path} is not a regular file"))),
+            None => Err(self.invalid(format!("it has no {path}"))),
+        }
+    }
+
+    fn invalid(&self, reason: String) -> EngineError {
+        EngineError::InvalidImage { reference: self.name.to_string(), reason }
+    }
+
+    fn no_image(&self, message: String, index: &Index) -> EngineError {
+        let tags = index.manifests.iter().filter_map(|d| {
+            let platform = d.platform.as_ref().map(ToString::to_string);
+            d.annotations.get(TAG).cloned().or(platform)
+        });
+        let tags: Vec<String> = tags.take(8).collect();
+        let hint = match tags.is_empty() {
+            true => "choose an image by its digest: oci-layout://DIR@sha256:…".to_owned(),
+            false => format!("it has {}", tags.join(", ")),
+        };
+        EngineError::Request { message, hint }
+    }
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_layouts() {
+        let hex = "a".repeat(64);
+        let digest = format!("sha256:{hex}");
+        for (text, path, tag, pinned) in [
+            ("dir".to_owned(), "dir", None, false),
+            ("/a/b:1.2".to_owned(), "/a/b", Some("1.2"), false),
+            (format!("d:t@{digest}"), "d", Some("t"), true),
+            (format!("d@{digest}"), "d", None, true),
+            ("./a:b/c".to_owned(), "./a:b/c", None, false),
+            ("a:b/c:t".to_owned(), "a:b/c", Some("t"), false),
+        ] {
+            let name = LayoutName::parse(&text).unwrap();
+            assert_eq!((name.path.to_str(), name.tag.as_deref()), (Some(path), tag), "{text}");
+            assert_eq!(name.digest.is_some(), pinned);
+            assert_eq!(name.to_string(), format!("oci-layout://{text}"));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Contexts: files and images from outside that a build takes from. One is the main one, the others have names.
+//!
+//! Takes: where a context is. Gives: its files with the rules of its ignore file, or its image. A named context is
+//! opened once, when a stage of the target first uses it. Must never: follow a link out of a context, or keep anything
+//! of a foreign one after the build.
+
+mod archive;
+mod files;
+mod layout;
+mod source;
+
+pub use archive::{Incoming, incoming};
+pub use cooper_plan::context::{ContextName, ContextNameError};
+pub use files::{Files, NotThere};
+pub use layout::LayoutName;
+pub use source::{ContextSource, ContextSourceError};
+
+use crate::event::Sink;
+use crate::layers::lock;
+use crate::request::{BuildRequest, Freshness};
+use crate::resolve::Resolved;
+use crate::{Engine, EngineError};
+use cooper_dockerfile::ignore::Ignore;
+use cooper_image::{Descriptor, Platform};
+use cooper_layerfs::view::View;
+use cooper_plan::build::{BaseImage, BaseKey};
+use cooper_plan::context::Contexts;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Files that are ready to be selected from.
+pub struct Opened {
+    files: Files,
+    /// What does not exist for the build.
+    pub ignore: Ignore,
+}
+
+impl Opened {
+    /// Reads the ignore rules.
+    pub fn new(files: Files) -> Result<Self, EngineError> {
+        let ignore = match files.ignore() {
+            Some(bytes) => Ignore::parse(bytes).map_err(|e| EngineError::Ignore(e.to_string()))?,
+            None => Ignore::none(),
+        };
+        Ok(Self { files, ignore })
+    }
+    /// A fresh look at the files.
+    pub fn view(&self) -> Result<View, EngineError> {
+        self.files.view()
+    }
+}
+
+/// The named contexts of one build.
+pub struct Named<'a>(BTreeMap<&'a ContextName, Slot<'a>>);
+
+/// One named context and what is known of it so far.
+struct Slot<'a> {
+    source: &'a ContextSource,
+    files: Mutex<Option<Arc<Opened>>>,
+    /// What an OCI layout held for each platform when it was first asked: it is not asked twice.
+    images: Mutex<BTreeMap<Platform, Descriptor>>,
+}
+
+impl<'a> Named<'a> {
+    /// Nothing is opened yet.
+    pub fn new(request: &'a BuildRequest) -> Self {
+        let slot = |source| Slot { source, files: Mutex::default(), images: Mutex::default() };
+        Self(request.contexts.iter().map(|(name, source)| (name, slot(source))).collect())
+    }
+    /// The files of a context.
+    pub fn files(&self, name: &ContextName) -> Result<Arc<Opened>, EngineError> {
+        let slot = self.0.get(name).ok_or_else(|| unknown(name))?;
+        let mut held = lock(&slot.files);
+        if let Some(open) = &*held {
+            return Ok(Arc::clone(open));
+        }
+        let open = || Opened::new(slot.source.files()?);
+        let open = Arc::new(open().map_err(|e| e.of_context(name))?);
+        *held = Some(Arc::clone(&open));
+        Ok(open)
+    }
+}
+
+/// What the plan has to know of named contexts.
+pub fn kinds(contexts: &BTreeMap<ContextName, ContextSource>) -> Contexts {
+    contexts.iter().map(|(name, source)| (name.clone(), source.kind())).collect()
+}
+
+impl Engine {
+    /// The image that a stage begins with or that is copied from.
+    pub(crate) fn base_image(
+        &self,
+        key: &BaseKey,
+        named: &Named<'_>,
+        fresh: Freshness,
+        sink: &dyn Sink,
+    ) -> Result<Resolved, EngineError> {
+        match &key.image {
+            BaseImage::Named(reference) => self.base(reference, &key.platform, fresh, sink),
+            BaseImage::Layout(name) => self.layout_image(name, &key.platform, named).map_err(|e| e.of_context(name)),
+        }
+    }
+
+    fn layout_image(
+        &self,
+        name: &ContextName,
+        platform: &Platform,
+        named: &Named<'_>,
+    ) -> Result<Resolved, EngineError> {
+        let slot = named.0.get(name).ok_or_else(|| unknown(name))?;
+        let ContextSource::Layout(layout) = slot.source else { return Err(unknown(name)) };
+        let mut images = lock(&slot.images);
+        if let Some(known) = images.get(platform) {
+            return self.load(layout, known);
+        }
+        let found = self.import_layout(layout, platform)?;
+        images.insert(platform.clone(), found.clone());
+        self.load(layout, &found)
+    }
+}
+
+/// The plan names only what it was given.
+fn unknown(name: &ContextName) -> EngineError {
+    EngineError::Request {
+        message: format!("there is no context {name}"),
+        hint: format!("give --build-context {name}=…"),
+    }
+}
