@@ -65,8 +65,8 @@ pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, Engi
     let mut request = request.clone();
     let at = match epoch::wanted(&dockerfile, &asked).map_err(EngineError::Dockerfile)? {
         Epoch::At(seconds) => Some(seconds),
-        // A local directory has no time of its own: the same files would give another image on every machine.
-        Epoch::Unset | Epoch::Context => None,
+        Epoch::Unset => None,
+        Epoch::Context => request.context.time(),
         Epoch::Source { name, span } => {
             return Err(EngineError::Dockerfile(epoch::unresolved(&dockerfile, &asked, &name, span)));
         }

@@ -1,6 +1,6 @@
 //! Walks the plan: every stage on a thread of its own, waiting only for the stages that it uses.
 
-use crate::context::{Named, Opened};
+use crate::context::{Behalf, ContextName, Named, Opened};
 use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
@@ -268,11 +268,16 @@ impl<'a> Build<'a> {
         self.engine.base_image(&BaseKey { image, platform: platform.clone() }, self.named, fresh, self.sink)
     }
 
+    /// The files of a named context.
+    pub fn files_of(&self, name: &ContextName) -> Result<Arc<Opened>, EngineError> {
+        self.named.files(name, self.engine, Behalf { request: self.request, cancel: self.cancel })
+    }
+
     /// The context that is copied from, when it is one.
     pub fn context(&self, from: Option<&Base>) -> Result<Option<Arc<Opened>>, EngineError> {
         match from {
             None => Ok(Some(Arc::clone(&self.main))),
-            Some(Base::Files(name)) => self.named.files(name).map(Some),
+            Some(Base::Files(name)) => self.files_of(name).map(Some),
             Some(_) => Ok(None),
         }
     }

@@ -26,9 +26,8 @@ pub fn near_stage(file: &Dockerfile, base: &Reference) -> Option<String> {
 }
 
 /// Build arguments of BuildKit that ask for something which this builder does not do.
-const WITHOUT_EFFECT: [(&str, &str); 7] = [
+const WITHOUT_EFFECT: [(&str, &str); 6] = [
     ("BUILDKIT_BUILD_NAME", "no list of builds is kept"),
-    ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "no context keeps a .git directory for it"),
     ("BUILDKIT_INLINE_CACHE", "nothing about the cache is written into images"),
     ("BUILDKIT_MULTI_PLATFORM", "the form of the result follows from --platform alone"),
     ("BUILDKIT_SBOM_SCAN_CONTEXT", "no list of packages is made"),

@@ -16,7 +16,7 @@ use crate::stdout;
 use crate::ui::summary::{self, Counts};
 use crate::ui::{Progress, Ui, say};
 use cooper_dockerfile::lint::Finding;
-use cooper_engine::context::Files;
+use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
@@ -26,6 +26,7 @@ use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -45,7 +46,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
-    let request = prepared.open(place, &session.engine)?;
+    let request = prepared.open(place, &session.engine, &signals.cancel())?;
     let checks = Arc::new(Checks { next: ui.sink(), found: Mutex::default() });
     let sink = Arc::clone(&checks) as Arc<dyn Sink>;
     let built = session.engine.build(&request, sink, signals.cancel());
@@ -117,10 +118,10 @@ impl Prepared {
     ///
     /// # Errors
     /// When the context cannot be used, or has no Dockerfile.
-    pub fn open(self, place: &Place, engine: &Engine) -> Result<BuildRequest, Failure> {
+    pub fn open(self, place: &Place, engine: &Engine, cancel: &AtomicBool) -> Result<BuildRequest, Failure> {
         let source = match self.found {
             Found::Ready(source) => source,
-            Found::Later(later) => later.open(engine)?,
+            Found::Later(later) => later.open(engine, Behalf { request: &self.request, cancel })?,
         };
         place.note(|| format!("context {}, Dockerfile {}", source.files.name(), source.name));
         let Source { files: context, name: dockerfile_name, text: dockerfile } = source;

@@ -65,8 +65,8 @@ fn outlook(place: &Place, flags: LookFlags) -> Result<Outlook, Failure> {
     let prepared = Prepared::new(place, flags)?;
     let ui = Ui::open(Progress::Plain, place.env.term())?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
-    Signals::listen(session.runtime.handle(), Manner::End)?;
-    let request = prepared.open(place, &session.engine)?;
+    let signals = Signals::listen(session.runtime.handle(), Manner::End)?;
+    let request = prepared.open(place, &session.engine, &signals.cancel())?;
     let outlook = session.engine.outlook(&request, ui.sink());
     ui.close(None);
     outlook.map_err(|error| {

@@ -15,8 +15,10 @@ use std::path::PathBuf;
 /// `cooper build`.
 #[derive(Debug, Args)]
 pub struct BuildFlags {
-    /// The build context: the directory that COPY and ADD take files from, or `-` for standard input
+    /// The build context: the directory that COPY and ADD take files from, a git or http URL, or `-` for standard input
     ///
+    /// A repository is named as for ADD: https://HOST/REPO.git#REF:DIR. A URL of a tar is unpacked; anything else
+    /// behind a URL is the Dockerfile.
     /// What standard input holds is the context when it is a tar, plain or compressed by gzip, bzip2, xz or
     /// zstd; otherwise it is the Dockerfile, and there is no context.
     #[arg(value_name = "PATH")]
@@ -45,7 +47,7 @@ pub struct BuildFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is built")]
 pub struct InputFlags {
-    /// The Dockerfile, `-` for standard input; default: Dockerfile in the context, else dockerfile
+    /// The Dockerfile, `-` for standard input, or a URL; default: Dockerfile in the context, else dockerfile
     ///
     /// Relative to the current directory when the context is a directory, else to the root of the context.
     /// A file of the same name with .dockerignore appended, beside it, takes the place of
@@ -66,7 +68,7 @@ pub struct InputFlags {
 
     /// Put this in the place of the stage or image NAME, in FROM and in --from; repeatable
     ///
-    /// A directory, with a .dockerignore of its own. docker-image://IMAGE[:TAG][@DIGEST]: an image, found as
+    /// A directory, with a .dockerignore of its own. A git URL, or the URL of a tar. docker-image://IMAGE[:TAG][@DIGEST]: an image, found as
     /// that of a FROM. oci-layout://DIR[:TAG][@DIGEST]: an image in an OCI layout. NAME::OS/ARCH holds for one
     /// platform and comes before NAME.
     #[arg(long = "build-context", value_name = "NAME=PLACE")]

@@ -60,6 +60,17 @@ pub fn named(file: &Path, absolute: &Path) -> Result<(Named, Ignored), Failure> 
     Err(Failure::usage(format!("there is no file {}", shown(file)), "-f is relative to the current directory"))
 }
 
+/// The Dockerfile that the user names, of a context that no ignore file rules.
+pub fn alone(file: &Path) -> Result<Named, Failure> {
+    match open(file)? {
+        Some(opened) => Ok((shown(file), text(&shown(file), opened)?)),
+        None => Err(Failure::usage(
+            format!("there is no file {}", shown(file)),
+            "an absolute -f is a file of this machine, any other one is in the context",
+        )),
+    }
+}
+
 /// `.dockerignore` of a directory.
 pub fn general_ignore(absolute: &Path) -> Result<Ignored, Failure> {
     let files = Files::directory(absolute.to_owned(), None);

@@ -81,6 +81,8 @@ pub struct Applied {
     /// Directories that entries needed and that have no entry of their own. When there are any, the tree depends on
     /// the layers below.
     pub implied_dirs: u64,
+    /// The latest time of an entry, in seconds since the epoch.
+    pub newest: Option<i64>,
 }
 
 /// Asks what the layers below have at a path; `None` when they have nothing there.
@@ -104,6 +106,7 @@ pub fn apply(
         Applier { places: place::Places::new(root.clone())?, options: *options, applied: Applied::default() };
     while let Some(entry) = tar.next_entry()? {
         applier.applied.entries += 1;
+        applier.applied.newest = applier.applied.newest.max(Some(entry.mtime.secs));
         match options.meaning {
             Meaning::Layer => applier.entry(&entry, &mut tar)?,
             Meaning::Files => applier.entry(&as_file(entry)?, &mut tar)?,

@@ -5,6 +5,7 @@
 //! outside the private directory, or accept more than the bounds.
 
 use super::Files;
+use super::files::{Hold, Shape};
 use crate::layers::{io, set_mode};
 use crate::{Engine, EngineError};
 use cooper_image::limits;
@@ -53,11 +54,17 @@ pub(super) fn bounded(reader: impl Read, name: &str) -> Result<Vec<u8>, EngineEr
 }
 
 impl Engine {
-    /// Unpacks an archive, compressed or not, as the files of a context; `name` says where it came from.
+    /// Unpacks an archive, compressed or not, as the files of a context; `name` says where it came from, `time` how old
+    /// it is; without it, it is as old as its newest entry.
     ///
     /// # Errors
     /// What is wrong with the archive, or storage.
-    pub fn unpack_context(&self, name: &str, archive: Box<dyn Read + Send>) -> Result<Files, EngineError> {
+    pub fn unpack_context(
+        &self,
+        name: &str,
+        archive: Box<dyn Read + Send>,
+        time: Option<i64>,
+    ) -> Result<Files, EngineError> {
         let unpack = || {
             let ingest = self.store.ingest()?;
             let root = ingest.path().join("context");
@@ -66,10 +73,12 @@ impl Engine {
             let mut tar = compress::decompress(archive)?;
             let bounds = Bounds { entries: limits::CONTEXT_ENTRIES, bytes: limits::CONTEXT_BYTES };
             let options = ApplyOptions { meaning: Meaning::Files, bounds, ..self.apply_options() };
-            apply::apply(&mut tar, &Root::open(&root)?, &options, &|_| Ok(None))?;
+            let root = Root::open(&root)?;
+            let applied = apply::apply(&mut tar, &root, &options, &|_| Ok(None))?;
             // A cut stream whose last bytes are missing must not pass for a whole one.
             std::io::copy(&mut tar, &mut std::io::sink()).map_err(|e| io("reading the archive to its end", e))?;
-            Ok(Files::private(name.to_owned(), root, ingest))
+            let time = time.or(applied.newest);
+            Ok(Files::private(name.to_owned(), root, Hold::Written { _place: ingest }, time, Shape::Tree))
         };
         unpack().map_err(|e: EngineError| EngineError::Context { name: name.to_owned(), source: Box::new(e) })
     }

@@ -4,13 +4,15 @@
 //! open anything but regular files, or follow a link in a foreign context.
 
 use crate::EngineError;
+use crate::fetch::Checkout;
 use cooper_image::RelPath;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::Kind;
 use cooper_layerfs::view::{Follow, View};
 use cooper_store::Ingest;
+use std::fmt;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Files of a context; clones share them. A private directory is deleted with the last clone.
@@ -22,13 +24,38 @@ struct Inner {
     name: String,
     place: Place,
     ignore: Option<Vec<u8>>,
+    time: Option<i64>,
+    shape: Shape,
+}
+
+/// What a private directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Many files.
+    Tree,
+    /// One, called [`super::SINGLE`].
+    Single,
 }
 
 #[derive(Debug)]
 enum Place {
     Nothing,
     Directory(PathBuf),
-    Private { root: PathBuf, _ingest: Ingest },
+    Private { root: Root, _hold: Hold },
+}
+
+/// Keeps a private directory as long as there are files of it.
+pub(super) enum Hold {
+    /// Files that were written.
+    Written { _place: Ingest },
+    /// Files of a repository.
+    Repository { _files: Checkout },
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hold")
+    }
 }
 
 /// Why a context has no such file.
@@ -43,16 +70,32 @@ pub enum NotThere {
 impl Files {
     /// No files, as with a Dockerfile from standard input alone.
     pub fn nothing() -> Self {
-        Self(Arc::new(Inner { name: String::new(), place: Place::Nothing, ignore: None }))
+        Self(Arc::new(Inner {
+            name: String::new(),
+            place: Place::Nothing,
+            ignore: None,
+            time: None,
+            shape: Shape::Tree,
+        }))
     }
     /// A directory of the user's, and the bytes of its ignore file.
     pub fn directory(path: PathBuf, ignore: Option<Vec<u8>>) -> Self {
         let name = path.display().to_string();
-        Self(Arc::new(Inner { name, place: Place::Directory(path), ignore }))
+        Self(Arc::new(Inner { name, place: Place::Directory(path), ignore, time: None, shape: Shape::Tree }))
     }
-    /// A directory below a private one, which is deleted at the end. No ignore file applies, as in BuildKit.
-    pub(crate) fn private(name: String, root: PathBuf, ingest: Ingest) -> Self {
-        Self(Arc::new(Inner { name, place: Place::Private { root, _ingest: ingest }, ignore: None }))
+    /// A private directory, which is deleted at the end, and the time of its files. No ignore file applies, as in
+    /// BuildKit.
+    pub(super) fn private(name: String, root: Root, hold: Hold, time: Option<i64>, shape: Shape) -> Self {
+        Self(Arc::new(Inner { name, place: Place::Private { root, _hold: hold }, ignore: None, time, shape }))
+    }
+    /// Is it one file, called [`super::SINGLE`], and perhaps a Dockerfile?
+    pub fn is_single(&self) -> bool {
+        self.0.shape == Shape::Single
+    }
+    /// What SOURCE_DATE_EPOCH=context means here, in seconds since 1970. A directory of the user's has no time: the
+    /// same files would give another image on every machine.
+    pub fn time(&self) -> Option<i64> {
+        self.0.time
     }
     /// Where they are, for people and for finding earlier builds of the same.
     pub fn name(&self) -> &str {
@@ -64,9 +107,10 @@ impl Files {
     }
     /// A look at them.
     pub(crate) fn view(&self) -> Result<View, EngineError> {
-        Ok(match self.root() {
-            Some(root) => View::dir(Root::open(root)?),
-            None => View::stack(Vec::new()),
+        Ok(match &self.0.place {
+            Place::Nothing => View::stack(Vec::new()),
+            Place::Directory(path) => View::dir(Root::open(path)?),
+            Place::Private { root, .. } => View::dir(root.clone()),
         })
     }
     /// Opens a file below their root; links are followed inside it.
@@ -80,12 +124,6 @@ impl Files {
             None => Ok(Err(NotThere::Absent)),
             Some(Kind::File) => Ok(Ok(view.open_file(&found.path)?)),
             Some(_) => Ok(Err(NotThere::NoFile)),
-        }
-    }
-    fn root(&self) -> Option<&Path> {
-        match &self.0.place {
-            Place::Nothing => None,
-            Place::Directory(path) | Place::Private { root: path, .. } => Some(path),
         }
     }
 }

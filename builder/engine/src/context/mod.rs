@@ -7,12 +7,15 @@
 mod archive;
 mod files;
 mod layout;
+mod remote;
 mod source;
 
 pub use archive::{Incoming, incoming};
+pub use cooper_dockerfile::remote::{HttpSource, Remote, parse as parse_remote, parse_context as parse_remote_context};
 pub use cooper_plan::context::{ContextName, ContextNameError};
 pub use files::{Files, NotThere};
 pub use layout::LayoutName;
+pub use remote::Behalf;
 pub use source::{ContextSource, ContextSourceError};
 
 use crate::event::Sink;
@@ -27,6 +30,9 @@ use cooper_plan::build::{BaseImage, BaseKey};
 use cooper_plan::context::Contexts;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+
+/// The name of the file in a context that is a single one, as in BuildKit.
+pub const SINGLE: &str = "context";
 
 /// Files that are ready to be selected from.
 pub struct Opened {
@@ -68,13 +74,13 @@ impl<'a> Named<'a> {
         Self(request.contexts.iter().map(|(name, source)| (name, slot(source))).collect())
     }
     /// The files of a context.
-    pub fn files(&self, name: &ContextName) -> Result<Arc<Opened>, EngineError> {
+    pub fn files(&self, name: &ContextName, engine: &Engine, behalf: Behalf<'_>) -> Result<Arc<Opened>, EngineError> {
         let slot = self.0.get(name).ok_or_else(|| unknown(name))?;
         let mut held = lock(&slot.files);
         if let Some(open) = &*held {
             return Ok(Arc::clone(open));
         }
-        let open = || Opened::new(slot.source.files()?);
+        let open = || Opened::new(slot.source.files(engine, behalf)?);
         let open = Arc::new(open().map_err(|e| e.of_context(name))?);
         *held = Some(Arc::clone(&open));
         Ok(open)

@@ -2,8 +2,9 @@
 //!
 //! Takes: the text. Gives: a place, checked as far as text can be. Must never: do I/O.
 
-use super::{Files, LayoutName};
-use crate::EngineError;
+use super::{Behalf, Files, LayoutName};
+use crate::{Engine, EngineError};
+use cooper_dockerfile::remote::{self, Remote};
 use cooper_image::Reference;
 use cooper_plan::context::ContextKind;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub enum ContextSource {
     Image(Reference),
     /// An image in an OCI layout.
     Layout(LayoutName),
+    /// A repository, or a file behind a URL.
+    Remote(Remote),
 }
 
 /// A text that names no place.
@@ -31,7 +34,7 @@ pub struct ContextSourceError {
     pub hint: String,
 }
 
-const FORMS: &str = "give a directory, docker-image://NAME or oci-layout://DIR[:TAG][@DIGEST]";
+const FORMS: &str = "give a directory, a git or http URL, docker-image://NAME or oci-layout://DIR[:TAG][@DIGEST]";
 
 impl ContextSource {
     /// Reads the text behind the name.
@@ -54,6 +57,9 @@ impl ContextSource {
             let hint = "write oci-layout://DIR[:TAG][@sha256:…]";
             return LayoutName::parse(layout).map(Self::Layout).map_err(|message| wrong(message, hint));
         }
+        if let Some(remote) = remote::parse_context(text) {
+            return remote.map(Self::Remote).map_err(|e| wrong(e.message, &e.hint));
+        }
         if text.starts_with("target:") {
             return Err(wrong(
                 format!("{text} is a link between the targets of a bake file, and none of a build"),
@@ -70,16 +76,17 @@ impl ContextSource {
     pub(super) fn kind(&self) -> ContextKind {
         match self {
             Self::Nothing => ContextKind::Scratch,
-            Self::Directory(_) => ContextKind::Files,
+            Self::Directory(_) | Self::Remote(_) => ContextKind::Files,
             Self::Image(reference) => ContextKind::Image(reference.clone()),
             Self::Layout(_) => ContextKind::Layout,
         }
     }
 
     /// The files, with the ignore file of a directory.
-    pub(super) fn files(&self) -> Result<Files, EngineError> {
+    pub(super) fn files(&self, engine: &Engine, behalf: Behalf<'_>) -> Result<Files, EngineError> {
         match self {
             Self::Directory(path) => directory(path),
+            Self::Remote(remote) => engine.fetch_context(remote, behalf),
             // These have no files of their own; the plan never asks.
             Self::Nothing | Self::Image(_) | Self::Layout(_) => Ok(Files::nothing()),
         }
@@ -115,6 +122,12 @@ mod tests {
             assert_eq!(ContextSource::parse(text), Ok(wanted), "{text}");
         }
         assert!(matches!(ContextSource::parse("oci-layout://d:1"), Ok(ContextSource::Layout(_))));
+        for text in ["https://h/r.git#v1:sub", "git@h:t/r.git", "ssh://git@h/r", "git://h/r", "github.com/team/repo"] {
+            assert!(matches!(ContextSource::parse(text), Ok(ContextSource::Remote(Remote::Git(_)))), "{text}");
+        }
+        for text in ["http://h/f.tar", "https://h/"] {
+            assert!(matches!(ContextSource::parse(text), Ok(ContextSource::Remote(Remote::Http(_)))), "{text}");
+        }
     }
 
     #[test]
@@ -127,6 +140,9 @@ mod tests {
             ("oci-layout://", "names no directory"),
             ("oci-layout://d@sha256:12", "is no digest"),
             ("oci-layout://d:", "has an empty tag"),
+            ("https://h/r.git#--upload-pack=x", "no name of a branch"),
+            ("ssh://-oProxyCommand=x/r", "begins with -"),
+            ("http://", "names no host"),
             ("target:base", "bake file"),
             ("container-image://a", "container-image:// is no known kind"),
             ("file:///etc", "file:// is no known kind"),

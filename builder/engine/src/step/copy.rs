@@ -62,7 +62,7 @@ impl Build<'_> {
     fn source(&self, copy: &op::Copy, place: &Place<'_>) -> Result<View, EngineError> {
         match &copy.from {
             None => self.main.view(),
-            Some(Base::Files(name)) => self.named.files(name)?.view(),
+            Some(Base::Files(name)) => self.files_of(name)?.view(),
             Some(Base::Scratch) => Ok(View::stack(Vec::new())),
             Some(Base::Stage(id)) => self.engine.view(&self.stage(*id)?.layers),
             Some(base @ (Base::Image(_) | Base::Layout(_))) => {

@@ -77,7 +77,7 @@ impl Build<'_> {
     fn ground(&self, from: Option<&Base>, place: &Place<'_>) -> Result<Ground, EngineError> {
         Ok(Ground::Layers(match from {
             None => return Ok(Ground::Context(Arc::clone(&self.main))),
-            Some(Base::Files(name)) => return self.named.files(name).map(Ground::Context),
+            Some(Base::Files(name)) => return self.files_of(name).map(Ground::Context),
             Some(Base::Scratch) => Vec::new(),
             Some(Base::Stage(id)) => self.stage(*id)?.layers.clone(),
             Some(base @ (Base::Image(_) | Base::Layout(_))) => {
