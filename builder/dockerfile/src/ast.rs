@@ -7,7 +7,8 @@ use crate::directives::Directives;
 use crate::heredoc::Mark;
 use crate::instruction::{Heredoc, Span};
 use crate::lines::column;
-use crate::lines::{Comment, LineStart};
+use crate::lines::{Comment, LineStart, Tabs};
+use crate::lint::Options;
 use crate::place;
 use crate::split::Flag;
 use std::fmt::Write;
@@ -113,25 +114,38 @@ impl Node {
     }
 }
 
-impl Ast {
-    /// The tree as text: one instruction a line, with its lines, flags and arguments; heredocs
-    /// beneath it. Equal trees give equal text.
-    pub fn dump(&self) -> String {
-        let mut out = String::new();
-        for node in &self.nodes {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "{}-{} {}", node.span.start, node.span.end, node.keyword);
-            for flag in &node.flags {
-                let _ = match &flag.value {
-                    Some(value) => write!(out, " --{}={value:?}", flag.name),
-                    None => write!(out, " --{}", flag.name),
-                };
-            }
-            let _ = writeln!(out, " {:?}", node.args);
-            for body in &node.heredocs {
-                let _ = writeln!(out, "  <<{} {:?}", body.mark.name, body.raw);
-            }
-        }
-        out
+/// The tree as text: the directives, then one instruction a line, with its lines, flags and
+/// arguments, its comments above it and its heredocs beneath it. Equal trees give equal text.
+pub fn dump(ast: &Ast) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let d = &ast.directives;
+    if let Some(syntax) = &d.syntax {
+        let _ = writeln!(out, "syntax {syntax:?}");
     }
+    if d.escape != '\\' {
+        let _ = writeln!(out, "escape {:?}", d.escape);
+    }
+    if d.check != Options::default() {
+        let _ = writeln!(out, "check {}", d.check);
+    }
+    for node in &ast.nodes {
+        for comment in &node.comments {
+            let _ = writeln!(out, "{} # {:?}", comment.line, comment.text);
+        }
+        let _ = write!(out, "{}-{} {}", node.span.start, node.span.end, node.keyword);
+        for flag in &node.flags {
+            let _ = match &flag.value {
+                Some(value) => write!(out, " --{}={value:?}", flag.name),
+                None => write!(out, " --{}", flag.name),
+            };
+        }
+        let _ = writeln!(out, " {:?}", node.args);
+        for Body { mark, raw } in &node.heredocs {
+            let tabs = if mark.tabs == Tabs::Strip { "-" } else { "" };
+            let quoted = if mark.expand { "" } else { " quoted" };
+            let _ = writeln!(out, "  <<{tabs}{:?}{quoted} {raw:?}", mark.name);
+        }
+    }
+    out
 }

@@ -1,5 +1,9 @@
 //! Typed instructions: what a Dockerfile says, before any variable is expanded.
 
+mod dump;
+
+pub use dump::dump;
+
 /// Lines of the source that something came from, 1-based, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 pub struct Span {

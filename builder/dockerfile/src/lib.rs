@@ -20,9 +20,11 @@ mod lower;
 pub mod mount;
 mod parse;
 pub mod place;
+pub mod print;
 pub mod remote;
 mod split;
 mod suggest;
+pub mod syntax;
 pub mod words;
 
 pub use lines::{Comment, Tabs};

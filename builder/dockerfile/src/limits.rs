@@ -6,6 +6,8 @@
 pub const FILE_BYTES: usize = 16 * 1024 * 1024;
 /// Longest line of a Dockerfile without its line end, in bytes.
 pub const LINE_BYTES: usize = 65_535;
+/// Largest body of one heredoc, in bytes.
+pub const HEREDOC_BYTES: usize = 4 * 1024 * 1024;
 /// Most instructions in one Dockerfile.
 pub const INSTRUCTIONS: usize = 10_000;
 /// Most stages in one Dockerfile.

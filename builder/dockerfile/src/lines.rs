@@ -6,6 +6,7 @@
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::instruction::Span;
 use crate::limits;
+use crate::suggest;
 
 /// One instruction's text, continuations removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,15 +113,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The raw body of a heredoc up to the line that is its delimiter; nothing when the file ends first.
-    pub(crate) fn body(&mut self, delimiter: &str, tabs: Tabs, sink: &mut Sink) -> Option<String> {
+    /// Leaves out lines that were read already, as directives.
+    pub(crate) fn skip(&mut self, lines: u32, sink: &mut Sink) {
+        while self.number < lines && self.raw(sink).is_some() {}
+    }
+
+    /// The raw body of a heredoc up to the line that is its delimiter.
+    pub(crate) fn body(&mut self, delimiter: &str, tabs: Tabs, sink: &mut Sink) -> Result<String, Unclosed> {
         let mut body = String::new();
+        let mut near = None;
         loop {
-            let raw = self.raw(sink)?;
+            let Some(raw) = self.raw(sink) else { return Err(Unclosed { near }) };
             let line = raw.trim_end_matches(['\r', '\n']);
             let line = if tabs == Tabs::Strip { line.trim_start_matches('\t') } else { line };
             if line == delimiter {
-                return Some(body);
+                return Ok(body);
+            }
+            if near.is_none() && nearly(line, delimiter) {
+                near = Some(self.number);
             }
             body.push_str(raw);
         }
@@ -140,6 +150,20 @@ impl<'a> Reader<'a> {
         }
         Some(raw)
     }
+}
+
+/// A heredoc that the file's end cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unclosed {
+    /// The first line that was probably meant to close it.
+    pub near: Option<u32>,
+}
+
+/// Was this line meant to be the delimiter?
+fn nearly(line: &str, delimiter: &str) -> bool {
+    // Longer lines are text; comparing them would cost as much as they are long.
+    let word = line.trim();
+    word.len() <= delimiter.len() + 2 && suggest::nearest(word, [delimiter]).is_some()
 }
 
 /// What `<<-` asks for.
@@ -208,7 +232,7 @@ impl Joining {
 
 /// The line without its continuation mark, when it has one. Two escape characters in a row are not
 /// a mark, and neither are three: that is how the other builders read it, so files rely on it.
-fn continued(line: &str, escape: char) -> Option<&str> {
+pub(crate) fn continued(line: &str, escape: char) -> Option<&str> {
     let piece = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
     (!piece.ends_with(escape)).then_some(piece)
 }
@@ -259,9 +283,13 @@ mod tests {
     fn bodies_keep_every_byte() {
         let text = "a\r\n\n\t# b\\\n EOF\nEOF\r\nnext";
         let (mut sink, mut reader) = (Sink::default(), Reader::new(text, '\\'));
-        assert_eq!(reader.body("EOF", Tabs::Keep, &mut sink).as_deref(), Some("a\r\n\n\t# b\\\n EOF\n"));
+        assert_eq!(reader.body("EOF", Tabs::Keep, &mut sink).as_deref(), Ok("a\r\n\n\t# b\\\n EOF\n"));
         assert_eq!(reader.number(), 5);
-        assert_eq!(reader.body("EOF", Tabs::Keep, &mut sink), None);
+        assert_eq!(reader.body("EOF", Tabs::Keep, &mut sink), Err(Unclosed { near: None }));
+        for (text, near) in [(" x\n EOF\n", 2), ("eof\n", 1), ("EOF \n\tEOF", 1), ("EFO\nEOF;", 1)] {
+            let mut reader = Reader::new(text, '\\');
+            assert_eq!(reader.body("EOF", Tabs::Keep, &mut sink), Err(Unclosed { near: Some(near) }), "{text:?}");
+        }
         let mut reader = Reader::new("\t\ta\n \tb\n\tEOF\n", '\\');
         let raw = reader.body("EOF", Tabs::Strip, &mut sink).unwrap();
         assert_eq!((raw.as_str(), Tabs::Strip.apply(&raw).as_str()), ("\t\ta\n \tb\n", "a\n \tb\n"));

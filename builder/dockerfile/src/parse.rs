@@ -6,7 +6,7 @@ use crate::directives::{self, Directives};
 use crate::heredoc::{self, Reading};
 use crate::instruction::Span;
 use crate::limits;
-use crate::lines::{Logical, Reader};
+use crate::lines::{Logical, Reader, Unclosed};
 use crate::split;
 
 /// Reads a whole Dockerfile.
@@ -38,6 +38,7 @@ fn too_large(text: &str, sink: &mut Sink) -> bool {
 
 fn nodes(text: &str, directives: Directives, sink: &mut Sink) -> Ast {
     let mut reader = Reader::new(text, directives.escape);
+    reader.skip(directives.lines, sink);
     let mut ast = Ast { directives, nodes: Vec::new() };
     while let Some(logical) = reader.next(sink) {
         if ast.nodes.len() == limits::INSTRUCTIONS {
@@ -52,10 +53,11 @@ fn nodes(text: &str, directives: Directives, sink: &mut Sink) -> Ast {
 
 fn node(logical: Logical, reader: &mut Reader<'_>, sink: &mut Sink) -> Node {
     let parts = split::split(&logical.joined);
+    let comments = reader.comments();
     let keyword = parts.keyword.to_ascii_uppercase();
     let mut node = Node {
         heredocs: Vec::new(),
-        comments: reader.comments(),
+        comments,
         flags: parts.flags,
         args_at: logical.joined.trim_end().len() - parts.args.len(),
         args: parts.args.to_owned(),
@@ -73,14 +75,25 @@ fn node(logical: Logical, reader: &mut Reader<'_>, sink: &mut Sink) -> Node {
 /// Reads the bodies of the heredocs that the instruction asks for.
 fn bodies(node: &mut Node, reader: &mut Reader<'_>, sink: &mut Sink) {
     for mark in marks(&node.keyword, &node.args) {
+        let place = node.place(node.args_at + mark.range.start..node.args_at + mark.range.end);
         match reader.body(&mark.name, mark.tabs, sink) {
-            Some(raw) => node.heredocs.push(Body { mark, raw }),
-            None => {
+            Ok(raw) => {
+                if raw.len() > limits::HEREDOC_BYTES {
+                    let message =
+                        format!("the heredoc {} is larger than {} bytes", quoted(&mark.name), limits::HEREDOC_BYTES);
+                    let finding = Diagnostic::error("HeredocTooLarge", node.span, message).at(place);
+                    sink.push(finding.with_hint("put it into a file, and copy that"));
+                }
+                node.heredocs.push(Body { mark, raw });
+            }
+            Err(Unclosed { near }) => {
                 let message = format!("the heredoc {} is never closed", quoted(&mark.name));
-                let hint = format!("write a line that is exactly {}", mark.name);
-                let at = node.args_at + mark.range.start..node.args_at + mark.range.end;
-                let found = Diagnostic::error("UnterminatedHeredoc", node.span, message).at(node.place(at));
-                sink.push(found.with_hint(hint));
+                let hint = match near {
+                    Some(line) => format!("line {line} is nearly it: write exactly {} there", mark.name),
+                    None => format!("write a line that is exactly {}", mark.name),
+                };
+                let finding = Diagnostic::error("UnterminatedHeredoc", node.span, message).at(place);
+                sink.push(finding.with_hint(hint));
                 return;
             }
         }
@@ -94,11 +107,14 @@ fn marks(keyword: &str, args: &str) -> Vec<heredoc::Mark> {
         "COPY" | "ADD" => heredoc::scan(args, Reading::Paths),
         "ONBUILD" => {
             let inner = split::split(args);
-            match inner.keyword.to_ascii_uppercase().as_str() {
+            let at = args.len() - inner.args.len();
+            let marks = match inner.keyword.to_ascii_uppercase().as_str() {
                 "RUN" => heredoc::scan(inner.args, Reading::Shell),
                 "COPY" | "ADD" => heredoc::scan(inner.args, Reading::Paths),
                 _ => Vec::new(),
-            }
+            };
+            let moved = |m: heredoc::Mark| heredoc::Mark { range: m.range.start + at..m.range.end + at, ..m };
+            marks.into_iter().map(moved).collect()
         }
         _ => Vec::new(),
     }

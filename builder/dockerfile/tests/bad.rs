@@ -141,6 +141,20 @@ fn files_are_bounded() {
     assert_eq!(code(&stages(limits::STAGES + 1)), Some(("TooManyStages", 1_001)));
     assert_eq!(code(&line(limits::LINE_BYTES)), None);
     assert_eq!(code(&line(limits::LINE_BYTES + 1)), Some(("LineTooLong", 2)));
+    let heredoc = |n: usize| {
+        let line = format!("{}\n", "x".repeat(1023));
+        format!("FROM a\nCOPY <<E /x\n{}{}\nE", line.repeat(n / 1024), "y".repeat(n % 1024))
+    };
+    // The last line of the body ends with a line feed of its own.
+    assert_eq!(code(&heredoc(limits::HEREDOC_BYTES - 1)), None);
+    assert_eq!(code(&heredoc(limits::HEREDOC_BYTES)), Some(("HeredocTooLarge", 2)));
+    let comment = format!("#{}\n", "x".repeat(limits::LINE_BYTES - 2));
+    let whole = |n: usize| {
+        let lines = format!("FROM a\n{}", comment.repeat((n - 7) / comment.len()));
+        format!("{lines}{}", "#".repeat(n - lines.len()))
+    };
+    assert_eq!(code(&whole(limits::FILE_BYTES)), None);
+    assert_eq!(code(&whole(limits::FILE_BYTES + 1)), Some(("FileTooLarge", 1)));
     assert_eq!(code(&"#".repeat(limits::FILE_BYTES + 1)), Some(("FileTooLarge", 1)));
     assert_eq!(parse(&"#".repeat(limits::FILE_BYTES + 1)).diagnostics.len(), 1);
     assert!(parse(&"X\n".repeat(5_000)).diagnostics.len() <= limits::DIAGNOSTICS + 1);

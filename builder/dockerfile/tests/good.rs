@@ -2,7 +2,7 @@
 
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::instruction::{Command, Copy, Dockerfile, Health, Heredoc, Instruction, Run, Span};
-use cooper_dockerfile::{parse, parse_trigger, tree};
+use cooper_dockerfile::{ast, parse, parse_trigger, tree};
 
 fn file(text: &str) -> Dockerfile {
     let parsed = parse(text);
@@ -261,8 +261,9 @@ fn triggers_are_read_alone() {
 
 #[test]
 fn the_tree_can_be_dumped() {
-    let dump = tree("# x\nFROM a\nRUN --mount=type=ssh --x a \\\n  b <<E\n1\nE\n").dump();
-    assert_eq!(dump, "2-2 FROM \"a\"\n3-6 RUN --mount=\"type=ssh\" --x \"a   b <<E\"\n  <<E \"1\\n\"\n");
+    let text = "# x\nFROM a\nRUN --mount=type=ssh --x a \\\n  b <<E\n1\nE\n";
+    let expected = "1 # \"x\"\n2-2 FROM \"a\"\n3-6 RUN --mount=\"type=ssh\" --x \"a   b <<E\"\n  <<\"E\" \"1\\n\"\n";
+    assert_eq!(ast::dump(&tree(text)), expected);
 }
 
 #[test]

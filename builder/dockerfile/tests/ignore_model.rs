@@ -19,6 +19,19 @@ fn matches(pattern: &[char], path: &[char]) -> bool {
             (0..=name).any(|i| matches(rest, &path[i..]))
         }
         ['?', rest @ ..] => path.first().is_some_and(|c| *c != '/') && matches(rest, &path[1..]),
+        ['[', rest @ ..] => {
+            let (negated, rest) = match rest.strip_prefix(&['^']) {
+                Some(rest) => (true, rest),
+                None => (false, rest),
+            };
+            let end = rest.iter().position(|c| *c == ']').expect("the class is closed");
+            let is = |c: char| match &rest[..end] {
+                [from, '-', to] => (*from..=*to).contains(&c),
+                letters => letters.contains(&c),
+            };
+            path.first().is_some_and(|c| *c != '/' && is(*c) != negated) && matches(&rest[end + 1..], &path[1..])
+        }
+        ['\\', c, rest @ ..] => path.first() == Some(c) && matches(rest, &path[1..]),
         [c, rest @ ..] => path.first() == Some(c) && matches(rest, &path[1..]),
     }
 }
@@ -47,20 +60,35 @@ fn pattern() -> impl Strategy<Value = String> {
         1 => Just("*b".to_owned()),
         1 => Just("a**b".to_owned()),
         1 => Just("**b".to_owned()),
+        1 => Just("[a]*".to_owned()),
+        1 => Just("[^a]".to_owned()),
+        1 => Just("a[a-b]".to_owned()),
+        1 => Just("\\*".to_owned()),
+        1 => Just("\\ab".to_owned()),
     ];
     proptest::collection::vec(name, 1..4).prop_map(|names| names.join("/"))
 }
 
+/// What is written around a pattern and means nothing.
+fn dress() -> impl Strategy<Value = (&'static str, &'static str)> {
+    let before = prop::sample::select(vec!["", "", "/", "./", " ", "\t/", "x/../"]);
+    (before, prop::sample::select(vec!["", "", "/", " ", "\r", "/.", "\n# comment\n#"]))
+}
+
 fn path() -> impl Strategy<Value = String> {
-    proptest::collection::vec("[ab]{1,3}", 1..5).prop_map(|names| names.join("/"))
+    proptest::collection::vec("[ab*]{1,3}", 1..5).prop_map(|names| names.join("/"))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn the_two_readings_agree(lines in proptest::collection::vec((any::<bool>(), pattern()), 0..6), paths in proptest::collection::vec(path(), 1..20)) {
-        let file: String = lines.iter().map(|(b, p)| format!("{}{p}\n", if *b { "!" } else { "" })).collect();
+    fn the_two_readings_agree(dressed in proptest::collection::vec((any::<bool>(), pattern(), dress()), 0..6), paths in proptest::collection::vec(path(), 1..20)) {
+        let line = |(b, p, (before, behind)): &(bool, String, (&str, &str))| {
+            format!("{}{before}{p}{behind}\n", if *b { "!" } else { "" })
+        };
+        let file: String = dressed.iter().map(line).collect();
+        let lines: Vec<(bool, String)> = dressed.iter().map(|(b, p, _)| (*b, p.clone())).collect();
         let ignore = Ignore::parse(file.as_bytes()).unwrap();
         for path in &paths {
             prop_assert_eq!(ignore.ignored(path.as_bytes()), ignored(&lines, path), "{:?} {}", file, path);

@@ -6,6 +6,7 @@ use crate::context::{self, Named};
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError, checks};
+use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_plan::build::Bases;
 use cooper_plan::epoch::{self, Epoch};
@@ -62,16 +63,20 @@ pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, Engi
     for text in cooper_plan::notice::notices(&dockerfile, &asked) {
         sink.event(Event::Warning { text });
     }
-    let mut request = request.clone();
-    let at = match epoch::wanted(&dockerfile, &asked).map_err(EngineError::Dockerfile)? {
+    let refused = |mut faults: Vec<Diagnostic>| {
+        cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
+        EngineError::Dockerfile(faults)
+    };
+    let at = match epoch::wanted(&dockerfile, &asked).map_err(refused)? {
         Epoch::At(seconds) => Some(seconds),
         Epoch::Unset => None,
         Epoch::Context => request.context.time(),
         Epoch::Source { name, span } => {
-            return Err(EngineError::Dockerfile(epoch::unresolved(&dockerfile, &asked, &name, span)));
+            return Err(refused(epoch::unresolved(&dockerfile, &asked, &name, span)));
         }
     };
     epoch::settle(&mut dockerfile, &mut asked, at);
+    let mut request = request.clone();
     if let Some(seconds) = at {
         (request.created, request.clamp) = (seconds, true);
     }

@@ -19,7 +19,7 @@ pub fn run(place: &Place, command: DebugCommand) -> Result<Exit, Failure> {
     match command {
         DebugCommand::Ast(flags) => {
             let source = source::find(&flags.context, flags.file.as_deref())?.ready()?;
-            print(&cooper_dockerfile::tree(&source.text).dump())?;
+            print(&cooper_dockerfile::ast::dump(&cooper_dockerfile::tree(&source.text)))?;
             judged(source).map(|_| Exit::Done)
         }
         DebugCommand::Instructions(flags) => instructions(&flags),
@@ -39,7 +39,7 @@ pub fn plan(place: &Place, flags: PlanFlags) -> Result<Exit, Failure> {
 
 fn instructions(flags: &TextFlags) -> Result<Exit, Failure> {
     let dockerfile = judged(source::find(&flags.context, flags.file.as_deref())?.ready()?)?;
-    print(&format!("{dockerfile:#?}"))
+    print(&cooper_dockerfile::instruction::dump(&dockerfile))
 }
 
 /// The typed file.

@@ -60,7 +60,7 @@ impl Rule {
 /// Which rules are heard when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// BuildKit's: heard unless skipped.
+    /// BuildKit's, and what Cooper does not do for a file: heard unless skipped.
     Default,
     /// BuildKit's experimental ones: heard when `experimental=` names them, whatever is skipped.
     Experimental,

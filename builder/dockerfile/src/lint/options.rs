@@ -3,6 +3,7 @@
 
 use super::{Rule, Set};
 use crate::diagnostic::quoted;
+use std::fmt;
 
 /// What a file, or a build argument, wants of the checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,6 +73,23 @@ impl Options {
     }
 }
 
+/// As [`Options::parse`] reads it.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut settings = Vec::new();
+        if !self.skip.is_empty() {
+            settings.push(format!("skip={}", self.skip.join(",")));
+        }
+        if self.fail {
+            settings.push("error=true".to_owned());
+        }
+        if !self.experimental.is_empty() {
+            settings.push(format!("experimental={}", self.experimental.join(",")));
+        }
+        f.write_str(&settings.join(";"))
+    }
+}
+
 /// Names with commas between them. What stands behind a blank is a remark.
 pub(super) fn list(names: &str) -> Vec<String> {
     names.split(',').filter_map(|n| n.split_whitespace().next()).map(str::to_owned).collect()
@@ -98,6 +116,9 @@ mod tests {
             (options.skip, options.fail, options.experimental),
             (vec!["A".into(), "B".into()], true, vec!["C".into()])
         );
+        for text in ["", "skip=A,B", "skip=all;error=true;experimental=C"] {
+            assert_eq!(Options::parse(text).unwrap().to_string(), text);
+        }
         assert_eq!(Options::parse("").unwrap(), Options::default());
         for wrong in ["skp=A", "error=maybe", "error", "A"] {
             let error = Options::parse(wrong).unwrap_err();

@@ -1,4 +1,5 @@
-//! Cooper's own rules, as data. No other builder has them, so a build does not tell them unless it is asked to.
+//! Cooper's own rules, as data. No other builder has them, so a build does not tell them unless it is asked to; it
+//! always tells of `# syntax=` what it does not do for the file.
 
 use super::table::rules;
 use super::{Rule, Set};
@@ -20,6 +21,11 @@ rules! {
         why: "every change to any file makes the installation run again",
         fix: "copy the lock file first, install, then copy the rest"
     }
+    DIRECTIVE_IGNORED "DirectiveIgnored" Own {
+        description: "`# escape=` should not stand behind a first line that begins with #!",
+        why: "it has no effect there, so that the file is read with a backslash",
+        fix: "remove the first line"
+    }
     DUPLICATE_NAME "DuplicateName" Own {
         description: "An instruction should set a name once",
         why: "only the last value counts",
@@ -35,10 +41,25 @@ rules! {
         why: "there is no check that they could be about",
         fix: "remove the flags"
     }
+    NEWER_SYNTAX "NewerSyntax" Default {
+        description: "The file should not ask for a newer syntax than this builder reads",
+        why: "what is new in it is an error where it is used",
+        fix: "name a version that this builder reads, or docker/dockerfile:1"
+    }
     SECRET_IN_VALUE "SecretInValue" Own {
         description: "Values of ARG and ENV should not look like secrets",
         why: "everybody who has the Dockerfile or the image has the secret",
         fix: "withdraw the secret, then use RUN --mount=type=secret"
+    }
+    UNKNOWN_DIRECTIVE "UnknownDirective" Own {
+        description: "Names of directives should be spelled right",
+        why: "a comment that is nearly a directive is a comment, without an effect",
+        fix: "spell it syntax, escape or check"
+    }
+    UNKNOWN_FRONTEND "UnknownFrontend" Default {
+        description: "`# syntax=` should name docker/dockerfile",
+        why: "frontends are not fetched, so that the file is read as a Dockerfile whatever it is",
+        fix: "remove the line, or name docker/dockerfile:1"
     }
     UNREACHABLE_STAGE "UnreachableStage" Own {
         description: "Every stage should be needed, or be described as a target of its own",

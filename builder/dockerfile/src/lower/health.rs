@@ -4,7 +4,7 @@ use super::Cx;
 use super::flags::{self, Flags, Kind, Known};
 use super::run;
 use crate::diagnostic::{Diagnostic, quoted};
-use crate::instruction::Health;
+use crate::instruction::{Command, Health};
 use crate::split::is_blank;
 use crate::suggest;
 
@@ -37,9 +37,16 @@ pub(super) fn health(cx: &mut Cx<'_>) -> Option<Health> {
             let message = "HEALTHCHECK NONE takes no arguments".to_owned();
             cx.fail_on(rest, "TooManyArguments", message, "remove them, or write HEALTHCHECK CMD")
         }
-        "CMD" if rest.is_empty() => cx.fail("MissingArgument", "HEALTHCHECK CMD needs a command"),
+        "CMD" if rest.is_empty() => {
+            let message = "HEALTHCHECK CMD needs a command";
+            cx.fail_hint("MissingArgument", message, "for example HEALTHCHECK CMD curl -f http://localhost/")
+        }
         "CMD" => {
             let command = run::text(cx, rest);
+            if command == Some(Command::Exec(Vec::new())) {
+                let message = "HEALTHCHECK CMD has an empty array".to_owned();
+                return cx.fail_on(rest, "MissingArgument", message, "write HEALTHCHECK NONE to have no check");
+            }
             let flags = flags?;
             let times = [
                 duration(cx, &flags, "interval"),

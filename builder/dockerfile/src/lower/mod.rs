@@ -133,12 +133,14 @@ fn instruction(cx: &mut Cx<'_>) -> Option<Instruction> {
         "VOLUME" => simple::volume(cx).map(Instruction::Volume),
         "WORKDIR" => simple::word(cx, "WORKDIR /app").map(Instruction::Workdir),
         other => {
-            let message = format!("{} is not an instruction", quoted(other));
+            let whole = cx.node.whole();
+            let keyword = whole.start..whole.start + other.len();
+            let written = cx.node.joined.get(keyword.clone()).unwrap_or(other);
+            let message = format!("{} is not an instruction", quoted(written));
             let hint = match suggest::nearest(other, KEYWORDS) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("if the line belongs to the one before it, end that one with {}", cx.escape),
             };
-            let keyword = cx.node.whole().start..cx.node.whole().start + cx.node.keyword.len();
             cx.fail_at(keyword, Diagnostic::error("UnknownInstruction", cx.node.span, message).with_hint(hint))
         }
     }

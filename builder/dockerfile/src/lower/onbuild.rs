@@ -16,7 +16,9 @@ pub(super) fn onbuild(cx: &mut Cx<'_>) -> Option<String> {
     match crate::parse_trigger(&trigger, cx.escape) {
         Ok(_) => Some(trigger),
         Err(found) => {
-            for finding in found.into_iter().filter(|f| f.severity == Severity::Error) {
+            // That a heredoc is not closed was told when the bodies were read.
+            let news = |f: &Diagnostic| f.severity == Severity::Error && f.code != "UnterminatedHeredoc";
+            for finding in found.into_iter().filter(news) {
                 let range = range(cx, &finding);
                 cx.fail_at::<()>(range, Diagnostic { span: cx.node.span, ..finding });
             }

@@ -32,7 +32,7 @@ pub(super) fn run(cx: &mut Cx<'_>) -> Option<Run> {
         _ => run.command = Command::Shell(cx.node.with_bodies(args)),
     }
     if run.command == Command::Exec(Vec::new()) {
-        return cx.fail("MissingArgument", "RUN has an empty array: there is nothing to run");
+        return cx.fail_hint("MissingArgument", "RUN has an empty array", "for example RUN [\"make\", \"install\"]");
     }
     Some(run)
 }

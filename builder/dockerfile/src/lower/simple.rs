@@ -39,8 +39,11 @@ pub(super) fn volume(cx: &mut Cx<'_>) -> Option<Vec<String>> {
         Form::Exec(volumes) => volumes.iter().map(|v| v.trim().to_owned()).collect(),
         Form::Shell => list(args).map(str::to_owned).collect(),
     };
-    if volumes.is_empty() || volumes.iter().any(String::is_empty) {
-        return cx.fail("MissingArgument", "VOLUME names an empty path");
+    if volumes.is_empty() {
+        return cx.fail_hint("MissingArgument", "VOLUME has an empty array", "for example VOLUME /data");
+    }
+    if volumes.iter().any(String::is_empty) {
+        return cx.fail_hint("MissingArgument", "VOLUME names an empty path", "for example VOLUME /data");
     }
     for volume in &volumes {
         cx.word(volume)?;

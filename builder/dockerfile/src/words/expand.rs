@@ -246,18 +246,19 @@ impl<'a> Expander<'a> {
         Ok(out)
     }
 
-    /// A name, the digits of a positional parameter, or one special parameter.
+    /// A name, the digits of a positional parameter, or one special parameter. Letters are those of
+    /// every script, as in BuildKit.
     fn name(&mut self) -> String {
         let mut name = String::new();
         match self.chars.peek() {
-            Some(c) if c.is_ascii_digit() => {
-                while let Some(c) = self.chars.next_if(char::is_ascii_digit) {
+            Some(c) if c.is_numeric() => {
+                while let Some(c) = self.chars.next_if(|c| c.is_numeric()) {
                     name.push(c);
                 }
             }
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => name.extend(self.chars.next()),
             _ => {
-                while let Some(c) = self.chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
+                while let Some(c) = self.chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
                     name.push(c);
                 }
             }

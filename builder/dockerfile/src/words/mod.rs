@@ -102,7 +102,7 @@ pub fn names(word: &str, escape: char) -> Vec<String> {
     let found = RefCell::new((Vec::new(), HashSet::new()));
     let lookup = |name: &str| {
         let (names, seen) = &mut *found.borrow_mut();
-        if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && seen.insert(name.to_owned()) {
+        if name.starts_with(|c: char| c.is_alphabetic() || c == '_') && seen.insert(name.to_owned()) {
             names.push(name.to_owned());
         }
         // A value that is set and not empty keeps `:?` from ending the search.

@@ -16,6 +16,7 @@ fn vars(name: &str) -> Option<String> {
         "U" => "http://x.de",
         "N" => "http://",
         "M" => "\\*/",
+        "ÄÖ" => "xx",
         "F" => "/foo*/*/*.txt",
         _ => return None,
     };
@@ -52,7 +53,8 @@ fn words_are_expanded() {
         ("x$1y$22z", "xyz"),
         ("a$$b$@c$*d", "abcd"),
         ("$KOREAN ${KOREAN}", "한국어 한국어"),
-        ("한$A글", "한aa글"),
+        ("한${A}글$ÄÖ", "한aa글xx"),
+        ("$A글", ""),
         ("${B}", "b c"),
         ("${X:-d}${X-d}${A:-d}${EMPTY:-d}${EMPTY-d}", "ddaad"),
         ("${X:+d}${X+d}${A:+d}${EMPTY:+d}${EMPTY+d}", "dd"),
@@ -179,6 +181,9 @@ fn work_is_bounded() {
     let long = |_: &str| Some("x".repeat(limits::WORD_BYTES / 2 + 1));
     assert_eq!(expand("$A", '\\', &long).map(|t| t.len()), Ok(limits::WORD_BYTES / 2 + 1));
     assert_eq!(expand("$A$A", '\\', &long), Err(WordError::TooLarge));
+    let exact = |_: &str| Some("x".repeat(limits::WORD_BYTES));
+    assert_eq!(expand("$A", '\\', &exact).map(|t| t.len()), Ok(limits::WORD_BYTES));
+    assert_eq!(expand("${A}y", '\\', &exact), Err(WordError::TooLarge));
     assert_eq!(expand("\"$A$A\"", '\\', &long), Err(WordError::TooLarge));
     assert_eq!(expand("${A//x/yyy}", '\\', &long), Err(WordError::TooLarge));
     assert_eq!(expand(&"${A:+}".repeat(200), '\\', &long), Err(WordError::TooCostly));
@@ -235,6 +240,55 @@ fn a_shell_agrees_where_the_grammars_do() {
     ];
     let ours: Vec<String> = words.iter().map(|w| expand(w, '\\', &vars).unwrap()).collect();
     assert_eq!(ours, shell(&words));
+}
+
+/// One word of the grammar that the shell and the Dockerfile share: no blanks outside quotes, no
+/// back quotes, brackets or tildes, patterns without escapes, names of a few variables.
+fn shared_word() -> impl Strategy<Value = String> {
+    let name = || prop::sample::select(vec!["A", "B", "EMPTY", "P", "X"]);
+    let simple = || {
+        prop_oneof![
+            3 => "[a-c./_-]{1,3}",
+            1 => name().prop_map(|n| format!("${n}")),
+            1 => name().prop_map(|n| format!("${{{n}}}")),
+            1 => prop::sample::select(vec!["\\$", "\\}", "\\\\", "\\a", "\\\"", "\\'", "\\ "]).prop_map(str::to_owned),
+        ]
+    };
+    let words = || prop::collection::vec(simple(), 0..3).prop_map(|w| w.concat());
+    let pattern = prop::collection::vec(
+        prop_oneof![2 => "[abct./]{1,2}", 1 => Just("*".to_owned()), 1 => Just("?".to_owned())],
+        0..4,
+    );
+    let quoted = prop_oneof![
+        3 => "[a-c' .]{1,3}",
+        1 => name().prop_map(|n| format!("${{{n}}}")),
+        1 => (name(), prop::sample::select(vec![":-", "-", ":+", "+"]), "[a-c. ]{0,3}").prop_map(|(n, m, w)| format!("${{{n}{m}{w}}}")),
+        1 => prop::sample::select(vec!["\\\"", "\\$", "\\\\", "\\a"]).prop_map(str::to_owned),
+    ];
+    let piece = prop_oneof![
+        4 => simple(),
+        3 => (name(), prop::sample::select(vec![":-", "-", ":+", "+"]), words()).prop_map(|(n, m, w)| format!("${{{n}{m}{w}}}")),
+        2 => (name(), prop::sample::select(vec![":-", "+"]), name(), words()).prop_map(|(n, m, i, w)| format!("${{{n}{m}${{{i}:-{w}}}}}")),
+        3 => (name(), prop::sample::select(vec!["#", "##", "%", "%%"]), pattern).prop_map(|(n, m, p)| format!("${{{n}{m}{}}}", p.concat())),
+        2 => prop::collection::vec(quoted, 0..4).prop_map(|q| format!("\"{}\"", q.concat())),
+        2 => "[a-c$\" \\\\]{0,4}".prop_map(|t| format!("'{t}'")),
+    ];
+    prop::collection::vec(piece, 1..5).prop_map(|p| p.concat())
+}
+
+proptest! {
+    // Few shells with very many words each.
+    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_shell_agrees_on_words_of_the_shared_grammar(words in prop::collection::vec(shared_word(), 200)) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let theirs = shell(&words);
+        prop_assert_eq!(theirs.len(), words.len());
+        for (word, theirs) in words.iter().zip(theirs) {
+            prop_assert_eq!(expand(word, '\\', &vars), Ok(theirs), "{}", word);
+        }
+    }
 }
 
 proptest! {
