@@ -115,6 +115,12 @@ pub enum LayerfsError {
         /// Why not.
         reason: String,
     },
+    /// `--chown` by name where the target is empty by intention.
+    #[error("invalid owner {spec:?}: a copy with --link is made in an empty root, which knows no names")]
+    NoNames {
+        /// As written.
+        spec: String,
+    },
     /// A local archive that ADD cannot unpack.
     #[error("the archive {archive} cannot be unpacked: {reason}")]
     Archive {
@@ -213,6 +219,7 @@ impl LayerfsError {
                 | Self::IsADirectory { .. }
                 | Self::Chmod { .. }
                 | Self::Owner { .. }
+                | Self::NoNames { .. }
         )
     }
 
@@ -242,6 +249,7 @@ impl LayerfsError {
             Self::TooManyLinks { .. } => "look for a symbolic link that leads to itself".into(),
             Self::Chmod { .. } => "give octal digits like 0755, or clauses like u=rwX,go=rX".into(),
             Self::Owner { .. } => "create the user in an earlier step or give numeric ids".into(),
+            Self::NoNames { .. } => "give numeric ids, or drop --link".into(),
             Self::Archive { .. } => "unpack it in a RUN step, or use COPY to keep it as a file".into(),
             _ => return None,
         })

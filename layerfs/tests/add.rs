@@ -6,7 +6,7 @@ mod trees;
 
 use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
-use cooper_layerfs::select::{Ownership, SelectRequest, select};
+use cooper_layerfs::select::{Ownership, Rules, SelectRequest, select};
 use cooper_layerfs::view::View;
 use rustix::process::{getegid, geteuid};
 use trees::{Dir, File, Link, Make, add, listing, root, tree};
@@ -56,6 +56,7 @@ fn add_archives(archives: &[&[u8]], owner: Owner, target: &[Make<'_>]) -> Result
         may_hold_included: &|_| true,
         glob: &|_, _| false,
         ownership: Ownership::Zero,
+        rules: Rules::default(),
     })?;
     let mut out = Vec::new();
     let request = CopyRequest {

@@ -6,7 +6,7 @@ mod trees;
 
 use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Packed, Unpack, pack_copy, pack_nothing};
-use cooper_layerfs::select::{Ownership, SelectRequest, Selection, select};
+use cooper_layerfs::select::{Ownership, Rules, SelectRequest, Selection, select};
 use cooper_layerfs::view::View;
 use std::time::{Duration, SystemTime};
 use trees::{Attribute, Dir, File, Hard, Link, Make, listing, root, times, tree};
@@ -42,6 +42,7 @@ fn choose(view: &View, patterns: &[&str]) -> Selection {
         may_hold_included: &|_| true,
         glob: &glob,
         ownership: Ownership::Zero,
+        rules: Rules::default(),
     };
     select(&request).unwrap()
 }

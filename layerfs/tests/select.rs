@@ -7,7 +7,7 @@ mod trees;
 use cooper_image::{Digest, RelPath};
 use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{self, CopyPart, CopyRequest, Owner, Unpack};
-use cooper_layerfs::select::{Ownership, SelectRequest, Selection, select};
+use cooper_layerfs::select::{Ownership, Rules, SelectRequest, Selection, select};
 use cooper_layerfs::view::View;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -47,6 +47,7 @@ fn hiding(
         may_hold_included: &|p| shown.iter().any(|s| RelPath::from(*s).strip_prefix(p).is_some()),
         glob: &glob,
         ownership,
+        rules: Rules::default(),
     })
 }
 

@@ -40,9 +40,14 @@ fn matches(pattern: &[char], path: &[char]) -> bool {
 fn ignored(lines: &[(bool, String)], path: &str) -> bool {
     let mut ignored = false;
     for (takes_back, pattern) in lines {
+        // What begins with ** and is plain behind it is the end of a path, as in BuildKit.
+        let end = pattern.strip_prefix("**").filter(|e| !e.is_empty() && !e.contains(['*', '?', '[', ']', '\\']));
         let pattern: Vec<char> = pattern.chars().collect();
         let names: Vec<&str> = path.split('/').collect();
-        let hit = (1..=names.len()).any(|n| matches(&pattern, &names[..n].join("/").chars().collect::<Vec<_>>()));
+        let hit = (1..=names.len()).any(|n| {
+            let part = names[..n].join("/");
+            matches(&pattern, &part.chars().collect::<Vec<_>>()) || end.is_some_and(|end| part.ends_with(end))
+        });
         if hit {
             ignored = !takes_back;
         }

@@ -84,12 +84,19 @@ fn mount(mount: &Mount) -> String {
 fn copy(out: &mut String, copy: &Copy) {
     line(out, 2, format!("copy {:?}", copy.sources));
     line(out, 3, format!("from {}", copy.from.as_ref().map_or_else(|| "context".to_owned(), base)));
+    if copy.parents {
+        line(out, 3, "parents".to_owned());
+    }
+    copy.exclude.iter().for_each(|v| line(out, 3, format!("exclude {v:?}")));
     copy.inline.iter().for_each(|(n, b)| line(out, 3, format!("inline {n:?} {b:?}")));
     line(out, 3, format!("dest {:?}{}", copy.dest.to_string(), if copy.dest_is_dir { " directory" } else { "" }));
     copy.chown.iter().for_each(|v| line(out, 3, format!("chown {v:?}")));
     copy.chmod.iter().for_each(|v| line(out, 3, format!("chmod {v:?}")));
     if copy.unpack {
         line(out, 3, "unpack".to_owned());
+    }
+    if copy.link {
+        line(out, 3, "link".to_owned());
     }
 }
 

@@ -23,6 +23,8 @@
 //! | a repository: commit, directory, submodules, which times | yes | they decide which files arrive |
 //! | a repository's URL and branch or tag | with `.git` alone | the same commit from elsewhere has the same files |
 //! | a file's URL | no | the same bytes under the same name are the same |
+//! | `--exclude`, `--parents` | yes, when they are given | they decide which files arrive, and where |
+//! | `--link` | yes, and then no layers below | its layer is made in an empty root, and holds upon any |
 //! | files written in the Dockerfile | yes, as name and digest | they are in the layer |
 //! | text of the instruction, its line, the stage's name | no | comments and layout make no files |
 //! | latest time that files may have (SOURCE_DATE_EPOCH) | yes, when one was asked for (`KeyRecord::dated`) | it is in the layer |
@@ -119,7 +121,7 @@ fn mount(mount: &Mount) -> String {
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.
 pub fn copy_key(parent: Option<&ChainId>, copy: &Copy, selection: &Digest, platform: &Platform) -> KeyRecord {
     let context = matches!(copy.from, None | Some(Base::Files(_)));
-    arranged(begin("copy", parent, platform), copy)
+    arranged(begin("copy", parent.filter(|_| !copy.link), platform), copy)
         .part("from", if context { "context" } else { "root" })
         .part("sources", json(&copy.sources))
         .part("files", selection.to_string())
@@ -148,8 +150,8 @@ pub enum Found {
 
 /// The key of an ADD that fetches; `found` has one entry for each of its sources.
 pub fn fetch_key(parent: Option<&ChainId>, fetch: &Fetch, found: &[Found], platform: &Platform) -> KeyRecord {
-    let mut record =
-        arranged(begin("fetch", parent, platform), &fetch.copy).part("unpack.fetched", yes_no(fetch.unpack));
+    let mut record = arranged(begin("fetch", parent.filter(|_| !fetch.copy.link), platform), &fetch.copy)
+        .part("unpack.fetched", yes_no(fetch.unpack));
     for (n, (source, found)) in fetch.sources.iter().zip(found).enumerate() {
         let of = |part: &str| format!("source.{}.{part}", n + 1);
         record = match (source, found) {
@@ -179,11 +181,15 @@ pub fn fetch_key(parent: Option<&ChainId>, fetch: &Fetch, found: &[Found], platf
 /// Where and how files arrive.
 fn arranged(record: KeyRecord, copy: &Copy) -> KeyRecord {
     let inline: Vec<(&String, String)> = copy.inline.iter().map(|(n, b)| (n, Digest::sha256(b).to_string())).collect();
+    let exclude = (!copy.exclude.is_empty()).then(|| json(&copy.exclude));
     record
         .part("inline", json(&inline))
         .part("dest", copy.dest.to_string())
         .part("dest.directory", yes_no(copy.dest_is_dir))
         .part("unpack", yes_no(copy.unpack))
+        .optional("exclude", exclude)
+        .optional("parents", copy.parents.then_some("yes"))
+        .optional("link", copy.link.then_some("yes"))
         .optional("chown", copy.chown.as_ref())
         .optional("chmod", copy.chmod.as_ref())
 }

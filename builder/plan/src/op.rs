@@ -142,8 +142,12 @@ pub enum Network {
 pub struct Copy {
     /// `None` is the build context.
     pub from: Option<Base>,
-    /// Patterns, below the root of the source.
+    /// Patterns, below the root of the source. With `parents`, `/./` stands in each behind what is left away.
     pub sources: Vec<String>,
+    /// Are the directories on the way to a source kept?
+    pub parents: bool,
+    /// What does not go: patterns as in an ignore file, below each source.
+    pub exclude: Vec<String>,
     /// Files given in the Dockerfile itself: name and content.
     pub inline: Vec<(String, String)>,
     /// Destination, absolute.
@@ -156,7 +160,18 @@ pub struct Copy {
     pub chmod: Option<String>,
     /// Unpack local archives (ADD).
     pub unpack: bool,
+    /// Make the layer in an empty root, whatever the layers below hold.
+    pub link: bool,
 }
+
+/// A source of a COPY with `--parents` in its two parts: what is left away, and what is kept below the destination.
+/// The latter is empty when everything is taken.
+pub fn pivot(source: &str) -> (&str, &str) {
+    source.split_once(PIVOT).unwrap_or((".", source))
+}
+
+/// What divides a source of a COPY with `--parents`.
+pub(crate) const PIVOT: &str = "/./";
 
 /// ADD with at least one source that is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]

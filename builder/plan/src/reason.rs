@@ -88,6 +88,12 @@ pub enum Reason {
         /// The values.
         change: Change,
     },
+    /// `--exclude`; as a JSON list.
+    Exclude(Change),
+    /// `--parents`.
+    Parents(Change),
+    /// `--link`.
+    Link(Change),
     /// The platform.
     Platform(Change),
     /// The layers that the step is done upon; as chain ids.
@@ -191,6 +197,9 @@ fn reason(part: &str, change: Change) -> Reason {
         "chown" => Reason::Owner(change),
         "chmod" => Reason::Mode(change),
         "unpack" | "unpack.fetched" => Reason::Unpack(change),
+        "exclude" => Reason::Exclude(change),
+        "parents" => Reason::Parents(change),
+        "link" => Reason::Link(change),
         "platform" | "platform.version" => Reason::Platform(change),
         "parent" => Reason::Parent(change),
         other => Reason::Unknown { part: other.to_owned(), change },
@@ -231,12 +240,20 @@ impl fmt::Display for Reason {
                 "commit" => write!(f, "source {number}: the commit changed{change}"),
                 other => write!(f, "source {number}: {other} changed{change}"),
             },
+            Self::Exclude(_) => f.write_str("--exclude changed"),
+            Self::Parents(c) => write!(f, "--parents was {}", given(c)),
+            Self::Link(c) => write!(f, "--link was {}", given(c)),
             Self::Platform(c) => write!(f, "the platform changed{c}"),
             Self::Parent(_) => f.write_str("the layers below changed"),
             Self::Unknown { part, .. } => write!(f, "{part} changed"),
             Self::ResultGone => f.write_str("its layer is no longer in the store"),
         }
     }
+}
+
+/// What became of a flag without a value.
+fn given(change: &Change) -> &'static str {
+    if change.new.is_some() { "added" } else { "removed" }
 }
 
 /// ` from "x" to "y"`, as the end of a phrase.
@@ -325,6 +342,9 @@ mod tests {
             (&[("source.1.subdir", "a")], &[], "source 1: subdir changed from \"a\" to nothing"),
             (&[("source.1.files", "1")], &[("source.1.files", "2")], "the files that it copies changed"),
             (&[("source.1.name", "1")], &[("source.1.name", "2")], "the sources that it names changed"),
+            (&[("exclude", "1")], &[("exclude", "2")], "--exclude changed"),
+            (&[], &[("parents", "yes")], "--parents was added"),
+            (&[("link", "yes")], &[], "--link was removed"),
             (&[("platform", "a")], &[("platform", "b")], "the platform changed from \"a\" to \"b\""),
             (&[("parent", "1")], &[], "the layers below changed"),
             (&[("later", "1")], &[("later", "2")], "later changed"),

@@ -13,7 +13,6 @@ use cooper_dockerfile::remote::{self, Remote};
 pub(crate) fn check(instruction: &Located<Instruction>, escape: char) -> Vec<Diagnostic> {
     match &instruction.value {
         Instruction::Run(run) => check_run(run, escape, instruction.span),
-        Instruction::Copy(copy) => check_copy(copy, instruction.span),
         _ => Vec::new(),
     }
 }
@@ -57,17 +56,6 @@ pub(crate) fn network(run: &Run, span: Span) -> Result<Network, Diagnostic> {
             Err(fault::value(span, message, "use --network=default, none or host"))
         }
     }
-}
-
-fn check_copy(copy: &Copy, span: Span) -> Vec<Diagnostic> {
-    let name = name(copy);
-    let flags = [
-        (copy.link, "--link", "drop the flag: the layer is then made upon the layers below"),
-        (copy.parents, "--parents", "copy each directory to its own destination"),
-        (!copy.exclude.is_empty(), "--exclude", "list the files in .dockerignore, or copy the parts one by one"),
-    ];
-    let asked = flags.into_iter().filter(|(set, ..)| *set);
-    asked.map(|(_, f, hint)| unsupported(span, &format!("{name} {f}"), hint)).collect()
 }
 
 /// COPY or ADD, for messages.

@@ -26,12 +26,15 @@ fn copy() -> Copy {
     Copy {
         from: None,
         sources: vec!["a".into(), "b c".into()],
+        parents: false,
+        exclude: Vec::new(),
         inline: vec![("EOF".into(), "text".into())],
         dest: ContainerPath::from("/dest"),
         dest_is_dir: true,
         chown: Some("1:1".into()),
         chmod: None,
         unpack: false,
+        link: false,
     }
 }
 
@@ -194,7 +197,7 @@ fn proxies_do_not_count_and_are_not_kept() {
 
 #[test]
 fn every_field_of_a_copy_counts() {
-    let changes: [fn(&mut Copy); 19] = [
+    let changes: [fn(&mut Copy); 24] = [
         |c| c.from = Some(Base::Scratch),
         |c| c.sources[0] = "x".into(),
         |c| c.sources.swap(0, 1),
@@ -214,6 +217,11 @@ fn every_field_of_a_copy_counts() {
         |c| c.chmod = Some("755".into()),
         |c| c.chmod = Some(String::new()),
         |c| c.unpack = true,
+        |c| c.parents = true,
+        |c| c.exclude = vec!["a b".into()],
+        |c| c.exclude = vec!["a".into(), "b".into()],
+        |c| c.exclude = vec![String::new()],
+        |c| c.link = true,
     ];
     let files = Digest::sha256("files");
     let mut all: Vec<KeyRecord> =
@@ -221,6 +229,15 @@ fn every_field_of_a_copy_counts() {
     all.extend(places().iter().map(|(parent, p)| copy_key(parent.as_ref(), &copy(), &files, p)));
     all.push(copy_key(Some(&chain("1")), &copy(), &Digest::sha256("other files"), &platform()));
     all_differ(&all);
+}
+
+#[test]
+fn a_linked_copy_holds_upon_any_layers() {
+    let linked = Copy { link: true, ..copy() };
+    let key = |parent: Option<&ChainId>, c: &Copy| copy_key(parent, c, &Digest::sha256("files"), &platform()).digest();
+    assert_eq!(key(Some(&chain("1")), &linked), key(Some(&chain("2")), &linked));
+    assert_eq!(key(Some(&chain("1")), &linked), key(None, &linked));
+    assert_ne!(key(None, &copy()), key(None, &linked));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::{CopyPart, CopyRequest, Unpack, archive};
 use crate::LayerfsError;
-use crate::select::{Item, Shape, Source};
+use crate::select::{Item, Part, Shape, Source};
 use crate::stat::{Kind, Meta};
 use crate::tar::read::{ReadEntry, ReadKind};
 use crate::view::{Follow, Resolved, View};
@@ -154,9 +154,27 @@ impl<'a> Planner<'a, '_> {
         let dest = self.enter(dest, made)?;
         for item in &source.items {
             let path = dest.join(source.tail(item).as_bytes());
-            self.put(path, Node::Item { source: number, item })?;
+            match item.part {
+                Part::Chosen => self.put(path, Node::Item { source: number, item })?,
+                Part::Way => self.pass(path, number, item)?,
+            }
         }
         Ok(())
+    }
+
+    /// A directory on the way to what was chosen. As in BuildKit, one that is there already takes the mode of the
+    /// source's and keeps the rest.
+    fn pass(&mut self, path: RelPath, number: usize, item: &'a Item) -> Result<(), LayerfsError> {
+        if self.plan.nodes.get(&path).is_some_and(Node::is_dir) {
+            return Ok(());
+        }
+        match self.request.target.lstat(&path)?.filter(|m| m.kind == Kind::Dir) {
+            Some(meta) if !self.plan.nodes.contains_key(&path) => {
+                let xattrs = self.request.target.xattrs(&path)?;
+                self.insert(path, Node::Kept { meta: Meta { mode: item.meta.mode, ..meta }, xattrs })
+            }
+            _ => self.put(path, Node::Item { source: number, item }),
+        }
     }
 
     /// One file, into the destination or in its place.

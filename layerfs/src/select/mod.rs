@@ -49,6 +49,35 @@ pub struct SelectRequest<'a> {
     pub glob: &'a dyn Fn(&[u8], &[u8]) -> bool,
     /// Whose the files are.
     pub ownership: Ownership,
+    /// What of the named directories does not go.
+    pub rules: Rules<'a>,
+}
+
+/// Judges paths below a directory that was named, relative to it.
+pub trait Rule {
+    /// Does it match the path, or a directory above it?
+    fn matches(&self, path: &RelPath) -> bool;
+    /// Can it judge anything below a directory otherwise than the directory? May say yes in vain, never no in vain.
+    fn differs_below(&self, dir: &RelPath) -> bool;
+}
+
+/// `--exclude` and `--parents`. A directory that does not go itself, but has something below it that does, is there
+/// on the way to it.
+#[derive(Clone, Copy, Default)]
+pub struct Rules<'a> {
+    /// What does not go. A file that is named directly, or matched, is judged by its name.
+    pub excluded: Option<&'a dyn Rule>,
+    /// One for each pattern: what is taken below the directories that it names. Empty when everything is.
+    pub taken: &'a [Taken<'a>],
+}
+
+/// What is taken below the directories that one pattern names.
+#[derive(Clone, Copy)]
+pub struct Taken<'a> {
+    /// `None` takes everything.
+    pub rule: Option<&'a dyn Rule>,
+    /// The rule's text: without wildcards, it has to be there.
+    pub kept: &'a str,
 }
 
 /// What was selected.
@@ -96,6 +125,17 @@ pub(crate) struct Item {
     pub content: Content,
     /// Names of one source with the same number are one file.
     pub group: Option<u32>,
+    /// Is it there because of something else?
+    pub part: Part,
+}
+
+/// Why an object is among the selected ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It was chosen.
+    Chosen,
+    /// A directory that the rules leave out, on the way to something that they do not.
+    Way,
 }
 
 /// SHA-256 of a file's content.
@@ -115,7 +155,7 @@ pub(crate) enum Content {
 impl Item {
     fn new(path: RelPath, found: Found) -> Self {
         let Found { meta, layer } = found;
-        Self { path, layer, meta, xattrs: Xattrs::new(), content: Content::Nothing, group: None }
+        Self { path, layer, meta, xattrs: Xattrs::new(), content: Content::Nothing, group: None, part: Part::Chosen }
     }
 }
 
@@ -132,6 +172,7 @@ impl Selection {
             may_hold_included: &|_| true,
             glob: &|_, _| false,
             ownership: Ownership::Keep,
+            rules: Rules::default(),
         })
     }
 }
@@ -145,8 +186,8 @@ impl Selection {
 /// file does not hold still; [`LayerfsError::Io`] with the path.
 pub fn select(request: &SelectRequest<'_>) -> Result<Selection, LayerfsError> {
     let mut sources = Vec::new();
-    for pattern in request.patterns {
-        pattern::expand(request, pattern, &mut sources)?;
+    for (at, pattern) in request.patterns.iter().enumerate() {
+        pattern::expand(request, pattern, request.rules.taken.get(at), &mut sources)?;
     }
     hash::fill(request.view, &mut sources)?;
     for source in &mut sources {

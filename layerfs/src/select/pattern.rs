@@ -4,16 +4,17 @@
 //! hashed. The components before the first wildcard are looked up as a process would, links included; below
 //! that only real directories are searched. Must never: match across `/`.
 
-use super::{Item, SelectRequest, Shape, Source, tree};
+use super::{Item, SelectRequest, Shape, Source, Taken, tree};
 use crate::LayerfsError;
 use crate::stat::Kind;
 use crate::view::{Follow, Found, Resolved};
 use cooper_image::RelPath;
 
-/// Appends what a pattern names.
+/// Appends what a pattern names, or what is taken below that.
 pub(super) fn expand(
     request: &SelectRequest<'_>,
     pattern: &str,
+    taken: Option<&Taken<'_>>,
     sources: &mut Vec<Source>,
 ) -> Result<(), LayerfsError> {
     let clean = RelPath::clean(pattern.as_bytes());
@@ -22,47 +23,94 @@ pub(super) fn expand(
     let (before, globs) = components.split_at(literal);
     let prefix = before.iter().fold(RelPath::root(), |path, c| path.join(&unescaped(c)));
     if globs.is_empty() {
-        sources.push(named(request, pattern, &prefix)?.ok_or_else(|| ignored(pattern))?);
+        let literal = |t: &&Taken<'_>| !has_wildcard(t.kept.as_bytes());
+        let required = taken.filter(literal).map(|t| RelPath::clean(&unescaped(t.kept.as_bytes())));
+        let asked = Asked { shown: pattern, path: &prefix, taken, required: required.as_ref() };
+        match named(request, asked)? {
+            Named::Source(source) => sources.push(source),
+            Named::Hidden => return Err(ignored(pattern)),
+            Named::LeftOut if taken.is_some() => {
+                return Err(missing(&prefix.join(required.unwrap_or_default().as_bytes()).display()));
+            }
+            Named::LeftOut => {}
+        }
         return Ok(());
     }
     for path in matches(request, &prefix, globs)? {
         // A directory that is hidden, and in which nothing turned out to be re-included, is no match.
-        if let Some(source) = named(request, &path.display(), &path)? {
+        if let Named::Source(source) =
+            named(request, Asked { shown: &path.display(), path: &path, taken, required: None })?
+        {
             sources.push(source);
         }
     }
     Ok(())
 }
 
-/// The source at a path; `None` for a hidden directory in which nothing is re-included.
-fn named(request: &SelectRequest<'_>, shown: &str, path: &RelPath) -> Result<Option<Source>, LayerfsError> {
+/// A path that was named, or that a wildcard matched.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// For messages.
+    shown: &'a str,
+    path: &'a RelPath,
+    taken: Option<&'a Taken<'a>>,
+    /// What has to be below it.
+    required: Option<&'a RelPath>,
+}
+
+/// What is at a path that was named.
+enum Named {
+    Source(Source),
+    /// A hidden directory in which nothing is re-included.
+    Hidden,
+    /// A file that is excluded, or where only a directory can hold what is taken.
+    LeftOut,
+}
+
+fn named(request: &SelectRequest<'_>, asked: Asked<'_>) -> Result<Named, LayerfsError> {
+    let Asked { shown, path, taken, required } = asked;
     let Resolved { path: real, meta } = request.view.resolve(path, Follow::Final)?;
     let found = match meta {
         Some(_) => request.view.find(&real)?,
         None => None,
     };
-    let found = found.ok_or_else(|| LayerfsError::MissingSource { path: shown.to_owned() })?;
+    let found = found.ok_or_else(|| missing(shown))?;
     let name = path.file_name().unwrap_or_default().to_vec();
     let hidden = |p: &RelPath| !p.is_root() && (request.ignored)(p);
     if found.meta.kind != Kind::Dir {
         if hidden(path) || hidden(&real) {
             return Err(ignored(shown));
         }
+        if taken.is_some() || request.rules.excluded.is_some_and(|rule| rule.matches(&RelPath::clean(&name))) {
+            return Ok(Named::LeftOut);
+        }
         let items = tree::admit(request, real.clone(), found)?.into_iter().collect();
-        return Ok(Some(Source { name, path: real, shape: Shape::Single, items }));
+        return Ok(Named::Source(Source { name, path: real, shape: Shape::Single, items }));
     }
     // A hidden link does not exist, whatever it leads to.
     if *path != real && hidden(path) {
         return Err(ignored(shown));
     }
     if hidden(&real) && !(request.may_hold_included)(&real) {
-        return Ok(None);
+        return Ok(Named::Hidden);
     }
-    let items = tree::walk(request, &real)?;
+    if let Some(tail) = required {
+        require(request, &real, tail)?;
+    }
+    let items = tree::walk(request, &real, taken)?;
     if hidden(&real) && items.is_empty() {
-        return Ok(None);
+        return Ok(Named::Hidden);
     }
-    Ok(Some(Source { name, path: real, shape: Shape::Contents, items }))
+    Ok(Named::Source(Source { name, path: real, shape: Shape::Contents, items }))
+}
+
+/// What `--parents` names without a wildcard has to be there. Links on the way to it are not followed: it is looked
+/// for in a walk through directories.
+fn require(request: &SelectRequest<'_>, base: &RelPath, tail: &RelPath) -> Result<(), LayerfsError> {
+    let path = base.join(tail.as_bytes());
+    let Some(meta) = request.view.lstat(&path)? else { return Err(missing(&path.display())) };
+    let shown = !(request.ignored)(&path) || (meta.kind == Kind::Dir && (request.may_hold_included)(&path));
+    if shown { Ok(()) } else { Err(ignored(&path.display())) }
 }
 
 /// Paths that match, sorted; hidden ones are left out.
@@ -90,6 +138,10 @@ fn matches(request: &SelectRequest<'_>, prefix: &RelPath, globs: &[&[u8]]) -> Re
     }
     reached.sort();
     Ok(reached)
+}
+
+fn missing(shown: &str) -> LayerfsError {
+    LayerfsError::MissingSource { path: shown.to_owned() }
 }
 
 fn ignored(shown: &str) -> LayerfsError {

@@ -1,9 +1,9 @@
-//! Everything below a directory that was named, with the ignore rules applied.
+//! Everything below a directory that was named, with the ignore file and the rules applied.
 //!
 //! Takes: a real directory of the view. Gives: items with metadata, attributes of directories and link
 //! targets; contents come later. Must never: enter a hidden directory that can hold nothing re-included.
 
-use super::{Content, Item, Ownership, SelectRequest, Source};
+use super::{Content, Item, Ownership, Part, SelectRequest, Source, Taken};
 use crate::LayerfsError;
 use crate::stat::Kind;
 use crate::view::Found;
@@ -11,32 +11,73 @@ use cooper_image::RelPath;
 use std::collections::{HashMap, HashSet};
 
 /// The items below `root`, sorted by path.
-pub(super) fn walk(request: &SelectRequest<'_>, root: &RelPath) -> Result<Vec<Item>, LayerfsError> {
+pub(super) fn walk(
+    request: &SelectRequest<'_>,
+    root: &RelPath,
+    taken: Option<&Taken<'_>>,
+) -> Result<Vec<Item>, LayerfsError> {
     let mut items = Vec::new();
-    // Hidden directories, which stay only when something below them does.
-    let mut hidden: HashSet<RelPath> = HashSet::new();
+    // Directories which stay only when something below them does.
+    let mut open: HashSet<RelPath> = HashSet::new();
     let mut pending = vec![root.clone()];
     while let Some(dir) = pending.pop() {
         for (name, found) in request.view.children(&dir)? {
             let path = dir.join(&name);
             let is_dir = found.meta.kind == Kind::Dir;
-            if (request.ignored)(&path) {
-                if !is_dir || !(request.may_hold_included)(&path) {
-                    continue;
+            let verdict = judge(request, root, taken, &path);
+            match verdict {
+                Verdict::Goes => {}
+                Verdict::Hidden | Verdict::LeftOut if is_dir => {
+                    open.insert(path.clone());
                 }
-                hidden.insert(path.clone());
+                _ => continue,
             }
             if is_dir {
                 pending.push(path.clone());
             }
-            items.extend(admit(request, path, found)?);
+            let part = if verdict == Verdict::LeftOut { Part::Way } else { Part::Chosen };
+            items.extend(admit(request, path, found)?.map(|item| Item { part, ..item }));
         }
     }
-    if !hidden.is_empty() {
-        drop_empty(&mut items, &hidden);
+    if !open.is_empty() {
+        drop_empty(&mut items, &open);
     }
     items.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(items)
+}
+
+/// What the ignore file and the rules say of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Goes,
+    /// The ignore file hides it, but perhaps not all below it.
+    Hidden,
+    /// The rules leave it out, but perhaps not all below it.
+    LeftOut,
+    /// Neither it goes nor anything below it.
+    Never,
+}
+
+fn judge(request: &SelectRequest<'_>, root: &RelPath, taken: Option<&Taken<'_>>, path: &RelPath) -> Verdict {
+    let mut verdict = Verdict::Goes;
+    if (request.ignored)(path) {
+        if !(request.may_hold_included)(path) {
+            return Verdict::Never;
+        }
+        verdict = Verdict::Hidden;
+    }
+    let out = request.rules.excluded.map(|rule| (rule, true));
+    let into = taken.and_then(|t| t.rule).map(|rule| (rule, false));
+    for (rule, leaves_out) in out.into_iter().chain(into) {
+        let tail = path.strip_prefix(root).unwrap_or_default();
+        if rule.matches(&tail) == leaves_out {
+            if !rule.differs_below(&tail) {
+                return Verdict::Never;
+            }
+            verdict = Verdict::LeftOut;
+        }
+    }
+    verdict
 }
 
 /// An item with everything but a file's content; `None` for a socket, which nothing can copy.
@@ -59,7 +100,7 @@ pub(super) fn admit(request: &SelectRequest<'_>, path: RelPath, found: Found) ->
     Ok(Some(item))
 }
 
-/// Drops hidden directories below which nothing is left.
+/// Drops directories that do not go themselves and below which nothing is left.
 fn drop_empty(items: &mut Vec<Item>, hidden: &HashSet<RelPath>) {
     let mut needed: HashSet<RelPath> = HashSet::new();
     for item in items.iter().filter(|i| !hidden.contains(&i.path)) {

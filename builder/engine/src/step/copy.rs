@@ -4,9 +4,11 @@ use super::Place;
 use crate::EngineError;
 use crate::event::Event;
 use crate::solve::{Build, StageState};
+use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{DiffId, RelPath};
+use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Unpack};
-use cooper_layerfs::select::{Ownership, SelectRequest, Selection};
+use cooper_layerfs::select::{Ownership, Rule, Rules, SelectRequest, Selection, Taken};
 use cooper_layerfs::view::View;
 use cooper_plan::op::{self, Base, Step};
 use std::time::Instant;
@@ -81,21 +83,32 @@ impl Build<'_> {
         let ignored = |p: &RelPath| context.as_ref().is_some_and(|c| c.ignore.ignored(p.as_bytes()));
         let may_hold = |p: &RelPath| context.as_ref().is_none_or(|c| c.ignore.may_hold_included(p.as_bytes()));
         let glob = |pattern: &[u8], name: &[u8]| cooper_dockerfile::glob::glob_match(pattern, name).unwrap_or(false);
+        let excluded = match copy.exclude.is_empty() {
+            true => None,
+            false => Some(Patterns(rules(copy.exclude.iter().map(String::as_str))?)),
+        };
+        let (patterns, kept) = divided(copy);
+        let found = kept.iter().map(|k| if k.is_empty() { Ok(None) } else { rules([*k]).map(|r| Some(Patterns(r))) });
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let taken = found.iter().zip(&kept).map(|(r, kept)| Taken { rule: r.as_ref().map(|r| r as &dyn Rule), kept });
+        let taken: Vec<Taken<'_>> = taken.collect();
         Ok(cooper_layerfs::select::select(&SelectRequest {
             view,
-            patterns: &copy.sources,
+            patterns: &patterns,
             ignored: &ignored,
             may_hold_included: &may_hold,
             glob: &glob,
             ownership: if origin == Origin::Root { Ownership::Keep } else { Ownership::Zero },
+            rules: Rules { excluded: excluded.as_ref().map(|e| e as &dyn Rule), taken: &taken },
         })?)
     }
 
     pub fn pack(&self, state: &StageState, copy: &op::Copy, parts: &[CopyPart<'_>]) -> Result<DiffId, EngineError> {
-        let target = self.engine.view(&state.layers)?;
+        // A layer that holds upon any others is made upon none: it sees no links, no users, no modes of theirs.
+        let target = if copy.link { View::stack(Vec::new()) } else { self.engine.view(&state.layers)? };
         let owner = match &copy.chown {
             Some(spec) => {
-                let (uid, gid) = cooper_layerfs::userdb::resolve_owner(&target, spec)?;
+                let (uid, gid) = cooper_layerfs::userdb::resolve_owner(&target, spec).map_err(|e| unlinked(copy, e))?;
                 Owner::Set { uid, gid }
             }
             // The selection has made files of the context root's; archives keep the owners that they name.
@@ -117,5 +130,40 @@ impl Build<'_> {
         };
         cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
         Ok(DiffId(writer.commit(None)?.0))
+    }
+}
+
+/// Patterns as the rule of a selection.
+struct Patterns(Ignore);
+
+impl Rule for Patterns {
+    fn matches(&self, path: &RelPath) -> bool {
+        self.0.ignored(path.as_bytes())
+    }
+    fn differs_below(&self, dir: &RelPath) -> bool {
+        match self.matches(dir) {
+            true => self.0.may_hold_included(dir.as_bytes()),
+            false => self.0.may_match_beneath(dir.as_bytes()),
+        }
+    }
+}
+
+/// The sources as patterns, and with `--parents` what of each is kept below the destination.
+fn divided(copy: &op::Copy) -> (Vec<String>, Vec<&str>) {
+    if !copy.parents {
+        return (copy.sources.clone(), Vec::new());
+    }
+    copy.sources.iter().map(|s| op::pivot(s)).map(|(away, kept)| (away.to_owned(), kept)).unzip()
+}
+
+fn rules<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Ignore, EngineError> {
+    Ignore::of(patterns).map_err(|e| EngineError::Ignore(e.to_string()))
+}
+
+/// The root of a linked copy is empty: creating the user would not help.
+fn unlinked(copy: &op::Copy, error: LayerfsError) -> LayerfsError {
+    match error {
+        LayerfsError::Owner { spec, .. } if copy.link => LayerfsError::NoNames { spec },
+        other => other,
     }
 }

@@ -121,6 +121,7 @@ impl Build<'_> {
             may_hold_included: &|p: &RelPath| rules.is_none_or(|r| r.may_hold_included(p.as_bytes())),
             glob: &|_, _| false,
             ownership: if rules.is_some() { Whose::Zero } else { Whose::Keep },
+            rules: select::Rules::default(),
         })?)
     }
 

@@ -8,9 +8,10 @@ use super::run::file_name;
 use super::{Done, Lowering, base, fetch};
 use crate::expand::quotes_as_text;
 use crate::graph::Item;
-use crate::op;
+use crate::op::{self, PIVOT};
 use crate::{fault, history, support};
 use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::ignore::{Ignore, IgnoreError};
 use cooper_dockerfile::instruction::{Copy, Heredoc, Span};
 use cooper_dockerfile::remote;
 use cooper_image::RelPath;
@@ -41,18 +42,29 @@ impl Lowering<'_> {
             }
         }
         check_mode(given.chmod.as_deref(), span)?;
+        check_patterns("--exclude", &copy.exclude, span)?;
+        let sources: Vec<String> =
+            given.sources.iter().map(|s| if copy.parents { below_pivot(s) } else { pattern(s) }).collect();
+        if copy.parents {
+            let kept: Vec<String> = sources.iter().map(|s| op::pivot(s).1.to_owned()).collect();
+            check_patterns("--parents", &kept, span)?;
+        }
         let inline = given.heredocs.iter().map(|h| self.inline(h, span)).collect::<Result<_, _>>()?;
         let dest = self.around.cwd.resolve(given.dest.as_bytes());
         self.scopes.budget.spend(dest.rel().as_bytes().len(), span)?;
         let op = op::Copy {
             from: item.from.as_ref().map(|o| base(o, self.ids)),
-            sources: given.sources.iter().map(|s| pattern(s)).collect(),
+            sources,
+            parents: copy.parents,
+            exclude: copy.exclude.clone(),
             inline,
             dest,
             dest_is_dir: is_directory(&given.dest),
             chown: given.chown.clone(),
             chmod: given.chmod.clone(),
             unpack: copy.add && copy.unpack.unwrap_or(true),
+            // As in BuildKit, a mode is set upon the layers below: alone it would be set for the directories on the way.
+            link: copy.link && given.chmod.is_none(),
         };
         let op = fetch::add(op, &given, remotes, span)?;
         // An image keeps its history for everybody to read.
@@ -85,6 +97,26 @@ fn pattern(source: &str) -> String {
     }
 }
 
+/// A source of `--parents`: what stands before the first `/./` is left away, and nothing is when there is none.
+fn below_pivot(source: &str) -> String {
+    let (left_away, kept) = source.split_once(PIVOT).unwrap_or(("", source));
+    let kept = String::from_utf8_lossy(RelPath::from(kept).as_bytes()).into_owned();
+    pattern(left_away) + PIVOT + &kept
+}
+
+/// Patterns of `--exclude`, and sources with `--parents`, are written as in an ignore file.
+fn check_patterns(flag: &str, patterns: &[String], span: Span) -> Result<(), Diagnostic> {
+    Ignore::of(patterns.iter().map(String::as_str)).map(drop).map_err(|e| {
+        let what = match e {
+            IgnoreError::Malformed { source, .. } => source.to_string(),
+            IgnoreError::EmptyException { .. } => "! is not followed by a pattern".to_owned(),
+            IgnoreError::TooLong { .. } => "the pattern is longer than any path".to_owned(),
+            other => other.to_string(),
+        };
+        fault::value(span, format!("{flag}: {what}"), "write patterns as in a .dockerignore file")
+    })
+}
+
 /// A mode in digits has to be octal and within 07777; symbolic modes are read where they are applied.
 fn check_mode(mode: Option<&str>, span: Span) -> Result<(), Diagnostic> {
     let Some(mode) = mode.filter(|m| m.starts_with(|c: char| c.is_ascii_digit())) else { return Ok(()) };
@@ -114,6 +146,23 @@ mod tests {
         ] {
             assert_eq!(pattern(source), wanted, "{source}");
         }
+    }
+
+    #[test]
+    fn parents_are_kept_behind_the_first_pivot() {
+        for (source, wanted) in [
+            ("a/b", "././a/b"),
+            ("./a/*.c", "././a/*.c"),
+            ("a/./b/./c/.", "a/./b/c"),
+            ("/a/b*/./c/**/d", "a/b*/./c/**/d"),
+            ("./a/./../../x", "a/./x"),
+            ("a/./.", "a/./"),
+            (".", "././"),
+        ] {
+            assert_eq!(below_pivot(source), wanted, "{source}");
+        }
+        assert_eq!(op::pivot("a/./b/c"), ("a", "b/c"));
+        assert_eq!(op::pivot("././b"), (".", "b"));
     }
 
     #[test]

@@ -203,6 +203,9 @@ fn whole(name: &ContextName, span: Span) -> Step {
         chown: None,
         chmod: None,
         unpack: false,
+        parents: false,
+        exclude: Vec::new(),
+        link: false,
     };
     let text = format!("COPY --from={name} . /");
     Step { op: Op::Copy(copy), span, history: format!("{text} # buildkit"), text }

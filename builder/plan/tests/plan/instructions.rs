@@ -106,12 +106,15 @@ fn copies_and_their_words() {
     let plain = Copy {
         from: None,
         sources: vec!["a".into()],
+        parents: false,
+        exclude: Vec::new(),
         inline: Vec::new(),
         dest: "/w/b".into(),
         dest_is_dir: false,
         chown: None,
         chmod: None,
         unpack: false,
+        link: false,
     };
     let list = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     for (text, wanted) in [
@@ -136,6 +139,14 @@ fn copies_and_their_words() {
         ("ADD a b", Copy { unpack: true, ..plain.clone() }),
         ("ADD --unpack=false a b", Copy { unpack: false, ..plain.clone() }),
         ("ADD --unpack=true a b", Copy { unpack: true, ..plain.clone() }),
+        ("COPY --link a b", Copy { link: true, ..plain.clone() }),
+        ("COPY --link=false a b", plain.clone()),
+        ("ADD --link a b", Copy { link: true, unpack: true, ..plain.clone() }),
+        ("COPY --link --chmod=$NONE a b", Copy { link: true, ..plain.clone() }),
+        ("COPY --link --chmod=755 a b", Copy { chmod: Some("755".into()), ..plain.clone() }),
+        ("COPY --exclude=$V --exclude=*.o a b", Copy { exclude: list(&["$V", "*.o"]), ..plain.clone() }),
+        ("COPY --parents $V/./a b", Copy { parents: true, sources: list(&["value/./a"]), ..plain.clone() }),
+        ("COPY --parents a b", Copy { parents: true, sources: list(&["././a"]), ..plain.clone() }),
     ] {
         assert_eq!(one_copy(text), wanted, "{text}");
     }

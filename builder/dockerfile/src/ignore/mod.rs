@@ -4,8 +4,11 @@
 //! the root; `*` and `?` stay within one name, `**` does not; what is beneath an ignored directory
 //! is ignored; `!` takes back; the last pattern that matches decides. Must never look at a file.
 
-use crate::glob::{Class, GlobError, GlobFault, character, class, printable};
+mod pattern;
+
+use crate::glob::GlobError;
 use crate::limits;
+use pattern::{Pattern, SLASH, characters};
 
 /// The longest pattern, in bytes: no path is longer.
 const PATTERN_BYTES: usize = 4096;
@@ -58,34 +61,6 @@ pub struct Ignore {
     patterns: Vec<Pattern>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
-    /// `!`: takes back.
-    takes_back: bool,
-    states: Vec<State>,
-}
-
-/// One state of the automaton that reads a path character by character.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// This character.
-    Char(u32),
-    /// `?`
-    Any,
-    /// `[…]`
-    Class(Class),
-    /// `*`: any characters but `/`.
-    Star,
-    /// `**` at the end: anything.
-    All,
-    /// `**` before something: nothing, or what [`State::DeepRest`] takes.
-    Deep,
-    /// Anything up to and with a `/`.
-    DeepRest,
-}
-
-const SLASH: u32 = b'/' as u32;
-
 impl Ignore {
     /// Ignores nothing.
     pub fn none() -> Self {
@@ -105,25 +80,20 @@ impl Ignore {
             if text.starts_with(b"#") || trimmed.is_empty() {
                 continue;
             }
-            if patterns.len() == limits::IGNORE_PATTERNS {
-                return Err(IgnoreError::TooManyPatterns);
+            add(&mut patterns, line, trimmed)?;
+        }
+        Ok(Self { patterns })
+    }
+
+    /// The same rules from a list, as `--exclude` gives them: no comments, and the line of an error is the number of
+    /// the pattern.
+    pub fn of<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, IgnoreError> {
+        let mut patterns = Vec::new();
+        for (number, text) in (1..).zip(list) {
+            let trimmed = text.as_bytes().trim_ascii();
+            if !trimmed.is_empty() {
+                add(&mut patterns, number, trimmed)?;
             }
-            let (takes_back, text) = match trimmed.strip_prefix(b"!") {
-                Some(rest) => (true, rest.trim_ascii()),
-                None => (false, trimmed),
-            };
-            if text.is_empty() {
-                return Err(IgnoreError::EmptyException { line });
-            }
-            if text.len() > PATTERN_BYTES {
-                return Err(IgnoreError::TooLong { line });
-            }
-            let text = clean(text);
-            let states = states(&text).map_err(|fault| IgnoreError::Malformed {
-                line,
-                source: GlobError { pattern: printable(&text), fault },
-            })?;
-            patterns.push(Pattern { takes_back, states });
         }
         Ok(Self { patterns })
     }
@@ -144,6 +114,16 @@ impl Ignore {
         self.patterns.iter().skip(decided + 1).any(|p| p.takes_back && p.goes_on_beneath(&path))
     }
 
+    /// Can anything beneath this directory match a pattern that takes nothing back? For lists that say what to take.
+    /// May say yes in vain, never no in vain.
+    pub fn may_match_beneath(&self, dir: &[u8]) -> bool {
+        let mut path = characters(dir);
+        if !path.is_empty() {
+            path.push(SLASH);
+        }
+        self.patterns.iter().any(|p| !p.takes_back && p.goes_on_beneath(&path))
+    }
+
     /// The pattern because of which the path is ignored.
     fn decided_by(&self, path: &[u32]) -> Option<usize> {
         let mut decided = None;
@@ -156,159 +136,23 @@ impl Ignore {
     }
 }
 
-impl Pattern {
-    /// Does the pattern match the path or a directory above it?
-    fn matches(&self, path: &[u32]) -> bool {
-        if let (Some(State::Char(c)), Some(first)) = (self.states.first(), path.first())
-            && c != first
-        {
-            return false;
-        }
-        let mut live = Live::begin(&self.states);
-        for (i, c) in path.iter().enumerate() {
-            if *c == SLASH && i > 0 && live.accepts() {
-                return true;
-            }
-            live.step(&self.states, *c);
-            if live.dead {
-                return false;
-            }
-        }
-        !path.is_empty() && live.accepts()
+/// Reads one line and adds its pattern.
+fn add(patterns: &mut Vec<Pattern>, line: usize, trimmed: &[u8]) -> Result<(), IgnoreError> {
+    if patterns.len() == limits::IGNORE_PATTERNS {
+        return Err(IgnoreError::TooManyPatterns);
     }
-
-    /// After this directory and its slash, is there anything left that the pattern could match?
-    fn goes_on_beneath(&self, dir: &[u32]) -> bool {
-        let mut live = Live::begin(&self.states);
-        for c in dir {
-            live.step(&self.states, *c);
-        }
-        !live.dead
-    }
-}
-
-/// The states that are reached; the one behind the last is acceptance.
-struct Live {
-    now: Vec<bool>,
-    next: Vec<bool>,
-    dead: bool,
-}
-
-impl Live {
-    fn begin(states: &[State]) -> Self {
-        let mut live = Self { now: vec![false; states.len() + 1], next: vec![false; states.len() + 1], dead: false };
-        live.now[0] = true;
-        live.close(states);
-        live
-    }
-
-    fn accepts(&self) -> bool {
-        self.now.last().copied().unwrap_or(false)
-    }
-
-    /// Follows what needs no character. States lead forward only, so one pass is enough.
-    fn close(&mut self, states: &[State]) {
-        for (i, state) in states.iter().enumerate() {
-            if self.now[i] {
-                match state {
-                    State::Star | State::All => self.now[i + 1] = true,
-                    State::Deep => {
-                        self.now[i + 1] = true;
-                        self.now[i + 2] = true;
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn step(&mut self, states: &[State], c: u32) {
-        self.next.fill(false);
-        for (i, state) in states.iter().enumerate().filter(|(i, _)| self.now[*i]) {
-            match state {
-                State::Char(own) => self.next[i + 1] |= *own == c,
-                State::Any => self.next[i + 1] |= c != SLASH,
-                State::Class(class) => self.next[i + 1] |= class.holds(c),
-                State::Star => self.next[i] |= c != SLASH,
-                State::All => self.next[i] = true,
-                State::Deep => {}
-                State::DeepRest => {
-                    self.next[i] = true;
-                    self.next[i + 1] |= c == SLASH;
-                }
-            }
-        }
-        std::mem::swap(&mut self.now, &mut self.next);
-        self.close(states);
-        self.dead = !self.now.contains(&true);
-    }
-}
-
-/// The characters of a path. A byte that is none stands for itself, beyond all characters.
-fn characters(mut text: &[u8]) -> Vec<u32> {
-    let mut all = Vec::with_capacity(text.len() + 1);
-    while let Some((value, rest)) = next(text) {
-        all.push(value);
-        text = rest;
-    }
-    all
-}
-
-fn next(text: &[u8]) -> Option<(u32, &[u8])> {
-    let (value, width) = character(text)?;
-    let value = match text.first() {
-        Some(byte) if width == 1 && *byte >= 0x80 => 0x11_0000 + u32::from(*byte),
-        _ => value,
+    let (takes_back, text) = match trimmed.strip_prefix(b"!") {
+        Some(rest) => (true, rest.trim_ascii()),
+        None => (false, trimmed),
     };
-    Some((value, text.get(width..).unwrap_or_default()))
-}
-
-/// Go's `filepath.Clean`, then without the leading slash.
-fn clean(text: &[u8]) -> Vec<u8> {
-    let rooted = text.starts_with(b"/");
-    let mut names: Vec<&[u8]> = Vec::new();
-    for name in text.split(|b| *b == b'/') {
-        match name {
-            b"" | b"." => {}
-            b".." => match names.last() {
-                Some(last) if *last != b".." => {
-                    names.pop();
-                }
-                _ if rooted => {}
-                _ => names.push(name),
-            },
-            _ => names.push(name),
-        }
+    if text.is_empty() {
+        return Err(IgnoreError::EmptyException { line });
     }
-    names.join(&b'/')
-}
-
-fn states(mut text: &[u8]) -> Result<Vec<State>, GlobFault> {
-    let mut states = Vec::new();
-    while let Some((c, rest)) = next(text) {
-        text = rest;
-        match u8::try_from(c).unwrap_or(0xff) {
-            b'*' => match text.strip_prefix(b"*") {
-                None => states.push(State::Star),
-                Some(behind) => {
-                    text = behind.strip_prefix(b"/").unwrap_or(behind);
-                    match text {
-                        [] => states.push(State::All),
-                        _ => states.extend([State::Deep, State::DeepRest]),
-                    }
-                }
-            },
-            b'?' => states.push(State::Any),
-            b'[' => states.push(State::Class(class(&mut text).ok_or(GlobFault::Class)?)),
-            b'\\' => {
-                let (literal, rest) = next(text).ok_or(GlobFault::Escape)?;
-                text = rest;
-                states.push(State::Char(literal));
-            }
-            _ => states.push(State::Char(c)),
-        }
+    if text.len() > PATTERN_BYTES {
+        return Err(IgnoreError::TooLong { line });
     }
-    Ok(states)
+    patterns.push(Pattern::parse(text, takes_back).map_err(|source| IgnoreError::Malformed { line, source })?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -355,6 +199,83 @@ mod tests {
         }
         assert!(Ignore::parse(b"a\xff?").unwrap().ignored(b"a\xff\xfe"));
         assert!(!Ignore::none().ignored(b"a"));
+    }
+
+    /// The documented cases of moby/patternmatcher.
+    #[test]
+    fn patterns_match_as_in_moby() {
+        for (pattern, path, expected) in [
+            ("**", "file", true),
+            ("**/", "file", true),
+            ("**", "dir/file", true),
+            ("**/**", "dir/file", true),
+            ("dir/**", "dir/file", true),
+            ("dir/**", "dir/dir2/file", true),
+            ("**/dir", "dir", true),
+            ("**/dir", "dir/file", true),
+            ("**/dir2/*", "dir/dir2/file", true),
+            ("**/dir2/**", "dir/dir2/dir3/file", true),
+            ("**file", "file", true),
+            ("**file", "dir/file", true),
+            ("**file", "dir/dir/file", true),
+            ("**.log", "dir/x.log", true),
+            ("**.l*", "x.log", false),
+            ("**/file", "dir/dir/file", true),
+            ("**/file*", "dir/dir/file.txt", true),
+            ("**/file*txt", "dir/dir/file.txt", true),
+            ("**/file*.txt*", "dir/dir/file.txt", true),
+            ("**/**/*.txt", "dir/dir/file.txt", true),
+            ("**/**/*.txt2", "dir/dir/file.txt", false),
+            ("**/*.txt", "file.txt", true),
+            ("**/**/*.txt", "file.txt", true),
+            ("a**/*.txt", "a/file.txt", true),
+            ("a**/*.txt", "a/dir/dir/file.txt", true),
+            ("a/*.txt", "a/dir/file.txt", false),
+            ("a/*.txt**", "a/file.txt", true),
+            ("a[b-d]e", "ae", false),
+            ("a[b-d]e", "ace", true),
+            ("a[^b-d]e", "aze", true),
+            (".*", ".foo", true),
+            (".*", "foo", false),
+            ("abc.def", "abcZdef", false),
+            ("abc?def", "abcZdef", true),
+            ("**/foo/bar", "dir/dir2/foo/bar", true),
+            ("abc/**", "abc", false),
+            ("abc/**", "abc/def/ghi", true),
+            ("**/.foo", ".foo", true),
+            ("**/.foo", "bar.foo", false),
+            ("a(b)c/def", "a(b)c/def", true),
+            ("a.|)$(}+{bc", "a.|)$(}+{bc", true),
+            ("a\\\\", "a\\", true),
+            ("a\\*b", "a*b", true),
+            ("a?b", "a☺b", true),
+            ("a???b", "a☺b", false),
+            ("[\\]a]", "]", true),
+            ("[x\\-]", "-", true),
+            ("**\n!util/docker/web", "util/docker/web/foo", false),
+            ("**\n!util/docker/web\nutil/docker/web/foo", "util/docker/web/foo", true),
+            ("docs/\n!docs/README.md", "docs/README.md", false),
+            ("docs/*\n!docs/README.md", "docs/README.md", false),
+            ("!file.go\n*.go", "file.go", true),
+            ("docs\n!docs/README.md  ", "docs/README.md", false),
+            ("*\n! /inverted/path", "inverted/path", false),
+        ] {
+            let ignore = Ignore::parse(pattern.as_bytes()).unwrap();
+            assert_eq!(ignore.ignored(path.as_bytes()), expected, "{pattern:?} {path}");
+            let listed = Ignore::of(pattern.split('\n')).unwrap();
+            assert_eq!(listed.ignored(path.as_bytes()), expected, "a list of {pattern:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_list_knows_no_comments_and_says_where_it_can_match() {
+        assert!(Ignore::of(["#a", ""]).unwrap().ignored(b"#a"));
+        assert_eq!(Ignore::of(["a", "!"]), Err(IgnoreError::EmptyException { line: 2 }));
+        for (pattern, dir, expected) in
+            [("a/b", "", true), ("a/b", "a", true), ("a/b", "c", false), ("**/b", "c/d", true), ("*.c", "d", false)]
+        {
+            assert_eq!(Ignore::of([pattern]).unwrap().may_match_beneath(dir.as_bytes()), expected, "{pattern} {dir}");
+        }
     }
 
     #[test]
