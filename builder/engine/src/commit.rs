@@ -10,6 +10,7 @@ use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, DiffId, Digest};
 use cooper_plan::key::KeyRecord;
 use cooper_plan::op::Reuse;
+use cooper_plan::reason::Reason;
 use cooper_store::StepRecord;
 use std::sync::atomic::Ordering;
 
@@ -53,9 +54,7 @@ impl Build<'_> {
         let mut earlier = store.records_in_slot(&miss.slot)?;
         earlier.sort_by_key(|r| r.created_unix);
         let reasons = match earlier.pop() {
-            Some(old) => {
-                cooper_plan::reason::reasons(&old.parts, &miss.record.parts).iter().map(ToString::to_string).collect()
-            }
+            Some(old) => reasons(&old, &miss.record),
             None => vec!["it was not run before".to_owned()],
         };
         self.sink.event(Event::Missed { step: place.no, reasons });
@@ -85,6 +84,7 @@ impl Build<'_> {
             key: miss.key,
             slot: miss.slot,
             parts: miss.record.parts,
+            files: miss.record.files,
             layer: Some(diff.clone()),
             created_unix: created,
         })?;
@@ -114,4 +114,14 @@ impl Build<'_> {
         h.part("step", place.index.to_string());
         h.finish().hex()[..32].to_owned()
     }
+}
+
+/// Why a step is not the earlier one, for people.
+fn reasons(old: &StepRecord, new: &KeyRecord) -> Vec<String> {
+    let names = cooper_plan::reason::changed_files(&old.files, &new.files);
+    let told = |reason: &Reason| match (&names, reason) {
+        (Some(names), Reason::Files(_)) => format!("{reason}: {names}"),
+        _ => reason.to_string(),
+    };
+    cooper_plan::reason::reasons(&old.parts, &new.parts).iter().map(told).collect()
 }

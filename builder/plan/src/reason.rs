@@ -146,6 +146,28 @@ pub fn reasons(old: &Parts, new: &Parts) -> Vec<Reason> {
     found
 }
 
+/// Which files changed, for people: the first few by name. `None` when the lists do not say.
+pub fn changed_files(old: &Parts, new: &Parts) -> Option<String> {
+    const NAMED: usize = 3;
+    if old.is_empty() || new.is_empty() {
+        return None;
+    }
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).filter(|n| old.get(*n) != new.get(*n)).collect();
+    names.sort();
+    names.dedup();
+    let phrase = |name: &&String| match (old.contains_key(*name), new.contains_key(*name)) {
+        (true, true) => format!("{name} changed"),
+        (false, _) => format!("{name} is new"),
+        (_, false) => format!("{name} is gone"),
+    };
+    let told: Vec<String> = names.iter().take(NAMED).map(phrase).collect();
+    match names.len().saturating_sub(NAMED) {
+        _ if told.is_empty() => None,
+        0 => Some(told.join(", ")),
+        more => Some(format!("{}, and {more} more", told.join(", "))),
+    }
+}
+
 /// Order of the phrases.
 fn rank(part: &str) -> u8 {
     match part {
@@ -355,6 +377,25 @@ mod tests {
         }
         let clipped = reasons(&parts(&[]), &parts(&[("env.A", &long)]));
         assert_eq!(clipped[0].to_string(), format!("ENV A was added as \"{}\"…", &long[..60]));
+    }
+
+    #[test]
+    fn files_are_told_by_name() {
+        for (old, new, told) in [
+            (&[("a", "1"), ("b", "1")][..], &[("a", "2"), ("b", "1")][..], Some("a changed")),
+            (&[("a", "1")], &[("a", "1"), ("b", "1")], Some("b is new")),
+            (&[("a", "1"), ("b", "1")], &[("c", "1"), ("a", "1")], Some("b is gone, c is new")),
+            (
+                &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")],
+                &[("a", "2"), ("b", "2"), ("c", "2"), ("d", "2"), ("e", "2")],
+                Some("a changed, b changed, c changed, and 2 more"),
+            ),
+            (&[("a", "1")], &[("a", "1")], None),
+            (&[], &[("a", "1")], None),
+            (&[("a", "1")], &[], None),
+        ] {
+            assert_eq!(changed_files(&parts(old), &parts(new)).as_deref(), told);
+        }
     }
 
     #[test]

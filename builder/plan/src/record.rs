@@ -18,12 +18,15 @@ pub type Parts = BTreeMap<String, String>;
 pub struct KeyRecord {
     /// Every part; absent and empty are different.
     pub parts: Parts,
+    /// What the part `files` was made of, path by path, when there are few: no part of the key, only of its reasons.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub files: Parts,
 }
 
 impl KeyRecord {
     /// The parts of one kind of step.
     pub(crate) fn new(kind: &str) -> Self {
-        Self { parts: Parts::from([("op".to_owned(), kind.to_owned())]) }
+        Self { parts: Parts::from([("op".to_owned(), kind.to_owned())]), files: Parts::new() }
     }
     /// Adds a part.
     pub(crate) fn part(mut self, name: &str, value: impl Into<String>) -> Self {

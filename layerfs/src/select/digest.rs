@@ -4,6 +4,10 @@ use super::{Content, Item, Shape, Source};
 use crate::stat::Kind;
 use cooper_image::Digest;
 use cooper_image::stable_hash::StableHash;
+use std::collections::BTreeMap;
+
+/// Digits of a digest that only tells whether one file changed.
+const SHORT: usize = 12;
 
 /// The digest of sources in their order. Every part is named and has its length, so none runs into another.
 pub(super) fn of(sources: &[Source]) -> Digest {
@@ -18,6 +22,20 @@ pub(super) fn of(sources: &[Source]) -> Digest {
         }
     }
     hash.finish()
+}
+
+/// The path of every item and a short digest of it alone; `None` when there are more than `most`.
+pub(super) fn files(sources: &[Source], most: usize) -> Option<BTreeMap<String, String>> {
+    let items = || sources.iter().flat_map(|source| source.items.iter().map(move |item| (source, item)));
+    if items().count() > most {
+        return None;
+    }
+    let short = |source: &Source, item: &Item| {
+        let mut hash = StableHash::new("selected file/1");
+        add(&mut hash, source, item);
+        hash.finish().hex().chars().take(SHORT).collect()
+    };
+    Some(items().map(|(source, item)| (item.path.display(), short(source, item))).collect())
 }
 
 fn add(hash: &mut StableHash, source: &Source, item: &Item) {

@@ -21,6 +21,7 @@ use crate::stat::Meta;
 use crate::view::{Found, View};
 use crate::walk::Xattrs;
 use cooper_image::{Digest, RelPath};
+use std::collections::BTreeMap;
 
 pub(crate) use hash::{Reader, is_gone};
 pub use single::{Presented, single_file};
@@ -160,6 +161,12 @@ impl Item {
 }
 
 impl Selection {
+    /// Every selected path with a short digest of its own, so that a later change can be told by name. `None` when
+    /// there are more than `most`.
+    pub fn files(&self, most: usize) -> Option<BTreeMap<String, String>> {
+        digest::files(&self.sources, most)
+    }
+
     /// Everything in a view, as if its root had been named; owners are kept and nothing is ignored.
     ///
     /// # Errors

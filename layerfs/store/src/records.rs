@@ -36,6 +36,9 @@ pub struct StepRecord {
     pub slot: String,
     /// What the key was made of.
     pub parts: BTreeMap<String, String>,
+    /// Which files a copy took, with a short digest of each, when they were few: for reasons only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The layer, when the step made one.
     pub layer: Option<DiffId>,
     /// When it was made, in seconds since 1970.
@@ -144,6 +147,7 @@ mod tests {
             key: Digest::sha256(format!("{slot} {n}")),
             slot: slot.to_owned(),
             parts: BTreeMap::from([("argv".to_owned(), format!("[\"echo\", \"{n}\"]"))]),
+            files: BTreeMap::from([("a".to_owned(), n.to_string())]),
             layer: Some(DiffId(Digest::sha256("layer"))),
             created_unix: n as i64,
         }

@@ -13,6 +13,9 @@ use cooper_layerfs::view::View;
 use cooper_plan::op::{self, Base, Step};
 use std::time::Instant;
 
+/// Most files whose names are kept beside a step's key: enough for sources, and a record stays small.
+const NAMED_FILES: usize = 2000;
+
 /// Where files are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -44,12 +47,13 @@ impl Build<'_> {
             Some(_) => Origin::Root,
         };
         let selection = self.select(copy, &view, origin)?;
-        let record = self.dated(cooper_plan::key::copy_key(
+        let mut record = self.dated(cooper_plan::key::copy_key(
             Self::parent(state).as_ref(),
             copy,
             &selection.digest,
             &place.stage.platform,
         ));
+        record.files = selection.files(NAMED_FILES).unwrap_or_default();
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
