@@ -16,6 +16,18 @@ pub enum SandboxError {
         /// How to get it.
         hint: String,
     },
+    /// Steps are for another processor, and nothing here runs its programs.
+    #[error("programs for {platform} cannot run on {host}: {cause}")]
+    Foreign {
+        /// What the steps are for.
+        platform: String,
+        /// What this machine is.
+        host: String,
+        /// The processor of the platform.
+        architecture: String,
+        /// What was observed.
+        cause: String,
+    },
     /// The step's world could not be built; the step did not start.
     #[error("sandbox set-up failed at {stage}: {object}: {cause}")]
     Setup {
@@ -74,6 +86,11 @@ impl SandboxError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unavailable { hint, .. } => Some(hint.clone()),
+            Self::Foreign { architecture, .. } => Some(format!(
+                "install an emulator for {architecture} as root: apt-get install qemu-user-static, or docker run \
+                 --privileged --rm tonistiigi/binfmt --install {architecture}; stages that only copy need none, nor \
+                 do those FROM --platform=$BUILDPLATFORM"
+            )),
             Self::Exec { .. } => Some(
                 "check that the program is in the image, is executable and is built for this \
                  machine's architecture"

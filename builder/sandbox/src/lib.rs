@@ -9,6 +9,7 @@ mod caps;
 mod cwd;
 mod dev;
 mod error;
+mod foreign;
 mod idmap;
 mod init;
 mod kernel_fs;
@@ -29,6 +30,7 @@ mod user;
 use std::process::ExitCode;
 
 pub use error::SandboxError;
+pub use foreign::check_foreign;
 pub use idmap::{Tier, enter_user_namespace};
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;

@@ -5,6 +5,9 @@ use crate::{Descriptor, Manifest, MediaType, Platform};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Marks an entry that says something about another entry (BuildKit's attestation manifests).
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
 /// A list of manifests, one for each platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +40,12 @@ impl Index {
     }
     /// The first entry for a platform. Attestations (platform `unknown/unknown`) never match.
     pub fn select(&self, wanted: &Platform) -> Option<&Descriptor> {
-        self.manifests.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.satisfies(wanted)))
+        self.images().find(|d| d.platform.as_ref().is_some_and(|p| p.satisfies(wanted)))
+    }
+    /// The entries that are images, attestations left out.
+    pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
+        let unknown = |d: &Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "unknown");
+        self.manifests.iter().filter(move |d| !unknown(d) && !d.annotations.contains_key(REFERENCE_TYPE))
     }
 }
 
@@ -119,6 +127,21 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attestations_are_no_images() {
+        let entry = |platform: Option<&str>, text: &str| Descriptor {
+            platform: platform.map(|p| p.parse().unwrap()),
+            ..Descriptor::of(MediaType::OciManifest, text.as_bytes())
+        };
+        let mut marked = entry(Some("linux/amd64"), "marked");
+        marked.annotations.insert(REFERENCE_TYPE.to_owned(), "attestation-manifest".to_owned());
+        let (unknown, image) = (entry(Some("unknown/unknown"), "unknown"), entry(Some("linux/amd64"), "image"));
+        let index = Index::of(vec![unknown, marked, image.clone()]);
+        assert_eq!(index.select(&Platform::linux("amd64")), Some(&image));
+        assert_eq!(index.select(&"unknown/unknown".parse().unwrap()), None);
+        assert_eq!(index.images().collect::<Vec<_>>(), [&image]);
+    }
 
     #[test]
     fn ambiguity_is_refused() {

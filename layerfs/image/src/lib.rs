@@ -4,6 +4,7 @@
 //! Must never: touch files, sockets, clocks, environment or randomness.
 #![forbid(unsafe_code)]
 
+pub mod annotations;
 pub mod assemble;
 pub mod config;
 pub mod descriptor;
@@ -18,6 +19,7 @@ pub mod platform;
 pub mod reference;
 pub mod stable_hash;
 
+pub use annotations::Annotation;
 pub use config::{History, ImageConfig, RuntimeConfig};
 pub use descriptor::Descriptor;
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher, Verified};
