@@ -1,7 +1,8 @@
-//! Compressed forms of a layer: one that is written, five that are read.
+//! Compressed forms of a layer: three that are written, five that are read.
 //!
-//! Written: gzip (RFC 1952), one member, deflate level [`LEVEL`] by zlib-rs, no file name, MTIME 0, OS 255
-//! ("unknown"), XFL 0. The bytes depend on the contents and on the version of the deflate implementation.
+//! Written: the tar as it is; gzip (RFC 1952), one member by zlib-rs, no file name, MTIME 0, OS 255 ("unknown"),
+//! XFL 0; zstd (RFC 8878), one frame by one thread. The bytes depend on the contents, the level and the version of
+//! the implementation.
 //!
 //! Read, by the first bytes and never by a claimed media type: gzip with any number of members, zstd with any
 //! number of frames and windows up to 128 MiB, bzip2, xz; everything else is taken as it is. Decoders run in
@@ -33,24 +34,65 @@ pub fn is_compressed(head: &[u8]) -> bool {
     [&[0x1f, 0x8b, 8], ZSTD, BZIP2, XZ].iter().any(|magic| head.starts_with(magic))
 }
 
-/// Compresses everything that `reader` gives.
+/// How the bytes of a layer are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// As they are.
+    Plain,
+    /// Gzip with a deflate level from 0 to 9.
+    Gzip(u32),
+    /// Zstd with a level from 1 to 22; 0 stands for the library's default.
+    Zstd(i32),
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Gzip(LEVEL)
+    }
+}
+
+/// Writes everything that `reader` gives, compressed.
 ///
 /// # Errors
 /// [`LayerfsError::Io`] when writing fails, [`LayerfsError::Stream`] when reading does.
-pub fn gzip(reader: &mut dyn Read, out: &mut dyn Write) -> Result<(), LayerfsError> {
-    let written = |source| LayerfsError::Io { what: "writing a compressed layer".into(), source };
-    let mut encoder = GzBuilder::new().mtime(0).operating_system(UNKNOWN_OS).write(out, Compression::new(LEVEL));
+pub fn compress(method: Method, reader: &mut dyn Read, out: &mut dyn Write) -> Result<(), LayerfsError> {
+    match method {
+        Method::Plain => {
+            copy(reader, out)?;
+            out.flush().map_err(written)
+        }
+        Method::Gzip(level) => {
+            let header = GzBuilder::new().mtime(0).operating_system(UNKNOWN_OS);
+            let mut encoder = header.write(out, Compression::new(level));
+            copy(reader, &mut encoder)?;
+            encoder.finish().and_then(|out| out.flush()).map_err(written)
+        }
+        Method::Zstd(level) => {
+            let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(written)?;
+            // Readers find damage before the digest of the whole does.
+            encoder.include_checksum(true).map_err(written)?;
+            copy(reader, &mut encoder)?;
+            encoder.finish().and_then(|out| out.flush()).map_err(written)
+        }
+    }
+}
+
+/// Copies to the end, and tells a reader's failure from a writer's.
+fn copy(reader: &mut dyn Read, out: &mut dyn Write) -> Result<(), LayerfsError> {
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         let got = match reader.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(got) => got,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(LayerfsError::stream(e)),
         };
-        encoder.write_all(buffer.get(..got).unwrap_or_default()).map_err(written)?;
+        out.write_all(buffer.get(..got).unwrap_or_default()).map_err(written)?;
     }
-    encoder.finish().and_then(|out| out.flush()).map_err(written)
+}
+
+fn written(source: io::Error) -> LayerfsError {
+    LayerfsError::Io { what: "writing a compressed layer".into(), source }
 }
 
 /// Gives the bytes of a layer without compression.
@@ -116,7 +158,7 @@ mod tests {
 
     fn packed(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        gzip(&mut &*bytes, &mut out).unwrap();
+        compress(Method::default(), &mut &*bytes, &mut out).unwrap();
         out
     }
 
@@ -137,6 +179,27 @@ mod tests {
         assert_eq!(bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
         assert_eq!(bytes, packed(&sample()));
         assert!(bytes.len() < sample().len());
+    }
+
+    #[test]
+    fn every_method_comes_back_the_same_each_time() {
+        let plain = sample();
+        for (method, magic) in [
+            (Method::Plain, &plain[..4]),
+            (Method::Gzip(0), GZIP),
+            (Method::Gzip(9), GZIP),
+            (Method::Zstd(1), ZSTD),
+            (Method::Zstd(22), ZSTD),
+        ] {
+            let make = || {
+                let mut out = Vec::new();
+                compress(method, &mut &*plain, &mut out).unwrap();
+                out
+            };
+            let bytes = make();
+            assert!(bytes.starts_with(magic) && bytes == make(), "{method:?}");
+            assert!(inflated(bytes).unwrap() == plain, "{method:?}");
+        }
     }
 
     #[test]

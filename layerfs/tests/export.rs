@@ -4,8 +4,9 @@
 
 mod trees;
 
+use cooper_image::RelPath;
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::export::{export_dir, export_tar};
+use cooper_layerfs::export::{Others, Part, collision, export_dir, export_tar};
 use cooper_layerfs::view::View;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -21,9 +22,9 @@ fn a_tar_of_the_merged_root() {
         File("d-e", "", 0o600),
     ]);
     let upper = tree(&[Whiteout("gone"), Fifo("p"), File("d/c", "2", 0o644), Attribute("d/c", "user.a", "b")]);
-    let view = View::stack(vec![root(&lower), root(&upper)]);
+    let part = |into: &str| Part { into: RelPath::from(into), view: View::stack(vec![root(&lower), root(&upper)]) };
     let mut out = Vec::new();
-    export_tar(&view, &mut out).unwrap();
+    export_tar(&[part("")], None, &mut out).unwrap();
     let me = fs::metadata(lower.path()).map(|m| format!("{}:{}", m.uid(), m.gid())).unwrap();
     let expected = [
         "d 755 ME d/",
@@ -36,8 +37,20 @@ fn a_tar_of_the_merged_root() {
     ];
     assert_eq!(listing(&out), expected.map(|line| line.replace("ME", &me)));
     let mut again = Vec::new();
-    export_tar(&View::stack(vec![root(&lower), root(&upper)]), &mut again).unwrap();
+    export_tar(&[part("")], None, &mut again).unwrap();
     assert_eq!(out, again);
+    let mut several = Vec::new();
+    export_tar(&[part("one"), part("two")], Some(7), &mut several).unwrap();
+    let lines = listing(&several);
+    assert_eq!(lines.len(), 2 * (expected.len() + 1));
+    for (folder, lines) in ["one", "two"].iter().zip(lines.chunks(expected.len() + 1)) {
+        assert_eq!(lines[0], format!("d 755 0:0 {folder}/"));
+        let hard = format!("h 4755 {me} {folder}/d/b -> {folder}/d/a");
+        assert_eq!(lines[3], hard, "links lead to the names of the same root");
+    }
+    let mut archive = tar::Archive::new(several.as_slice());
+    let times: Vec<u64> = archive.entries().unwrap().map(|e| e.unwrap().header().mtime().unwrap()).collect();
+    assert!(times.iter().all(|t| *t == 7), "{times:?}");
 }
 
 #[test]
@@ -53,7 +66,7 @@ fn a_directory_of_the_merged_root() {
     let upper = tree(&[Whiteout("gone"), Dir("tmp", 0o1777), File("locked/x", "2", 0o400), Dir("locked", 0o555)]);
     let out = tree(&[]);
     let dest = out.path().join("new/dest");
-    export_dir(&View::stack(vec![root(&lower), root(&upper)]), &dest).unwrap();
+    export_dir(&View::stack(vec![root(&lower), root(&upper)]), &dest, Others::Keep, None).unwrap();
     let meta = |p: &str| fs::symlink_metadata(dest.join(p)).unwrap();
     let mode = |p: &str| meta(p).mode() & 0o7777;
     assert_eq!((mode("locked"), mode("locked/x"), mode("tmp")), (0o555, 0o400, 0o1777));
@@ -77,7 +90,7 @@ fn links_in_the_destination_lead_nowhere() {
     let view = View::stack(vec![root(&layer)]);
     for _ in 0..2 {
         // The second time, everything is there already.
-        export_dir(&view, dest.path()).unwrap();
+        export_dir(&view, dest.path(), Others::Keep, None).unwrap();
         for canary in ["canary", "dir/f"] {
             assert_eq!(fs::read_to_string(outside.path().join(canary)).unwrap(), "old", "{canary}");
             assert_eq!(fs::metadata(outside.path().join(canary)).unwrap().mode() & 0o777, 0o600, "{canary}");
@@ -93,7 +106,46 @@ fn links_in_the_destination_lead_nowhere() {
 fn a_directory_is_never_removed_for_a_file() {
     let layer = tree(&[File("x", "new", 0o644)]);
     let dest = tree(&[File("x/precious", "kept", 0o644)]);
-    let error = export_dir(&View::stack(vec![root(&layer)]), dest.path()).unwrap_err();
+    let error = export_dir(&View::stack(vec![root(&layer)]), dest.path(), Others::Keep, None).unwrap_err();
     assert!(matches!(error, LayerfsError::IsADirectory { .. }), "{error}");
     assert_eq!(fs::read_to_string(dest.path().join("x/precious")).unwrap(), "kept");
+}
+
+#[test]
+fn what_the_view_does_not_have_is_deleted_when_that_is_asked_for() {
+    let layer = tree(&[File("x", "new", 0o644), File("d/f", "new", 0o644), Link("l", "x")]);
+    let outside = tree(&[File("canary/f", "old", 0o600)]);
+    let dest = tree(&[
+        File("x/was/a/deep/dir", "old", 0o644),
+        File("gone", "old", 0o644),
+        File("d/gone/deep/er/f", "old", 0o644),
+        Dir("locked/in", 0o555),
+        Dir("locked", 0o555),
+        File("l", "old", 0o644),
+    ]);
+    symlink(outside.path().join("canary"), dest.path().join("link")).unwrap();
+    symlink(outside.path().join("canary"), dest.path().join("d/gone/link")).unwrap();
+    let view = View::stack(vec![root(&layer)]);
+    export_dir(&view, dest.path(), Others::Delete, Some(7)).unwrap();
+    let names = |dir: &str| {
+        let all = fs::read_dir(dest.path().join(dir)).unwrap();
+        let mut names: Vec<String> = all.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(""), ["d", "l", "x"]);
+    assert_eq!(names("d"), ["f"]);
+    assert_eq!(fs::metadata(dest.path().join("d")).unwrap().mtime(), 7);
+    assert_eq!(fs::read_to_string(outside.path().join("canary/f")).unwrap(), "old");
+}
+
+#[test]
+fn files_of_two_roots_collide_and_directories_do_not() {
+    let view = |t: &tempfile::TempDir| View::stack(vec![root(t)]);
+    let one = tree(&[File("d/a", "", 0o644), Dir("e", 0o755)]);
+    let two = tree(&[File("d/b", "", 0o644), Dir("e", 0o755)]);
+    assert_eq!(collision(&[&view(&one), &view(&two)]).unwrap(), None);
+    for other in [tree(&[File("d/a", "", 0o644)]), tree(&[Dir("d/a", 0o755)]), tree(&[Link("e", "x")])] {
+        assert!(collision(&[&view(&one), &view(&two), &view(&other)]).unwrap().is_some());
+    }
 }

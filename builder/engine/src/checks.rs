@@ -59,7 +59,6 @@ impl Engine {
     /// When the store cannot be read.
     pub fn known_base(&self, key: &BaseKey) -> Result<Option<ImageConfig>, EngineError> {
         let BaseKey { image: BaseImage::Named(reference), platform } = key else { return Ok(None) };
-        let found = self.local(&reference.clone().or_latest())?.map(|image| image.config);
-        Ok(found.filter(|config| config.platform().satisfies(platform)))
+        Ok(self.local(&reference.clone().or_latest(), platform)?.map(|image| image.config))
     }
 }

@@ -1,6 +1,7 @@
 //! Cache look-ups and what a step leaves behind: a record, a layer, a line of history.
 
 use crate::EngineError;
+use crate::doing::Claim;
 use crate::event::Event;
 use crate::history;
 use crate::layers::Layer;
@@ -19,6 +20,8 @@ pub struct Miss {
     record: KeyRecord,
     key: Digest,
     slot: String,
+    /// Nobody else of this build does the same meanwhile.
+    _claim: Claim,
 }
 
 impl Build<'_> {
@@ -37,8 +40,11 @@ impl Build<'_> {
     ) -> Result<Option<Miss>, EngineError> {
         let key = record.digest();
         let slot = self.slot(place);
-        let miss = Miss { record, key, slot };
-        if let Some(reason) = self.without_cache(place) {
+        let claim = self.doing.claim(&key);
+        let done_now = claim.was_done();
+        let miss = Miss { record, key, slot, _claim: claim };
+        // What another thread of this build has just done is no earlier result.
+        if let Some(reason) = self.without_cache(place).filter(|_| !done_now) {
             self.sink.event(Event::Missed { step: place.no, reasons: vec![reason.to_owned()] });
             return Ok(Some(miss));
         }
@@ -81,13 +87,14 @@ impl Build<'_> {
         let created = self.request.created;
         self.engine.store.put_record(&StepRecord {
             version: 1,
-            key: miss.key,
+            key: miss.key.clone(),
             slot: miss.slot,
             parts: miss.record.parts,
             files: miss.record.files,
             layer: Some(diff.clone()),
             created_unix: created,
         })?;
+        self.doing.done(&miss.key);
         self.run.fetch_add(1, Ordering::Relaxed);
         self.add(state, diff, created, history_text);
         Ok(())
@@ -112,6 +119,7 @@ impl Build<'_> {
         h.part("dockerfile", &self.request.dockerfile_name);
         h.part("stage", &place.stage.label);
         h.part("step", place.index.to_string());
+        h.part("platform", place.stage.platform.to_string());
         h.finish().hex()[..32].to_owned()
     }
 }

@@ -2,6 +2,8 @@
 
 use cooper_dockerfile::lint::Finding;
 use cooper_image::{Digest, Reference};
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Receives events, from any thread.
@@ -90,6 +92,30 @@ pub enum Event {
     Exported {
         dest: String,
     },
+}
+
+/// Passes events on, each warning once: every platform of a build would say the same.
+pub(crate) struct Unrepeated<'a> {
+    inner: &'a dyn Sink,
+    told: Mutex<HashSet<String>>,
+}
+
+impl<'a> Unrepeated<'a> {
+    /// Nothing was said yet.
+    pub fn new(inner: &'a dyn Sink) -> Self {
+        Self { inner, told: Mutex::default() }
+    }
+}
+
+impl Sink for Unrepeated<'_> {
+    fn event(&self, event: Event) {
+        if let Event::Warning { text } = &event
+            && !crate::layers::lock(&self.told).insert(text.clone())
+        {
+            return;
+        }
+        self.inner.event(event);
+    }
 }
 
 /// Which way bytes go.

@@ -1,57 +1,112 @@
-//! `-o`: archives and the plain root.
+//! Archives and plain files, out of the store.
 
 use crate::event::{Event, Sink};
-use crate::layers::{Layer, io};
+use crate::layers::io;
+use crate::output::{ArchiveOutput, Container, FilesOutput, Others, Split};
 use crate::output_file::write_whole;
-use crate::request::{BuildRequest, Output, OutputKind, Push};
+use crate::product::{Product, Shape};
+use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
-use cooper_image::ImageConfig;
-use cooper_image::assemble::{self, Format};
+use cooper_image::assemble::Format;
+use cooper_image::{Platform, RelPath};
+use cooper_layerfs::export::{Part, collision, export_dir, export_tar};
+use cooper_store::archive::{self, Kind, Place};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 impl Engine {
-    /// Does the build need compressed layers?
-    pub(crate) fn wants_manifest(&self, request: &BuildRequest) -> bool {
-        request.push == Push::Yes || request.outputs.iter().any(|o| o.kind == OutputKind::Oci)
-    }
-
-    /// Writes one output.
-    pub(crate) fn export(
+    /// Writes an archive.
+    pub(crate) fn export_archive(
         &self,
-        output: &Output,
+        output: &ArchiveOutput,
         request: &BuildRequest,
-        config: &ImageConfig,
-        layers: &[Layer],
+        product: &Product,
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
-        match output.kind {
-            OutputKind::Local => cooper_layerfs::export::export_dir(&self.view(layers)?, &output.dest)?,
-            OutputKind::Tar => {
-                let view = self.view(layers)?;
-                write_to(&output.dest, |w| Ok(cooper_layerfs::export::export_tar(&view, w)?))?;
-            }
-            OutputKind::Oci => {
-                let image = self.manifest(config, layers)?;
-                write_to(&output.dest, |w| {
-                    Ok(cooper_store::archive::write_oci_archive(&self.store, &image.descriptor, &request.tags, w)?)
-                })?;
-            }
-            OutputKind::Docker => {
-                let blobs = layers.iter().map(|l| self.ensure_blob(l)).collect::<Result<Vec<_>, _>>()?;
-                let image = assemble::assemble(config, blobs.clone(), Format::Docker)
-                    .map_err(|source| EngineError::Json { what: "the new manifest".to_owned(), source })?;
-                self.store.put_blob(&image.config)?;
-                write_to(&output.dest, |w| {
-                    let (config, tags) = (&image.config_descriptor, &request.tags);
-                    Ok(cooper_store::archive::write_docker_archive(&self.store, config, &blobs, tags, w)?)
-                })?;
-            }
+        let usual = match output.kind {
+            Kind::Oci => Format::Oci,
+            Kind::Docker => Format::Docker,
+        };
+        let image = self.describe(product, &output.form, output.form.format_or(usual))?.descriptor;
+        let names = if output.names.is_empty() { &request.tags } else { &output.names };
+        let write = |place: Place<'_>| Ok(archive::write(&self.store, output.kind, &image, names, place)?);
+        match output.container {
+            Container::Tar => write_to(&output.dest, |out| write(Place::Tar(out)))?,
+            Container::Directory => write(Place::Dir(&output.dest))?,
         }
-        let dest = if output.dest == Path::new("-") { "standard output".into() } else { output.dest.to_string_lossy() };
-        sink.event(Event::Exported { dest: dest.into_owned() });
+        told(&output.dest, sink);
         Ok(())
     }
+
+    /// Writes the image's files.
+    pub(crate) fn export_files(
+        &self,
+        output: &FilesOutput,
+        request: &BuildRequest,
+        product: &Product,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        let folders = product.shape == Shape::Index && output.split == Split::Folders;
+        let mut parts = Vec::with_capacity(product.images.len());
+        for built in &product.images {
+            let into = if folders { RelPath::from(folder(&built.platform).as_str()) } else { RelPath::root() };
+            parts.push(Part { into, view: self.view(&built.layers)? });
+        }
+        if !folders && parts.len() > 1 {
+            let views: Vec<_> = parts.iter().map(|p| &p.view).collect();
+            if let Some(path) = collision(&views)? {
+                return Err(EngineError::Request {
+                    message: format!("{} is in the images of several platforms", path.display()),
+                    hint: "leave platform-split=false away".to_owned(),
+                });
+            }
+        }
+        let time = request.clamp.then_some(request.created);
+        match output.container {
+            Container::Tar => write_to(&output.dest, |out| Ok(export_tar(&parts, time, out)?))?,
+            Container::Directory => {
+                if folders && output.others == Others::Delete {
+                    keep_only(&output.dest, &parts)?;
+                }
+                for part in &parts {
+                    let into = part.into.display();
+                    export_dir(&part.view, &output.dest.join(into), output.others, time)?;
+                }
+            }
+        }
+        told(&output.dest, sink);
+        Ok(())
+    }
+}
+
+/// The folder of a platform, as BuildKit names it.
+fn folder(platform: &Platform) -> String {
+    platform.to_string().replace('/', "_")
+}
+
+/// Empties the destination but for the folders of the platforms.
+fn keep_only(dest: &Path, parts: &[Part]) -> Result<(), EngineError> {
+    let failed = |e| io(format!("deleting in {}", dest.display()), e);
+    let names = match std::fs::read_dir(dest) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(failed)?,
+    };
+    for entry in names {
+        let entry = entry.map_err(failed)?;
+        let wanted = parts.iter().any(|p| p.into.as_bytes() == entry.file_name().as_encoded_bytes());
+        let is_dir = entry.file_type().map_err(failed)?.is_dir();
+        match (wanted, is_dir) {
+            (true, true) => {}
+            (_, true) => std::fs::remove_dir_all(entry.path()).map_err(failed)?,
+            (_, false) => std::fs::remove_file(entry.path()).map_err(failed)?,
+        }
+    }
+    Ok(())
+}
+
+fn told(dest: &Path, sink: &dyn Sink) {
+    let dest = if dest == Path::new("-") { "standard output".into() } else { dest.to_string_lossy() };
+    sink.event(Event::Exported { dest: dest.into_owned() });
 }
 
 /// Writes a file; `-` is standard output.

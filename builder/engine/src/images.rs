@@ -1,16 +1,21 @@
 //! Images by name: build, pull, push, list, inspect.
 
 use crate::context::Named;
-use crate::event::{Event, Sink};
+use crate::event::{Event, Sink, Unrepeated};
 use crate::history;
-use crate::request::{BuildRequest, BuildResult, Push};
-use crate::solve::Build;
+use crate::product::{Built, Product, Shape};
+use crate::read::Read;
+use crate::request::{BuildRequest, BuildResult};
+use crate::resolve::Earlier;
+use crate::solve::{Build, StageState};
 use crate::{Engine, EngineError};
-use cooper_image::assemble::{self, Format};
+use cooper_image::assemble;
 use cooper_image::edit::ConfigEdit;
-use cooper_image::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
+use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
+use cooper_plan::op::Plan;
 use cooper_sandbox::Tier;
 use cooper_store::TreeMarks;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,10 +24,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct ImageSummary {
     /// Its name.
     pub reference: Reference,
-    /// Its manifest, once there is one.
+    /// Its manifest or index, once there is one.
     pub manifest: Option<Descriptor>,
-    /// Digest of its configuration.
+    /// Digest of its configuration, or of its index.
     pub image_id: Digest,
+    /// The platforms that it is for.
+    pub platforms: Vec<Platform>,
     /// When it was made.
     pub created: Option<String>,
     /// Bytes of the layers as they are stored as blobs; layers that exist only as trees count nothing.
@@ -36,6 +43,8 @@ pub struct ImageDetail {
     pub reference: Reference,
     /// What the name leads to.
     pub descriptor: Descriptor,
+    /// The platforms that it is for.
+    pub platforms: Vec<Platform>,
     /// Its configuration.
     pub config: ImageConfig,
     /// Its manifest; absent until layers were compressed for a push or an archive.
@@ -53,48 +62,51 @@ impl Engine {
         sink: Arc<dyn Sink>,
         cancel: Arc<AtomicBool>,
     ) -> Result<BuildResult, EngineError> {
-        let sink = &*sink;
+        let sink = &Unrepeated::new(&*sink);
         check(request)?;
         self.store.use_marks(match self.tier {
             Tier::Root => TreeMarks::Trusted,
             Tier::Rootless => TreeMarks::User,
         })?;
-        let read = crate::read::read(request, sink)?;
-        let named = Named::new(&read.request);
-        let plan = self.plan(&read, &named, sink)?;
-        let request = &read.request;
-        let build = Build::new(self, request, &named, plan.stages.len(), sink, &cancel)?;
-        let target = self.solve(&plan, &build)?;
-        let (steps_run, steps_cached) = (build.run.load(Ordering::Relaxed), build.cached.load(Ordering::Relaxed));
+        let each = request.platforms.iter().map(|platform| crate::read::read(request, platform, sink));
+        let reads = each.collect::<Result<Vec<Read>, _>>()?;
+        let mut work: Vec<(Plan, Build<'_>)> = Vec::with_capacity(reads.len());
+        let named = Named::new(request);
+        for read in &reads {
+            let plan = self.plan(read, &named, sink)?;
+            let build = Build::new(self, &read.request, &named, plan.stages.len(), sink, &cancel)?;
+            let build = build.beside(work.first().map(|(_, first)| first));
+            work.push((plan, build));
+        }
+        self.check_foreign(work.iter().map(|(plan, _)| plan))?;
+        let targets = self.solve(&work)?;
+        let count = |of: fn(&Build<'_>) -> usize| work.first().map_or(0, |(_, build)| of(build));
+        let steps_run = count(|b| b.run.load(Ordering::Relaxed));
+        let steps_cached = count(|b| b.cached.load(Ordering::Relaxed));
+        let request = reads.first().map_or(request, |read| &read.request);
+        let images = targets.iter().zip(&request.platforms).map(|(t, p)| self.finish(request, p, t));
+        let product = Product { images: images.collect::<Result<_, _>>()?, shape: request.shape() };
+        let delivered = self.deliver(request, &product, sink)?;
+        let (described, names) = (delivered.described, delivered.names);
+        let index = described.as_ref().map(|d| &d.descriptor).filter(|_| product.shape == Shape::Index);
+        let image_id = index.or(product.images.first().map(|b| &b.config_descriptor)).map(|d| d.digest.clone());
+        let image_id = image_id.ok_or(EngineError::Interrupted)?;
+        Ok(BuildResult { image_id, described, names, steps_run, steps_cached })
+    }
+
+    /// The image of one platform, from what its target stage has come to.
+    fn finish(&self, request: &BuildRequest, platform: &Platform, target: &StageState) -> Result<Built, EngineError> {
         let mut config = target.config.clone();
         for (name, value) in &request.labels {
             ConfigEdit::Label { name: name.clone(), value: value.clone() }.apply(&mut config);
         }
         config.created.get_or_insert_with(|| history::rfc3339(request.created));
         config.rootfs.diff_ids = crate::layers::diff_ids(&target.layers);
-        let image_id = self.keep_config(&config)?;
-        let mut manifest = None;
-        if self.wants_manifest(request) {
-            manifest = Some(self.manifest(&config, &target.layers)?.descriptor);
-        }
+        let config_descriptor = self.keep_config(&config)?;
         for layer in &target.layers {
             self.settle(layer)?;
         }
-        let named = manifest.clone().unwrap_or_else(|| image_id.clone());
-        for tag in &request.tags {
-            let tag = tag.clone().or_latest();
-            self.store.set_ref(&tag, &named)?;
-            sink.event(Event::Tagged { reference: tag });
-        }
-        for output in &request.outputs {
-            self.export(output, request, &config, &target.layers, sink)?;
-        }
-        if request.push == Push::Yes {
-            for tag in &request.tags {
-                self.push(&tag.clone().or_latest(), &NoMore(sink))?;
-            }
-        }
-        Ok(BuildResult { image_id: image_id.digest, manifest, format: Format::Oci, steps_run, steps_cached })
+        Ok(Built { platform: platform.clone(), config, config_descriptor, layers: target.layers.clone() })
     }
 
     /// Fetches an image with all its layers.
@@ -108,7 +120,7 @@ impl Engine {
         sink: Arc<dyn Sink>,
     ) -> Result<Descriptor, EngineError> {
         let reference = reference.clone().or_latest();
-        let image = self.fetch(&reference, platform, &*sink)?;
+        let image = self.fetch(&reference, platform, Earlier::Replace, &*sink)?;
         let is = image.config.platform();
         if !is.satisfies(platform) {
             sink.event(Event::Warning { text: format!("{} is for {is}, not for {platform}", reference.familiar()) });
@@ -126,32 +138,54 @@ impl Engine {
     pub fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
         let mut all = Vec::new();
         for (reference, descriptor) in self.store.refs()? {
-            let image = self.load(&reference, &descriptor)?;
-            let mut size = 0;
-            for layer in &image.layers {
+            let images = self.images_of(&reference, &descriptor)?;
+            let images = images.iter().map(|d| self.load(&reference, d)).collect::<Result<Vec<_>, _>>()?;
+            let mut sizes: BTreeMap<&DiffId, u64> = BTreeMap::new();
+            for layer in images.iter().flat_map(|i| &i.layers) {
                 let forms = self.store.layer(&layer.diff)?;
-                size += forms.blobs.first().or(layer.claimed.as_ref()).map(|b| b.size).or(forms.tar).unwrap_or(0);
+                let size = forms.blobs.first().or(layer.claimed.as_ref()).map(|b| b.size).or(forms.tar).unwrap_or(0);
+                sizes.insert(&layer.diff, size);
             }
-            all.push(ImageSummary {
-                reference,
-                manifest: image.manifest.map(|(d, _)| d),
-                image_id: image.config_descriptor.digest,
-                created: image.config.created,
-                size,
-            });
+            let size = sizes.values().sum();
+            let platforms = images.iter().map(|i| i.config.platform()).collect();
+            let created = images.iter().filter_map(|i| i.config.created.clone()).max();
+            let is_document = descriptor.media_type.is_index() || descriptor.media_type.is_manifest();
+            let image_id = match images.first().filter(|_| !descriptor.media_type.is_index()) {
+                Some(image) => image.config_descriptor.digest.clone(),
+                None => descriptor.digest.clone(),
+            };
+            let manifest = is_document.then_some(descriptor);
+            all.push(ImageSummary { reference, manifest, image_id, platforms, created, size });
         }
         Ok(all)
     }
 
-    /// Everything about an image of the store.
+    /// Everything about an image of the store. Of an index it is the image for the platform; without one, for this
+    /// machine's, else the first.
     ///
     /// # Errors
-    /// [`EngineError::NoImage`], storage.
-    pub fn inspect(&self, reference: &Reference) -> Result<ImageDetail, EngineError> {
+    /// [`EngineError::NoImage`], [`EngineError::Request`] when it has no such platform, storage.
+    pub fn inspect(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ImageDetail, EngineError> {
         let reference = reference.clone().or_latest();
         let descriptor = self.store.get_ref(&reference)?.ok_or_else(|| EngineError::NoImage(reference.clone()))?;
-        let image = self.load(&reference, &descriptor)?;
-        Ok(ImageDetail { reference, descriptor, config: image.config, manifest: image.manifest.map(|(_, m)| m) })
+        let images = self.images_of(&reference, &descriptor)?;
+        let images = images.iter().map(|d| self.load(&reference, d)).collect::<Result<Vec<_>, _>>()?;
+        let platforms: Vec<Platform> = images.iter().map(|i| i.config.platform()).collect();
+        let of = |wanted: &Platform| platforms.iter().position(|p| p.satisfies(wanted));
+        let chosen = match platform {
+            None => Some(of(&Platform::host()).unwrap_or(0)),
+            Some(wanted) => of(wanted),
+        };
+        let Some(image) = chosen.and_then(|i| images.into_iter().nth(i)) else {
+            let list = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let wanted = platform.map(ToString::to_string).unwrap_or_default();
+            return Err(EngineError::Request {
+                message: format!("{} has no image for {wanted}", reference.familiar()),
+                hint: format!("it has {list}"),
+            });
+        };
+        let manifest = image.manifest.map(|(_, m)| m);
+        Ok(ImageDetail { reference, descriptor, platforms, config: image.config, manifest })
     }
 
     fn keep_config(&self, config: &ImageConfig) -> Result<Descriptor, EngineError> {
@@ -164,38 +198,26 @@ impl Engine {
 
 /// Does the request make sense?
 fn check(request: &BuildRequest) -> Result<(), EngineError> {
-    if request.push == Push::Yes && request.tags.is_empty() {
-        return Err(EngineError::Request { message: "--push needs a name".to_owned(), hint: "add -t NAME".to_owned() });
-    }
-    if let Some(tag) = request.tags.iter().find(|t| t.digest().is_some()) {
+    crate::deliver::check(request)?;
+    if let Some(other) = request.platforms.iter().find(|p| p.os != "linux") {
         return Err(EngineError::Request {
-            message: format!("{tag} names one image for ever; a new image cannot take that name"),
-            hint: "give a tag, without the part from the @ on".to_owned(),
-        });
-    }
-    if request.platform.os != "linux" {
-        return Err(EngineError::Request {
-            message: format!("images for {} cannot be built", request.platform),
+            message: format!("images for {other} cannot be built"),
             hint: "steps are Linux programs: give --platform linux/ARCH".to_owned(),
         });
     }
     Ok(())
 }
 
-/// Lends a borrowed sink to code that shares its own.
-struct NoMore<'a>(&'a dyn Sink);
-impl Sink for NoMore<'_> {
-    fn event(&self, event: Event) {
-        self.0.event(event);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::{ArchiveOutput, Compression, Container, Form, ImageOutput, Output, Push};
     use crate::request::Freshness;
+    use cooper_image::annotations::Annotation;
+    use cooper_image::assemble::Format;
+    use cooper_store::archive::Kind;
 
-    fn request(tag: &str, platform: &str, push: Push) -> BuildRequest {
+    fn request(tag: &str, platforms: &str, outputs: Vec<Output>) -> BuildRequest {
         BuildRequest {
             context: crate::context::Files::nothing(),
             contexts: std::collections::BTreeMap::new(),
@@ -204,12 +226,12 @@ mod tests {
             target: None,
             build_args: std::collections::BTreeMap::new(),
             labels: std::collections::BTreeMap::new(),
-            platform: platform.parse().unwrap(),
+            platforms: platforms.split(',').map(|p| p.parse().unwrap()).collect(),
+            shape: Shape::Image,
             tags: (!tag.is_empty()).then(|| tag.parse().unwrap()).into_iter().collect(),
             freshness: Freshness { no_cache: false, pull: false },
             no_cache_filter: Vec::new(),
-            push,
-            outputs: Vec::new(),
+            outputs,
             jobs: 1,
             created: 0,
             clamp: false,
@@ -220,21 +242,56 @@ mod tests {
     #[test]
     fn requests_that_make_no_sense() {
         let digest = format!("app@{}", Digest::sha256(b"x"));
-        for (tag, platform, push, says) in [
-            ("", "linux/amd64", Push::Yes, Some("--push needs a name")),
-            (digest.as_str(), "linux/amd64", Push::No, Some("names one image for ever")),
-            ("app:1", "windows/amd64", Push::No, Some("cannot be built")),
-            ("app:1", "linux/arm64", Push::Yes, None),
-            ("", "linux/amd64", Push::No, None),
+        let image = |push| Output::Image(ImageOutput { push, ..ImageOutput::default() });
+        let form = |form| Output::Image(ImageOutput { form, ..ImageOutput::default() });
+        let noted = |text: &str, format| {
+            form(Form { annotations: Annotation::parse_flag(text).unwrap(), format, ..Form::default() })
+        };
+        let zstd = Form { compression: Compression::Zstd(3), format: Some(Format::Docker), ..Form::default() };
+        let docker = |dest: &str| {
+            let (names, form) = (Vec::new(), Form::default());
+            Output::Archive(ArchiveOutput {
+                kind: Kind::Docker,
+                dest: dest.into(),
+                container: Container::Tar,
+                names,
+                form,
+            })
+        };
+        let (amd, both) = ("linux/amd64", "linux/amd64,linux/arm64");
+        for (tag, platforms, outputs, says) in [
+            ("", amd, vec![image(Push::ByName)], "a push needs a name"),
+            (&digest, amd, vec![image(Push::No)], "names one image for ever"),
+            ("app:1", "windows/amd64", vec![], "images for windows/amd64 cannot be built"),
+            (
+                "app:1",
+                amd,
+                vec![image(Push::ByDigest)],
+                "docker.io/library/app:1 has a tag, which push-by-digest does not push",
+            ),
+            ("app:1", both, vec![docker("a")], "type=docker holds one image and cannot hold an index"),
+            ("app:1", amd, vec![docker("a"), docker("a")], "two outputs go to a"),
+            ("", amd, vec![form(zstd)], "Docker's media types have no zstd"),
+            ("", amd, vec![noted("a=b", Some(Format::Docker))], "Docker's media types have no annotations"),
+            ("", amd, vec![noted("index:a=b", None)], "the annotation a is for an index, and this build makes none"),
+            (
+                "",
+                amd,
+                vec![noted("manifest[linux/arm64]:a=b", None)],
+                "the annotation a is for linux/arm64, which is not built",
+            ),
         ] {
-            match (check(&request(tag, platform, push)), says) {
-                (Ok(()), None) => {}
-                (Err(e), Some(says)) => {
-                    assert!(e.to_string().contains(says), "{e}");
-                    assert!(e.hint().is_some());
-                }
-                (other, _) => panic!("{tag} {platform}: {other:?}"),
-            }
+            let refused = check(&request(tag, platforms, outputs)).unwrap_err();
+            assert!(refused.to_string().contains(says), "{refused}");
+            assert!(refused.hint().is_some(), "{refused}");
+        }
+        for (tag, platforms, outputs) in [
+            ("app:1", "linux/arm64", vec![image(Push::ByName)]),
+            ("app", amd, vec![image(Push::ByDigest)]),
+            ("", both, vec![noted("index,manifest[linux/arm64/v8]:a=b", None)]),
+            ("", amd, vec![image(Push::No), docker("a"), docker("b")]),
+        ] {
+            check(&request(tag, platforms, outputs)).unwrap();
         }
     }
 }

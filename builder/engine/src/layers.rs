@@ -1,5 +1,6 @@
 //! Layer forms on demand: tree for a step's root, blob for a registry, each made once and verified.
 
+use crate::output::{Compression, Form, Recompress, is_compressed_by};
 use crate::{Engine, EngineError};
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
@@ -13,6 +14,9 @@ use cooper_store::LayerForms;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Marks, in the store's records of a layer's blobs, the method by which Cooper made one.
+const MADE: &str = "cooper.made";
 
 /// A layer of an image in the making.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,24 +111,46 @@ impl Engine {
         Ok(self.store.publish_tree(&dir, name)?)
     }
 
-    /// A compressed blob of the layer, made when there is none yet.
-    pub(crate) fn ensure_blob(&self, layer: &Layer) -> Result<Descriptor, EngineError> {
+    /// A blob of the layer in the form that is asked for, made when there is none yet.
+    ///
+    /// What the blob is depends on the layer and the form alone, and not on which other blobs the store has.
+    pub(crate) fn ensure_blob(&self, layer: &Layer, form: &Form) -> Result<Descriptor, EngineError> {
         if let Some(claimed) = &layer.claimed
             && self.store.blob_size(&claimed.digest)?.is_some()
-            && !self.store.layer(&layer.diff)?.blobs.contains(claimed)
         {
-            self.verify(layer, claimed)?;
+            if !self.store.layer(&layer.diff)?.blobs.contains(claimed) {
+                self.verify(layer, claimed)?;
+            }
+            if form.recompress == Recompress::New || is_compressed_by(&claimed.media_type, form.compression) {
+                return Ok(plain(claimed));
+            }
         }
         let forms = self.store.layer(&layer.diff)?;
-        if let Some(blob) = layer.claimed.as_ref().filter(|c| forms.blobs.contains(c)).or(forms.blobs.first()) {
-            return Ok(Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size));
+        let made = made(form.compression);
+        if let Some(blob) = forms.blobs.iter().find(|b| b.annotations.get(MADE) == Some(&made)) {
+            return Ok(plain(blob));
+        }
+        let media_type = match form.compression {
+            Compression::Plain => MediaType::OciLayer,
+            Compression::Gzip(_) => MediaType::OciLayerGzip,
+            Compression::Zstd(_) => MediaType::OciLayerZstd,
+        };
+        if let (Compression::Plain, Some(size)) = (form.compression, forms.tar) {
+            return Ok(Descriptor::new(media_type, layer.diff.0.clone(), size));
         }
         let mut writer = self.store.blob_writer()?;
-        self.compress_into(layer, forms, &mut writer)?;
+        self.compress_into(layer, forms, form.compression, &mut writer)?;
         let (digest, size) = writer.commit(None)?;
-        let blob = Descriptor::new(MediaType::OciLayerGzip, digest, size);
-        self.store.add_layer_blob(&layer.diff, &blob)?;
+        let blob = Descriptor::new(media_type, digest, size);
+        let annotations = [(MADE.to_owned(), made)].into();
+        self.store.add_layer_blob(&layer.diff, &Descriptor { annotations, ..blob.clone() })?;
         Ok(blob)
+    }
+
+    /// The blob that another tool made of this layer, if the store has one: what a base's layer came as.
+    pub(crate) fn foreign_blob(&self, diff: &DiffId) -> Result<Option<Descriptor>, EngineError> {
+        let blobs = self.store.layer(diff)?.blobs;
+        Ok(blobs.into_iter().find(|b| !b.annotations.contains_key(MADE)))
     }
 
     /// A merged look at layers, lowest first.
@@ -133,31 +159,26 @@ impl Engine {
         Ok(View::stack(roots))
     }
 
-    /// Gzip of the layer's tar. The tar streams through a pipe, and is compared with its DiffId on the way.
-    fn compress_into(&self, layer: &Layer, forms: LayerForms, out: &mut (dyn Write + Send)) -> Result<(), EngineError> {
+    /// The layer's tar, compressed. It streams through, and is compared with its DiffId on the way.
+    fn compress_into(
+        &self,
+        layer: &Layer,
+        forms: LayerForms,
+        method: Compression,
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), EngineError> {
         // Only a tree that a step left is the layer itself; one that was unpacked is packed into an equal, but
         // perhaps not the same, tar.
-        let Some(tree) = forms.tree.filter(|_| forms.tar.is_none()) else {
-            let mut tar = self.store.open_blob(&layer.diff.0)?;
-            return Ok(compress::gzip(&mut tar, out)?);
+        let blob = forms.blobs.first().or(layer.claimed.as_ref());
+        let inner: Box<dyn Read + Send> = match (forms.tar, blob, forms.tree) {
+            (Some(_), ..) => Box::new(self.store.open_blob(&layer.diff.0)?),
+            (None, Some(blob), _) => self.inflate(blob)?,
+            (None, None, Some(tree)) => return pack_into(layer, &tree, method, out),
+            (None, None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
         };
-        let root = Root::open(&tree)?;
-        let (mut reader, writer) = std::io::pipe().map_err(|source| io("making a pipe", source))?;
-        std::thread::scope(|scope| {
-            let packer = scope.spawn(move || {
-                let mut writer = DigestWriter::new(writer);
-                layer::pack_upper(&root, &mut writer).map(|_| writer.finish().digest)
-            });
-            let gzip = compress::gzip(&mut reader, out);
-            drop(reader);
-            let packed = packer.join().map_err(|_| EngineError::LostLayer(layer.diff.0.clone()))?;
-            gzip?;
-            let actual = packed?;
-            if actual != layer.diff.0 {
-                return Err(cooper_image::DigestError::Mismatch { expected: layer.diff.0.clone(), actual }.into());
-            }
-            Ok(())
-        })
+        let mut tar = Tee { inner, hasher: Hasher::new() };
+        compress::compress(method, &mut tar, out).map_err(|e| EngineError::from(e).of_layer(layer.name()))?;
+        compare(&layer.diff, tar.hasher)
     }
 
     fn inflate(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, EngineError> {
@@ -183,6 +204,46 @@ impl Engine {
             },
         }
     }
+}
+
+/// A tree that a step left, packed and compressed.
+fn pack_into(
+    layer: &Layer,
+    tree: &std::path::Path,
+    method: Compression,
+    out: &mut (dyn Write + Send),
+) -> Result<(), EngineError> {
+    let root = Root::open(tree)?;
+    let (mut reader, writer) = std::io::pipe().map_err(|source| io("making a pipe", source))?;
+    std::thread::scope(|scope| {
+        let packer = scope.spawn(move || {
+            let mut writer = DigestWriter::new(writer);
+            layer::pack_upper(&root, &mut writer).map(|_| writer.finish().digest)
+        });
+        let compressed = compress::compress(method, &mut reader, out);
+        drop(reader);
+        let packed = packer.join().map_err(|_| EngineError::LostLayer(layer.diff.0.clone()))?;
+        compressed?;
+        let actual = packed?;
+        if actual != layer.diff.0 {
+            return Err(cooper_image::DigestError::Mismatch { expected: layer.diff.0.clone(), actual }.into());
+        }
+        Ok(())
+    })
+}
+
+/// How the store's own blobs say by what method they were made.
+fn made(method: Compression) -> String {
+    match method {
+        Compression::Plain => "plain".to_owned(),
+        Compression::Gzip(level) => format!("gzip:{level}"),
+        Compression::Zstd(level) => format!("zstd:{level}"),
+    }
+}
+
+/// A descriptor as a manifest holds it.
+fn plain(blob: &Descriptor) -> Descriptor {
+    Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size)
 }
 
 /// Name of the tree that the topmost of these layers has when it depends on those below.

@@ -8,6 +8,7 @@ use crate::request::BuildRequest;
 use crate::{Engine, EngineError, checks};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
+use cooper_image::Platform;
 use cooper_plan::build::Bases;
 use cooper_plan::epoch::{self, Epoch};
 use cooper_plan::op::Plan;
@@ -39,20 +40,26 @@ impl Engine {
     /// # Errors
     /// Errors of the Dockerfile; registry and storage.
     pub fn outlook(&self, request: &BuildRequest, sink: Arc<dyn Sink>) -> Result<Outlook, EngineError> {
-        let read = read(request, &*sink)?;
+        let [platform] = request.platforms.as_slice() else {
+            return Err(EngineError::Request {
+                message: "a plan is for one platform".to_owned(),
+                hint: "give one --platform".to_owned(),
+            });
+        };
+        let read = read(request, platform, &*sink)?;
         let plan = self.plan(&read, &Named::new(&read.request), &*sink)?;
         Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
     }
 }
 
 /// Reads the Dockerfile and settles the date.
-pub(crate) fn read(request: &BuildRequest, sink: &dyn Sink) -> Result<Read, EngineError> {
+pub(crate) fn read(request: &BuildRequest, platform: &Platform, sink: &dyn Sink) -> Result<Read, EngineError> {
     let parsed = cooper_dockerfile::parse(&request.dockerfile);
     let mut asked = PlanRequest {
         target: request.target.clone(),
         build_args: request.build_args.clone(),
-        platform: request.platform.clone(),
-        build_platform: cooper_image::Platform::host(),
+        platform: platform.clone(),
+        build_platform: Platform::host(),
         no_cache_filter: request.no_cache_filter.clone(),
         contexts: context::kinds(&request.contexts),
     };

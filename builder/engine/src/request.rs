@@ -1,12 +1,12 @@
 //! The whole build as data.
 
 use crate::context::{ContextSource, Files};
+use crate::output::Output;
+use crate::product::{Described, Shape};
 use crate::run_request::RunRequest;
-use cooper_image::assemble::Format;
 use cooper_image::{Platform, Reference};
 use cooper_plan::context::ContextName;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Everything that a build depends on. The front door fills it in; the engine reads nothing else.
 #[derive(Debug, Clone)]
@@ -25,17 +25,17 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// `--platform`; the host's when none was given.
-    pub platform: Platform,
+    /// `--platform`, each once; the host's when none was given. Never empty.
+    pub platforms: Vec<Platform>,
+    /// An index even of one platform (`BUILDKIT_MULTI_PLATFORM`)?
+    pub shape: Shape,
     /// `-t`.
     pub tags: Vec<Reference>,
     /// `--no-cache` and `--pull`.
     pub freshness: Freshness,
     /// `--no-cache-filter`: stages whose steps are all run, by name or number.
     pub no_cache_filter: Vec<String>,
-    /// `--push`.
-    pub push: Push,
-    /// `-o`.
+    /// `-o`, `--push` and the store: everything that is to be made.
     pub outputs: Vec<Output>,
     /// Most steps that run at once.
     pub jobs: usize,
@@ -48,6 +48,13 @@ pub struct BuildRequest {
     pub run: RunRequest,
 }
 
+impl BuildRequest {
+    /// Does the result's name lead to an image or to an index?
+    pub fn shape(&self) -> Shape {
+        if self.platforms.len() > 1 { Shape::Index } else { self.shape }
+    }
+}
+
 /// What may be reused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freshness {
@@ -57,46 +64,15 @@ pub struct Freshness {
     pub pull: bool,
 }
 
-/// `--push` or not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Push {
-    #[default]
-    No,
-    Yes,
-}
-
-/// One `-o type=…,dest=…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// What is written.
-    pub kind: OutputKind,
-    /// Where; `-` is standard output (archives only).
-    pub dest: PathBuf,
-}
-
-/// Kinds of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputKind {
-    /// OCI layout in a tar.
-    Oci,
-    /// `docker load` archive.
-    Docker,
-    /// The root as a tar.
-    Tar,
-    /// The root as files.
-    Local,
-}
-
 /// What a build gives.
 #[derive(Debug, Clone)]
 pub struct BuildResult {
-    /// Digest of the configuration: the image id.
+    /// The image id: digest of the configuration, or of the index.
     pub image_id: cooper_image::Digest,
-    /// Digest of the manifest, once layers were compressed (push, oci).
-    pub manifest: Option<cooper_image::Descriptor>,
-    /// Media types used.
-    pub format: Format,
+    /// What its names lead to, once layers were compressed.
+    pub described: Option<Described>,
+    /// Every name that the image has.
+    pub names: Vec<Reference>,
     /// Steps that were run (not taken from the cache).
     pub steps_run: usize,
     /// Steps that came from the cache.

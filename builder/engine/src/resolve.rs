@@ -4,7 +4,8 @@ use crate::event::{Direction, Event, Sink};
 use crate::layers::{Layer, lock};
 use crate::request::Freshness;
 use crate::{Engine, EngineError};
-use cooper_image::{Descriptor, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
+use cooper_image::assemble::{self, Format, Notes};
+use cooper_image::{Descriptor, DiffId, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
 use std::fmt::Display;
 use std::sync::Mutex;
 
@@ -21,6 +22,15 @@ pub struct Resolved {
     pub layers: Vec<Layer>,
 }
 
+/// What becomes of a name's images for other platforms when one is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// They stay: a build may need several.
+    Keep,
+    /// The name means the new one alone.
+    Replace,
+}
+
 /// Most layers that are fetched at once.
 const PARALLEL: usize = 4;
 
@@ -35,17 +45,58 @@ impl Engine {
     ) -> Result<Resolved, EngineError> {
         let reference = reference.clone().or_latest();
         if !fresh.pull
-            && let Some(found) = self.local(&reference)?
-            && found.config.platform().satisfies(platform)
+            && let Some(found) = self.local(&reference, platform)?
         {
             return Ok(found);
         }
-        self.fetch(&reference, platform, sink)
+        self.fetch(&reference, platform, Earlier::Keep, sink)
     }
 
-    /// An image of the store, by name.
-    pub(crate) fn local(&self, reference: &Reference) -> Result<Option<Resolved>, EngineError> {
-        self.store.get_ref(reference)?.map(|d| self.load(reference, &d)).transpose()
+    /// An image of the store for a platform, by name.
+    pub(crate) fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Resolved>, EngineError> {
+        let Some(named) = self.store.get_ref(reference)? else { return Ok(None) };
+        for image in self.images_of(reference, &named)? {
+            let found = self.load(reference, &image)?;
+            if found.config.platform().satisfies(platform) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The images that a name of the store leads to: those of an index, else the one that it names.
+    pub(crate) fn images_of(&self, reference: &Reference, d: &Descriptor) -> Result<Vec<Descriptor>, EngineError> {
+        if !d.media_type.is_index() {
+            return Ok(vec![d.clone()]);
+        }
+        let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
+        match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(reference, e.to_string()))? {
+            Document::Index(index) => Ok(index.images().cloned().collect()),
+            Document::Manifest(_) => Ok(vec![d.clone()]),
+        }
+    }
+
+    /// What a name leads to after an image for one platform was fetched beside those for others.
+    fn beside(&self, reference: &Reference, new: &Resolved, d: &Descriptor) -> Result<Descriptor, EngineError> {
+        let is = new.config.platform();
+        let mut manifests = Vec::new();
+        let named = self.store.get_ref(reference)?;
+        for image in named.map_or(Ok(Vec::new()), |named| self.images_of(reference, &named))? {
+            // One that is damaged is fetched again when it is wanted.
+            let Ok(found) = self.load(reference, &image) else { continue };
+            let platform = found.config.platform();
+            if image.media_type.is_manifest() && !platform.satisfies(&is) {
+                manifests.push(Descriptor { platform: Some(platform), ..image });
+            }
+        }
+        if manifests.is_empty() {
+            return Ok(d.clone());
+        }
+        manifests.push(Descriptor { platform: Some(is), ..d.clone() });
+        let (bytes, index) = assemble::index(manifests, Format::Oci, Notes::new())
+            .map_err(|source| EngineError::Json { what: "the index of a base".to_owned(), source })?;
+        self.store.put_blob(&bytes)?;
+        Ok(index)
     }
 
     /// An image from its registry, every blob of it into the store, its name last.
@@ -53,6 +104,7 @@ impl Engine {
         &self,
         reference: &Reference,
         platform: &Platform,
+        earlier: Earlier,
         sink: &dyn Sink,
     ) -> Result<Resolved, EngineError> {
         let found = self.runtime.block_on(self.client.resolve(reference, platform))?;
@@ -61,7 +113,11 @@ impl Engine {
         self.fetch_blobs(reference, std::iter::once(&manifest.config).chain(&manifest.layers).collect(), sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
-        self.store.set_ref(reference, &found.descriptor)?;
+        let named = match earlier {
+            Earlier::Keep => self.beside(reference, &resolved, &found.descriptor)?,
+            Earlier::Replace => found.descriptor,
+        };
+        self.store.set_ref(reference, &named)?;
         Ok(resolved)
     }
 
@@ -116,8 +172,9 @@ impl Engine {
     pub(crate) fn load(&self, reference: &dyn Display, d: &Descriptor) -> Result<Resolved, EngineError> {
         if matches!(d.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
             let config = self.config(d)?;
-            let layers =
-                config.rootfs.diff_ids.iter().map(|diff| Layer { diff: diff.clone(), claimed: None }).collect();
+            // Layers of its bases have to stay the blobs that they came as.
+            let layer = |diff: &DiffId| Ok(Layer { diff: diff.clone(), claimed: self.foreign_blob(diff)? });
+            let layers = config.rootfs.diff_ids.iter().map(layer).collect::<Result<_, EngineError>>()?;
             return Ok(Resolved { manifest: None, config, config_descriptor: d.clone(), layers });
         }
         let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
@@ -159,6 +216,6 @@ pub(crate) fn check(manifest: &Manifest, reference: &dyn Display) -> Result<(), 
     Ok(())
 }
 
-fn invalid(reference: &dyn Display, reason: String) -> EngineError {
+pub(crate) fn invalid(reference: &dyn Display, reason: String) -> EngineError {
     EngineError::InvalidImage { reference: reference.to_string(), reason }
 }

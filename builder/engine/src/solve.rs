@@ -1,6 +1,7 @@
 //! Walks the plan: every stage on a thread of its own, waiting only for the stages that it uses.
 
 use crate::context::{Behalf, ContextName, Named, Opened};
+use crate::doing::Doing;
 use crate::event::{Event, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
@@ -36,9 +37,11 @@ pub struct Build<'a> {
     pub named: &'a Named<'a>,
     pub sink: &'a dyn Sink,
     pub cancel: &'a AtomicBool,
-    pub permits: Permits,
-    pub run: AtomicUsize,
-    pub cached: AtomicUsize,
+    pub permits: Arc<Permits>,
+    pub run: Arc<AtomicUsize>,
+    pub cached: Arc<AtomicUsize>,
+    /// Steps that are being done, here or for another platform.
+    pub doing: Arc<Doing>,
     results: Mutex<Vec<Settled>>,
     finished: Condvar,
 }
@@ -81,22 +84,37 @@ impl Engine {
         }
     }
 
-    /// Does every stage, gives the target's.
-    pub(crate) fn solve(&self, plan: &Plan, build: &Build<'_>) -> Result<Arc<StageState>, EngineError> {
-        let mut first = 1;
-        let mut starts = Vec::with_capacity(plan.stages.len());
-        for stage in &plan.stages {
-            starts.push(first);
-            first += 1 + stage.steps.iter().filter(|s| is_told(s)).count();
+    /// Refuses RUN for a processor that this machine cannot be, before anything runs.
+    pub(crate) fn check_foreign<'p>(&self, plans: impl Iterator<Item = &'p Plan>) -> Result<(), EngineError> {
+        let mut known: Vec<&Platform> = Vec::new();
+        for stage in plans.flat_map(|plan| &plan.stages) {
+            let run = stage.steps.iter().find(|s| matches!(s.op, Op::Exec(_)));
+            let Some(run) = run.filter(|_| !known.contains(&&stage.platform)) else { continue };
+            let ingest = self.store.ingest()?;
+            let checked = cooper_sandbox::check_foreign(&stage.platform, ingest.path());
+            checked.map_err(|e| EngineError::from(e).at(run.span, &run.text))?;
+            known.push(&stage.platform);
         }
-        build.sink.event(Event::Planned { steps: first - 1, stages: plan.stages.len() });
+        Ok(())
+    }
+
+    /// Does every stage of every plan, gives the targets' states in the order of the plans.
+    pub(crate) fn solve(&self, work: &[(Plan, Build<'_>)]) -> Result<Vec<Arc<StageState>>, EngineError> {
+        let mut first = 1;
+        let mut starts = Vec::new();
+        for (plan, build) in work {
+            for (id, stage) in plan.stages.iter().enumerate() {
+                starts.push((build, StageId(id), stage, first));
+                first += 1 + stage.steps.iter().filter(|s| is_told(s)).count();
+            }
+        }
+        if let Some((_, build)) = work.first() {
+            build.sink.event(Event::Planned { steps: first - 1, stages: starts.len() });
+        }
         let outcome: Vec<Result<(), EngineError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = plan
-                .stages
-                .iter()
-                .zip(starts)
-                .enumerate()
-                .map(|(id, (stage, start))| scope.spawn(move || build.settle_stage(StageId(id), stage, start)))
+            let threads: Vec<_> = starts
+                .into_iter()
+                .map(|(build, id, stage, start)| scope.spawn(move || build.settle_stage(id, stage, start)))
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap_or(Err(EngineError::Interrupted))).collect()
         });
@@ -106,7 +124,7 @@ impl Engine {
         match errors.into_iter().next() {
             Some(e) if e.class() == ErrorClass::Interrupted => Err(EngineError::Interrupted),
             Some(e) => Err(e),
-            None => build.stage(plan.target),
+            None => work.iter().map(|(plan, build)| build.stage(plan.target)).collect(),
         }
     }
 }
@@ -155,12 +173,27 @@ impl<'a> Build<'a> {
             named,
             sink,
             cancel,
-            permits: Permits::new(request.jobs.max(1)),
-            run: AtomicUsize::new(0),
-            cached: AtomicUsize::new(0),
+            permits: Arc::new(Permits::new(request.jobs.max(1))),
+            run: Arc::default(),
+            cached: Arc::default(),
+            doing: Arc::default(),
             results: Mutex::new(vec![None; stages]),
             finished: Condvar::new(),
         })
+    }
+
+    /// The same build for another platform: its own stages, shared everything else.
+    pub fn beside(self, first: Option<&Self>) -> Self {
+        match first {
+            None => self,
+            Some(first) => Self {
+                permits: Arc::clone(&first.permits),
+                run: Arc::clone(&first.run),
+                cached: Arc::clone(&first.cached),
+                doing: Arc::clone(&first.doing),
+                ..self
+            },
+        }
     }
 
     /// Waits for another stage.
@@ -195,7 +228,11 @@ impl<'a> Build<'a> {
     fn do_stage(&self, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
         let total = stage.steps.iter().filter(|s| is_told(s)).count() + 1;
         let mut told = 0;
-        let label = |n: usize, text: &str| format!("[{} {n}/{total}] {text}", stage.label);
+        let whose = match self.request.platforms.as_slice() {
+            [_, _, ..] => format!("{} {}", stage.platform, stage.label),
+            _ => stage.label.clone(),
+        };
+        let label = |n: usize, text: &str| format!("[{whose} {n}/{total}] {text}");
         let from = StepNo(start);
         self.sink.event(Event::Noted { step: from, label: label(1, &stage.text) });
         let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;

@@ -1,53 +1,86 @@
-//! Manifests of built images, and pushing them: layers first, names last.
+//! Pushing: layers first, then the images of an index, names last.
 
 use crate::event::{Direction, Event, Sink};
-use crate::layers::{Layer, lock};
+use crate::layers::lock;
+use crate::output::Form;
+use crate::product::{Built, Product, Shape};
+use crate::resolve::invalid;
 use crate::{Engine, EngineError};
-use cooper_image::assemble::{self, Assembled, Format};
-use cooper_image::{Descriptor, Digest, ImageConfig, Reference};
+use cooper_image::assemble::Format;
+use cooper_image::{Descriptor, Digest, Document, Reference, limits};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Most blobs that are compressed or sent at once.
 const PARALLEL: usize = 4;
 
-impl Engine {
-    /// Compresses what is not compressed yet and writes the manifest.
-    pub(crate) fn manifest(&self, config: &ImageConfig, layers: &[Layer]) -> Result<Assembled, EngineError> {
-        let blobs = each(layers, |layer| self.ensure_blob(layer))?;
-        let image = assemble::assemble(config, blobs, Format::Oci)
-            .map_err(|source| EngineError::Json { what: "the new manifest".to_owned(), source })?;
-        self.store.put_blob(&image.config)?;
-        self.store.put_blob(&image.manifest)?;
-        Ok(image)
-    }
+/// What has to be sent for a name: blobs in any order, then documents in this order.
+#[derive(Default)]
+struct Parcel {
+    blobs: BTreeMap<Digest, Descriptor>,
+    documents: Vec<Descriptor>,
+}
 
-    /// Sends an image of the store to the registry that its name says.
+impl Engine {
+    /// Sends an image of the store, or an index with all its images, to the registry that its name says.
     ///
     /// # Errors
     /// [`EngineError::NoImage`], registry, storage.
     pub fn push(&self, reference: &Reference, sink: &dyn Sink) -> Result<Digest, EngineError> {
         let reference = reference.clone().or_latest();
-        let image = self.local(&reference)?.ok_or_else(|| EngineError::NoImage(reference.clone()))?;
-        let (descriptor, manifest) = match image.manifest {
-            Some((descriptor, manifest)) => (descriptor, manifest),
-            None => {
-                let made = self.manifest(&image.config, &image.layers)?;
-                self.store.set_ref(&reference, &made.descriptor)?;
-                let manifest = serde_json::from_slice(&made.manifest)
-                    .map_err(|source| EngineError::Json { what: "the new manifest".to_owned(), source })?;
-                (made.descriptor, manifest)
-            }
-        };
-        let mut blobs: Vec<Descriptor> = manifest.layers;
-        blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
-        blobs.dedup_by(|a, b| a.digest == b.digest);
-        blobs.push(manifest.config);
-        each(&blobs, |blob| self.push_blob(&reference, blob, sink))?;
-        let bytes = self.store.read_blob(&descriptor, cooper_image::limits::MANIFEST_BYTES)?;
-        let digest =
-            self.runtime.block_on(self.client.push_manifest(&reference, bytes.get(), &descriptor.media_type))?;
-        sink.event(Event::Pushed { reference, digest: digest.clone() });
+        let missing = || EngineError::NoImage(reference.clone());
+        let mut descriptor = self.store.get_ref(&reference)?.ok_or_else(missing)?;
+        if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
+            let image = self.load(&reference, &descriptor)?;
+            let (config, layers) = (image.config, image.layers);
+            let built = Built { platform: config.platform(), config, config_descriptor: descriptor, layers };
+            let product = Product { images: vec![built], shape: Shape::Image };
+            descriptor = self.describe(&product, &Form::default(), Format::Oci)?.descriptor;
+            self.store.set_ref(&reference, &descriptor)?;
+        }
+        self.send(&reference, &descriptor, sink)
+    }
+
+    /// Sends a manifest or an index with everything that it leads to.
+    pub(crate) fn send(&self, name: &Reference, top: &Descriptor, sink: &dyn Sink) -> Result<Digest, EngineError> {
+        let mut parcel = Parcel::default();
+        self.collect(name, top, 0, &mut parcel)?;
+        let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
+        each(&blobs, |blob| self.push_blob(name, blob, sink))?;
+        let mut digest = top.digest.clone();
+        for document in &parcel.documents {
+            // The last one is what the name leads to; a registry refuses an index before its images are there.
+            let at =
+                if document.digest == top.digest { name.clone() } else { name.with_digest(document.digest.clone()) };
+            let bytes = self.store.read_blob(document, limits::MANIFEST_BYTES)?;
+            let sent = self.client.push_manifest(&at, bytes.get(), &document.media_type);
+            digest = self.runtime.block_on(sent)?;
+        }
+        sink.event(Event::Pushed { reference: name.clone(), digest: digest.clone() });
         Ok(digest)
+    }
+
+    fn collect(&self, name: &Reference, d: &Descriptor, depth: usize, into: &mut Parcel) -> Result<(), EngineError> {
+        if depth > limits::INDEX_DEPTH {
+            return Err(invalid(name, format!("it has more than {} nested indexes", limits::INDEX_DEPTH)));
+        }
+        if into.documents.iter().any(|known| known.digest == d.digest) {
+            return Ok(());
+        }
+        let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
+        match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(name, e.to_string()))? {
+            Document::Manifest(manifest) => {
+                let blobs = manifest.layers.into_iter().chain([manifest.config]);
+                into.blobs.extend(blobs.map(|b| (b.digest.clone(), b)));
+            }
+            Document::Index(index) => {
+                for entry in &index.manifests {
+                    self.collect(name, entry, depth + 1, into)?;
+                }
+            }
+        }
+        into.documents.push(d.clone());
+        Ok(())
     }
 
     fn push_blob(&self, reference: &Reference, blob: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
@@ -67,7 +100,7 @@ impl Engine {
 }
 
 /// Does `work` for each item, a few at a time, and gives the results in order; the first error ends it.
-fn each<T: Sync, R: Send>(
+pub(crate) fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, EngineError> + Sync,
 ) -> Result<Vec<R>, EngineError> {

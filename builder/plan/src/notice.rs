@@ -26,10 +26,9 @@ pub fn near_stage(file: &Dockerfile, base: &Reference) -> Option<String> {
 }
 
 /// Build arguments of BuildKit that ask for something which this builder does not do.
-const WITHOUT_EFFECT: [(&str, &str); 6] = [
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("BUILDKIT_BUILD_NAME", "no list of builds is kept"),
     ("BUILDKIT_INLINE_CACHE", "nothing about the cache is written into images"),
-    ("BUILDKIT_MULTI_PLATFORM", "the form of the result follows from --platform alone"),
     ("BUILDKIT_SBOM_SCAN_CONTEXT", "no list of packages is made"),
     ("BUILDKIT_SBOM_SCAN_STAGE", "no list of packages is made"),
     ("BUILDKIT_SYNTAX", "the built-in frontend is used and no other is ever fetched"),

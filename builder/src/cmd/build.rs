@@ -8,7 +8,9 @@ use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, StepFlags};
 use crate::flags::pair::Pair;
 use crate::flags::steps::{Entitlement, NetworkFlag};
+use crate::metadata::{self, Listener};
 use crate::open::{self, Session};
+use crate::outputs;
 use crate::secrets;
 use crate::signals::{Manner, Signals};
 use crate::source::{self, Found, Source};
@@ -19,10 +21,9 @@ use cooper_dockerfile::lint::Finding;
 use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
 use cooper_engine::output_file::{is_stream, write_whole};
-use cooper_engine::request::{BuildRequest, BuildResult, Freshness, Output, Push};
+use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
 use cooper_engine::{Engine, EngineError};
-use cooper_image::{Digest, Platform};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -35,10 +36,11 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let start = Instant::now();
     let ui = Ui::open(flags.run.view(), place.env.term())?;
     check_stdout(&flags)?;
-    let (view, iidfile) = (flags.run.view(), flags.result.iidfile.clone());
+    let (view, iidfile, metadata) =
+        (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
     let root = place.root()?;
     let prepared = Prepared::new(place, flags)?;
-    if let Some(file) = &iidfile {
+    for file in [&iidfile, &metadata].into_iter().flatten() {
         remove_old(file)?;
     }
     // The last moment with a single thread.
@@ -48,8 +50,8 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
     let checks = Arc::new(Checks { next: ui.sink(), found: Mutex::default() });
-    let sink = Arc::clone(&checks) as Arc<dyn Sink>;
-    let built = session.engine.build(&request, sink, signals.cancel());
+    let listener = Arc::new(Listener::new(Arc::clone(&checks) as Arc<dyn Sink>));
+    let built = session.engine.build(&request, Arc::clone(&listener) as Arc<dyn Sink>, signals.cancel());
     let result = match built {
         Ok(result) => result,
         Err(error) => {
@@ -65,7 +67,12 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     ui.close(Some(&last_line(&request, &result, start)));
     checks.tell(view);
     if let Some(file) = &iidfile {
-        write_id(file, &result.image_id)?;
+        write_text(file, &result.image_id.to_string())?;
+    }
+    if let Some(file) = &metadata {
+        let text = metadata::text(&result, &listener.warnings());
+        let failed = |e: serde_json::Error| Failure::file("writing the metadata as JSON", Exit::Storage, e);
+        write_text(file, &text.map_err(failed)?)?;
     }
     if view == Progress::Quiet {
         stdout::line(&result.image_id.to_string())?;
@@ -137,7 +144,7 @@ fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> St
 
 /// Standard output holds one thing, and no archive goes to a terminal.
 fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
-    let archives = flags.result.outputs.iter().filter(|o| o.0.dest == Path::new("-")).count();
+    let archives = flags.result.outputs.iter().filter(|o| o.0.dest() == Some(Path::new("-"))).count();
     let wanted = archives + usize::from(flags.run.view() == Progress::Quiet);
     if archives > 0 && wanted > 1 {
         return Err(Failure::usage(
@@ -156,10 +163,9 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 
 /// The whole build as data, but for the context and the Dockerfile.
 fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
+    let outputs = outputs::outputs(&flags.result);
+    outputs::check_deletion(&outputs, Path::new("."), &outputs::sources(&flags))?;
     let BuildFlags { context: _, input, reuse, result, steps, run, ask: _ } = flags;
-    if result.push && result.tags.is_empty() {
-        return Err(Failure::usage("--push needs a name", "add -t REGISTRY/NAME"));
-    }
     let mut build_args = build_args(input.build_args)?;
     if let Some(epoch) = place.env.source_date_epoch() {
         build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_owned());
@@ -170,14 +176,14 @@ fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
         dockerfile: String::new(),
         dockerfile_name: String::new(),
         target: input.target,
+        shape: outputs::shape(&build_args)?,
         build_args,
         labels: result.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),
-        platform: one_platform(input.platform)?,
+        platforms: outputs::platforms(input.platform),
         tags: result.tags,
         freshness: Freshness { no_cache: reuse.no_cache, pull: reuse.pull },
         no_cache_filter: reuse.no_cache_filter,
-        push: if result.push { Push::Yes } else { Push::No },
-        outputs: result.outputs.into_iter().map(|o| o.0).collect::<Vec<Output>>(),
+        outputs,
         jobs: run.jobs(env::processors()),
         created: env::now(),
         clamp: false,
@@ -220,18 +226,6 @@ pub(super) fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, F
     Ok(args)
 }
 
-fn one_platform(mut given: Vec<Platform>) -> Result<Platform, Failure> {
-    given.dedup();
-    let last = given.pop();
-    if !given.is_empty() {
-        return Err(Failure::usage(
-            "one build makes an image for one platform",
-            "build once for each platform, under a name of its own",
-        ));
-    }
-    Ok(last.unwrap_or_else(Platform::host))
-}
-
 /// An id of an earlier build must not be taken for this one's.
 fn remove_old(file: &Path) -> Result<(), Failure> {
     if is_stream(file) {
@@ -245,10 +239,10 @@ fn remove_old(file: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Nobody reads half an id.
-fn write_id(file: &Path, id: &Digest) -> Result<(), Failure> {
+/// Nobody reads half of it.
+fn write_text(file: &Path, text: &str) -> Result<(), Failure> {
     let named = |e| Failure::file(format!("writing {}", file.display()), Exit::Storage, e);
-    write_whole(file, named, |out| write!(out, "{id}").map_err(named))
+    write_whole(file, named, |out| out.write_all(text.as_bytes()).map_err(named))
 }
 
 #[cfg(test)]
@@ -260,14 +254,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("id");
         remove_old(&file).unwrap();
-        for content in [b"a", b"b"] {
-            let id = Digest::sha256(content);
-            write_id(&file, &id).unwrap();
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), id.to_string());
+        for content in ["sha256:a", "sha256:b"] {
+            write_text(&file, content).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
         }
         remove_old(&file).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(write_id(&dir.path().join("absent/id"), &Digest::sha256(b"")).unwrap_err().exit(), Exit::Storage);
+        assert_eq!(write_text(&dir.path().join("absent/id"), "").unwrap_err().exit(), Exit::Storage);
     }
 
     #[test]
@@ -275,13 +268,5 @@ mod tests {
         let pairs = ["A=1", "A=2", "B=", "COOPER_TEST_THAT_IS_NOT_SET"].map(|p| p.parse().unwrap());
         let args = build_args(pairs.to_vec()).unwrap();
         assert_eq!(args, BTreeMap::from([("A", "2"), ("B", "")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
-    }
-
-    #[test]
-    fn one_platform_at_a_time() {
-        let p = |s: &str| s.parse::<Platform>().unwrap();
-        assert_eq!(one_platform(vec![]).unwrap(), Platform::host());
-        assert_eq!(one_platform(vec![p("linux/arm64")]).unwrap(), p("linux/arm64"));
-        assert!(one_platform(vec![p("linux/arm64"), p("linux/amd64")]).is_err());
     }
 }

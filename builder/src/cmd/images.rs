@@ -54,6 +54,7 @@ mod tests {
             reference: "docker.io/library/a:1".parse().unwrap(),
             manifest: None,
             image_id: Digest::sha256(b"x"),
+            platforms: Vec::new(),
             created: Some("2024-01-01T00:00:00Z\u{1b}[2J".to_owned()),
             size: 1_500_000,
         };

@@ -9,6 +9,6 @@ use crate::stdout;
 /// Prints everything about an image.
 pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
-    stdout::json(&session.engine.inspect(&flags.name)?)?;
+    stdout::json(&session.engine.inspect(&flags.name, flags.platform.as_ref())?)?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,7 @@
 //! `cooper build`: docker's flags, with docker's meaning.
 
+use super::annotation::AnnotationFlag;
+use super::attest::NoAttestation;
 use super::call::AskFlags;
 use super::context::ContextFlag;
 use super::output::OutputFlag;
@@ -75,6 +77,8 @@ pub struct InputFlags {
     pub contexts: Vec<ContextFlag>,
 
     /// The platform to build for, as linux/amd64; default: this machine's
+    ///
+    /// Several, divided by commas, give an index with an image for each.
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub platform: Vec<Platform>,
 }
@@ -114,13 +118,49 @@ pub struct ResultFlags {
     #[arg(long)]
     pub push: bool,
 
-    /// Write the result to a file or directory too; repeatable
+    /// Keep the image in the store, which every build does: there is no other engine to load it into
+    #[arg(long)]
+    pub load: bool,
+
+    /// What to make of the result, beside the image in the store; repeatable
     ///
-    /// type=oci,dest=FILE: an OCI layout in a tar. type=docker,dest=FILE: an archive for `docker load`.
-    /// type=tar,dest=FILE: the image's files as a tar. type=local,dest=DIR: the image's files. A bare
-    /// path means type=local, `-` means a tar on standard output.
+    /// type=image: names and form of the image (name=, push=, push-by-digest=, name-canonical=).
+    /// type=registry: the same with push=true. type=oci,dest=FILE: an OCI layout in a tar.
+    /// type=docker,dest=FILE: an archive for `docker load`. Both are directories with tar=false.
+    /// These four take compression=gzip|zstd|uncompressed, compression-level=N,
+    /// force-compression=true (layers of bases too), oci-mediatypes=true|false and
+    /// annotation[-TARGET][[PLATFORM]].KEY=VALUE. type=tar,dest=FILE: the image's files as a tar.
+    /// type=local,dest=DIR: the image's files; mode=delete deletes other files there. A bare path
+    /// means type=local, `-` means a tar on standard output.
+    ///
+    /// Files of several platforms go to folders such as linux_amd64, unless platform-split=false.
+    /// rewrite-timestamp changes nothing: with SOURCE_DATE_EPOCH layers are always made with times
+    /// that are not later.
     #[arg(short, long = "output", value_name = "SPEC")]
     pub outputs: Vec<OutputFlag>,
+
+    /// Annotate the image, as KEY=VALUE or TARGET[PLATFORM]:KEY=VALUE; repeatable
+    ///
+    /// TARGET is manifest (the default), manifest-descriptor, index or index-descriptor; several are
+    /// divided by commas. [PLATFORM] may be left away.
+    #[arg(long = "annotation", value_name = "SPEC")]
+    pub annotations: Vec<AnnotationFlag>,
+
+    /// Write digests, names and warnings to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+
+    /// Only --provenance=false: there are no attestations
+    #[arg(long, value_name = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub provenance: Option<NoAttestation>,
+
+    /// Only --sbom=false: there are no attestations
+    #[arg(long, value_name = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub sbom: Option<NoAttestation>,
+
+    /// Only type=…,disabled=true: there are no attestations
+    #[arg(long, value_name = "SPEC")]
+    pub attest: Vec<NoAttestation>,
 
     /// Write the image id to this file
     #[arg(long, value_name = "FILE")]

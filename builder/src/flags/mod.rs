@@ -1,11 +1,14 @@
 //! What a person can type, and what each flag means. Parsing only: nothing here looks at files,
 //! the environment or the clock.
 
+pub mod annotation;
+pub mod attest;
 pub mod build;
 pub mod call;
 pub mod context;
 pub mod debug;
 pub mod output;
+pub mod output_form;
 pub mod pair;
 pub mod secret;
 pub mod steps;
@@ -136,6 +139,9 @@ pub struct InspectFlags {
     /// The image's name
     #[arg(value_name = "NAME")]
     pub name: Reference,
+    /// Which of the image's platforms to show; default: this machine's, else the first
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
 }
 
 /// `cooper unshare`.

@@ -1,7 +1,10 @@
 //! Configuration and layers to the canonical bytes of a config and a manifest.
 
-use crate::{Descriptor, ImageConfig, Manifest, MediaType};
+use crate::{Descriptor, ImageConfig, Index, Manifest, MediaType};
 use std::collections::BTreeMap;
+
+/// Annotations of one document.
+pub type Notes = BTreeMap<String, String>;
 
 /// Which family of media types to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,6 +14,13 @@ pub enum Format {
     Oci,
     /// Docker schema 2.
     Docker,
+}
+
+impl Format {
+    /// Has it a media type for such a layer?
+    pub fn knows_layer(self, layer: &MediaType) -> bool {
+        self == Self::Oci || *layer != MediaType::OciLayerZstd
+    }
 }
 
 /// The two documents of an image, as bytes that name themselves.
@@ -38,7 +48,12 @@ pub fn config_bytes(config: &ImageConfig) -> Result<Vec<u8>, serde_json::Error> 
 ///
 /// # Errors
 /// Only when a value cannot be written as JSON.
-pub fn assemble(config: &ImageConfig, layers: Vec<Descriptor>, format: Format) -> Result<Assembled, serde_json::Error> {
+pub fn assemble(
+    config: &ImageConfig,
+    layers: Vec<Descriptor>,
+    format: Format,
+    annotations: Notes,
+) -> Result<Assembled, serde_json::Error> {
     let (manifest_type, config_type) = match format {
         Format::Oci => (MediaType::OciManifest, MediaType::OciConfig),
         Format::Docker => (MediaType::DockerManifest, MediaType::DockerConfig),
@@ -53,10 +68,29 @@ pub fn assemble(config: &ImageConfig, layers: Vec<Descriptor>, format: Format) -
         config: config_descriptor.clone(),
         layers,
         subject: None,
-        annotations: BTreeMap::new(),
+        annotations,
     })?;
     let descriptor = Descriptor::of(manifest_type, &manifest);
     Ok(Assembled { config, manifest, config_descriptor, descriptor })
+}
+
+/// Writes an index of manifests that are already described, in the order that is given.
+///
+/// # Errors
+/// Only when a value cannot be written as JSON.
+pub fn index(
+    manifests: Vec<Descriptor>,
+    format: Format,
+    annotations: Notes,
+) -> Result<(Vec<u8>, Descriptor), serde_json::Error> {
+    let media_type = match format {
+        Format::Oci => MediaType::OciIndex,
+        Format::Docker => MediaType::DockerList,
+    };
+    let index = Index { media_type: Some(media_type.clone()), annotations, ..Index::of(manifests) };
+    let bytes = serde_json::to_vec(&index)?;
+    let descriptor = Descriptor::of(media_type, &bytes);
+    Ok((bytes, descriptor))
 }
 
 fn translate(layer: MediaType, format: Format) -> MediaType {
@@ -77,9 +111,31 @@ mod tests {
     #[test]
     fn same_input_same_bytes() {
         let c = ImageConfig::scratch(&Platform::linux("amd64"));
-        let make = || assemble(&c, vec![Descriptor::of(MediaType::DockerLayerGzip, b"x")], Format::Oci).unwrap();
+        let make =
+            || assemble(&c, vec![Descriptor::of(MediaType::DockerLayerGzip, b"x")], Format::Oci, Notes::new()).unwrap();
         assert_eq!(make().manifest, make().manifest);
         let m: Manifest = serde_json::from_slice(&make().manifest).unwrap();
         assert_eq!(m.layers[0].media_type, MediaType::OciLayerGzip);
+    }
+
+    #[test]
+    fn each_format_has_its_media_types() {
+        let notes = || Notes::from([("a".to_owned(), "b".to_owned())]);
+        let c = ImageConfig::scratch(&Platform::linux("amd64"));
+        for (format, manifest, list) in [
+            (Format::Oci, MediaType::OciManifest, MediaType::OciIndex),
+            (Format::Docker, MediaType::DockerManifest, MediaType::DockerList),
+        ] {
+            let image = assemble(&c, vec![Descriptor::of(MediaType::OciLayerGzip, b"x")], format, notes()).unwrap();
+            assert_eq!(image.descriptor.media_type, manifest);
+            let parsed: Manifest = serde_json::from_slice(&image.manifest).unwrap();
+            assert_eq!((parsed.annotations, parsed.media_type), (notes(), Some(manifest)));
+            let (bytes, descriptor) = index(vec![image.descriptor.clone()], format, notes()).unwrap();
+            let parsed: Index = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!((parsed.annotations, parsed.media_type), (notes(), Some(list.clone())));
+            assert_eq!((descriptor.media_type, parsed.manifests), (list, vec![image.descriptor]));
+        }
+        assert!(Format::Oci.knows_layer(&MediaType::OciLayerZstd));
+        assert!(!Format::Docker.knows_layer(&MediaType::OciLayerZstd));
     }
 }

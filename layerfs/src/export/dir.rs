@@ -2,9 +2,10 @@
 //!
 //! Everything becomes the caller's: owners and attributes stay behind, and so do the set-id bits, which would
 //! lend the caller's rights to others. Contents, links, the other mode bits and times are kept. Devices and
-//! sockets are left out, with a warning each. A file or link that is in the way is replaced; a directory is not.
+//! sockets are left out, with a warning each. A file or link that is in the way is replaced; a directory is not,
+//! unless what the view does not have is to be deleted.
 
-use super::FirstNames;
+use super::{FirstNames, dated};
 use crate::LayerfsError;
 use crate::root::Root;
 use crate::select::Reader;
@@ -12,7 +13,7 @@ use crate::stat::{Kind, Meta};
 use crate::view::{Found, View};
 use crate::walk::Dir;
 use cooper_image::RelPath;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -22,20 +23,36 @@ use std::path::Path;
 /// The bits that are kept: permissions and sticky.
 const KEPT: u32 = 0o1777;
 
-/// Writes everything in the view below `dest`, which is made when it is not there.
+/// What happens to names of the destination that the view does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Others {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are deleted, and so is a directory where the view has something else.
+    Delete,
+}
+
+/// Writes everything in the view below `dest`, which is made when it is not there. With `time`, in Unix seconds,
+/// every entry has that time.
 ///
 /// # Errors
 /// [`LayerfsError::IsADirectory`] when a directory of `dest` is where a file has to go; [`LayerfsError::Io`].
-pub fn export_dir(view: &View, dest: &Path) -> Result<(), LayerfsError> {
+pub fn export_dir(view: &View, dest: &Path, others: Others, time: Option<i64>) -> Result<(), LayerfsError> {
     std::fs::create_dir_all(dest).map_err(LayerfsError::io(format!("creating {}", dest.display())))?;
     let root = Root::open(dest)?;
-    let mut exporter = Exporter { view, root, reader: Reader::new(view), names: FirstNames::default() };
+    let mut exporter = Exporter { view, root, reader: Reader::new(view), names: FirstNames::default(), time };
     let mut dirs: Vec<(RelPath, Meta)> = Vec::new();
     let mut pending = vec![RelPath::root()];
     while let Some(dir) = pending.pop() {
         let failed = LayerfsError::io(format!("opening {} in the destination", dir.display()));
         let out = exporter.root.dir(&dir).map_err(failed)?;
-        for (name, found) in view.children(&dir)? {
+        let children = view.children(&dir)?;
+        if others == Others::Delete {
+            let failed = LayerfsError::io(format!("deleting in {} of the destination", dir.display()));
+            delete_others(&out, &children).map_err(failed)?;
+        }
+        for (name, found) in children {
             let path = dir.join(&name);
             exporter.write(&out, &path, &name, &found)?;
             if found.meta.kind == Kind::Dir {
@@ -46,7 +63,7 @@ pub fn export_dir(view: &View, dest: &Path) -> Result<(), LayerfsError> {
     }
     // Last, and deepest first: a directory may forbid writing, and writing changes its time.
     for (path, meta) in dirs.iter().rev() {
-        let set = exporter.root.dir(path).and_then(|dir| set_meta(dir.as_fd(), meta));
+        let set = exporter.root.dir(path).and_then(|dir| set_meta(dir.as_fd(), meta, time));
         set.map_err(LayerfsError::io(format!("setting the mode of {}", path.display())))?;
     }
     Ok(())
@@ -57,6 +74,75 @@ struct Exporter<'a> {
     root: Root,
     reader: Reader<'a>,
     names: FirstNames,
+    time: Option<i64>,
+}
+
+/// Deletes what the view does not have, and directories that are something else there.
+fn delete_others(out: &Dir, children: &[(Vec<u8>, Found)]) -> io::Result<()> {
+    for entry in out.entries()? {
+        let wanted = children.binary_search_by(|(name, _)| name.as_slice().cmp(&entry.name)).ok();
+        let wanted = wanted.and_then(|i| children.get(i)).map(|(_, found)| found.meta.kind);
+        let is_dir = out.stat(&entry.name)?.kind == Kind::Dir;
+        match wanted {
+            // A file or link that is in the way makes way later.
+            Some(kind) if kind == Kind::Dir || !is_dir => {}
+            _ => delete(out, &entry.name)?,
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a name and everything below it. Directories found deeper are moved up before their turn comes, so that
+/// no depth needs more than two descriptors.
+fn delete(out: &Dir, name: &[u8]) -> io::Result<()> {
+    if out.stat(name)?.kind != Kind::Dir {
+        return Ok(rustix::fs::unlinkat(out.as_fd(), name, AtFlags::empty())?);
+    }
+    let top = writable(out, name)?;
+    let mut fresh = 0u64;
+    loop {
+        let entries = top.entries()?;
+        if entries.is_empty() {
+            return Ok(rustix::fs::unlinkat(out.as_fd(), name, AtFlags::REMOVEDIR)?);
+        }
+        for entry in entries {
+            if top.stat(&entry.name)?.kind != Kind::Dir {
+                rustix::fs::unlinkat(top.as_fd(), &entry.name, AtFlags::empty())?;
+                continue;
+            }
+            let dir = writable(&top, &entry.name)?;
+            for deeper in dir.entries()? {
+                if dir.stat(&deeper.name)?.kind != Kind::Dir {
+                    rustix::fs::unlinkat(dir.as_fd(), &deeper.name, AtFlags::empty())?;
+                    continue;
+                }
+                // A directory that may not be written to cannot be moved either.
+                writable(&dir, &deeper.name)?;
+                while let Err(e) = lift(&dir, &deeper.name, &top, fresh) {
+                    if e != Errno::EXIST {
+                        return Err(e.into());
+                    }
+                    fresh += 1;
+                }
+            }
+            rustix::fs::unlinkat(top.as_fd(), &entry.name, AtFlags::REMOVEDIR)?;
+        }
+    }
+}
+
+fn lift(from: &Dir, name: &[u8], to: &Dir, fresh: u64) -> Result<(), Errno> {
+    let free = format!(".cooper-{fresh}");
+    rustix::fs::renameat_with(from.as_fd(), name, to.as_fd(), free.as_bytes(), RenameFlags::NOREPLACE)
+}
+
+/// A directory of the destination that its owner may empty.
+fn writable(out: &Dir, name: &[u8]) -> io::Result<Dir> {
+    let dir = out.open_dir(name)?;
+    let mode = dir.meta()?.mode;
+    if mode & 0o700 != 0o700 {
+        rustix::fs::fchmod(dir.as_fd(), Mode::from_raw_mode(mode & KEPT | 0o700))?;
+    }
+    Ok(dir)
 }
 
 impl Exporter<'_> {
@@ -90,7 +176,7 @@ impl Exporter<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut to = File::from(rustix::fs::openat(out.as_fd(), name, flags, Mode::from_raw_mode(0o600))?);
         io::copy(&mut from, &mut to)?;
-        set_meta(&to, &found.meta)
+        set_meta(&to, &found.meta, self.time)
     }
 }
 
@@ -120,8 +206,9 @@ fn make_way(out: &Dir, name: &[u8]) -> io::Result<()> {
     }
 }
 
-fn set_meta(fd: impl AsFd, meta: &Meta) -> io::Result<()> {
+fn set_meta(fd: impl AsFd, meta: &Meta, time: Option<i64>) -> io::Result<()> {
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(meta.mode & KEPT))?;
-    let time = Timespec { tv_sec: meta.mtime.secs, tv_nsec: meta.mtime.nanos.into() };
+    let time = dated(meta, time);
+    let time = Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
     Ok(rustix::fs::futimens(&fd, &Timestamps { last_access: time, last_modification: time })?)
 }

@@ -1,18 +1,66 @@
 //! The merged root, out of the store: to a directory of the caller's, or as one tar.
 //!
-//! Takes: a view and where to. Gives: files, or bytes that depend on nothing but the view. Must never: write
-//! through a symbolic link that the destination holds, or remove a directory that it holds.
+//! Takes: views and where to. Gives: files, or bytes that depend on nothing but the views. Must never: write
+//! through a symbolic link that the destination holds, or remove a directory that it holds, unless the destination
+//! is to become equal to the view.
 
 mod dir;
 mod tar;
 
-pub use dir::export_dir;
+pub use dir::{Others, export_dir};
 pub use tar::export_tar;
 
-use crate::stat::{Kind, Meta};
-use crate::view::Found;
+use crate::LayerfsError;
+use crate::stat::{Kind, Meta, Time};
+use crate::view::{Found, View};
 use cooper_image::RelPath;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+/// One root and the directory of the output that it goes to.
+pub struct Part {
+    /// The directory; the output itself for a root that stands alone.
+    pub into: RelPath,
+    /// The root.
+    pub view: View,
+}
+
+/// The first path that is no directory in one of the views and exists in another one too.
+///
+/// # Errors
+/// [`LayerfsError::Io`] when a view cannot be listed.
+pub fn collision(views: &[&View]) -> Result<Option<RelPath>, LayerfsError> {
+    let (mut dirs, mut files): (HashSet<RelPath>, HashSet<RelPath>) = (HashSet::new(), HashSet::new());
+    for view in views {
+        let mut fresh = Vec::new();
+        let mut pending = vec![RelPath::root()];
+        while let Some(dir) = pending.pop() {
+            for (name, found) in view.children(&dir)? {
+                let path = dir.join(&name);
+                let is_dir = found.meta.kind == Kind::Dir;
+                if files.contains(&path) || (!is_dir && dirs.contains(&path)) {
+                    return Ok(Some(path));
+                }
+                if is_dir {
+                    pending.push(path.clone());
+                }
+                fresh.push((path, is_dir));
+            }
+        }
+        for (path, is_dir) in fresh {
+            if is_dir {
+                dirs.insert(path)
+            } else {
+                files.insert(path)
+            };
+        }
+    }
+    Ok(None)
+}
+
+/// The time that an entry gets: the one for all entries, or its own.
+fn dated(meta: &Meta, all: Option<i64>) -> Time {
+    all.map_or(meta.mtime, |secs| Time { secs, nanos: 0 })
+}
 
 /// First names of files that have several.
 #[derive(Default)]

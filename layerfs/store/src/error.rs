@@ -88,6 +88,17 @@ pub enum StoreError {
     /// An image's documents nest or number more than is followed.
     #[error("image {0} nests too deep or has too many parts")]
     TooMany(Digest),
+    /// `docker load` reads one image, and this is an index of several.
+    #[error("an archive for docker load holds one image, and {0} is an index")]
+    NotOneImage(Digest),
+    /// A directory that an archive is to go to holds something else.
+    #[error("{} is no place for an OCI layout: {reason}", path.display())]
+    NotALayout {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        reason: &'static str,
+    },
     /// An archive could not be written to where it goes.
     #[error("writing the archive")]
     Archive(#[source] std::io::Error),
@@ -113,6 +124,8 @@ impl StoreError {
                 "root and ordinary users need a store each: choose another directory with --root"
             }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
+            Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",
+            Self::NotOneImage(_) => "write an OCI archive, or build for one platform",
             Self::MissingBlob(_) => "pull or build the image again",
             Self::DamagedBlob { .. } => "check the disk; pull or build again",
             Self::DamagedFile { .. } => "remove the file, then pull or build again",

@@ -174,7 +174,7 @@ mod tests {
         let layer = Descriptor::of(MediaType::OciLayerGzip, b"layer");
         let mut config = ImageConfig::scratch(&Platform::linux("amd64"));
         config.rootfs.diff_ids = vec![DiffId(Digest::sha256("tree"))];
-        let image = assemble(&config, vec![layer], Format::Oci).unwrap();
+        let image = assemble(&config, vec![layer], Format::Oci, Default::default()).unwrap();
         for bytes in [b"layer".as_slice(), &image.config, &image.manifest] {
             store.put_blob(bytes).unwrap();
         }

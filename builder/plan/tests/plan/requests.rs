@@ -108,7 +108,6 @@ fn what_has_no_effect_is_told() {
         [
             "build argument TYPO was given, but no ARG takes it",
             "build argument BUILDKIT_INLINE_CACHE has no effect: nothing about the cache is written into images",
-            "build argument BUILDKIT_MULTI_PLATFORM has no effect: the form of the result follows from --platform alone",
             "build argument BUILDKIT_SYNTAX has no effect: the built-in frontend is used and no other is ever fetched",
         ]
     );

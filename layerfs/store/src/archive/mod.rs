@@ -1,18 +1,19 @@
-//! Images as one file: the OCI image layout in a tar, and what `docker load` reads.
+//! Images for others: the OCI image layout and what `docker load` reads, each in a tar or as a directory.
 //!
-//! Takes descriptors of what the store has, gives bytes that depend on nothing else: entries in a
-//! fixed order, no times, no owners. Blobs are compared with their digests while they are copied.
+//! Takes a descriptor of what the store has, gives bytes that depend on nothing else: entries in a fixed order, no
+//! times, no owners. Blobs are compared with their digests while they are copied. Must never: leave half an archive
+//! in a directory, or write into a directory that holds something else.
 
+mod directory;
 mod docker;
-mod oci;
+mod tarball;
 
-pub use docker::write_docker_archive;
-pub use oci::write_oci_archive;
-
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, closure};
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Index, Reference};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Take, Write};
+use std::path::Path;
 
 /// Full image name, as containerd and BuildKit note it.
 const NAME_ANNOTATION: &str = "io.containerd.image.name";
@@ -21,105 +22,68 @@ const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 /// The `oci-layout` file (image-spec, image-layout.md).
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// A tar in the making, with entries as plain as they can be.
-struct Archive<'a> {
-    tar: tar::Builder<&'a mut dyn Write>,
+/// Which of the two formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An OCI image layout.
+    Oci,
+    /// The same, with the `manifest.json` that `docker load` reads; one image, no index.
+    Docker,
 }
 
-impl<'a> Archive<'a> {
-    fn new(out: &'a mut dyn Write) -> Self {
-        Self { tar: tar::Builder::new(out) }
-    }
+/// Where it goes.
+pub enum Place<'a> {
+    /// As a tar.
+    Tar(&'a mut dyn Write),
+    /// As files in a directory, which is made when it is not there. An OCI layout that is there already keeps its
+    /// other images; anything else that is there is refused.
+    Dir(&'a Path),
+}
 
-    fn dir(&mut self, path: &str) -> Result<(), StoreError> {
-        let mut header = header(tar::EntryType::Directory, 0o755, 0);
-        self.tar.append_data(&mut header, path, std::io::empty()).map_err(StoreError::Archive)
-    }
-
-    fn bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut header = header(tar::EntryType::Regular, 0o644, bytes.len() as u64);
-        self.tar.append_data(&mut header, path, bytes).map_err(StoreError::Archive)
-    }
-
-    /// Copies blobs, each once, in the order of their digests, below `blobs/`.
-    fn blobs(&mut self, store: &Store, blobs: &BTreeMap<Digest, Source<'_>>) -> Result<(), StoreError> {
-        self.dir("blobs/")?;
-        let mut directory = String::new();
-        for (digest, source) in blobs {
-            let wanted = format!("blobs/{}/", digest.algorithm().name());
-            if directory != wanted {
-                self.dir(&wanted)?;
-                directory = wanted;
-            }
-            match source {
-                Source::Bytes(bytes) => self.bytes(&blob_path(digest), bytes)?,
-                Source::Store { size } => self.stored(store, digest, *size)?,
-            }
+/// Writes an image (a manifest or an index) with everything that it leads to, under each of the names.
+///
+/// # Errors
+/// [`StoreError::MissingBlob`] and [`StoreError::DamagedBlob`] when the store does not have all of it whole,
+/// [`StoreError::NotOneImage`] for an index that `docker load` is to read, [`StoreError::NotALayout`],
+/// [`StoreError::Archive`] when writing fails.
+pub fn write(
+    store: &Store,
+    kind: Kind,
+    image: &Descriptor,
+    tags: &[Reference],
+    place: Place<'_>,
+) -> Result<(), StoreError> {
+    let mut blobs = BTreeMap::new();
+    closure::visit(store, image, &mut |d| {
+        if store.blob_size(&d.digest)?.is_none() {
+            return Err(StoreError::MissingBlob(d.digest.clone()));
         }
+        blobs.insert(d.digest.clone(), d.size);
         Ok(())
-    }
-
-    fn stored(&mut self, store: &Store, digest: &Digest, size: u64) -> Result<(), StoreError> {
-        let damaged = |source| StoreError::DamagedBlob { digest: digest.clone(), source };
-        let file = store.open_blob(digest)?;
-        let actual = store.blob_size(digest)?.unwrap_or_default();
-        if actual != size {
-            return Err(damaged(DigestError::Size { expected: size, actual }));
-        }
-        let mut source = Hashed { inner: file.take(size), hasher: Hasher::with(digest.algorithm()) };
-        let mut header = header(tar::EntryType::Regular, 0o644, size);
-        self.tar.append_data(&mut header, blob_path(digest), &mut source).map_err(StoreError::Archive)?;
-        let actual = source.hasher.finish();
-        if actual != *digest {
-            return Err(damaged(DigestError::Mismatch { expected: digest.clone(), actual }));
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), StoreError> {
-        let out = self.tar.into_inner().map_err(StoreError::Archive)?;
-        out.flush().map_err(StoreError::Archive)
+    })?;
+    let listed = match kind {
+        Kind::Oci => None,
+        Kind::Docker => Some(docker::listing(store, image, tags)?),
+    };
+    let content = Content { blobs, index: entries(image, tags), listed };
+    match place {
+        Place::Tar(out) => tarball::write(store, &content, out),
+        Place::Dir(dir) => directory::write(store, &content, dir),
     }
 }
 
-/// Where the bytes of an archived blob come from.
-enum Source<'a> {
-    /// The store's blob of this many bytes.
-    Store { size: u64 },
-    /// Made for the archive.
-    Bytes(&'a [u8]),
+/// What an archive holds.
+struct Content {
+    /// Sizes of the blobs; the order of an archive is that of the digests.
+    blobs: BTreeMap<Digest, u64>,
+    /// The entries of `index.json`.
+    index: Vec<Descriptor>,
+    /// `manifest.json`, when there is one.
+    listed: Option<Vec<u8>>,
 }
 
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-}
-
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header
-}
-
-fn blob_path(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
-}
-
-/// The layout's `index.json`: the image once for each tag, or once without a name.
-fn index_json(image: &Descriptor, tags: &[Reference]) -> Result<Vec<u8>, StoreError> {
+/// The entries of the layout's `index.json`: the image once for each tag, or once without a name.
+fn entries(image: &Descriptor, tags: &[Reference]) -> Vec<Descriptor> {
     let named = |tag: &Reference| {
         let tag = tag.clone().or_latest();
         let mut d = image.clone();
@@ -127,7 +91,51 @@ fn index_json(image: &Descriptor, tags: &[Reference]) -> Result<Vec<u8>, StoreEr
         d.annotations.insert(NAME_ANNOTATION.to_owned(), tag.to_string());
         d
     };
-    let manifests = if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(named).collect() };
+    if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(named).collect() }
+}
+
+fn index_json(manifests: Vec<Descriptor>) -> Result<Vec<u8>, StoreError> {
     let index = Index::of(manifests);
     serde_json::to_vec(&index).map_err(|source| StoreError::Encode { what: "the archive's index", source })
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// A blob of the store that is hashed while it is read.
+struct Stored {
+    digest: Digest,
+    inner: Take<File>,
+    hasher: Hasher,
+}
+
+impl Stored {
+    fn open(store: &Store, digest: &Digest, size: u64) -> Result<Self, StoreError> {
+        let file = store.open_blob(digest)?;
+        let actual = store.blob_size(digest)?.unwrap_or_default();
+        if actual != size {
+            let source = DigestError::Size { expected: size, actual };
+            return Err(StoreError::DamagedBlob { digest: digest.clone(), source });
+        }
+        Ok(Self { digest: digest.clone(), inner: file.take(size), hasher: Hasher::with(digest.algorithm()) })
+    }
+
+    /// After everything was read: was it what its name says?
+    fn check(self) -> Result<(), StoreError> {
+        let actual = self.hasher.finish();
+        if actual == self.digest {
+            return Ok(());
+        }
+        let source = DigestError::Mismatch { expected: self.digest.clone(), actual };
+        Err(StoreError::DamagedBlob { digest: self.digest, source })
+    }
+}
+
+impl Read for Stored {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
 }
