@@ -221,7 +221,8 @@ impl GitSource {
 
     fn set_subdir(&mut self, subdir: &str) -> Result<(), RemoteError> {
         let components: Vec<&str> = subdir.split('/').filter(|c| !c.is_empty() && *c != ".").collect();
-        if components.contains(&"..") || subdir.chars().any(char::is_control) || subdir.starts_with('-') {
+        let like_option = components.first().is_some_and(|c| c.starts_with('-'));
+        if components.contains(&"..") || subdir.chars().any(char::is_control) || like_option {
             return Err(self.wrong(format!("{subdir:?} is no directory of a repository")));
         }
         if components.is_empty() {
