@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::world::{World, processes_with};
-use cooper_sandbox::{Outcome, SandboxError, Tier, run};
+use cooper_sandbox::{Access, Content, Mount, Outcome, SandboxError, Tier, run};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -132,12 +132,20 @@ fn wait_until(condition: impl Fn() -> bool) {
 }
 
 fn threads_run_steps_side_by_side(_: Tier) {
-    let start = |script: &'static str| std::thread::spawn(move || World::new().sh(script));
-    let long = start("sleep 0.5; echo long; cd /proc; echo [0-9]*");
+    // The long step ends when the test says so, by a file in a directory that both see.
+    let shared = tempfile::tempdir().unwrap();
+    let content = Content::Host(shared.path().to_path_buf());
+    let long = std::thread::spawn(move || {
+        let mut world = World::new();
+        world.spec.mounts.push(Mount { target: "/shared".into(), access: Access::ReadOnly, content });
+        world.sh("until [ -e /shared/end ]; do sleep 0.02; done; echo long; cd /proc; echo [0-9]*")
+    });
     for _ in 0..4 {
-        // Each ends with its thread, long before the other step does.
-        assert_eq!(start("echo short").join().unwrap(), "short\n");
+        // Each ends with its thread, while the other step runs.
+        let short = std::thread::spawn(|| World::new().sh("echo short"));
+        assert_eq!(short.join().unwrap(), "short\n");
     }
     assert!(!long.is_finished());
+    std::fs::write(shared.path().join("end"), "").unwrap();
     assert_eq!(long.join().unwrap(), "long\n1\n");
 }
