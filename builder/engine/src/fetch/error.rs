@@ -68,9 +68,16 @@ impl FetchError {
             Self::Git { said, .. } if said.contains("could not read Username") => {
                 "the repository wants an authorization: see GIT_AUTH_TOKEN in Dockerfile's reference of ADD"
             }
+            Self::Git { said, .. } if said.contains("error: 30") => {
+                "give the URL that it redirects to: an authorization follows no redirect"
+            }
+            Self::Git { said, .. } if said.contains("Host key verification failed") => {
+                "put the server's key into /etc/ssh/ssh_known_hosts; no other file is read"
+            }
             Self::Git { .. } | Self::Limit { .. } => "check the URL, and that its server can be reached from here",
             Self::NoReference { .. } => "name a branch, a tag, or a commit with its whole id",
-            Self::NoDirectory { .. } | Self::Hostile { .. } => return None,
+            Self::NoDirectory { .. } => "name a directory of that commit, without links on the way",
+            Self::Hostile { .. } => "look at the repository and the URL before you use them",
         };
         Some(text.to_owned())
     }

@@ -133,7 +133,9 @@ impl<'a> Git<'a> {
         let mut settings = SETTINGS.to_owned();
         if let Some((scope, secret)) = authorization {
             let header = quoted(&format!("Authorization: {}", secret.expose()), &url)?;
-            settings.push_str(&format!("[http {}]\n\textraHeader = {header}\n", quoted(scope, &url)?));
+            let scope = quoted(scope, &url)?;
+            // git would send the header to wherever a redirect leads.
+            settings.push_str(&format!("[http {scope}]\n\textraHeader = {header}\n\tfollowRedirects = false\n"));
         }
         let file = home.join("gitconfig");
         let mut options = std::fs::OpenOptions::new();
@@ -214,7 +216,11 @@ impl<'a> Git<'a> {
         };
         loop {
             match child.try_wait() {
-                Ok(Some(status)) => return Ok(status.success()),
+                Ok(Some(status)) => {
+                    // What it started may hold the pipes, and would be waited for.
+                    end_group(child);
+                    return Ok(status.success());
+                }
                 Ok(None) => {}
                 Err(e) => return Err(Failed::Other(io("waiting for git", e))),
             }
@@ -228,12 +234,24 @@ impl<'a> Git<'a> {
                 end(child);
                 return Err(stop);
             }
-            if readers.iter().all(|r| r.is_finished()) && !ends_soon(child) {
+            if readers.iter().all(|r| r.is_finished()) && !self.ends_soon(child) {
                 end(child);
                 return Err(limit("wrote too much, or closed its output and went on".to_owned()));
             }
             std::thread::sleep(GLANCE / 5);
         }
+    }
+
+    /// Both outputs are at their end: does it end as well?
+    fn ends_soon(&self, child: &mut Child) -> bool {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < patience && !self.cancel.load(Ordering::SeqCst) {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(GLANCE / 5);
+        }
+        false
     }
 
     /// What git said, on one line, with the URL as people know it.
@@ -266,24 +284,17 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Output> {
     })
 }
 
-/// Both outputs are at their end: does it end as well?
-fn ends_soon(child: &mut Child) -> bool {
-    let patience = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < patience {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        std::thread::sleep(GLANCE / 5);
-    }
-    false
-}
-
 /// Ends git and all that it started.
 fn end(child: &mut Child) {
+    end_group(child);
+    let _ = child.wait();
+}
+
+/// Ends all that git started and that is still there.
+fn end_group(child: &Child) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     // One that has ended already needs nothing more.
     let _ = group.map(|g| kill_process_group(g, Signal::KILL));
-    let _ = child.wait();
 }
 
 /// A value of git's configuration.
