@@ -131,6 +131,23 @@ impl Store {
         })
     }
 
+    /// Compares all bytes of a blob with its digest and deletes it when they are others, so that it can be fetched
+    /// again. Says whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingBlob`], or what the system says.
+    pub fn discard_if_damaged(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let path = self.layout().blob(digest);
+        let mut file = self.open_blob(digest)?;
+        let actual = hash_again(&mut file, digest.algorithm()).map_err(StoreError::io("reading", &path))?;
+        if actual == *digest {
+            return Ok(false);
+        }
+        tracing::warn!(%digest, "a blob is damaged; it is deleted");
+        std::fs::remove_file(&path).map_err(StoreError::io("deleting", &path))?;
+        Ok(true)
+    }
+
     /// Reads a document of at most `limit` bytes and compares it with its descriptor.
     ///
     /// # Errors
@@ -242,6 +259,18 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "[]").unwrap();
         assert!(matches!(store.read_blob(&d(2), 9), Err(StoreError::DamagedBlob { .. })));
+    }
+
+    #[test]
+    fn only_a_damaged_blob_is_discarded() {
+        let (_dir, store) = store();
+        let (good, bad) = (store.put_blob(b"good").unwrap(), store.put_blob(b"bad!").unwrap());
+        fs::set_permissions(store.layout().blob(&bad), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(store.layout().blob(&bad), "dab!").unwrap();
+        assert!(!store.discard_if_damaged(&good).unwrap());
+        assert!(store.discard_if_damaged(&bad).unwrap());
+        assert_eq!(store.blob_size(&good).unwrap(), Some(4));
+        assert_eq!(store.blob_size(&bad).unwrap(), None);
     }
 
     #[test]

@@ -49,7 +49,10 @@ impl Fetcher<'_> {
     /// Network, [`FetchError::Digest`], storage.
     pub fn http(&self, source: &HttpSource, checksum: Option<&Digest>) -> Result<HttpFile, EngineError> {
         let store = &self.engine.store;
-        let known = store.url_record(&source.url)?;
+        let known = match store.url_record(&source.url)? {
+            Some(record) if store.discard_if_damaged(&record.digest)? => None,
+            known => known,
+        };
         if let Some(record) = known.as_ref().filter(|r| Some(&r.digest) == checksum) {
             return Ok(file(record, Answered::Pinned));
         }
