@@ -17,7 +17,7 @@ use cooper_layerfs::apply;
 use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{self, Ownership as Whose, SelectRequest, Selection};
-use cooper_layerfs::view::View;
+use cooper_layerfs::view::{Follow, View};
 use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source};
 use cooper_plan::op::{Base, Exec};
 use cooper_sandbox::{Content, Private, StepSpec};
@@ -105,7 +105,16 @@ impl Build<'_> {
             return Ok(Files { digest: hash.finish(), origin, view, selection: None });
         }
         let selection = self.shown(&origin, &view)?;
-        Ok(Files { digest: selection.digest.clone(), origin, view, selection: Some(selection) })
+        let mut hash = StableHash::new("mount-files/1");
+        hash.part("files", selection.digest.to_string());
+        // The process sees the mounted directory or file itself as well. That of a context is always made anew.
+        if let Ground::Layers(_) = &origin.ground
+            && let Some(meta) = view.resolve(origin.path.rel(), Follow::Final)?.meta
+        {
+            hash.part("mode", meta.mode.to_le_bytes());
+            hash.part("uid", meta.uid.to_le_bytes()).part("gid", meta.gid.to_le_bytes());
+        }
+        Ok(Files { digest: hash.finish(), origin, view, selection: Some(selection) })
     }
 
     /// Everything at the path, but for what an ignore file hides in a context.
