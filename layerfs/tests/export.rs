@@ -53,6 +53,10 @@ fn a_tar_of_the_merged_root() {
     assert!(times.iter().all(|t| *t == 7), "{times:?}");
 }
 
+fn alone(view: View) -> Part {
+    Part { into: RelPath::root(), view }
+}
+
 #[test]
 fn a_directory_of_the_merged_root() {
     let lower = tree(&[
@@ -66,7 +70,7 @@ fn a_directory_of_the_merged_root() {
     let upper = tree(&[Whiteout("gone"), Dir("tmp", 0o1777), File("locked/x", "2", 0o400), Dir("locked", 0o555)]);
     let out = tree(&[]);
     let dest = out.path().join("new/dest");
-    export_dir(&View::stack(vec![root(&lower), root(&upper)]), &dest, Others::Keep, None).unwrap();
+    export_dir(&alone(View::stack(vec![root(&lower), root(&upper)])), &dest, Others::Keep, None).unwrap();
     let meta = |p: &str| fs::symlink_metadata(dest.join(p)).unwrap();
     let mode = |p: &str| meta(p).mode() & 0o7777;
     assert_eq!((mode("locked"), mode("locked/x"), mode("tmp")), (0o555, 0o400, 0o1777));
@@ -87,10 +91,10 @@ fn links_in_the_destination_lead_nowhere() {
     let dest = tree(&[File("kept", "kept", 0o644), File("l", "old", 0o644)]);
     symlink(outside.path().join("dir"), dest.path().join("d")).unwrap();
     symlink(outside.path().join("canary"), dest.path().join("f")).unwrap();
-    let view = View::stack(vec![root(&layer)]);
+    let whole = alone(View::stack(vec![root(&layer)]));
     for _ in 0..2 {
         // The second time, everything is there already.
-        export_dir(&view, dest.path(), Others::Keep, None).unwrap();
+        export_dir(&whole, dest.path(), Others::Keep, None).unwrap();
         for canary in ["canary", "dir/f"] {
             assert_eq!(fs::read_to_string(outside.path().join(canary)).unwrap(), "old", "{canary}");
             assert_eq!(fs::metadata(outside.path().join(canary)).unwrap().mode() & 0o777, 0o600, "{canary}");
@@ -103,10 +107,23 @@ fn links_in_the_destination_lead_nowhere() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_folder_gives_way() {
+    let layer = tree(&[File("f", "new", 0o644)]);
+    let outside = tree(&[File("canary", "old", 0o600)]);
+    let dest = tree(&[]);
+    symlink(outside.path(), dest.path().join("linux_amd64")).unwrap();
+    let part = Part { into: RelPath::from("linux_amd64"), view: View::stack(vec![root(&layer)]) };
+    export_dir(&part, dest.path(), Others::Keep, None).unwrap();
+    assert_eq!(fs::read_to_string(dest.path().join("linux_amd64/f")).unwrap(), "new");
+    assert!(!fs::symlink_metadata(dest.path().join("linux_amd64")).unwrap().is_symlink());
+    assert!(!outside.path().join("f").exists());
+}
+
+#[test]
 fn a_directory_is_never_removed_for_a_file() {
     let layer = tree(&[File("x", "new", 0o644)]);
     let dest = tree(&[File("x/precious", "kept", 0o644)]);
-    let error = export_dir(&View::stack(vec![root(&layer)]), dest.path(), Others::Keep, None).unwrap_err();
+    let error = export_dir(&alone(View::stack(vec![root(&layer)])), dest.path(), Others::Keep, None).unwrap_err();
     assert!(matches!(error, LayerfsError::IsADirectory { .. }), "{error}");
     assert_eq!(fs::read_to_string(dest.path().join("x/precious")).unwrap(), "kept");
 }
@@ -126,7 +143,7 @@ fn what_the_view_does_not_have_is_deleted_when_that_is_asked_for() {
     symlink(outside.path().join("canary"), dest.path().join("link")).unwrap();
     symlink(outside.path().join("canary"), dest.path().join("d/gone/link")).unwrap();
     let view = View::stack(vec![root(&layer)]);
-    export_dir(&view, dest.path(), Others::Delete, Some(7)).unwrap();
+    export_dir(&alone(view), dest.path(), Others::Delete, Some(7)).unwrap();
     let names = |dir: &str| {
         let all = fs::read_dir(dest.path().join(dir)).unwrap();
         let mut names: Vec<String> = all.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

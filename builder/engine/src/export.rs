@@ -69,8 +69,7 @@ impl Engine {
                     keep_only(&output.dest, &parts)?;
                 }
                 for part in &parts {
-                    let into = part.into.display();
-                    export_dir(&part.view, &output.dest.join(into), output.others, time)?;
+                    export_dir(part, &output.dest, output.others, time)?;
                 }
             }
         }

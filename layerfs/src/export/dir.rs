@@ -5,7 +5,7 @@
 //! sockets are left out, with a warning each. A file or link that is in the way is replaced; a directory is not,
 //! unless what the view does not have is to be deleted.
 
-use super::{FirstNames, dated};
+use super::{FirstNames, Part, dated};
 use crate::LayerfsError;
 use crate::root::Root;
 use crate::select::Reader;
@@ -33,14 +33,20 @@ pub enum Others {
     Delete,
 }
 
-/// Writes everything in the view below `dest`, which is made when it is not there. With `time`, in Unix seconds,
-/// every entry has that time.
+/// Writes everything in the view into its folder below `dest`, which is made when it is not there; a link that has the
+/// folder's name gives way. With `time`, in Unix seconds, every entry has that time.
 ///
 /// # Errors
 /// [`LayerfsError::IsADirectory`] when a directory of `dest` is where a file has to go; [`LayerfsError::Io`].
-pub fn export_dir(view: &View, dest: &Path, others: Others, time: Option<i64>) -> Result<(), LayerfsError> {
-    std::fs::create_dir_all(dest).map_err(LayerfsError::io(format!("creating {}", dest.display())))?;
-    let root = Root::open(dest)?;
+pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -> Result<(), LayerfsError> {
+    let Part { into, view } = part;
+    let creating = || LayerfsError::io(format!("creating {} in {}", into.display(), dest.display()));
+    std::fs::create_dir_all(dest).map_err(creating())?;
+    let mut root = Root::open(dest)?;
+    if !into.is_root() {
+        root.dir(&RelPath::root()).and_then(|out| make_dir(&out, into.as_bytes())).map_err(creating())?;
+        root = root.sub(into).map_err(creating())?;
+    }
     let mut exporter = Exporter { view, root, reader: Reader::new(view), names: FirstNames::default(), time };
     let mut dirs: Vec<(RelPath, Meta)> = Vec::new();
     let mut pending = vec![RelPath::root()];
