@@ -51,6 +51,9 @@ pub fn named(file: &Path, absolute: &Path) -> Result<(Named, Ignored), Failure> 
         let mut own = path.as_os_str().to_owned();
         own.push(IGNORE);
         let own = PathBuf::from(own);
+        if std::fs::metadata(&own).is_ok_and(|m| !m.is_file()) {
+            return Err(Failure::usage(format!("{} is not a regular file", shown(&own)), "remove or rename it"));
+        }
         let ignore = match open(&own)? {
             Some(file) => Some(bounded(file, &shown(&own))?),
             None => general_ignore(absolute)?,

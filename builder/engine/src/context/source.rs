@@ -2,7 +2,7 @@
 //!
 //! Takes: the text. Gives: a place, checked as far as text can be. Must never: do I/O.
 
-use super::{Behalf, Files, LayoutName};
+use super::{Behalf, Files, LayoutName, NotThere};
 use crate::{Engine, EngineError};
 use cooper_dockerfile::remote::{self, Remote};
 use cooper_image::Reference;
@@ -98,7 +98,11 @@ fn directory(path: &Path) -> Result<Files, EngineError> {
     let bare = Files::directory(path.to_owned(), None);
     let ignore = match bare.open(".dockerignore")? {
         Ok(file) => Some(super::archive::bounded(file, ".dockerignore")?),
-        Err(_) => None,
+        Err(NotThere::Absent) => None,
+        Err(NotThere::NoFile) => {
+            let path = path.join(".dockerignore");
+            return Err(EngineError::Ignore(format!("{} is not a regular file", path.display())));
+        }
     };
     Ok(Files::directory(path.to_owned(), ignore))
 }
