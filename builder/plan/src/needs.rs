@@ -103,7 +103,11 @@ impl Walk<'_> {
         let platform = source.platform.as_deref().map(|p| self.platform(p, source.span)).transpose()?;
         // A context in the stage's place: nothing of the stage is done, its FROM is not even looked up.
         if let Some(base) = source.name.as_deref().and_then(|name| self.context(name, platform.as_ref())) {
-            return Ok(Node { base, platform, triggered: false, items: Vec::new() });
+            let node = Node { base, platform, triggered: false, items: Vec::new() };
+            // What begins with the stage begins with the context's configuration.
+            let key = base_key(&node, &self.scopes.request.platform);
+            self.needs.extend(key.filter(|key| !self.bases.contains_key(key)));
+            return Ok(node);
         }
         let base = self.base(index, source, platform.as_ref())?;
         let mut node = Node { base, platform, triggered: false, items: Vec::new() };

@@ -36,7 +36,8 @@ struct End {
 /// Makes the plan of a complete graph.
 pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<Plan, Vec<Diagnostic>> {
     let ids: BTreeMap<usize, StageId> = graph.in_order().enumerate().map(|(i, (n, _))| (n, StageId(i))).collect();
-    let mut walk = Walk { scopes, bases, ids: &ids, ends: BTreeMap::new(), faults: Vec::new() };
+    let (ends, faults) = (BTreeMap::new(), Vec::new());
+    let mut walk = Walk { scopes, bases, ids: &ids, ends, faults, doubtful: Doubtful::Told };
     let mut stages = Vec::new();
     for (number, node) in graph.in_order() {
         stages.extend(walk.stage(number, node));
@@ -55,7 +56,8 @@ pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<
 /// depend on them.
 pub(crate) fn faults(scopes: Scopes<'_>, nodes: &BTreeMap<usize, Node>, bases: &Bases) -> Vec<Diagnostic> {
     let ids = BTreeMap::new();
-    let mut walk = Walk { scopes, bases, ids: &ids, ends: BTreeMap::new(), faults: Vec::new() };
+    let (ends, faults) = (BTreeMap::new(), Vec::new());
+    let mut walk = Walk { scopes, bases, ids: &ids, ends, faults, doubtful: Doubtful::Dropped };
     for (number, node) in nodes {
         walk.stage(*number, node);
         if scopes.budget.is_exhausted() {
@@ -79,6 +81,16 @@ struct Walk<'a> {
     ids: &'a BTreeMap<usize, StageId>,
     ends: BTreeMap<usize, End>,
     faults: Vec<Diagnostic>,
+    doubtful: Doubtful,
+}
+
+/// What becomes of a fault that may be none once the base is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubtful {
+    /// A plan loses no step without a word.
+    Told,
+    /// It is asked again when more is known.
+    Dropped,
 }
 
 impl Walk<'_> {
@@ -102,7 +114,7 @@ impl Walk<'_> {
         for item in &node.items {
             let Err(fault) = lowering.item(item) else { continue };
             // What a variable holds may come from the base.
-            if ground == Ground::Known || !item.instruction.text.contains('$') {
+            if self.doubtful == Doubtful::Told || ground == Ground::Known || !item.instruction.text.contains('$') {
                 self.faults.push(fault);
             }
             if scopes.budget.is_exhausted() {
