@@ -20,13 +20,13 @@ pub(crate) fn check(
     bases: &Bases,
     sink: &dyn Sink,
 ) -> Result<(), EngineError> {
-    let Report { findings, severity } = report(request, asked, bases)?;
-    if severity == Severity::Error && !findings.is_empty() {
-        let mut errors: Vec<_> = findings.iter().map(|f| f.diagnostic(Severity::Error)).collect();
+    let report = report(request, asked, bases)?;
+    let mut errors: Vec<_> = report.errors().map(|f| f.diagnostic(Severity::Error)).collect();
+    if !errors.is_empty() {
         cooper_dockerfile::place::fill(&mut errors, &request.dockerfile);
         return Err(EngineError::Dockerfile(errors));
     }
-    sink.event(Event::Checked { findings });
+    sink.event(Event::Checked { findings: report.findings });
     Ok(())
 }
 

@@ -58,8 +58,7 @@ struct Change {
 /// The edits as whole lines, those that touch the same lines together.
 fn changes(source: &Source<'_>, edits: &[Edit]) -> Vec<Change> {
     let text = source.text();
-    let line_of =
-        |at: usize| u32::try_from(text.get(..at).map_or(0, |t| t.matches('\n').count())).unwrap_or(u32::MAX) + 1;
+    let line_of = |at: usize| source.line_at(at);
     let mut groups: Vec<(Span, Vec<Edit>)> = Vec::new();
     for edit in compatible(edits) {
         let start = line_of(edit.range.start);

@@ -60,8 +60,10 @@ impl Rule {
 /// Which rules are heard when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// BuildKit's, and what Cooper does not do for a file: heard unless skipped.
+    /// BuildKit's: heard unless skipped.
     Default,
+    /// What Cooper does not do for a file: heard unless skipped, and never an error.
+    Notice,
     /// BuildKit's experimental ones: heard when `experimental=` names them, whatever is skipped.
     Experimental,
     /// Cooper's own: heard in `cooper check`, elsewhere when `experimental=` names them.

@@ -63,7 +63,7 @@ impl Options {
         let skipped = has(&self.skip, "all") || has(&self.skip, rule.id);
         let named = has(&self.experimental, rule.id);
         match rule.set {
-            Set::Default => !skipped,
+            Set::Default | Set::Notice => !skipped,
             // As in BuildKit: whoever asks for it by name is not thought to skip it as well.
             Set::Experimental => named || has(&self.experimental, "all"),
             Set::Own => {

@@ -41,7 +41,7 @@ rules! {
         why: "there is no check that they could be about",
         fix: "remove the flags"
     }
-    NEWER_SYNTAX "NewerSyntax" Default {
+    NEWER_SYNTAX "NewerSyntax" Notice {
         description: "The file should not ask for a newer syntax than this builder reads",
         why: "what is new in it is an error where it is used",
         fix: "name a version that this builder reads, or docker/dockerfile:1"
@@ -56,7 +56,7 @@ rules! {
         why: "a comment that is nearly a directive is a comment, without an effect",
         fix: "spell it syntax, escape or check"
     }
-    UNKNOWN_FRONTEND "UnknownFrontend" Default {
+    UNKNOWN_FRONTEND "UnknownFrontend" Notice {
         description: "`# syntax=` should name docker/dockerfile",
         why: "frontends are not fetched, so that the file is read as a Dockerfile whatever it is",
         fix: "remove the line, or name docker/dockerfile:1"

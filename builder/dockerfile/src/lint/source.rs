@@ -46,6 +46,11 @@ impl<'a> Source<'a> {
         self.text
     }
 
+    /// The line on which a byte stands, from 1.
+    pub(super) fn line_at(&self, at: usize) -> u32 {
+        u32::try_from(self.starts.partition_point(|start| *start <= at)).unwrap_or(u32::MAX)
+    }
+
     /// Where a line stands, its end included; empty for a line that is not there. Lines count from 1.
     pub fn range(&self, line: u32) -> Range<usize> {
         let index = usize::try_from(line).unwrap_or(usize::MAX).wrapping_sub(1);

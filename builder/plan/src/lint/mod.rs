@@ -20,7 +20,7 @@ use crate::scope::{Globals, Scopes};
 use cooper_dockerfile::ast::{Ast, Node};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::instruction::Dockerfile;
-use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Source};
+use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Set, Source};
 use std::collections::BTreeSet;
 
 /// The build argument that takes the place of the file's own `# check=`.
@@ -59,6 +59,14 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How bad they are: what is wanted with `error=true`.
     pub severity: Severity,
+}
+
+impl Report {
+    /// The findings that the file wants to be errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        let wanted = self.severity == Severity::Error;
+        self.findings.iter().filter(move |f| wanted && f.rule.set != Set::Notice)
+    }
 }
 
 /// The file as all rules here see it.
