@@ -4,6 +4,7 @@
 use cooper_engine::{EngineError, ErrorClass};
 use cooper_registry_server::ServerError;
 use std::error::Error;
+use std::io;
 
 /// The exit codes, as the help text lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +130,38 @@ impl Failure {
             Self::Engine(error) | Self::Build { error, .. } => error.hint(),
             Self::Server(error) => error.hint(),
             Self::Usage { hint, .. } => Some(hint.clone()),
-            Self::File { .. } | Self::Interrupted(_) => None,
+            Self::File { source, .. } => source.downcast_ref::<io::Error>().and_then(hint_of_io).map(str::to_owned),
+            Self::Interrupted(_) => None,
+        }
+    }
+}
+
+/// What to do about a file, where its error alone tells.
+fn hint_of_io(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some("check the path; a relative one begins at the current directory"),
+        io::ErrorKind::PermissionDenied => Some("give this user access to it, or name another path"),
+        io::ErrorKind::StorageFull => Some("make room on that disk"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_of_files() {
+        for (kind, hint) in [
+            (io::ErrorKind::NotFound, Some("check the path")),
+            (io::ErrorKind::PermissionDenied, Some("give this user access")),
+            (io::ErrorKind::StorageFull, Some("make room")),
+            (io::ErrorKind::InvalidData, None),
+        ] {
+            let failure = Failure::file("reading x", Exit::Usage, io::Error::from(kind));
+            let found = failure.hint();
+            assert_eq!(found.is_some(), hint.is_some(), "{kind}");
+            assert!(found.unwrap_or_default().starts_with(hint.unwrap_or_default()), "{kind}");
         }
     }
 }

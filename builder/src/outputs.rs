@@ -88,6 +88,15 @@ pub fn sources(flags: &BuildFlags) -> Vec<&Path> {
     std::iter::once(flags.context.as_path()).chain(named).collect()
 }
 
+/// A path without links, also when its last part is not there yet.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => resolved(parent).join(name),
+        (_, Some(name)) => resolved(Path::new(".")).join(name),
+        _ => path.to_owned(),
+    })
+}
+
 /// Refuses to delete where more than earlier output may be: outside the current directory, or around a context.
 ///
 /// # Errors
@@ -103,6 +112,13 @@ pub fn check_deletion(outputs: &[Output], here: &Path, contexts: &[&Path]) -> Re
             return Err(Failure::usage(
                 format!("mode=delete would delete in {}, which is not below the current directory", dest.display()),
                 "go to the directory above it first",
+            ));
+        }
+        let others = outputs.iter().filter(|o| !std::ptr::eq(*o, output)).filter_map(Output::dest);
+        if let Some(other) = others.map(resolved).find(|o| o.starts_with(&dest)) {
+            return Err(Failure::usage(
+                format!("mode=delete would delete another output, {}", other.display()),
+                "give it a place of its own",
             ));
         }
         if let Some(context) = contexts.iter().find(|c| real(c).starts_with(&dest)) {
@@ -203,5 +219,24 @@ mod tests {
             let checked = check_deletion(&[output], &here, &[Path::new("absent"), &here.join("src/ctx")]);
             assert_eq!(checked.is_ok(), fits, "{dest}");
         }
+    }
+
+    #[test]
+    fn deletion_spares_other_outputs_and_the_store() {
+        let top = tempfile::tempdir().unwrap();
+        let here = top.path();
+        for dir in ["out/store", "other"] {
+            std::fs::create_dir_all(here.join(dir)).unwrap();
+        }
+        let at = |kind: &str, dest: &str| {
+            let text = format!("{kind},dest={}", here.join(dest).display());
+            text.parse::<crate::flags::output::OutputFlag>().unwrap().0
+        };
+        let delete = || at("type=local,mode=delete", "out");
+        for (other, fits) in [("out/a.tar", false), ("out/new/a.tar", false), ("other/a.tar", true)] {
+            let outputs = [at("type=oci", other), delete()];
+            assert_eq!(check_deletion(&outputs, here, &[]).is_ok(), fits, "{other}");
+        }
+        assert!(check_deletion(&[delete()], here, &[&here.join("out/store")]).is_err());
     }
 }

@@ -110,6 +110,12 @@ fn a_failed_build_leaves_no_id_and_no_output() {
     assert_eq!(output.status.code(), Some(2), "{log}");
     assert!(log.contains("2 | COPY absent /") && log.contains("absent"), "{log}");
     assert!(!place.path().join("id").exists() && !place.path().join("out.tar").exists());
+    // Nor when nothing is built at all.
+    std::fs::write(place.path().join("id"), "sha256:old").unwrap();
+    std::fs::remove_file(place.path().join("ctx/Dockerfile")).unwrap();
+    let output = place.build("store", &["--iidfile", "id"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!place.path().join("id").exists());
 }
 
 #[test]

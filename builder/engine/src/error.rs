@@ -201,6 +201,7 @@ impl EngineError {
             Self::Registry(e) => e.hint(),
             Self::Fetch(e) => e.hint(),
             Self::Sandbox(e) => e.hint(),
+            Self::Ignore(_) => Some("mend that line of the ignore file".to_owned()),
             _ => None,
         }
     }

@@ -29,7 +29,7 @@ pub enum Event {
     Warning {
         text: String,
     },
-    /// What the build checks found, once for a build; to be shown when it is over.
+    /// What the build checks found, once for each platform; to be shown when the build is over.
     Checked {
         findings: Vec<Finding>,
     },

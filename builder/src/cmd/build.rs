@@ -39,10 +39,10 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let (view, iidfile, metadata) =
         (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
     let root = place.root()?;
-    let prepared = Prepared::new(place, flags)?;
     for file in [&iidfile, &metadata].into_iter().flatten() {
         remove_old(file)?;
     }
+    let prepared = Prepared::new(place, flags)?;
     // The last moment with a single thread.
     let tier = cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?;
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
@@ -89,7 +89,11 @@ struct Checks {
 impl Sink for Checks {
     fn event(&self, event: Event) {
         match event {
-            Event::Checked { findings } => *self.found.lock().unwrap_or_else(PoisonError::into_inner) = findings,
+            Event::Checked { findings } => {
+                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = found.clone();
+                found.extend(findings.into_iter().filter(|f| !known.contains(f)));
+            }
             other => self.next.event(other),
         }
     }
@@ -164,7 +168,9 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 /// The whole build as data, but for the context and the Dockerfile.
 fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
     let outputs = outputs::outputs(&flags.result);
-    outputs::check_deletion(&outputs, Path::new("."), &outputs::sources(&flags))?;
+    let root = place.root()?;
+    let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
+    outputs::check_deletion(&outputs, Path::new("."), &spared)?;
     let BuildFlags { context: _, input, reuse, result, steps, run, ask: _ } = flags;
     let mut build_args = build_args(input.build_args)?;
     if let Some(epoch) = place.env.source_date_epoch() {

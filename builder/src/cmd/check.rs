@@ -17,7 +17,7 @@ use cooper_engine::context::kinds;
 use cooper_image::Platform;
 use cooper_plan::build::{BaseKey, Bases, Planned};
 use cooper_plan::context::Contexts;
-use cooper_plan::lint::{Report, Stages, Subject};
+use cooper_plan::lint::{Stages, Subject};
 use cooper_plan::request::PlanRequest;
 use cooper_plan::{build, call};
 
@@ -48,6 +48,12 @@ pub fn run(place: &Place, flags: CheckFlags) -> Result<Exit, Failure> {
 /// `cooper build --call`.
 pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failure> {
     let BuildFlags { context, input, .. } = flags;
+    if input.platform.len() > 1 {
+        return Err(Failure::usage(
+            "--call and --check look at one platform",
+            "give --platform once, with one platform",
+        ));
+    }
     let request = PlanRequest {
         target: input.target,
         build_args: build_args(input.build_args)?,
@@ -98,7 +104,7 @@ struct Outcome {
     findings: Vec<Finding>,
     /// Why the file cannot be built, all reasons.
     errors: Vec<Diagnostic>,
-    /// Does the file want its findings to be errors?
+    /// Are there findings that the file wants to be errors?
     fail: bool,
 }
 
@@ -129,14 +135,15 @@ impl Asked {
             // As in BuildKit: without a target, every stage is looked at.
             stages: Stages::All,
         };
-        let Report { findings, severity } = cooper_plan::lint::check(&subject).map_err(|e| {
+        let report = cooper_plan::lint::check(&subject).map_err(|e| {
             Failure::usage(
                 format!("the build argument BUILDKIT_DOCKERFILE_CHECK is malformed: {e}"),
                 OptionsError::HINT,
             )
         })?;
         let errors = errors.into_iter().filter(|d| d.severity == Severity::Error).collect();
-        Ok(Outcome { findings, errors, fail: severity == Severity::Error })
+        let fail = report.errors().next().is_some();
+        Ok(Outcome { findings: report.findings, errors, fail })
     }
 
     /// Plans as far as bases are known; gives what is wrong.
@@ -172,7 +179,7 @@ impl Asked {
     /// Shows the findings, then what stops a build.
     fn show(&self, outcome: &Outcome, format: Format) -> Result<Exit, Failure> {
         let Outcome { findings, errors, fail } = outcome;
-        let violated = (*fail && !findings.is_empty()).then(|| violation(findings));
+        let violated = fail.then(|| violation(findings));
         let error = errors.first().or(violated.as_ref());
         let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error };
         let text = || text::checked(&checked);
