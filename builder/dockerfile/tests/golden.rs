@@ -49,18 +49,15 @@ fn good_files_mean_what_is_written_beside_them() {
 fn bad_files_have_the_errors_that_are_written_beside_them() {
     let folders = folders("bad");
     assert!(folders.len() >= 80, "only {} cases", folders.len());
-    let (mut wrong, mut judged) = (Vec::new(), 0);
+    let mut wrong = Vec::new();
     for folder in &folders {
         let text = fs::read_to_string(folder.join("Dockerfile")).expect("the case has a Dockerfile");
         let mut found = parse(&text).diagnostics;
-        // A file that can be read is bad only for the planner, whose test judges it.
-        if !found.iter().any(|d| d.severity == Severity::Error) {
-            continue;
-        }
-        judged += 1;
         found.retain(|d| d.severity == Severity::Error);
+        if found.is_empty() {
+            wrong.push(format!("{} is accepted", folder.display()));
+        }
         wrong.extend(judge(&folder.join("errors"), &diagnostic::dump(&found)));
     }
-    assert!(judged >= 80, "only {judged} cases are for the parser");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
