@@ -158,7 +158,8 @@ impl Sink {
         if self.errors > limits::DIAGNOSTICS {
             let last = self.found.iter().map(|d| d.span).max().unwrap_or_default();
             let more = self.errors - limits::DIAGNOSTICS;
-            self.found.push(Diagnostic::error("TooManyProblems", last, format!("and {more} more errors")));
+            let summary = Diagnostic::error("TooManyProblems", last, format!("and {more} more errors"));
+            self.found.push(summary.with_hint("mend those above first; is this the Dockerfile at all?"));
         }
         self.found
     }

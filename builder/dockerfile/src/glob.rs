@@ -15,8 +15,8 @@ pub struct GlobError {
 
 impl GlobError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some("write a backslash before * ? [ and \\ that are meant literally".into())
+    pub fn hint(&self) -> &'static str {
+        "write a backslash before * ? [ and \\ that are meant literally"
     }
 }
 

@@ -23,7 +23,7 @@ pub mod place;
 pub mod print;
 pub mod remote;
 mod split;
-mod suggest;
+pub mod suggest;
 pub mod syntax;
 pub mod words;
 

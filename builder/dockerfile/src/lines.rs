@@ -146,7 +146,8 @@ impl<'a> Reader<'a> {
         if raw.trim_end_matches(['\r', '\n']).len() > limits::LINE_BYTES {
             let span = Span { start: self.number, end: self.number };
             let message = format!("the line is longer than {} bytes", limits::LINE_BYTES);
-            sink.push(Diagnostic::error("LineTooLong", span, message));
+            let finding = Diagnostic::error("LineTooLong", span, message);
+            sink.push(finding.with_hint("break the line, or copy a file with the text"));
         }
         Some(raw)
     }

@@ -31,7 +31,8 @@ fn too_large(text: &str, sink: &mut Sink) -> bool {
     let large = text.len() > limits::FILE_BYTES;
     if large {
         let message = format!("the file is larger than {} bytes", limits::FILE_BYTES);
-        sink.push(Diagnostic::error("FileTooLarge", Span { start: 1, end: 1 }, message));
+        let finding = Diagnostic::error("FileTooLarge", Span { start: 1, end: 1 }, message);
+        sink.push(finding.with_hint("copy large texts from files instead; is this the Dockerfile at all?"));
     }
     large
 }
@@ -43,7 +44,8 @@ fn nodes(text: &str, directives: Directives, sink: &mut Sink) -> Ast {
     while let Some(logical) = reader.next(sink) {
         if ast.nodes.len() == limits::INSTRUCTIONS {
             let message = format!("there are more than {} instructions", limits::INSTRUCTIONS);
-            sink.push(Diagnostic::error("TooManyInstructions", logical.span, message));
+            let finding = Diagnostic::error("TooManyInstructions", logical.span, message);
+            sink.push(finding.with_hint("join instructions, or split the file into several"));
             break;
         }
         ast.nodes.push(node(logical, &mut reader, sink));

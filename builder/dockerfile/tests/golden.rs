@@ -57,6 +57,9 @@ fn bad_files_have_the_errors_that_are_written_beside_them() {
         if found.is_empty() {
             wrong.push(format!("{} is accepted", folder.display()));
         }
+        if found.iter().any(|d| d.hint.is_none()) {
+            wrong.push(format!("{} has an error without a hint", folder.display()));
+        }
         wrong.extend(judge(&folder.join("errors"), &diagnostic::dump(&found)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

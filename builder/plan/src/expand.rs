@@ -7,11 +7,15 @@
 use crate::fault;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
+use cooper_dockerfile::suggest;
 use cooper_dockerfile::words::{self, WordError};
 use std::cell::Cell;
 
 /// Most bytes that all texts of one plan may have together.
 pub(crate) const PLAN_BYTES: usize = 256 * 1024 * 1024;
+
+/// Most names that are compared with mistyped ones in one plan: a hostile file has very many of both.
+pub(crate) const COMPARED: usize = 100_000;
 
 /// Values of variables by name.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -24,14 +28,24 @@ pub(crate) struct Word<'a> {
     pub span: Span,
 }
 
-/// What a plan has used of [`PLAN_BYTES`].
+/// What a plan has used of [`PLAN_BYTES`] and of [`COMPARED`].
 #[derive(Debug, Default)]
-pub(crate) struct Budget(Cell<usize>);
+pub(crate) struct Budget {
+    bytes: Cell<usize>,
+    compared: Cell<usize>,
+}
 
 impl Budget {
+    /// "Did you mean": the name that is nearest to a mistyped one. Once enough names were compared, none is.
+    pub(crate) fn near<'a>(&self, typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let left = COMPARED.saturating_sub(self.compared.get());
+        let names = names.into_iter().take(left).inspect(|_| self.compared.set(self.compared.get() + 1));
+        suggest::nearest(typed, names)
+    }
+
     /// Takes `bytes` from the budget.
     pub(crate) fn spend(&self, bytes: usize, span: Span) -> Result<(), Diagnostic> {
-        self.0.set(self.0.get().saturating_add(bytes));
+        self.bytes.set(self.bytes.get().saturating_add(bytes));
         if !self.is_exhausted() {
             return Ok(());
         }
@@ -41,13 +55,21 @@ impl Budget {
 
     /// Is nothing left? Then the answer is an error, and going on would only use more memory.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.0.get() > PLAN_BYTES
+        self.bytes.get() > PLAN_BYTES
     }
 
     /// One word to one text.
     pub(crate) fn expand(&self, word: Word<'_>, lookup: Lookup<'_>) -> Result<String, Diagnostic> {
         let text = words::expand(word.text, word.escape, lookup).map_err(|e| refused(word, &e))?;
         self.spend(text.len(), word.span)?;
+        Ok(text)
+    }
+
+    /// A heredoc's body, in which quotes are ordinary characters and the escape is always a backslash, as in BuildKit.
+    pub(crate) fn expand_body(&self, body: &str, span: Span, lookup: Lookup<'_>) -> Result<String, Diagnostic> {
+        let text =
+            words::expand_body(body, lookup).map_err(|e| refused(Word { text: body, escape: '\\', span }, &e))?;
+        self.spend(text.len(), span)?;
         Ok(text)
     }
 
@@ -60,14 +82,12 @@ impl Budget {
 }
 
 fn refused(word: Word<'_>, e: &WordError) -> Diagnostic {
-    let (code, hint) = match e {
-        WordError::TooLarge | WordError::TooDeep | WordError::TooCostly => {
-            (fault::TOO_LARGE, "does a variable repeat itself, as in ENV A=$A$A?")
-        }
-        _ => (fault::EXPANSION, "write \\$ for a dollar sign that is not a variable"),
+    let code = match e {
+        WordError::TooLarge | WordError::TooDeep | WordError::TooCostly => fault::TOO_LARGE,
+        _ => fault::EXPANSION,
     };
     let message = format!("cannot expand {:?}: {e}", clip(word.text));
-    fault::error(code, word.span, message, e.hint().unwrap_or_else(|| hint.to_owned())).about(word.text)
+    fault::error(code, word.span, message, e.hint()).about(word.text)
 }
 
 /// The beginning of a text, for messages.
@@ -78,21 +98,6 @@ pub(crate) fn clip(text: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// A heredoc's body as a word in which quotes are ordinary characters: BuildKit expands variables in such a body and
-/// leaves its quotes alone.
-pub(crate) fn quotes_as_text(body: &str) -> String {
-    let mut out = String::with_capacity(body.len());
-    let mut escaped = false;
-    for c in body.chars() {
-        if !escaped && matches!(c, '"' | '\'') {
-            out.push('\\');
-        }
-        escaped = !escaped && c == '\\';
-        out.push(c);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -115,11 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn quotes_of_a_heredoc_survive() {
-        let lookup = |name: &str| (name == "V").then(|| "value".to_owned());
-        let body = "say \"$V\" and '$V'\ncost \\$V\n";
-        let text = quotes_as_text(body);
-        let out = Budget::default().expand(word(&text), &lookup).unwrap();
-        assert_eq!(out, "say \"value\" and 'value'\ncost $V\n");
+    fn only_so_many_names_are_compared() {
+        let names: Vec<String> = (0..COMPARED - 10).map(|n| format!("NAME_{n}")).collect();
+        let asked = Cell::new(0);
+        let all = || names.iter().map(String::as_str).inspect(|_| asked.set(asked.get() + 1));
+        let budget = Budget::default();
+        assert_eq!(budget.near("NAM_77", all()), Some("NAME_77"));
+        assert_eq!(budget.near("NAM_7", all()), Some("NAME_7"), "one of the ten that are left");
+        for _ in 0..1000 {
+            assert_eq!(budget.near("NAM_7", all()), None);
+        }
+        assert_eq!(asked.get(), COMPARED);
     }
 }

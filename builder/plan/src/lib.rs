@@ -35,5 +35,4 @@ pub mod record;
 pub mod request;
 mod scope;
 mod stage;
-mod suggest;
 mod support;

@@ -10,13 +10,13 @@ use crate::expand::{Word, clip};
 use crate::fault;
 use crate::graph::{Item, Node, Origin};
 use crate::scope::Scopes;
-use crate::{stage, suggest, support};
+use crate::{stage, support};
 use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
 use cooper_dockerfile::instruction::{Instruction, Located, Span, Stage};
 use cooper_dockerfile::mount;
 use cooper_image::{ImageConfig, Platform, Reference};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Names the configuration of a base image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,12 +154,12 @@ impl Walk<'_> {
                 return undefined;
             }
             let names = self.scopes.file.stages.iter().take(index).filter_map(|s| s.name.as_deref());
-            let hint = match suggest::nearest(&name, names) {
+            let hint = match self.scopes.budget.near(&name, names) {
                 Some(near) => format!("did you mean the stage {near}?"),
                 None if name != source.base => format!("{} became {name:?}; is a variable empty?", source.base),
                 None => "a base is scratch, an earlier stage, or [host/]name[:tag][@digest]".to_owned(),
             };
-            fault::error(fault::BASE, source.span, e.to_string(), hint)
+            fault::error(fault::BASE, source.span, e.to_string(), hint).about(&source.base)
         })
     }
 
@@ -167,7 +167,7 @@ impl Walk<'_> {
         let Expanded { text: value, undefined } = self.expand_from(text, span)?;
         let hint = "give os/architecture[/variant], or $TARGETPLATFORM or $BUILDPLATFORM";
         value.parse().map_err(|e: cooper_image::platform::PlatformError| {
-            undefined.unwrap_or_else(|| fault::error(fault::PLATFORM, span, e.to_string(), hint))
+            undefined.unwrap_or_else(|| fault::error(fault::PLATFORM, span, e.to_string(), hint).about(text))
         })
     }
 
@@ -184,21 +184,24 @@ impl Walk<'_> {
         };
         let word = Word { text, escape: self.scopes.file.escape, span };
         let value = self.scopes.budget.expand(word, &lookup)?;
-        let unknown = |name: &&String| !self.scopes.globals.is_declared(name) && names_plainly(text, name);
         let missing = missing.into_inner();
+        let plain = if missing.is_empty() { HashSet::new() } else { named_plainly(text) };
+        let unknown = |name: &&String| !self.scopes.globals.is_declared(name) && plain.contains(name.as_str());
         let undefined = missing.iter().find(unknown).map(|name| {
-            let hint = match suggest::nearest(name, self.scopes.globals.names()) {
+            let hint = match self.scopes.budget.near(name, self.scopes.globals.names()) {
                 Some(near) => format!("did you mean {near}? FROM sees only ARGs that stand before the first FROM"),
                 None => format!("write ARG {name}=… before the first FROM; an ARG of a stage is not seen here"),
             };
-            fault::error(fault::EXPANSION, span, format!("FROM uses the undefined variable {name}"), hint)
+            let message = format!("FROM uses the undefined variable {name}");
+            fault::error(fault::EXPANSION, span, message, hint).about(name)
         });
         if value.trim().is_empty() {
             let hint = match missing.first() {
                 Some(name) => format!("give {name} a default, or --build-arg {name}=…"),
                 None => "name an image, an earlier stage, or scratch".to_owned(),
             };
-            let empty = || fault::error(fault::BASE, span, format!("{:?} is empty in this FROM", clip(text)), hint);
+            let empty =
+                || fault::error(fault::BASE, span, format!("{:?} is empty in this FROM", clip(text)), hint).about(text);
             return Err(undefined.unwrap_or_else(empty));
         }
         Ok(Expanded { text: value, undefined })
@@ -303,34 +306,41 @@ impl Walk<'_> {
         let reference: Result<Reference, _> = from.parse();
         reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
             let hint = format!("{flag} takes an earlier stage, its number, or an image");
-            fault::error(fault::STAGE, span, e.to_string(), hint)
+            fault::error(fault::STAGE, span, e.to_string(), hint).about(stage::as_flag(flag, from))
         })
     }
 }
 
-/// Does the text use the variable without saying what to do when it is not set?
-fn names_plainly(text: &str, name: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let bare = |(at, _): (usize, &str)| !text.get(at + 1 + name.len()..).is_some_and(|rest| rest.starts_with(word));
-    text.contains(&format!("${{{name}}}")) || text.match_indices(&format!("${name}")).any(bare)
+/// The variables that the text uses without saying what to do when they are not set.
+fn named_plainly(text: &str) -> HashSet<&str> {
+    let uses = text.split('$').skip(1).filter_map(|rest| {
+        let (braced, rest) = rest.strip_prefix('{').map_or((false, rest), |inner| (true, inner));
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, behind) = rest.split_at_checked(end)?;
+        (!braced || behind.starts_with('}')).then_some(name)
+    });
+    uses.filter(|name| !name.is_empty()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::names_plainly;
+    use super::named_plainly;
 
     #[test]
     fn a_default_is_not_a_plain_use() {
         for (text, plain) in [
-            ("$A", true),
-            ("${A}", true),
-            ("a:$A-b", true),
-            ("$AB", false),
-            ("${A:-x}", false),
-            ("${AB}", false),
-            ("A", false),
+            ("$A", &["A"][..]),
+            ("${A}", &["A"]),
+            ("a:$A-b", &["A"]),
+            ("$AB", &["AB"]),
+            ("${A:-x}", &[]),
+            ("${A:-x}$A", &["A"]),
+            ("${B:-$A}", &["A"]),
+            ("${AB}", &["AB"]),
+            ("A$", &[]),
+            ("A", &[]),
         ] {
-            assert_eq!(names_plainly(text, "A"), plain, "{text}");
+            assert_eq!(named_plainly(text), plain.iter().copied().collect(), "{text}");
         }
     }
 }

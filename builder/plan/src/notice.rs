@@ -5,8 +5,9 @@
 use crate::build_args::unused_build_args;
 use crate::expand::clip;
 use crate::request::PlanRequest;
-use crate::{stage, suggest};
+use crate::stage;
 use cooper_dockerfile::instruction::Dockerfile;
+use cooper_dockerfile::suggest;
 use cooper_image::Reference;
 
 /// Every sentence, in a fixed order.

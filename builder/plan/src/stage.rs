@@ -4,9 +4,10 @@
 //! Must never: find a stage that comes later than the one that asks; so no cycle can be written.
 
 use crate::expand::clip;
-use crate::{fault, suggest};
+use crate::fault;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Dockerfile, Span};
+use cooper_dockerfile::suggest;
 
 /// Most stages in one Dockerfile.
 pub(crate) const STAGES: usize = 1000;
@@ -52,6 +53,11 @@ pub(crate) fn named_before(file: &Dockerfile, name: &str, before: usize) -> Opti
     file.stages.iter().take(before).rposition(same)
 }
 
+/// A `from` as it is written, behind `--` or in a mount.
+pub(crate) fn as_flag(flag: &str, from: &str) -> String {
+    if flag.starts_with("--mount") { format!("from={from}") } else { format!("{flag}={from}") }
+}
+
 /// What a `from` (after the flag's name, for messages) names when it is a stage; `Ok(None)` is the name of an image.
 pub(crate) fn copied_from(
     file: &Dockerfile,
@@ -61,7 +67,8 @@ pub(crate) fn copied_from(
 ) -> Result<Option<usize>, Diagnostic> {
     let later = |what: String| {
         let hint = "a stage can only use stages above it; move the stage up";
-        fault::error(fault::STAGE, span, format!("{flag}={} names {what}", clip(from)), hint)
+        let message = format!("{flag}={} names {what}", clip(from));
+        fault::error(fault::STAGE, span, message, hint).about(as_flag(flag, from))
     };
     if from.bytes().all(|b| b.is_ascii_digit()) && !from.is_empty() {
         return match from.parse::<usize>() {

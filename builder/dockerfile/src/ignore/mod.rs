@@ -45,12 +45,13 @@ pub enum IgnoreError {
 }
 
 impl IgnoreError {
-    /// What the user can do about it, when that is known.
-    pub fn hint(&self) -> Option<String> {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Malformed { source, .. } => source.hint(),
-            Self::EmptyException { .. } => Some("remove the line, or write the path to take back behind !".into()),
-            _ => None,
+            Self::EmptyException { .. } => "remove the line, or write the path to take back behind !",
+            Self::TooLarge | Self::TooManyPatterns => "name directories or use patterns instead of single files",
+            Self::TooLong { .. } => "shorten the pattern with *; no path is as long as this",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::options;
 use super::source::Source;
+use std::collections::HashMap;
 
 /// The comment lines directly above a line, the lowest first, without `#` and the blanks around. An empty line or an
 /// empty comment ends them.
@@ -28,18 +29,33 @@ pub(super) fn candidate<'a>(source: &Source<'a>, line: u32) -> Option<&'a str> {
     above(source, line).find(|c| !is_directive(c))
 }
 
-/// What a comment directly above a line says of `name`: `# name what it is for`.
-pub fn description<'a>(source: &Source<'a>, line: u32, name: &str) -> Option<&'a str> {
-    let says = |comment: &'a str| Some(comment.strip_prefix(name)?.strip_prefix(' ')?.trim()).filter(|d| !d.is_empty());
-    above(source, line).find_map(says)
+/// What the comments directly above a line say of names: `# name what it is for`. Of two that speak of one name the
+/// lower one counts.
+pub fn descriptions<'a>(source: &Source<'a>, line: u32) -> HashMap<&'a str, &'a str> {
+    let mut found = HashMap::new();
+    for (name, text) in above(source, line).filter_map(|comment| comment.split_once(' ')) {
+        if !text.trim().is_empty() {
+            found.entry(name).or_insert(text.trim());
+        }
+    }
+    found
 }
 
-/// Does `# check=skip=…` directly above a line name the rule, or all?
-pub fn skips(source: &Source<'_>, line: u32, rule: &str) -> bool {
-    above(source, line).filter_map(|c| directive(c, "check")).any(|settings| {
-        let skip = settings.split(';').filter_map(|part| part.trim().strip_prefix("skip")?.trim().strip_prefix('='));
-        skip.flat_map(options::list).any(|name| name == "all" || name == rule)
-    })
+/// What a comment directly above a line says of one name.
+pub fn description<'a>(source: &Source<'a>, line: u32, name: &str) -> Option<&'a str> {
+    descriptions(source, line).remove(name)
+}
+
+/// The names in every `# check=skip=…` directly above a line.
+pub fn skipped(source: &Source<'_>, line: u32) -> Vec<String> {
+    let settings = above(source, line).filter_map(|c| directive(c, "check")).flat_map(|s| s.split(';'));
+    let skip = settings.filter_map(|part| part.trim().strip_prefix("skip")?.trim().strip_prefix('='));
+    skip.flat_map(options::list).collect()
+}
+
+/// Is the rule among names that are skipped? `all` is every rule.
+pub fn skips(skipped: &[String], rule: &str) -> bool {
+    skipped.iter().any(|name| name == "all" || name == rule)
 }
 
 #[cfg(test)]
@@ -80,7 +96,7 @@ mod tests {
             ("# skip=X\nRUN a\n", false),
         ] {
             let line = u32::try_from(text.lines().count()).unwrap();
-            assert_eq!(skips(&Source::new(text), line, "X"), skipped, "{text:?}");
+            assert_eq!(skips(&super::skipped(&Source::new(text), line), "X"), skipped, "{text:?}");
         }
     }
 }

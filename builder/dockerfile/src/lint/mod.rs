@@ -22,7 +22,7 @@ mod secret_values;
 mod source;
 pub mod table;
 
-pub use comments::{description, skips};
+pub use comments::{description, descriptions, skipped, skips};
 pub use fix::{Edit, apply, diff};
 pub use options::{Experimental, Options, OptionsError};
 pub use source::{Source, Token, tokens};

@@ -53,11 +53,6 @@ struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// Tells an error about the whole instruction. Gives nothing, for use as a return value.
-    fn fail<T>(&mut self, code: &'static str, message: impl Into<String>) -> Option<T> {
-        self.push(Diagnostic::error(code, self.node.span, message), self.node.whole())
-    }
-
-    /// The same with a hint.
     fn fail_hint<T>(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.push(Diagnostic::error(code, self.node.span, message).with_hint(hint), self.node.whole())
     }
@@ -107,9 +102,8 @@ impl<'a> Cx<'a> {
 
     fn word_at(&mut self, word: &str, range: Range<usize>) -> Option<()> {
         let Err(fault) = words::check(word, self.escape) else { return Some(()) };
-        let mut finding = Diagnostic::error("MalformedWord", self.node.span, format!("{}: {fault}", quoted(word)));
-        finding.hint = fault.hint();
-        self.push(finding, range)
+        let message = format!("{}: {fault}", quoted(word));
+        self.push(Diagnostic::error("MalformedWord", self.node.span, message).with_hint(fault.hint()), range)
     }
 }
 
@@ -153,7 +147,10 @@ fn located(node: &Node, value: Instruction) -> Located<Instruction> {
 /// The instructions of a trigger, ONBUILD taken off.
 pub(crate) fn trigger(ast: &Ast, sink: &mut Sink) -> Vec<Located<Instruction>> {
     if ast.nodes.is_empty() {
-        sink.push(Diagnostic::error("MissingArgument", Span { start: 1, end: 1 }, "the trigger is empty"));
+        sink.push(
+            Diagnostic::error("MissingArgument", Span { start: 1, end: 1 }, "the trigger is empty")
+                .with_hint("write an instruction behind ONBUILD"),
+        );
     }
     let mut found = Vec::new();
     for node in &ast.nodes {

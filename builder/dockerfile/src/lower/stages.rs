@@ -3,9 +3,9 @@
 use super::flags::{self, Kind};
 use super::simple::list;
 use super::{Cx, instruction, located, pairs};
-use crate::ast::Ast;
+use crate::ast::{Ast, Node};
 use crate::diagnostic::{Diagnostic, Sink, quoted};
-use crate::instruction::{Dockerfile, Located, Span, Stage};
+use crate::instruction::{ArgDecl, Dockerfile, Located, Span, Stage};
 use crate::limits;
 
 /// The whole file. Nothing is given when there is no stage; other faults are in the findings.
@@ -19,18 +19,14 @@ pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
                 froms += 1;
                 if froms > limits::STAGES {
                     let message = format!("there are more than {} stages", limits::STAGES);
-                    cx.fail::<()>("TooManyStages", message);
+                    cx.fail_hint::<()>("TooManyStages", message, "split the file into several");
                     return None;
                 }
                 if let Some(stage) = from(&mut cx) {
                     file.stages.push(stage);
                 }
             }
-            ("ARG", 0) => file.global_args.extend(pairs::arg(&mut cx).into_iter().flatten().map(|value| Located {
-                value,
-                span: node.span,
-                text: node.text.clone(),
-            })),
+            ("ARG", 0) => file.global_args.extend(global(node, pairs::arg(&mut cx).unwrap_or_default())),
             (_, at) => {
                 if at == 0 && !early {
                     early = true;
@@ -48,6 +44,20 @@ pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
     }
     no_stage(ast, froms, sink)?;
     (!file.stages.is_empty()).then_some(file)
+}
+
+/// Declarations before the first FROM. Each of several has a text of its own: the whole line for each of its names would
+/// be very much for many names.
+fn global(node: &Node, declared: Vec<ArgDecl>) -> impl Iterator<Item = Located<ArgDecl>> {
+    let sole = declared.len() == 1;
+    declared.into_iter().map(move |value| {
+        let text = match &value.default {
+            _ if sole => node.text.clone(),
+            Some(default) => format!("ARG {}={default}", value.name),
+            None => format!("ARG {}", value.name),
+        };
+        Located { value, span: node.span, text }
+    })
 }
 
 fn no_stage(ast: &Ast, froms: usize, sink: &mut Sink) -> Option<()> {

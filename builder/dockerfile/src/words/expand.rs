@@ -13,29 +13,56 @@ enum Escapes {
     Keep,
 }
 
-/// A result as one text and as words.
-#[derive(Debug, Default)]
+/// What a quote is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quotes {
+    /// It begins text that is taken as it is, and is itself left out.
+    Meant,
+    /// A character as any other, as in the body of a heredoc.
+    Text,
+}
+
+/// What a result is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One text.
+    Text,
+    /// One text, and the words in it.
+    Words,
+}
+
+/// A result as one text, and as words where they are wanted.
+#[derive(Debug)]
 pub(super) struct Expansion {
     /// Everything.
     pub text: String,
     /// Split at blanks that are not quoted.
     pub words: Vec<String>,
     word: String,
+    form: Form,
 }
 
 impl Expansion {
+    fn new(form: Form) -> Self {
+        Self { text: String::new(), words: Vec::new(), word: String::new(), form }
+    }
+
     /// Text that can be split.
     fn open(&mut self, text: &str) {
         self.text.push_str(text);
-        for c in text.chars() {
-            if c.is_whitespace() { self.end_word() } else { self.word.push(c) }
+        if self.form == Form::Words {
+            for c in text.chars() {
+                if c.is_whitespace() { self.end_word() } else { self.word.push(c) }
+            }
         }
     }
 
     /// Text in quotes or behind an escape.
     fn closed(&mut self, text: &str) {
         self.text.push_str(text);
-        self.word.push_str(text);
+        if self.form == Form::Words {
+            self.word.push_str(text);
+        }
     }
 
     fn open_char(&mut self, c: char) {
@@ -57,24 +84,35 @@ impl Expansion {
 pub(super) struct Expander<'a> {
     chars: Peekable<Chars<'a>>,
     escape: char,
+    quotes: Quotes,
     lookup: Lookup<'a>,
     depth: usize,
     cost: usize,
 }
 
 impl<'a> Expander<'a> {
-    pub(super) fn new(word: &'a str, escape: char, lookup: Lookup<'a>) -> Self {
-        Self { chars: word.chars().peekable(), escape, lookup, depth: 0, cost: 0 }
+    pub(super) fn new(word: &'a str, escape: char, quotes: Quotes, lookup: Lookup<'a>) -> Self {
+        Self { chars: word.chars().peekable(), escape, quotes, lookup, depth: 0, cost: 0 }
     }
 
     /// Expands the whole word.
-    pub(super) fn whole(mut self) -> Result<Expansion, WordError> {
-        self.until(None, Escapes::Remove)?.ok_or(WordError::OpenBrace)
+    pub(super) fn whole(mut self, form: Form) -> Result<Expansion, WordError> {
+        self.until(None, Escapes::Remove, Expansion::new(form))?.ok_or(WordError::OpenBrace)
     }
 
-    /// Expands up to a character, which is taken; nothing when the word ends before it.
-    fn until(&mut self, stop: Option<char>, escapes: Escapes) -> Result<Option<Expansion>, WordError> {
-        let mut out = Expansion::default();
+    /// Expands up to a character that stands in a `${…}`.
+    fn inner(&mut self, stop: char, escapes: Escapes) -> Result<Option<String>, WordError> {
+        Ok(self.until(Some(stop), escapes, Expansion::new(Form::Text))?.map(|e| e.text))
+    }
+
+    /// Expands up to a character, which is taken; nothing when the word ends before it. No text is put where it would
+    /// become too large: a value may be doubled very often.
+    fn until(
+        &mut self,
+        stop: Option<char>,
+        escapes: Escapes,
+        mut out: Expansion,
+    ) -> Result<Option<Expansion>, WordError> {
         while let Some(c) = self.chars.next() {
             match c {
                 c if Some(c) == stop => {
@@ -83,10 +121,19 @@ impl<'a> Expander<'a> {
                 }
                 '$' => {
                     let value = self.dollar()?;
+                    bound(out.text.len() + value.len())?;
                     out.open(&value);
                 }
-                '\'' => out.closed(&self.single()?),
-                '"' => out.closed(&self.double(escapes)?),
+                '\'' if self.quotes == Quotes::Meant => {
+                    let text = self.single()?;
+                    bound(out.text.len() + text.len())?;
+                    out.closed(&text);
+                }
+                '"' if self.quotes == Quotes::Meant => {
+                    let text = self.double(escapes)?;
+                    bound(out.text.len() + text.len())?;
+                    out.closed(&text);
+                }
                 c if c == self.escape => {
                     if escapes == Escapes::Keep {
                         out.closed_char(c);
@@ -97,7 +144,7 @@ impl<'a> Expander<'a> {
                 }
                 c => out.open_char(c),
             }
-            self.bound(&out.text)?;
+            bound(out.text.len())?;
         }
         out.end_word();
         Ok(stop.is_none().then_some(out))
@@ -118,7 +165,11 @@ impl<'a> Expander<'a> {
         loop {
             match self.chars.next().ok_or(WordError::OpenQuote('"'))? {
                 '"' => return Ok(text),
-                '$' => text.push_str(&self.dollar()?),
+                '$' => {
+                    let value = self.dollar()?;
+                    bound(text.len() + value.len())?;
+                    text.push_str(&value);
+                }
                 c if c == self.escape => {
                     if escapes == Escapes::Keep {
                         text.push(c);
@@ -131,7 +182,7 @@ impl<'a> Expander<'a> {
                 }
                 c => text.push(c),
             }
-            self.bound(&text)?;
+            bound(text.len())?;
         }
     }
 
@@ -173,7 +224,7 @@ impl<'a> Expander<'a> {
     }
 
     fn default(&mut self, name: &str, modifier: char, empty: Empty) -> Result<String, WordError> {
-        let word = self.until(Some('}'), Escapes::Remove)?.ok_or(WordError::OpenBrace)?.text;
+        let word = self.inner('}', Escapes::Remove)?.ok_or(WordError::OpenBrace)?;
         let value = self.value(name)?;
         let missing = match &value {
             None => Some("is not allowed to be unset"),
@@ -192,7 +243,7 @@ impl<'a> Expander<'a> {
     }
 
     fn trim(&mut self, name: &str, modifier: char) -> Result<String, WordError> {
-        let text = self.until(Some('}'), Escapes::Keep)?.ok_or(WordError::OpenBrace)?.text;
+        let text = self.inner('}', Escapes::Keep)?.ok_or(WordError::OpenBrace)?;
         let (reach, text) = match text.strip_prefix(modifier) {
             Some(rest) => (Reach::Longest, rest),
             None => (Reach::Shortest, text.as_str()),
@@ -217,8 +268,8 @@ impl<'a> Expander<'a> {
     fn replace(&mut self, name: String) -> Result<String, WordError> {
         let all = self.chars.next_if_eq(&'/').is_some();
         let open = WordError::OpenReplacement { name: name.clone() };
-        let pattern = self.until(Some('/'), Escapes::Keep)?.ok_or(open)?.text;
-        let by = self.until(Some('}'), Escapes::Keep)?.ok_or(WordError::OpenBrace)?.text;
+        let pattern = self.inner('/', Escapes::Keep)?.ok_or(open)?;
+        let by = self.inner('}', Escapes::Keep)?.ok_or(WordError::OpenBrace)?;
         let pattern = Pattern::parse(&pattern, self.escape)?;
         let value: Vec<char> = self.value(&name)?.unwrap_or_default().chars().collect();
         let (mut out, mut at, mut copied) = (String::new(), 0, 0);
@@ -234,7 +285,7 @@ impl<'a> Expander<'a> {
             if found.end > copied || found.start == 0 {
                 out.push_str(&by);
             }
-            self.bound(&out)?;
+            bound(out.len())?;
             copied = found.end;
             at = found.end.max(at + 1);
             if !all {
@@ -242,7 +293,7 @@ impl<'a> Expander<'a> {
             }
         }
         out.extend(value.get(copied..).unwrap_or_default());
-        self.bound(&out)?;
+        bound(out.len())?;
         Ok(out)
     }
 
@@ -270,7 +321,7 @@ impl<'a> Expander<'a> {
         let value = (self.lookup)(name);
         self.spend(value.as_ref().map_or(0, String::len))?;
         if let Some(value) = &value {
-            self.bound(value)?;
+            bound(value.len())?;
         }
         Ok(value)
     }
@@ -279,10 +330,11 @@ impl<'a> Expander<'a> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > limits::WORD_COST { Err(WordError::TooCostly) } else { Ok(()) }
     }
+}
 
-    fn bound(&self, text: &str) -> Result<(), WordError> {
-        if text.len() > limits::WORD_BYTES { Err(WordError::TooLarge) } else { Ok(()) }
-    }
+/// May a text have so many bytes?
+fn bound(bytes: usize) -> Result<(), WordError> {
+    if bytes > limits::WORD_BYTES { Err(WordError::TooLarge) } else { Ok(()) }
 }
 
 /// What the colon of `:-` asks.

@@ -13,6 +13,7 @@ mod pattern;
 mod split;
 
 use crate::limits;
+use expand::{Form, Quotes};
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -70,15 +71,21 @@ pub enum WordError {
 }
 
 impl WordError {
-    /// What the user can do about it, when that is known.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
             Self::OpenQuote(quote) => format!("close the quote, or write \\{quote} for the character itself"),
             Self::OpenBrace | Self::NoName => "write \\$ for a dollar sign that is not a variable".into(),
             Self::Modifier { .. } => "the modifiers are :- - :+ + :? ? # ## % %% / and //".into(),
+            Self::OpenReplacement { name } => {
+                format!("write ${{{name}/pattern/replacement}}; \\/ is a slash within the pattern")
+            }
             Self::Required { name, .. } => format!("set {name} with ENV, ARG or a build argument"),
-            _ => return None,
-        })
+            Self::Pattern { .. } => "take the escape away, or write it twice for the character itself".into(),
+            Self::TooLarge => "does a variable repeat itself, as in ENV A=$A$A?".into(),
+            Self::TooDeep => "give inner parts a name with ARG or ENV on a line above".into(),
+            Self::TooCostly => "use a shorter value or a shorter pattern, or do it in a RUN".into(),
+        }
     }
 }
 
@@ -87,18 +94,32 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Expands a word to one text. Blanks in it are kept.
 pub fn expand(word: &str, escape: char, lookup: Lookup<'_>) -> Result<String, WordError> {
-    expand::Expander::new(word, escape, lookup).whole().map(|e| e.text)
+    expand::Expander::new(word, escape, Quotes::Meant, lookup).whole(Form::Text).map(|e| e.text)
+}
+
+/// Expands the body of a heredoc: quotes are ordinary characters in it, and the escape is always a backslash.
+pub fn expand_body(body: &str, lookup: Lookup<'_>) -> Result<String, WordError> {
+    expand::Expander::new(body, '\\', Quotes::Text, lookup).whole(Form::Text).map(|e| e.text)
 }
 
 /// Expands a word and splits the result at blanks that are not quoted, those of values included.
 /// EXPOSE alone does this.
 pub fn expand_many(word: &str, escape: char, lookup: Lookup<'_>) -> Result<Vec<String>, WordError> {
-    expand::Expander::new(word, escape, lookup).whole().map(|e| e.words)
+    expand::Expander::new(word, escape, Quotes::Meant, lookup).whole(Form::Words).map(|e| e.words)
 }
 
 /// The variables that a word mentions, each once, in order, special parameters left out.
 /// A word that is malformed gives those before the fault.
 pub fn names(word: &str, escape: char) -> Vec<String> {
+    mentioned(|lookup| expand(word, escape, lookup))
+}
+
+/// The same of a heredoc's body.
+pub fn names_of_body(body: &str) -> Vec<String> {
+    mentioned(|lookup| expand_body(body, lookup))
+}
+
+fn mentioned(expand: impl Fn(Lookup<'_>) -> Result<String, WordError>) -> Vec<String> {
     let found = RefCell::new((Vec::new(), HashSet::new()));
     let lookup = |name: &str| {
         let (names, seen) = &mut *found.borrow_mut();
@@ -109,7 +130,7 @@ pub fn names(word: &str, escape: char) -> Vec<String> {
         Some("x".to_owned())
     };
     // The names before a fault are the answer; the fault is told by whoever expands the word.
-    let _ = expand(word, escape, &lookup);
+    let _ = expand(&lookup);
     found.into_inner().0
 }
 

@@ -291,6 +291,38 @@ proptest! {
     }
 }
 
+#[test]
+fn quotes_of_a_body_are_text() {
+    let lookup = |name: &str| (name == "V").then(|| "\"v' w".to_owned());
+    for (body, expected) in [
+        ("say \"$V\" and '$V'\ncost \\$V\n", "say \"\"v' w\" and '\"v' w'\ncost $V\n"),
+        ("it's ${V#\"v'}", "it's  w"),
+        ("${V%' w}", "\"v"),
+        ("${V//'/\"}", "\"v\" w"),
+        ("${N:-\"a b'}", "\"a b'"),
+        ("a\\\"b\\\\", "a\"b\\"),
+    ] {
+        assert_eq!(expand_body(body, &lookup), Ok(expected.to_owned()), "{body}");
+    }
+    assert_eq!(names_of_body("don't $A won't ${B#\"}"), ["A", "B"]);
+}
+
+#[test]
+fn nothing_is_put_where_it_would_be_too_large() {
+    let half = "x".repeat(limits::WORD_BYTES / 2);
+    let asked = std::cell::Cell::new(0);
+    let lookup = |_: &str| {
+        asked.set(asked.get() + 1);
+        Some(half.clone())
+    };
+    for word in ["$A".repeat(1000), format!("\"{}\"", "$A".repeat(1000)), "${B:+$A}".repeat(1000)] {
+        asked.set(0);
+        assert_eq!(expand(&word, '\\', &lookup), Err(WordError::TooLarge));
+        assert!(asked.get() <= 6, "the third value is one too many, and no more are asked for: {}", asked.get());
+    }
+    assert_eq!(expand("$A$A", '\\', &lookup).map(|t| t.len()), Ok(limits::WORD_BYTES));
+}
+
 proptest! {
     #[test]
     fn expansion_never_panics(

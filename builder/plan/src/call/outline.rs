@@ -13,10 +13,10 @@ use crate::scope::Globals;
 use crate::stage;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{ArgDecl, Dockerfile, Instruction, Span};
-use cooper_dockerfile::lint::Source as Text;
+use cooper_dockerfile::lint::{self, Source as Text};
 use cooper_dockerfile::words;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// `--call=outline`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,9 +113,14 @@ fn args(
     needed: &BTreeSet<usize>,
 ) {
     let mut seen: BTreeSet<String> = BTreeSet::new();
+    // One instruction may declare many names, and the comments above it be very long.
+    let mut said = (0, HashMap::new());
     let mut add = |arg: &ArgDecl, span: Span, value: String| {
         if seen.insert(arg.name.clone()) {
-            let description = described(source, span.start, &arg.name);
+            if said.0 != span.start {
+                said = (span.start, lint::descriptions(source, span.start));
+            }
+            let description = said.1.get(arg.name.as_str()).map(|text| (*text).to_owned());
             found.args.push(Parameter { name: arg.name.clone(), description, value, location: span.into() });
         }
     };

@@ -6,8 +6,8 @@ use crate::context::ContextKind;
 use crate::expand::Budget;
 use crate::needs::{BaseImage, BaseKey};
 use crate::request::PlanRequest;
-use crate::scope::Globals;
-use crate::{stage, suggest};
+use crate::scope::{Globals, Scopes};
+use crate::stage;
 use cooper_dockerfile::ast::Node;
 use cooper_dockerfile::instruction::Stage;
 use cooper_dockerfile::lint::table::{
@@ -18,7 +18,7 @@ use cooper_dockerfile::lint::{Edit, Finding, Findings, own::BASE_NOT_PINNED};
 use cooper_dockerfile::words;
 use cooper_image::{ImageConfig, Platform, Reference};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What a stage begins with, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,25 +59,26 @@ struct Expanded {
 }
 
 fn expand(text: &str, view: View<'_>, globals: &Globals) -> Expanded {
-    let seen = RefCell::new((Vec::new(), Vec::new()));
+    let seen = RefCell::new((Vec::new(), Vec::new(), HashSet::new()));
     let lookup = |name: &str| {
         let value = globals.get(name);
-        let (matched, unmatched) = &mut *seen.borrow_mut();
-        let list: &mut Vec<String> = if value.is_some() { matched } else { unmatched };
-        if !list.iter().any(|n| n == name) {
+        let (matched, unmatched, all) = &mut *seen.borrow_mut();
+        if all.insert(name.to_owned()) {
+            let list: &mut Vec<String> = if value.is_some() { matched } else { unmatched };
             list.push(name.to_owned());
         }
         value
     };
     let text = words::expand(text, view.file.escape, &lookup).unwrap_or_default();
-    let (matched, unmatched) = seen.into_inner();
+    let (matched, unmatched, _) = seen.into_inner();
     Expanded { text, matched, unmatched }
 }
 
-pub(super) fn find(view: View<'_>, globals: &Globals, bases: &[Base], out: &mut Findings) {
+pub(super) fn find(view: View<'_>, scopes: Scopes<'_>, bases: &[Base], out: &mut Findings) {
+    let globals = scopes.globals;
     let defaults = defaults(view);
     for ((source, nodes), base) in view.file.stages.iter().zip(view.nodes).zip(bases) {
-        undeclared(view, source, globals, out);
+        undeclared(view, source, scopes, out);
         if let Some(defaults) = &defaults {
             default_base(view, source, defaults, out);
         }
@@ -96,13 +97,14 @@ fn defaults(view: View<'_>) -> Option<Globals> {
     Globals::new(view.file, &request, &Budget::default()).ok()
 }
 
-fn undeclared(view: View<'_>, source: &Stage, globals: &Globals, out: &mut Findings) {
+fn undeclared(view: View<'_>, source: &Stage, scopes: Scopes<'_>, out: &mut Findings) {
+    let globals = scopes.globals;
     for word in std::iter::once(&source.base).chain(&source.platform) {
         for name in expand(word, view, globals).unmatched {
             if globals.is_declared(&name) || out.is_full(&UNDEFINED_ARG_IN_FROM) {
                 continue;
             }
-            let near = suggest::nearest(&name, globals.names());
+            let near = scopes.budget.near(&name, globals.names());
             let near = near.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default();
             let detail = format!("FROM argument '{name}' is not declared{near}");
             out.push(Finding::new(&UNDEFINED_ARG_IN_FROM, source.span, detail).about(name));

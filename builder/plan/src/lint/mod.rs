@@ -21,7 +21,7 @@ use cooper_dockerfile::ast::{Ast, Node};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Set, Source};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// The build argument that takes the place of the file's own `# check=`.
 const OVERRIDE: &str = "BUILDKIT_DOCKERFILE_CHECK";
@@ -100,9 +100,12 @@ pub fn check(subject: &Subject<'_>) -> Result<Report, OptionsError> {
         let nodes = nodes_by_stage(&ast);
         needed = plan_rules(View { source: &source, file, nodes: &nodes, subject }, &mut findings);
     }
+    // Many findings may be about one instruction, and the comments above it be very long.
+    let mut skipped: HashMap<u32, Vec<String>> = HashMap::new();
     let tells = |f: &Finding| {
+        let line = first_line(&ast, f);
         options.tells(f.rule, subject.experimental)
-            && !lint::skips(&source, first_line(&ast, f), f.rule.id)
+            && !lint::skips(skipped.entry(line).or_insert_with(|| lint::skipped(&source, line)), f.rule.id)
             && f.stage
                 .zip(needed.as_ref())
                 .is_none_or(|(stage, needed): (usize, &BTreeSet<usize>)| needed.contains(&stage))
@@ -136,7 +139,7 @@ fn plan_rules(view: View<'_>, out: &mut Findings) -> Option<BTreeSet<usize>> {
     let globals = Globals::new(file, request, &budget).ok()?;
     let scopes = Scopes { file, request, globals: &globals, budget: &budget };
     let bases = from::bases(view, &globals);
-    from::find(view, &globals, &bases, out);
+    from::find(view, scopes, &bases, out);
     walk::find(view, scopes, &bases, out);
     ignored::find(view, scopes, &bases, out);
     let edges = reach::edges(view, &bases);

@@ -59,14 +59,7 @@ type Mentions<'a> = HashMap<&'a str, usize>;
 
 fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
     let mentions: Vec<Mentions<'_>> = view.nodes.iter().map(|nodes| mentions(nodes)).collect();
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); bases.len()];
-    for (index, base) in bases.iter().enumerate() {
-        if let Base::Stage(n) = base
-            && let Some(list) = children.get_mut(*n)
-        {
-            list.push(index);
-        }
-    }
+    let family = Family::new(bases, &mentions);
     for (index, stage) in view.file.stages.iter().enumerate() {
         // The FROM is the first node, so that instruction number n is node n + 1.
         for (number, located) in (1..).zip(&stage.instructions) {
@@ -74,7 +67,7 @@ fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
             for arg in args.iter().filter(|a| !works_unseen(&a.name)) {
                 let here =
                     mentions.get(index).and_then(|m| m.get(arg.name.as_str())).is_some_and(|last| *last > number);
-                if here || out.is_full(&UNUSED_ARG) || below(&children, &mentions, index, &arg.name) {
+                if here || out.is_full(&UNUSED_ARG) || family.mentions_below(index, &arg.name) {
                     continue;
                 }
                 let detail = format!("nothing below ARG {} in its stage uses it", arg.name);
@@ -85,16 +78,55 @@ fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
     }
 }
 
-/// Does a stage that begins with this one mention the name?
-fn below(children: &[Vec<usize>], mentions: &[Mentions<'_>], stage: usize, name: &str) -> bool {
-    let mut open: Vec<usize> = children.get(stage).cloned().unwrap_or_default();
-    while let Some(child) = open.pop() {
-        if mentions.get(child).is_some_and(|m| m.contains_key(name)) {
-            return true;
+/// Which stages begin with which, and what is mentioned in them. The stages are numbered such that those which begin
+/// with one, directly or not, are the numbers that follow its own; so no walk is needed for each name.
+struct Family<'a> {
+    /// Of each stage its number, and the number behind the last of those that begin with it.
+    places: Vec<(usize, usize)>,
+    /// The numbers of the stages that mention a word, sorted.
+    mentions: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Family<'a> {
+    fn new(bases: &[Base], mentions: &[Mentions<'a>]) -> Self {
+        // A stage begins with an earlier one: backwards, each comes after all that begin with it.
+        let parent = |index: usize| match bases.get(index) {
+            Some(Base::Stage(n)) if *n < index => Some(*n),
+            _ => None,
+        };
+        let mut sizes = vec![1; bases.len()];
+        for index in (0..bases.len()).rev() {
+            let size = sizes.get(index).copied().unwrap_or_default();
+            if let Some(of_parent) = parent(index).and_then(|n| sizes.get_mut(n)) {
+                *of_parent += size;
+            }
         }
-        open.extend(children.get(child).into_iter().flatten());
+        // Forwards, each takes the next free numbers of its parent.
+        let mut places: Vec<(usize, usize)> = Vec::with_capacity(bases.len());
+        let (mut free, mut next) = (Vec::with_capacity(bases.len()), 0);
+        for (index, size) in sizes.into_iter().enumerate() {
+            let from = parent(index).and_then(|n| free.get_mut(n)).unwrap_or(&mut next);
+            let number = *from;
+            *from += size;
+            places.push((number, number + size));
+            free.push(number + 1);
+        }
+        let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+        for ((number, _), words) in places.iter().zip(mentions) {
+            words.keys().for_each(|word| found.entry(word).or_default().push(*number));
+        }
+        found.values_mut().for_each(|numbers| numbers.sort_unstable());
+        Self { places, mentions: found }
     }
-    false
+
+    /// Does a stage that begins with this one mention the name?
+    fn mentions_below(&self, stage: usize, name: &str) -> bool {
+        let (Some((number, end)), Some(mentioned)) = (self.places.get(stage), self.mentions.get(name)) else {
+            return false;
+        };
+        let next = mentioned.partition_point(|n| n <= number);
+        mentioned.get(next).is_some_and(|n| n < end)
+    }
 }
 
 /// Every word of a stage's instructions: a command may use a variable in any way.

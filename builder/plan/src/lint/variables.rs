@@ -1,23 +1,14 @@
 //! UndefinedVar: words that use a variable that is not there.
 
 use super::walk::{At, State};
-use crate::suggest;
 use cooper_dockerfile::instruction::{Copy, Dockerfile, Instruction};
 use cooper_dockerfile::lint::table::UNDEFINED_VAR;
 use cooper_dockerfile::lint::{Finding, Findings};
-use cooper_dockerfile::{limits, words};
-use std::cell::Cell;
+use cooper_dockerfile::words;
 use std::collections::BTreeSet;
 
-/// Names that are compared with a mistyped one.
-const COMPARED: usize = 256;
-
 /// Every name that the file declares anywhere.
-pub(super) struct Declared {
-    names: BTreeSet<String>,
-    /// How often a near name may still be looked for: a hostile file has very many words.
-    searches: Cell<usize>,
-}
+pub(super) struct Declared(BTreeSet<String>);
 
 impl Declared {
     pub(super) fn by(file: &Dockerfile) -> Self {
@@ -29,25 +20,21 @@ impl Declared {
                 _ => {}
             }
         }
-        Self { names, searches: Cell::new(limits::DIAGNOSTICS) }
-    }
-
-    fn near<'s>(&self, name: &str, state: &'s State) -> Option<&'s str> {
-        self.searches.set(self.searches.get().checked_sub(1)?);
-        suggest::nearest(name, state.around.names().take(COMPARED))
+        Self(names)
     }
 }
 
 pub(super) fn find(at: At<'_>, state: &State, declared: &Declared, out: &mut Findings) {
     let escape = at.scopes.file.escape;
-    for word in expanded(at) {
-        for name in words::names(word, escape) {
+    let of_words = expanded(at).into_iter().map(|word| words::names(word, escape));
+    for names in of_words.chain(bodies(at).map(words::names_of_body)) {
+        for name in names {
             if state.around.knows(&name) || out.is_full(&UNDEFINED_VAR) {
                 continue;
             }
-            let near = declared.near(&name, state);
+            let near = at.scopes.budget.near(&name, state.around.names());
             // A base that is not known may have set it, unless the file itself shows that it is meant to.
-            if !state.complete && near.is_none() && !declared.names.contains(&name) {
+            if !state.complete && near.is_none() && !declared.0.contains(&name) {
                 continue;
             }
             let near = near.map(|n| format!(" (did you mean ${n}?)")).unwrap_or_default();
@@ -78,6 +65,14 @@ fn expanded<'a>(at: At<'a>) -> Vec<&'a str> {
 
 fn copied(copy: &Copy) -> Vec<&str> {
     let flags = [&copy.chown, &copy.chmod, &copy.checksum].into_iter().flatten();
-    let bodies = copy.heredocs.iter().filter(|h| h.expand).map(|h| h.body.as_str());
-    flags.chain(&copy.sources).chain([&copy.dest]).map(String::as_str).chain(bodies).collect()
+    flags.chain(&copy.sources).chain([&copy.dest]).map(String::as_str).collect()
+}
+
+/// Bodies of heredocs that are expanded.
+fn bodies<'a>(at: At<'a>) -> impl Iterator<Item = &'a str> {
+    let heredocs = match at.instruction {
+        Instruction::Copy(copy) => copy.heredocs.as_slice(),
+        _ => &[],
+    };
+    heredocs.iter().filter(|h| h.expand).map(|h| h.body.as_str())
 }

@@ -37,7 +37,7 @@ pub(super) fn find(view: View<'_>, scopes: Scopes<'_>, bases: &[Base], out: &mut
     for (index, source) in view.file.stages.iter().enumerate() {
         let base = bases.get(index).unwrap_or(&Base::Unknown);
         let mut state = begin(view, scopes, base, &ends, index);
-        if scopes.budget.spend(state.around.size(), source.span).is_err() {
+        if scopes.budget.spend(state.around.copied(), source.span).is_err() {
             return;
         }
         for located in &source.instructions {

@@ -6,7 +6,6 @@
 
 use super::run::file_name;
 use super::{Done, Lowering, base, fetch};
-use crate::expand::quotes_as_text;
 use crate::graph::Item;
 use crate::op::{self, PIVOT};
 use crate::{fault, history, support};
@@ -35,13 +34,16 @@ impl Lowering<'_> {
         let name = support::name(copy);
         let mut remotes = Vec::with_capacity(given.sources.len());
         for source in &given.sources {
-            remotes.push(support::remote(copy, source, span)?);
+            let written = copy.sources.get(remotes.len()).map_or("", String::as_str);
+            remotes.push(support::remote(copy, source, span).map_err(|fault| fault.about(written))?);
             if source.is_empty() {
                 let message = format!("{name} has a source that is empty after expansion");
-                return Err(fault::value(span, message, "does its variable have a value here? write . for everything"));
+                let hint = "does its variable have a value here? write . for everything";
+                return Err(fault::value(span, message, hint).about(written));
             }
         }
-        check_mode(given.chmod.as_deref(), span)?;
+        let of_mode = |fault: Diagnostic| fault.about(format!("--chmod={}", copy.chmod.as_deref().unwrap_or_default()));
+        check_mode(given.chmod.as_deref(), span).map_err(of_mode)?;
         check_patterns("--exclude", &copy.exclude, span)?;
         let sources: Vec<String> =
             given.sources.iter().map(|s| if copy.parents { below_pivot(s) } else { pattern(s) }).collect();
@@ -77,7 +79,7 @@ impl Lowering<'_> {
         let plain = !heredoc.expand || !heredoc.body.contains(['$', '\\']);
         let body = match plain {
             true => heredoc.body.clone(),
-            false => self.expand(&quotes_as_text(&heredoc.body), '\\', span)?,
+            false => self.scopes.budget.expand_body(&heredoc.body, span, &|name| self.around.get(name))?,
         };
         Ok((file_name(&heredoc.name, span)?, body))
     }
@@ -106,15 +108,19 @@ fn below_pivot(source: &str) -> String {
 
 /// Patterns of `--exclude`, and sources with `--parents`, are written as in an ignore file.
 fn check_patterns(flag: &str, patterns: &[String], span: Span) -> Result<(), Diagnostic> {
-    Ignore::of(patterns.iter().map(String::as_str)).map(drop).map_err(|e| {
-        let what = match e {
+    for pattern in patterns {
+        let Err(e) = Ignore::of([pattern.as_str()]) else { continue };
+        let what = match &e {
             IgnoreError::Malformed { source, .. } => source.to_string(),
             IgnoreError::EmptyException { .. } => "! is not followed by a pattern".to_owned(),
             IgnoreError::TooLong { .. } => "the pattern is longer than any path".to_owned(),
             other => other.to_string(),
         };
-        fault::value(span, format!("{flag}: {what}"), "write patterns as in a .dockerignore file")
-    })
+        return Err(fault::value(span, format!("{flag}: {what}"), e.hint()).about(pattern));
+    }
+    // All of them together may be too many.
+    let all = Ignore::of(patterns.iter().map(String::as_str)).map(drop);
+    all.map_err(|e| fault::value(span, format!("{flag}: {e}"), e.hint()))
 }
 
 /// A mode in digits has to be octal and within 07777; symbolic modes are read where they are applied.

@@ -165,7 +165,7 @@ fn surroundings(
     let around = match &node.base {
         Origin::Stage(n) => {
             let end = ends.get(n).map(|e| &e.around);
-            scopes.budget.spend(end.map_or(0, Surroundings::size), span)?;
+            scopes.budget.spend(end.map_or(0, Surroundings::copied), span)?;
             return Ok(end.cloned().unwrap_or_default());
         }
         Origin::Image(_) | Origin::Layout(_) => {
@@ -197,7 +197,8 @@ fn platform(scopes: Scopes<'_>, node: &Node, ends: &BTreeMap<usize, End>, span: 
     match asked {
         Some(asked) if !of_base.satisfies(&asked) => {
             let message = format!("the stage {} is built for {of_base}, not for {asked}", scopes.label(*n));
-            Err(fault::error(fault::PLATFORM, span, message, "give --platform at the stage that begins with an image"))
+            let hint = "give --platform at the stage that begins with an image";
+            Err(fault::error(fault::PLATFORM, span, message, hint).about("--platform"))
         }
         _ => Ok(of_base),
     }

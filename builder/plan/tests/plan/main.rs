@@ -10,6 +10,7 @@ mod pages;
 mod planning;
 mod refusals;
 mod requests;
+mod sizes;
 mod stages;
 mod traps;
 mod variables;

@@ -3,6 +3,8 @@
 //! Takes: ARGs, build arguments, platforms, base configurations. Gives: look-ups and the environment of RUN.
 //! Must never: let a global ARG be seen in a stage that does not declare it again.
 
+mod map;
+
 use crate::expand::{Budget, Word, clip};
 use crate::fault;
 use crate::request::PlanRequest;
@@ -10,7 +12,9 @@ use crate::stage;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{ArgDecl, Dockerfile, Span};
 use cooper_image::{ContainerPath, ImageConfig, Platform};
+use map::SharedMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Where programs are looked for when the base does not say.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -177,13 +181,22 @@ fn platform_args(file: &Dockerfile, request: &PlanRequest) -> BTreeMap<String, S
     values
 }
 
-/// What the instructions of a stage leave behind for those that follow, and for stages FROM this one.
+/// An ARG: when it was first declared, counted from 0, and its value at the last declaration.
+type Declared = (usize, Option<Rc<str>>);
+
+/// What an entry of an environment takes beside its bytes, for the budget.
+const ENTRY_BYTES: usize = 64;
+
+/// What the instructions of a stage leave behind for those that follow, and for stages FROM this one. A copy is cheap
+/// ([`SharedMap`]).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Surroundings {
     /// ENV and ARG in one map, each applied in file order: the last one wins.
-    env: BTreeMap<String, String>,
-    /// Declared ARGs in order of their first declaration, with the value at the last one.
-    args: Vec<(String, Option<String>)>,
+    env: SharedMap<Rc<str>>,
+    /// Declared ARGs.
+    args: SharedMap<Declared>,
+    /// Bytes of both maps written out.
+    bytes: usize,
     /// SHELL, if the base or an instruction set one.
     pub shell: Option<Vec<String>>,
     /// The working directory.
@@ -195,34 +208,35 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Those of a base image.
     pub(crate) fn of_image(config: &ImageConfig) -> Self {
-        let pair = |entry: &String| match entry.split_once('=') {
-            Some((n, v)) => (n.to_owned(), v.to_owned()),
-            None => (entry.clone(), String::new()),
-        };
         let c = &config.config;
-        Self {
-            env: c.env.iter().map(pair).collect(),
-            args: Vec::new(),
+        let mut around = Self {
             shell: c.shell.clone().filter(|s| !s.is_empty()),
             cwd: ContainerPath::from(c.working_dir.as_deref().unwrap_or("/")),
             user: c.user.clone().unwrap_or_default(),
+            ..Self::default()
+        };
+        for entry in &c.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            around.set(name, value);
         }
+        around
     }
     /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        self.env.get(name).cloned()
+        self.env.get(name).map(|v| v.to_string())
     }
     /// Is there such a variable, or an ARG of that name without a value?
     pub(crate) fn knows(&self, name: &str) -> bool {
-        self.env.contains_key(name) || self.args.iter().any(|(n, _)| n == name)
+        self.env.get(name).is_some() || self.args.get(name).is_some()
     }
     /// Every variable that has a value.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.env.keys().map(String::as_str)
+        self.env.iter().map(|(n, _)| n)
     }
     /// Sets a variable.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.env.insert(name.to_owned(), value.to_owned());
+        let old = self.env.insert(name, value.into());
+        self.count(name, old.as_deref(), Some(value));
     }
     /// Declares an ARG. Without a value it stays undefined, and an ENV of the same name keeps its own.
     pub(crate) fn declare(&mut self, name: &str, value: Option<&str>) {
@@ -231,22 +245,24 @@ impl Surroundings {
         {
             self.set(name, v);
         }
-        let value = value.map(str::to_owned);
-        match self.args.iter_mut().find(|(n, _)| n == name) {
-            Some((_, old)) => *old = value,
-            None => self.args.push((name.to_owned(), value)),
-        }
+        let number = self.args.get(name).map_or(self.args.len(), |(number, _)| *number);
+        let old = self.args.insert(name, (number, value.map(Rc::from)));
+        self.count(name, old.as_ref().map(|(_, v)| v.as_deref().unwrap_or_default()), value);
+    }
+    /// Counts the bytes of an entry that took the place of an old one, or of none.
+    fn count(&mut self, name: &str, old: Option<&str>, new: Option<&str>) {
+        let before = old.map_or(0, |v| ENTRY_BYTES + name.len() + v.len());
+        self.bytes = (self.bytes + ENTRY_BYTES + name.len() + new.map_or(0, str::len)).saturating_sub(before);
     }
     /// Declared ARGs with the values that RUN sees, as history shows them.
     pub(crate) fn shown_args(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.args.iter().map(|(n, v)| {
-            let seen = self.env.get(n).or(v.as_ref());
-            (n.as_str(), seen.map_or("", String::as_str))
-        })
+        let mut args: Vec<(&str, &Declared)> = self.args.iter().collect();
+        args.sort_unstable_by_key(|(_, (number, _))| *number);
+        args.into_iter().map(|(n, (_, v))| (n, self.env.get(n).or(v.as_ref()).map_or("", |v| v)))
     }
     /// The whole environment of RUN, sorted by name.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        self.env.iter().map(|(n, v)| (n.clone(), v.clone())).collect()
+        self.env.iter().map(|(n, v)| (n.to_owned(), v.to_string())).collect()
     }
     /// Proxy variables from `--build-arg` that the environment does not already have, in both cases, sorted by name.
     pub(crate) fn proxies(&self, request: &PlanRequest) -> Vec<(String, String)> {
@@ -261,7 +277,7 @@ impl Surroundings {
         found
             .extend(request.build_args.iter().filter(|(n, _)| proxy(n).is_some()).map(|(n, v)| (n.clone(), v.clone())));
         // An empty one says that there is no proxy.
-        found.retain(|name, value| !value.is_empty() && !self.env.contains_key(name));
+        found.retain(|name, value| !value.is_empty() && self.env.get(name).is_none());
         found.into_iter().collect()
     }
     /// Text for a shell, as program and arguments.
@@ -271,12 +287,14 @@ impl Surroundings {
         argv.push(text.to_owned());
         argv
     }
-    /// Bytes that a copy of it takes, for the budget.
+    /// Bytes that it takes where it is written out, as in each RUN, for the budget.
     pub(crate) fn size(&self) -> usize {
-        let env: usize = self.env.iter().map(|(n, v)| n.len() + v.len()).sum();
-        let args: usize = self.args.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, String::len)).sum();
+        self.bytes + self.copied()
+    }
+    /// Bytes that a copy of it takes, for the budget.
+    pub(crate) fn copied(&self) -> usize {
         let shell: usize = self.shell.iter().flatten().map(String::len).sum();
-        env + args + shell + self.user.len() + self.cwd.rel().as_bytes().len()
+        ENTRY_BYTES + shell + self.user.len() + self.cwd.rel().as_bytes().len()
     }
 }
 
