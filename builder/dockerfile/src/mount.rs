@@ -87,6 +87,8 @@ pub struct MountFault {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The option that it is about, as far as it is known how it was written; else the whole value.
+    pub piece: String,
 }
 
 /// One `key=value`, or a key alone.
@@ -96,6 +98,8 @@ pub struct Field {
     pub key: String,
     /// Not expanded.
     pub value: Option<String>,
+    /// Both as they are written.
+    pub text: String,
 }
 
 /// Expands a value; `None` when its variables are not known yet.
@@ -159,10 +163,15 @@ impl MountType {
 /// When its quotes do not match.
 pub fn split(value: &str) -> Result<Vec<Field>, MountFault> {
     let hint = "in a Dockerfile the quotes of a field need a backslash: --mount=\\\"source=a,b\\\",target=/x";
-    let fields = csv::fields(value).map_err(|e| fault(format!("--mount={value}: {e}"), hint))?;
-    let field = |text: String| match text.split_once('=') {
-        Some((key, value)) => Field { key: key.to_lowercase(), value: Some(value.to_owned()) },
-        None => Field { key: text.to_lowercase(), value: None },
+    let wrong =
+        |e| MountFault { message: format!("--mount={value}: {e}"), hint: hint.to_owned(), piece: value.to_owned() };
+    let fields = csv::fields(value).map_err(wrong)?;
+    let field = |text: String| {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key.to_lowercase(), Some(value.to_owned())),
+            None => (text.to_lowercase(), None),
+        };
+        Field { key, value, text }
     };
     Ok(fields.into_iter().map(field).collect())
 }
@@ -193,24 +202,32 @@ pub fn check(value: &str, escape: char) -> Vec<MountFault> {
 /// Everything that is wrong with them.
 pub fn read(fields: &[Field], expand: Expand<'_>) -> Result<MountOptions, Vec<MountFault>> {
     let mut reader =
-        Reader { options: MountOptions::default(), given: Vec::new(), unknown_type: false, faults: Vec::new() };
+        Reader { options: MountOptions::default(), given: Vec::new(), unknown_type: false, faults: Vec::new(), at: "" };
     for field in fields {
+        reader.at = &field.text;
         reader.field(field, expand);
     }
-    reader.combine();
+    reader.combine(fields);
     if reader.faults.is_empty() { Ok(reader.options) } else { Err(reader.faults) }
 }
 
-struct Reader {
+struct Reader<'a> {
     options: MountOptions,
     /// Names of the options that are there, known value or not.
     given: Vec<&'static str>,
     /// Is the type yet to be known?
     unknown_type: bool,
     faults: Vec<MountFault>,
+    /// What is looked at.
+    at: &'a str,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
+    /// Tells what is wrong with what is looked at.
+    fn fault(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.push(MountFault { message: message.into(), hint: hint.into(), piece: self.at.to_owned() });
+    }
+
     fn field(&mut self, field: &Field, expand: Expand<'_>) {
         let Some((_, name)) = KEYS.iter().find(|(key, _)| *key == field.key) else {
             return self.no_such_key(&field.key);
@@ -221,7 +238,7 @@ impl Reader {
                     let hint =
                         "declare a stage with FROM and the variable, give it a name with AS, and mount from that";
                     let message = format!("from={from} holds a variable, and variables are not expanded there");
-                    return self.faults.push(fault(message, hint));
+                    return self.fault(message, hint);
                 }
                 Some(from.clone())
             }
@@ -230,7 +247,7 @@ impl Reader {
             (None, "ro" | "rw" | "required") => Some("true".to_owned()),
             (None, _) => {
                 let message = format!("--mount has {} without a value", field.key);
-                return self.faults.push(fault(message, format!("write {}=VALUE", field.key)));
+                return self.fault(message, format!("write {}=VALUE", field.key));
             }
         };
         self.given.push(name);
@@ -278,8 +295,7 @@ impl Reader {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
             _ => {
-                self.faults
-                    .push(fault(format!("--mount {key}={value} is neither true nor false"), "write true or false"));
+                self.fault(format!("--mount {key}={value} is neither true nor false"), "write true or false");
                 None
             }
         }
@@ -287,7 +303,7 @@ impl Reader {
 
     fn number<T>(&mut self, number: Option<T>, key: &str, value: &str, hint: &str) -> Option<T> {
         if number.is_none() {
-            self.faults.push(fault(format!("--mount {key}={value} is not a value of {key}"), hint));
+            self.fault(format!("--mount {key}={value} is not a value of {key}"), hint);
         }
         number
     }
@@ -295,7 +311,7 @@ impl Reader {
     fn variable(&mut self, name: String) -> Option<String> {
         if name.is_empty() || name.contains(['=', '\0']) {
             let message = format!("--mount env={name} is not the name of a variable");
-            self.faults.push(fault(message, "a name is not empty and has no ="));
+            self.fault(message, "a name is not empty and has no =");
             return None;
         }
         Some(name)
@@ -311,7 +327,7 @@ impl Reader {
             Some(near) => format!("did you mean {near}?"),
             None => format!("write one of {}", names.join(", ")),
         };
-        self.faults.push(fault(format!("there is no --mount {what}={value}"), hint));
+        self.fault(format!("there is no --mount {what}={value}"), hint);
         self.unknown_type |= what == "type";
         None
     }
@@ -323,35 +339,45 @@ impl Reader {
                      and env"
                 .to_owned(),
         };
-        self.faults.push(fault(format!("--mount has no option {key:?}"), hint));
+        self.fault(format!("--mount has no option {key:?}"), hint);
     }
 
     /// What does not go together.
-    fn combine(&mut self) {
+    fn combine(&mut self, fields: &'a [Field]) {
         if self.unknown_type {
             return;
         }
         let kind = self.options.kind;
+        let given = std::mem::take(&mut self.given);
         let mut told = Vec::new();
-        for name in self.given.iter().filter(|n| !matches!(**n, "type" | "target")) {
+        for name in given.iter().filter(|n| !matches!(**n, "type" | "target")) {
             if !kind.options().contains(name) && !told.contains(name) {
                 told.push(*name);
+                self.at = written(fields, name);
                 let hint = format!("its options are target, {}", kind.options().join(", "));
-                self.faults.push(fault(format!("--mount=type={} has no option {name}", kind.name()), hint));
+                self.fault(format!("--mount=type={} has no option {name}", kind.name()), hint);
             }
         }
-        let has = |name: &&str| self.given.contains(name);
+        let has = |name: &&str| given.contains(name);
+        self.at = written(fields, "source");
         if kind == MountType::Secret && has(&"source") && has(&"id") {
-            self.faults.push(fault("--mount=type=secret has both source and id", "keep id"));
-        }
-        if kind == MountType::Secret && !["id", "source", "target"].iter().any(has) {
-            self.faults.push(fault("--mount=type=secret names no secret", "add id=NAME; --secret id=NAME,… gives it"));
+            self.fault("--mount=type=secret has both source and id", "keep id");
         }
         if kind == MountType::Cache && has(&"source") && !has(&"from") {
             let hint = "add from=STAGE or from=IMAGE, whose files the cache begins with, or drop source";
-            self.faults.push(fault("--mount=type=cache has source without from", hint));
+            self.fault("--mount=type=cache has source without from", hint);
+        }
+        if kind == MountType::Secret && !["id", "source", "target"].iter().any(has) {
+            self.at = written(fields, "type");
+            self.fault("--mount=type=secret names no secret", "add id=NAME; --secret id=NAME,… gives it");
         }
     }
+}
+
+/// The first option of that name, as it is written.
+fn written<'a>(fields: &'a [Field], name: &str) -> &'a str {
+    let is = |f: &&Field| KEYS.iter().any(|(key, of)| *key == f.key && *of == name);
+    fields.iter().find(is).map_or("", |f| f.text.as_str())
 }
 
 /// A size as docker writes it: a number with fractions, then k, m, g, t or p for powers of 1024, then perhaps `b` or
@@ -376,8 +402,4 @@ pub fn bytes(text: &str) -> Option<u64> {
         // Fractions of a byte are cut off; more than 2^53 bytes are nobody's memory.
         None => digits.parse().ok().map(|n: f64| (n * (1_u64 << (10 * power)) as f64) as u64),
     }
-}
-
-fn fault(message: impl Into<String>, hint: impl Into<String>) -> MountFault {
-    MountFault { message: message.into(), hint: hint.into() }
 }

@@ -2,6 +2,7 @@
 
 use crate::fetch::FetchError;
 use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::ignore::IgnoreError;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::{Digest, DigestError, Reference};
 use cooper_layerfs::LayerfsError;
@@ -98,9 +99,14 @@ pub enum EngineError {
         #[source]
         source: Box<EngineError>,
     },
-    /// The ignore file is malformed.
-    #[error("the ignore file is malformed: {0}")]
-    Ignore(String),
+    /// The ignore file, or a list of patterns like it, cannot be used.
+    #[error("the ignore file cannot be used: {message}")]
+    Ignore {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// Layers and files.
     #[error(transparent)]
     Layerfs(#[from] LayerfsError),
@@ -153,7 +159,7 @@ impl EngineError {
             Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
             // Nothing of a stranger's was stored, because it was not what it said that it is.
             Self::Store(StoreError::Refused(_)) => ErrorClass::Input,
-            Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore(_) => ErrorClass::Usage,
+            Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore { .. } => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
             Self::InvalidImage { .. } | Self::Layerfs(_) | Self::Digest(_) | Self::Json { .. } => ErrorClass::Input,
@@ -201,9 +207,13 @@ impl EngineError {
             Self::Registry(e) => e.hint(),
             Self::Fetch(e) => e.hint(),
             Self::Sandbox(e) => e.hint(),
-            Self::Ignore(_) => Some("mend that line of the ignore file".to_owned()),
+            Self::Ignore { hint, .. } => Some((*hint).to_owned()),
             _ => None,
         }
+    }
+    /// An ignore file that was read and that is wrong.
+    pub(crate) fn ignore(error: IgnoreError) -> Self {
+        Self::Ignore { message: error.to_string(), hint: error.hint() }
     }
     /// Lines of the Dockerfile that it belongs to.
     pub fn span(&self) -> Option<Span> {

@@ -2,12 +2,14 @@
 //!
 //! Takes one instruction as written; gives diagnostics. Must never let a flag pass that nothing honours.
 
+use crate::expand::clip;
 use crate::fault::{self, unsupported};
 use crate::op::{Network, Security};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Copy, Instruction, Located, Run, Span};
-use cooper_dockerfile::mount;
+use cooper_dockerfile::mount::{self, MountFault};
 use cooper_dockerfile::remote::{self, Remote};
+use cooper_dockerfile::suggest;
 
 /// Everything in the instruction that cannot be done, before any variable is expanded.
 pub(crate) fn check(instruction: &Located<Instruction>, escape: char) -> Vec<Diagnostic> {
@@ -19,43 +21,57 @@ pub(crate) fn check(instruction: &Located<Instruction>, escape: char) -> Vec<Dia
 
 fn check_run(run: &Run, escape: char, span: Span) -> Vec<Diagnostic> {
     let of_mounts = run.mounts.iter().flat_map(|flag| mount::check(flag, escape));
-    let mut found: Vec<_> = of_mounts.map(|f| fault::error(fault::VALUE, span, f.message, f.hint)).collect();
+    let mut found: Vec<_> = of_mounts.map(|f| mounted(f, span)).collect();
     found.extend(security(run, span).err());
     found.extend(network(run, span).err());
     if let Some(device) = run.devices.first() {
         let feature = format!("RUN --device={device}");
-        found.push(unsupported(
-            span,
-            &feature,
-            "steps have no devices of the machine; use the device outside of the build",
-        ));
+        found.push(
+            unsupported(span, &feature, "steps have no devices of the machine; use the device outside of the build")
+                .about(format!("--device={device}")),
+        );
     }
     found
 }
 
 /// `RUN --security`.
 pub(crate) fn security(run: &Run, span: Span) -> Result<Security, Diagnostic> {
-    match run.security.as_deref() {
-        None | Some("sandbox") => Ok(Security::Sandbox),
-        Some("insecure") => Ok(Security::Insecure),
-        Some(other) => {
-            let message = format!("RUN --security={other} is not a security mode");
-            Err(fault::value(span, message, "use --security=sandbox or insecure, or drop the flag"))
-        }
-    }
+    const MODES: [(&str, Security); 2] = [("sandbox", Security::Sandbox), ("insecure", Security::Insecure)];
+    let Some(wanted) = run.security.as_deref() else { return Ok(Security::Sandbox) };
+    let message = format!("RUN --security={} is not a security mode", clip(wanted));
+    one_of(&MODES, ("--security", wanted), span, message)
 }
 
 /// `RUN --network`.
 pub(crate) fn network(run: &Run, span: Span) -> Result<Network, Diagnostic> {
-    match run.network.as_deref() {
-        None | Some("default") => Ok(Network::Default),
-        Some("none") => Ok(Network::None),
-        Some("host") => Ok(Network::Host),
-        Some(other) => {
-            let message = format!("RUN --network={other} is not a network");
-            Err(fault::value(span, message, "use --network=default, none or host"))
-        }
+    const NETWORKS: [(&str, Network); 3] =
+        [("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
+    let Some(wanted) = run.network.as_deref() else { return Ok(Network::Default) };
+    let message = format!("RUN --network={} is not a network", clip(wanted));
+    one_of(&NETWORKS, ("--network", wanted), span, message)
+}
+
+/// The value of a flag that has a few names only.
+fn one_of<T: Clone>(
+    all: &[(&str, T)],
+    (flag, wanted): (&str, &str),
+    span: Span,
+    message: String,
+) -> Result<T, Diagnostic> {
+    if let Some((_, found)) = all.iter().find(|(name, _)| *name == wanted) {
+        return Ok(found.clone());
     }
+    let names = || all.iter().map(|(name, _)| *name);
+    let hint = match suggest::nearest(wanted, names()) {
+        Some(near) => format!("did you mean {flag}={near}?"),
+        None => format!("the values of {flag} are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err(fault::value(span, message, &hint).about(format!("{flag}={wanted}")))
+}
+
+/// What is wrong with a mount, at the option that it is about.
+pub(crate) fn mounted(fault: MountFault, span: Span) -> Diagnostic {
+    fault::error(fault::VALUE, span, fault.message, fault.hint).about(fault.piece)
 }
 
 /// COPY or ADD, for messages.

@@ -48,7 +48,8 @@ pub(super) fn bounded(reader: impl Read, name: &str) -> Result<Vec<u8>, EngineEr
     let read = reader.take(limits::DOCKERFILE_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|e| io(format!("reading {name}"), e))?;
     if bytes.len() as u64 > limits::DOCKERFILE_BYTES {
-        return Err(EngineError::Ignore(format!("{name} is larger than {} bytes", limits::DOCKERFILE_BYTES)));
+        let message = format!("{name} is larger than {} bytes", limits::DOCKERFILE_BYTES);
+        return Err(EngineError::Ignore { message, hint: "make it smaller; is this the right file?" });
     }
     Ok(bytes)
 }

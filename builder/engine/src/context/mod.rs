@@ -45,7 +45,7 @@ impl Opened {
     /// Reads the ignore rules.
     pub fn new(files: Files) -> Result<Self, EngineError> {
         let ignore = match files.ignore() {
-            Some(bytes) => Ignore::parse(bytes).map_err(|e| EngineError::Ignore(e.to_string()))?,
+            Some(bytes) => Ignore::parse(bytes).map_err(EngineError::ignore)?,
             None => Ignore::none(),
         };
         Ok(Self { files, ignore })

@@ -101,7 +101,8 @@ fn directory(path: &Path) -> Result<Files, EngineError> {
         Err(NotThere::Absent) => None,
         Err(NotThere::NoFile) => {
             let path = path.join(".dockerignore");
-            return Err(EngineError::Ignore(format!("{} is not a regular file", path.display())));
+            let message = format!("{} is not a regular file", path.display());
+            return Err(EngineError::Ignore { message, hint: "put a file in its place, or take it away" });
         }
     };
     Ok(Files::directory(path.to_owned(), ignore))

@@ -161,7 +161,7 @@ fn divided(copy: &op::Copy) -> (Vec<String>, Vec<&str>) {
 }
 
 fn rules<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Ignore, EngineError> {
-    Ignore::of(patterns).map_err(|e| EngineError::Ignore(e.to_string()))
+    Ignore::of(patterns).map_err(EngineError::ignore)
 }
 
 /// The root of a linked copy is empty: creating the user would not help.

@@ -18,7 +18,8 @@ pub(super) fn add(
 ) -> Result<Op, Diagnostic> {
     if given.checksum.is_some() && (remotes.len() != 1 || remotes.iter().all(Option::is_none)) {
         let message = "ADD --checksum is for one URL or one git repository";
-        return Err(fault::value(span, message, "give each such source an ADD of its own, and others none"));
+        let hint = "give each such source an ADD of its own, and others none";
+        return Err(fault::value(span, message, hint).about("--checksum"));
     }
     if remotes.iter().all(Option::is_none) {
         return Ok(Op::Copy(copy));
@@ -39,7 +40,10 @@ pub(super) fn add(
 
 fn digest(given: &instruction::Copy, span: Span) -> Result<Option<Digest>, Diagnostic> {
     let parse = |text: &String| {
-        let wrong = |e| fault::value(span, format!("ADD --checksum: {e}"), "give sha256: and 64 hexadecimal digits");
+        let wrong = |e| {
+            fault::value(span, format!("ADD --checksum: {e}"), "give sha256: and 64 hexadecimal digits")
+                .about("--checksum")
+        };
         text.parse().map_err(wrong)
     };
     given.checksum.as_ref().map(parse).transpose()
@@ -47,12 +51,14 @@ fn digest(given: &instruction::Copy, span: Span) -> Result<Option<Digest>, Diagn
 
 fn git(mut source: GitSource, given: &instruction::Copy, span: Span) -> Result<AddSource, Diagnostic> {
     if let Some(checksum) = &given.checksum {
-        source.set_checksum(checksum).map_err(|e| fault::value(span, format!("ADD --checksum: {e}"), &e.hint))?;
+        source
+            .set_checksum(checksum)
+            .map_err(|e| fault::value(span, format!("ADD --checksum: {e}"), &e.hint).about("--checksum"))?;
     }
     match (given.keep_git_dir, source.keep_git_dir) {
         (Some(flag), Some(url)) if flag != url => {
             let message = format!("{}: --keep-git-dir={flag} conflicts with the URL", source.shown());
-            Err(fault::value(span, message, "say it once"))
+            Err(fault::value(span, message, "say it once").about("--keep-git-dir"))
         }
         (flag, url) => Ok(AddSource::Git { git_dir: flag.or(url).unwrap_or(false), source }),
     }

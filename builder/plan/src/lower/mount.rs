@@ -7,9 +7,10 @@ use super::{Lowering, base};
 use crate::fault;
 use crate::graph::{Item, Origin};
 use crate::mount::{Access, Cache, Mount, Mounted, Secret, Source};
+use crate::support;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::{Run, Span};
-use cooper_dockerfile::mount::{self as options, Field, MountFault, MountOptions, MountType};
+use cooper_dockerfile::mount::{self as options, Field, MountOptions, MountType};
 use cooper_image::ContainerPath;
 
 /// The build argument that sets the caches of one build apart from those of others.
@@ -49,10 +50,11 @@ impl Lowering<'_> {
             };
             Ok(Field { value, ..field })
         };
-        let fields = options::split(flag).map_err(|f| refused(f, span))?;
+        let fields = options::split(flag).map_err(|f| support::mounted(f, span))?;
         let fields = fields.into_iter().map(expanded).collect::<Result<Vec<_>, _>>()?;
         // What can be judged before expansion was told already, all at once.
-        options::read(&fields, &|text| Some(text.to_owned())).map_err(|mut faults| refused(faults.swap_remove(0), span))
+        options::read(&fields, &|text| Some(text.to_owned()))
+            .map_err(|mut faults| support::mounted(faults.swap_remove(0), span))
     }
 
     fn mount(
@@ -114,7 +116,8 @@ impl Lowering<'_> {
                 None => "mount on a directory below the root",
                 Some(_) => "proc, sys and dev are the kernel's; mount elsewhere, or below /dev",
             };
-            return Err(fault::value(span, message, hint));
+            let written = given.target.clone().unwrap_or_default();
+            return Err(fault::value(span, message, hint).about(written));
         }
         Ok(target)
     }
@@ -148,14 +151,10 @@ fn last_name(path: &str, span: Span) -> Result<String, Diagnostic> {
     match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
         "" | "." | ".." => {
             let message = format!("--mount=type=secret has no name in {path:?}");
-            Err(fault::value(span, message, "add id=NAME; --secret id=NAME,… gives it"))
+            Err(fault::value(span, message, "add id=NAME; --secret id=NAME,… gives it").about(path))
         }
         name => Ok(name.to_owned()),
     }
-}
-
-fn refused(MountFault { message, hint }: MountFault, span: Span) -> Diagnostic {
-    fault::error(fault::VALUE, span, message, hint)
 }
 
 /// A path without `.`, `..` and doubled slashes, relative when it was.

@@ -61,7 +61,7 @@ impl Lowering<'_> {
 pub(super) fn file_name(name: &str, span: Span) -> Result<String, Diagnostic> {
     if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
         let message = format!("the heredoc {name:?} cannot be the name of a file");
-        return Err(fault::value(span, message, "use a plain word after <<, as <<EOF"));
+        return Err(fault::value(span, message, "use a plain word after <<, as <<EOF").about(name));
     }
     Ok(name.to_owned())
 }

@@ -36,7 +36,8 @@ impl Lowering<'_> {
         for text in words {
             let word = Word { text, escape, span };
             for spec in self.scopes.budget.expand_many(word, &|name| self.around.get(name))? {
-                let ports = ports::expand(&spec).map_err(|e| fault::value(span, e.to_string(), ports::HINT))?;
+                let wrong = |e: ports::PortError| fault::value(span, e.to_string(), ports::HINT).about(text);
+                let ports = ports::expand(&spec).map_err(wrong)?;
                 self.scopes.budget.spend(ports.iter().map(String::len).sum(), span)?;
                 exposed.extend(ports);
             }
@@ -46,9 +47,11 @@ impl Lowering<'_> {
     }
 
     pub(super) fn volume(&self, paths: &[String], escape: char, span: Span) -> Result<Done, Diagnostic> {
-        let paths = self.expand_all(paths, escape, span)?;
-        if paths.is_empty() || paths.iter().any(String::is_empty) {
-            return Err(fault::value(span, "VOLUME has an empty path", "does its variable have a value here?"));
+        let written = paths;
+        let paths = self.expand_all(written, escape, span)?;
+        if let Some(empty) = paths.iter().position(String::is_empty).or(paths.is_empty().then_some(0)) {
+            let fault = fault::value(span, "VOLUME has an empty path", "does its variable have a value here?");
+            return Err(fault.about(written.get(empty).map_or("", String::as_str)));
         }
         let history = history::list("VOLUME", &paths);
         Ok(Done::edit(ConfigEdit::Volume(paths), history))
@@ -58,7 +61,7 @@ impl Lowering<'_> {
         let name = self.expand(text, escape, span)?;
         if !signal::is_signal(&name) {
             let message = format!("STOPSIGNAL {name} is not a signal");
-            return Err(fault::value(span, message, "give a name as SIGTERM, or a number from 1 to 64"));
+            return Err(fault::value(span, message, "give a name as SIGTERM, or a number from 1 to 64").about(text));
         }
         let history = format!("STOPSIGNAL {name}");
         Ok(Done::edit(ConfigEdit::StopSignal(name), history))

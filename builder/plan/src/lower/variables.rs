@@ -57,11 +57,11 @@ impl Lowering<'_> {
 fn check(name: &str, value: &str, instruction: &str, span: Span) -> Result<(), Diagnostic> {
     if name.is_empty() || name.contains(['=', '\0']) {
         let message = format!("{instruction} has the name {name:?}, which no variable can have");
-        return Err(fault::value(span, message, "write NAME=value; a name is not empty and has no ="));
+        return Err(fault::value(span, message, "write NAME=value; a name is not empty and has no =").about(name));
     }
     if value.contains('\0') {
         let message = format!("{instruction} {name} has a value with a zero byte");
-        return Err(fault::value(span, message, "no process can have such a value in its environment"));
+        return Err(fault::value(span, message, "no process can have such a value in its environment").about(name));
     }
     Ok(())
 }

@@ -138,6 +138,55 @@ fn values() {
 }
 
 #[test]
+fn errors_stand_at_the_word_that_they_are_about() {
+    for (text, piece) in [
+        ("FROM --platform=$NONE debian", "NONE"),
+        ("FROM --platform=a/b/c/d debian", "a/b/c/d"),
+        ("FROM Debian", "Debian"),
+        ("FROM a AS x\nCOPY --from=x --chown=1 x /", "--from=x"),
+        ("FROM a\nRUN --mount=target=/x,from=9 x", "from=9"),
+        ("FROM a\nRUN --mount=target=/x,Sharing=lockd,type=cache x", "Sharing=lockd"),
+        ("FROM a\nRUN --mount=type=cache,target=/x,required x", "required"),
+        ("FROM a\nRUN --mount=type=tmpfs,target=/proc true", "/proc"),
+        ("FROM a\nRUN --network=hots x", "--network=hots"),
+        ("FROM a\nRUN --network=none --security=insecur x", "--security=insecur"),
+        ("FROM a\nRUN --device=v/c=d x", "--device=v/c=d"),
+        ("FROM a\nCOPY b $NONE /", "$NONE"),
+        ("FROM a\nCOPY b https://h/f /", "https://h/f"),
+        ("FROM a\nCOPY --exclude=ok --exclude=b[ a b", "b["),
+        ("FROM a\nCOPY --chmod=888 a b", "--chmod=888"),
+        ("FROM a\nENV P=99999\nEXPOSE 80 $P", "$P"),
+        ("FROM a\nSTOPSIGNAL SIGNOTHING", "SIGNOTHING"),
+        ("FROM a\nVOLUME /a $NONE", "$NONE"),
+        ("FROM a\nENV A=1 B=${C?missing}", "${C?missing}"),
+        ("FROM a\nADD --checksum=sha256:aa f /", "--checksum"),
+    ] {
+        let mut found = planned(text, &request()).unwrap_err();
+        cooper_dockerfile::place::fill(&mut found, text);
+        let (span, columns) = (found[0].span, found[0].columns.expect("filled"));
+        let line = text.lines().nth(span.start as usize - 1).expect("the line is there");
+        let marked = line.get(columns.start as usize - 1..columns.end as usize - 1);
+        assert_eq!(marked, Some(piece), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn mistyped_values_of_flags_have_a_suggestion() {
+    for (flag, hint) in [
+        ("--network=hots", "did you mean --network=host?"),
+        ("--network=lan", "the values of --network are default, none, host"),
+        ("--security=insecur", "did you mean --security=insecure?"),
+        ("--security=off", "the values of --security are sandbox, insecure"),
+        ("--mount=type=cahce,target=/c", "did you mean cache?"),
+        ("--mount=type=cache,target=/c,sharing=lockd", "did you mean locked?"),
+        ("--mount=type=cache,target=/c,sharng=locked", "did you mean sharing?"),
+    ] {
+        let found = planned(&format!("FROM a\nRUN {flag} x"), &request()).unwrap_err();
+        assert_eq!(found[0].hint.as_deref(), Some(hint), "{flag}");
+    }
+}
+
+#[test]
 fn every_error_is_told_at_once_in_the_order_of_the_file() {
     let found = planned("FROM a\nRUN --mount=type=cash,target=/c x\nCOPY https://h/f /\nCOPY --from=0 a b", &request())
         .unwrap_err();
@@ -159,5 +208,5 @@ fn a_small_file_cannot_ask_for_much_memory() {
     assert_eq!((found.len(), found[0].code), (1, "TooLarge"), "nothing is done after the limit");
     (0..900).for_each(|n| many.push_str(&format!("FROM s{n} AS s{}\n", n + 1)));
     let children = many.replace("FROM scratch", "FROM scratch AS s0").replace("RUN", "#");
-    assert_eq!(planned(&children, &request()).unwrap_err()[0].code, "TooLarge");
+    assert!(planned(&children, &request()).is_ok(), "stages share what they begin with");
 }
