@@ -182,18 +182,26 @@ pub fn from(fields: &[Field]) -> Option<&str> {
     last.and_then(|f| f.value.as_deref()).filter(|v| !v.is_empty())
 }
 
+/// The options of the flag's value as far as they can be told; nothing where they are malformed. `lookup` gives the
+/// variables that are known.
+pub fn known(value: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) -> Option<MountOptions> {
+    read(&split(value).ok()?, &expander(escape, lookup)).ok()
+}
+
 /// What is wrong with the flag's value, whatever its variables are.
 pub fn check(value: &str, escape: char) -> Vec<MountFault> {
-    let fields = match split(value) {
-        Ok(fields) => fields,
-        Err(fault) => return vec![fault],
-    };
-    // A value without variables is known already.
-    let known = |text: &str| {
-        let expanded = words::expand(text, escape, &|_| None).ok()?;
-        (!text.contains('$')).then_some(expanded)
-    };
-    read(&fields, &known).err().unwrap_or_default()
+    match split(value) {
+        Ok(fields) => read(&fields, &expander(escape, &|_| None)).err().unwrap_or_default(),
+        Err(fault) => vec![fault],
+    }
+}
+
+/// Expands what holds no other variables than those that are known.
+fn expander<'a>(escape: char, lookup: &'a dyn Fn(&str) -> Option<String>) -> impl Fn(&str) -> Option<String> + 'a {
+    move |text| {
+        let known = words::names(text, escape).iter().all(|name| lookup(name).is_some());
+        known.then(|| words::expand(text, escape, lookup).ok()).flatten()
+    }
 }
 
 /// Fields to options.

@@ -1,16 +1,17 @@
 //! AptListsLeftBehind: `apt-get update` without the lists' removal in the same RUN.
 
 use super::own::APT_LISTS_LEFT_BEHIND;
-use super::{Edit, File, Finding, Findings};
+use super::{Edit, File, Finding, Findings, shell};
 use crate::ast::Node;
+use crate::mount::{self, MountType};
 
 /// Where the lists are.
 const LISTS: &str = "/var/lib/apt/lists";
 
 pub(super) fn find(file: File<'_>, out: &mut Findings) {
     for (stage, node) in file.nodes().filter(|(_, n)| n.keyword == "RUN") {
-        let text = command(node);
-        if !updates(&text) || removes(&text) || mounted(node) {
+        let text = shell::text(node);
+        if !updates(&text) || removes(&text) || mounted(file, node) {
             continue;
         }
         let detail = "the RUN fetches package lists and leaves them in its layer";
@@ -20,41 +21,41 @@ pub(super) fn find(file: File<'_>, out: &mut Findings) {
     }
 }
 
-/// The whole text of a RUN, heredoc bodies included.
-pub(super) fn command(node: &Node) -> String {
-    node.heredocs.iter().fold(node.args.clone(), |text, body| text + "\n" + &body.raw)
-}
-
-/// Words of a command, operators and quotes cut off.
-pub(super) fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | ',' | '[' | ']'))
-        .filter(|w| !w.is_empty())
-        .collect()
-}
-
-fn updates(text: &str) -> bool {
-    let apt = |w: &str| matches!(w.rsplit('/').next(), Some("apt" | "apt-get" | "aptitude"));
-    text.split([';', '&', '|', '\n']).any(|command| {
-        let mut words = words(command).into_iter();
-        words.any(apt) && words.any(|w| w == "update")
+/// Does a command give one of these orders to apt?
+fn orders(text: &str, orders: &[&str]) -> bool {
+    shell::commands(text).any(|words| {
+        let mut words = words.into_iter();
+        words.any(|w| shell::is_program(w, &["apt", "apt-get", "aptitude"])) && words.any(|w| orders.contains(&w))
     })
 }
 
+fn updates(text: &str) -> bool {
+    orders(text, &["update"])
+}
+
 fn removes(text: &str) -> bool {
-    text.contains(LISTS) && words(text).iter().any(|w| matches!(*w, "rm" | "find"))
+    let named = |word: &str| {
+        // `/var/lib/{apt,dpkg}` is cut at the comma.
+        let path = word.replace(['{', '}'], "");
+        path.starts_with(LISTS) || path.trim_end_matches(['*', '/']) == "/var/lib/apt"
+    };
+    let mut words = shell::commands(text).flatten();
+    let removes = words.any(|w| shell::is_program(w, &["rm", "find"]));
+    removes && shell::commands(text).flatten().any(named) || orders(text, &["dist-clean", "distclean"])
 }
 
 /// Is something mounted there that does not stay in the layer?
-fn mounted(node: &Node) -> bool {
-    let mounts = node.flags.iter().filter(|f| f.name == "mount").filter_map(|f| f.value.as_deref());
-    mounts.into_iter().any(|m| {
-        let stays = m.split(',').any(|part| part.trim() == "type=cache" || part.trim() == "type=tmpfs");
-        let target = |part: &str| {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            let place = value.trim_end_matches('/');
-            matches!(key.trim(), "target" | "dst" | "destination") && (place == LISTS || place == "/var/lib/apt")
-        };
-        stays && m.split(',').any(target)
+fn mounted(file: File<'_>, node: &Node) -> bool {
+    let escape = file.ast.directives.escape;
+    let values = node.flags.iter().filter(|f| f.name == "mount").filter_map(|f| f.value.as_deref());
+    let mut mounts = values.filter_map(|value| mount::known(value, escape, &|_| None));
+    mounts.any(|options| {
+        let stays_out = matches!(options.kind, MountType::Cache | MountType::Tmpfs);
+        let target = options.target.as_deref().unwrap_or_default().trim_end_matches('/');
+        stays_out
+            && LISTS
+                .strip_prefix(target)
+                .is_some_and(|rest| !target.is_empty() && (rest.is_empty() || rest.starts_with('/')))
     })
 }
 
@@ -85,7 +86,23 @@ mod tests {
         ] {
             assert_eq!(updates(text), update, "{text}");
         }
-        assert!(removes("apt-get update && rm -rf /var/lib/apt/lists/*"));
-        assert!(!removes("apt-get update && ls /var/lib/apt/lists"));
+        for (end, removed) in [
+            ("rm -rf /var/lib/apt/lists/*", true),
+            ("rm -rf /var/lib/apt", true),
+            ("rm -rf /var/lib/apt/", true),
+            ("/bin/rm -rf \"/var/lib/apt/\"*", true),
+            ("rm -rf /var/lib/{apt,dpkg,cache,log}/", true),
+            ("find /var/lib/apt/lists -type f -delete", true),
+            ("(cd / && rm -r /var/lib/apt/lists/*)", true),
+            ("apt-get dist-clean", true),
+            ("apt-get -y distclean", true),
+            ("ls /var/lib/apt/lists", false),
+            ("rm -rf /var/lib/apt/periodic", false),
+            ("rm -rf /var/cache/apt", false),
+            ("apt-get clean", false),
+            ("make dist-clean", false),
+        ] {
+            assert_eq!(removes(&format!("apt-get update && {end}")), removed, "{end}");
+        }
     }
 }

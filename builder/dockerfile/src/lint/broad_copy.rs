@@ -1,31 +1,70 @@
 //! BroadCopyBeforeInstall: the whole context is copied before dependencies are installed.
 
 use super::own::BROAD_COPY_BEFORE_INSTALL;
-use super::{File, Finding, Findings, apt, tokens};
+use super::{File, Finding, Findings, shell, tokens};
 use crate::ast::Node;
 
-/// Commands that install what a lock file lists: words that follow each other, and the files that list it.
-const INSTALLS: &[(&[&str], &str)] = &[
-    (&["npm", "ci"], "package.json and package-lock.json"),
-    (&["npm", "install"], "package.json and package-lock.json"),
-    (&["npm", "i"], "package.json and package-lock.json"),
-    (&["yarn"], "package.json and yarn.lock"),
-    (&["pnpm", "install"], "package.json and pnpm-lock.yaml"),
-    (&["pnpm", "i"], "package.json and pnpm-lock.yaml"),
-    (&["bun", "install"], "package.json and bun.lock"),
-    (&["pip", "install", "-r"], "the requirements file"),
-    (&["pip3", "install", "-r"], "the requirements file"),
-    (&["poetry", "install"], "pyproject.toml and poetry.lock"),
-    (&["uv", "sync"], "pyproject.toml and uv.lock"),
-    (&["pipenv", "install"], "Pipfile and Pipfile.lock"),
-    (&["bundle", "install"], "Gemfile and Gemfile.lock"),
-    (&["composer", "install"], "composer.json and composer.lock"),
-    (&["go", "mod", "download"], "go.mod and go.sum"),
-    (&["cargo", "fetch"], "Cargo.toml and Cargo.lock"),
-    (&["dotnet", "restore"], "the project files"),
-    (&["mvn", "dependency:go-offline"], "pom.xml"),
-    (&["mix", "deps.get"], "mix.exs and mix.lock"),
+/// A command that installs what a lock file lists.
+struct Install {
+    /// Names of the program.
+    programs: &'static [&'static str],
+    /// What it is told to do, words that follow each other; nothing where the program's name alone installs.
+    order: &'static [&'static str],
+    /// Which of its other words matter.
+    given: Given,
+    /// The files that list what is installed.
+    lists: &'static str,
+}
+
+/// What a command has to be given to install from a list, beside flags that say nothing of it.
+#[derive(PartialEq, Eq)]
+enum Given {
+    /// Anything.
+    Anything,
+    /// No name: with one, that package is what is wanted.
+    NoName,
+    /// The list itself, `-r FILE`.
+    List,
+}
+
+const fn install(
+    programs: &'static [&'static str],
+    order: &'static [&'static str],
+    given: Given,
+    lists: &'static str,
+) -> Install {
+    Install { programs, order, given, lists }
+}
+
+const NPM: &str = "package.json and package-lock.json";
+const YARN: &str = "package.json and yarn.lock";
+const PNPM: &str = "package.json and pnpm-lock.yaml";
+
+const INSTALLS: &[Install] = &[
+    install(&["npm"], &["ci"], Given::Anything, NPM),
+    install(&["npm"], &["install"], Given::NoName, NPM),
+    install(&["npm"], &["i"], Given::NoName, NPM),
+    install(&["yarn"], &[], Given::NoName, YARN),
+    install(&["yarn"], &["install"], Given::Anything, YARN),
+    install(&["pnpm"], &["install"], Given::NoName, PNPM),
+    install(&["pnpm"], &["i"], Given::NoName, PNPM),
+    install(&["bun"], &["install"], Given::NoName, "package.json and bun.lock"),
+    install(&["pip", "pip3"], &["install"], Given::List, "the requirements file"),
+    install(&["poetry"], &["install"], Given::Anything, "pyproject.toml and poetry.lock"),
+    install(&["uv"], &["sync"], Given::Anything, "pyproject.toml and uv.lock"),
+    install(&["pipenv"], &["install"], Given::NoName, "Pipfile and Pipfile.lock"),
+    install(&["bundle"], &["install"], Given::Anything, "Gemfile and Gemfile.lock"),
+    install(&["composer"], &["install"], Given::Anything, "composer.json and composer.lock"),
+    install(&["go"], &["mod", "download"], Given::Anything, "go.mod and go.sum"),
+    install(&["cargo"], &["fetch"], Given::Anything, "Cargo.toml and Cargo.lock"),
+    install(&["dotnet"], &["restore"], Given::Anything, "the project files"),
+    install(&["mvn"], &["dependency:go-offline"], Given::Anything, "pom.xml"),
+    install(&["mix"], &["deps.get"], Given::Anything, "mix.exs and mix.lock"),
 ];
+
+/// Flags with a value behind them that is no name of a package.
+const VALUED: &[&str] =
+    &["--prefix", "-C", "--dir", "--cwd", "--registry", "--loglevel", "--omit", "--include", "--only", "--cache"];
 
 pub(super) fn find(file: File<'_>, out: &mut Findings) {
     // The last broad COPY of the stage that no installation stands before.
@@ -36,7 +75,7 @@ pub(super) fn find(file: File<'_>, out: &mut Findings) {
             "FROM" => (broad, installed) = (None, false),
             "COPY" | "ADD" if copies_everything(node) => broad = broad.or(Some(node)),
             "RUN" => {
-                let Some(lists) = installs(&apt::command(node)) else { continue };
+                let Some(lists) = installs(&shell::text(node)) else { continue };
                 if let Some(copy) = broad.take().filter(|_| !installed) {
                     let line = node.span.start;
                     let detail = format!("everything is copied before the dependencies are installed on line {line}");
@@ -60,21 +99,45 @@ fn copies_everything(node: &Node) -> bool {
     node.heredocs.is_empty() && node.flags.iter().all(|f| f.name != "from") && sources.iter().any(everything)
 }
 
-/// What lists the dependencies that a command installs.
+/// What lists the dependencies that a text's commands install.
 fn installs(text: &str) -> Option<&'static str> {
-    let words = apt::words(text);
-    let found = |(at, _): (usize, &&str)| {
-        let here = words.get(at..)?;
-        let same = |(install, _): &&(&[&str], &str)| match install {
-            // `yarn` alone installs; `yarn build` does not.
-            ["yarn"] => {
-                here.first() == Some(&"yarn") && here.get(1).is_none_or(|w| *w == "install" || w.starts_with('-'))
-            }
-            _ => here.starts_with(install),
-        };
-        INSTALLS.iter().find(same).map(|(_, lists)| *lists)
-    };
-    words.iter().enumerate().find_map(found)
+    let found = |words: Vec<&str>| INSTALLS.iter().find(|install| is(&words, install)).map(|install| install.lists);
+    shell::commands(text).find_map(found)
+}
+
+/// Does a command install from a list?
+fn is(words: &[&str], install: &Install) -> bool {
+    let Some(at) = words.iter().position(|w| shell::is_program(w, install.programs)) else { return false };
+    let (before, rest) = (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default());
+    // A name alone says little where it is a word of another command, as in `corepack enable yarn`.
+    let first = before.iter().all(|w| w.contains('=') || matches!(*w, "sudo" | "exec" | "then" | "else" | "do"));
+    if install.order.is_empty() && !first {
+        return false;
+    }
+    let (flags, names) = parted(rest);
+    let Some(names) = names.strip_prefix(install.order) else { return false };
+    match install.given {
+        Given::Anything => true,
+        Given::NoName => {
+            names.is_empty() && !flags.iter().any(|f| matches!(*f, "-g" | "--global" | "--location=global"))
+        }
+        Given::List => flags.iter().any(|f| f.starts_with("-r") || f.starts_with("--requirement")),
+    }
+}
+
+/// Flags, and the other words that are no values of known flags.
+fn parted<'a>(words: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut flags, mut names, mut words) = (Vec::new(), Vec::new(), words.iter());
+    while let Some(word) = words.next() {
+        match word.starts_with('-') {
+            true => flags.push(*word),
+            false => names.push(*word),
+        }
+        if VALUED.contains(word) {
+            words.next();
+        }
+    }
+    (flags, names)
 }
 
 #[cfg(test)]
@@ -86,13 +149,30 @@ mod tests {
         for (text, found) in [
             ("npm ci --omit=dev", true),
             ("cd app && npm install", true),
+            ("npm --prefix app ci", true),
+            ("npm install --registry http://r --silent", true),
+            ("npm install -g pnpm", false),
+            ("npm install --global", false),
+            ("npm i express@4", false),
+            ("npm run ci", false),
+            ("npm install -g npm && npm ci", true),
             ("yarn", true),
             ("yarn --frozen-lockfile", true),
+            ("yarn install --production", true),
+            ("CI=1 sudo yarn", true),
+            ("corepack enable yarn", false),
+            ("command -v yarn || true", false),
             ("yarn build", false),
+            ("yarn global add serve", false),
             ("pip install --no-cache-dir flask", false),
             ("pip install -r requirements.txt", true),
+            ("pip install --no-cache-dir --upgrade -r requirements.txt", true),
+            ("python3 -m pip install -U --requirement=r.txt", true),
+            ("/venv/bin/pip install -rr.txt", true),
+            ("pip install flask; grep -r x", false),
             ("go build ./...", false),
             ("go mod download", true),
+            ("go mod tidy", false),
             ("[\"npm\", \"ci\"]", true),
         ] {
             assert_eq!(installs(text).is_some(), found, "{text}");

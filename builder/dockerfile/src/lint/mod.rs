@@ -19,6 +19,7 @@ mod ports;
 mod replaced;
 mod secret_names;
 mod secret_values;
+mod shell;
 mod source;
 pub mod table;
 

@@ -193,6 +193,13 @@ fn coopers_own_cases() {
         ),
         ("FROM debian\nRUN apt-get update && apt-get install -y curl && rm -rf /var/lib/apt/lists/*\n", &[]),
         ("FROM debian\nRUN --mount=type=cache,target=/var/lib/apt/lists apt-get update\n", &[]),
+        ("FROM debian\nRUN --mount=target=/var/lib/apt/,type=cache,sharing=locked apt-get update\n", &[]),
+        ("FROM debian\nRUN --mount=type=tmpfs,dst=/var/lib apt-get update\n", &[]),
+        (
+            "FROM debian\nRUN --mount=type=cache,target=/var/lib/apt/lists2 --mount=type=bind,target=/var/lib/apt apt-get update\n",
+            &["AptListsLeftBehind 2: the RUN fetches package lists and leaves them in its layer"],
+        ),
+        ("FROM debian\nRUN apt-get update && apt-get dist-clean\n", &[]),
         ("FROM debian\nRUN <<EOF\napt-get update\nrm -rf /var/lib/apt/lists/*\nEOF\n", &[]),
         ("FROM debian\n# check=skip=AptListsLeftBehind\nRUN apt-get update\n", &[]),
         (
@@ -203,6 +210,13 @@ fn coopers_own_cases() {
         ),
         ("FROM node\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\nRUN npm ci\n", &[]),
         ("FROM node\nCOPY --from=x . .\nRUN npm ci\n", &[]),
+        ("FROM node\nCOPY . .\nRUN npm install -g serve\n", &[]),
+        (
+            "FROM python\nADD . /app\nRUN pip install --no-cache-dir -r requirements.txt\n",
+            &[
+                "BroadCopyBeforeInstall 2: everything is copied before the dependencies are installed on line 3: copy the requirements file first",
+            ],
+        ),
         ("FROM node\nCOPY . .\nFROM node\nRUN npm ci\n", &[]),
         ("FROM node\n# check=skip=BroadCopyBeforeInstall\nCOPY . .\nRUN npm ci\n", &[]),
         (
