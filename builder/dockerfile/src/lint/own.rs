@@ -68,7 +68,7 @@ rules! {
     }
     UNUSED_ARG "UnusedArg" Own {
         description: "Every ARG should be used",
-        why: "each value of an ARG in a stage makes the RUNs below it run again",
+        why: "a value for it is taken and changes nothing",
         fix: "remove the ARG, or move it to the stage that uses it"
     }
 }

@@ -36,6 +36,13 @@ pub struct Position {
     pub line: u32,
 }
 
+impl Location {
+    /// Where it begins; 0 for nowhere.
+    fn first_line(&self) -> u32 {
+        self.ranges.first().map_or(0, |range| range.start.line)
+    }
+}
+
 impl From<Span> for Location {
     fn from(span: Span) -> Self {
         Self { ranges: vec![Range { start: Position { line: span.start }, end: Position { line: span.end } }] }

@@ -2,7 +2,7 @@
 //! FromPlatformFlagConstDisallowed, InvalidBaseImagePlatform, BaseNotPinned.
 
 use super::View;
-use crate::context::ContextKind;
+use crate::context::{ContextKind, Contexts};
 use crate::expand::Budget;
 use crate::needs::{BaseImage, BaseKey};
 use crate::request::PlanRequest;
@@ -18,7 +18,7 @@ use cooper_dockerfile::lint::{Edit, Finding, Findings, own::BASE_NOT_PINNED};
 use cooper_dockerfile::words;
 use cooper_image::{ImageConfig, Platform, Reference};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What a stage begins with, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +30,35 @@ pub(crate) enum Base {
     Unknown,
 }
 
+/// The platform that a stage's base is wanted for; `None` when that cannot be told.
+pub(super) fn platform(view: View<'_>, source: &Stage, globals: &Globals) -> Option<Platform> {
+    match source.platform.as_deref() {
+        None => Some(view.subject.request.platform.clone()),
+        Some(text) => expand(text, view, globals).text.parse().ok(),
+    }
+}
+
+/// The named context that a name means to a stage.
+fn context<'a>(view: View<'a>, source: &Stage, globals: &Globals, name: &str) -> Option<&'a ContextKind> {
+    let request = view.subject.request;
+    if request.contexts == Contexts::default() {
+        return None;
+    }
+    let platform = platform(view, source, globals).unwrap_or_else(|| request.platform.clone());
+    request.contexts.find(name, &platform).map(|(_, kind)| kind)
+}
+
+/// The stages that named contexts take the place of: nothing of them is done.
+pub(super) fn replaced(view: View<'_>, globals: &Globals) -> BTreeSet<usize> {
+    let is = |source: &Stage| source.name.as_deref().is_some_and(|n| context(view, source, globals, n).is_some());
+    view.file.stages.iter().enumerate().filter(|(_, source)| is(source)).map(|(index, _)| index).collect()
+}
+
 /// What each stage begins with.
 pub(super) fn bases(view: View<'_>, globals: &Globals) -> Vec<Base> {
     let base = |(index, source): (usize, &Stage)| {
         let name = expand(&source.base, view, globals).text;
-        let request = &view.subject.request;
-        let context = |name: &str| request.contexts.find(name, &request.platform).map(|(_, kind)| kind);
+        let context = |name: &str| context(view, source, globals, name);
         // A context in the place of the stage or of its base: what it brings is not the file's business.
         match source.name.as_deref().and_then(context).or_else(|| context(&name)) {
             Some(ContextKind::Scratch | ContextKind::Files) => return Base::Scratch,
@@ -154,12 +177,7 @@ fn without_flag(view: View<'_>, node: &Node) -> Option<Edit> {
 }
 
 fn image(view: View<'_>, source: &Stage, reference: &Reference, globals: &Globals, out: &mut Findings) {
-    let asked = source.platform.as_deref().map(|p| expand(p, view, globals).text.parse::<Platform>());
-    let expected = match asked {
-        None => view.subject.request.platform.clone(),
-        Some(Ok(platform)) => platform,
-        Some(Err(_)) => return,
-    };
+    let Some(expected) = platform(view, source, globals) else { return };
     let name = expand(&source.base, view, globals).text;
     let key = BaseKey { image: BaseImage::Named(reference.clone()), platform: expected };
     if let Some(actual) = view.subject.bases.get(&key).map(ImageConfig::platform)

@@ -13,6 +13,9 @@ mod unused;
 mod variables;
 mod walk;
 
+use walk::Begin;
+pub(crate) use walk::{At, State};
+
 use crate::expand::Budget;
 use crate::needs::Bases;
 use crate::request::PlanRequest;
@@ -94,11 +97,11 @@ pub fn check(subject: &Subject<'_>) -> Result<Report, OptionsError> {
     let mut findings = Findings::default();
     lint::find(&source, &ast, &mut findings);
     let parsed = cooper_dockerfile::parse(subject.text);
-    let mut needed = None;
+    let mut heard = Heard::default();
     if let Some(file) = &parsed.dockerfile {
         doubts(&parsed.diagnostics, &mut findings);
         let nodes = nodes_by_stage(&ast);
-        needed = plan_rules(View { source: &source, file, nodes: &nodes, subject }, &mut findings);
+        heard = plan_rules(View { source: &source, file, nodes: &nodes, subject }, &mut findings);
     }
     // Many findings may be about one instruction, and the comments above it be very long.
     let mut skipped: HashMap<u32, Vec<String>> = HashMap::new();
@@ -106,9 +109,7 @@ pub fn check(subject: &Subject<'_>) -> Result<Report, OptionsError> {
         let line = first_line(&ast, f);
         options.tells(f.rule, subject.experimental)
             && !lint::skips(skipped.entry(line).or_insert_with(|| lint::skipped(&source, line)), f.rule.id)
-            && f.stage
-                .zip(needed.as_ref())
-                .is_none_or(|(stage, needed): (usize, &BTreeSet<usize>)| needed.contains(&stage))
+            && f.stage.is_none_or(|stage| heard.tells(stage))
     };
     let mut findings = findings.sorted();
     findings.retain(tells);
@@ -131,38 +132,73 @@ fn doubts(diagnostics: &[cooper_dockerfile::diagnostic::Diagnostic], out: &mut F
     }
 }
 
-/// The rules that need more than the file. Gives the stages whose steps are to be told of; nothing means all.
-fn plan_rules(view: View<'_>, out: &mut Findings) -> Option<BTreeSet<usize>> {
+/// The stages whose steps are told of.
+#[derive(Default)]
+struct Heard {
+    /// Those that the target needs; nothing means all.
+    needed: Option<BTreeSet<usize>>,
+    /// Those that named contexts take the place of: their steps are not done.
+    replaced: BTreeSet<usize>,
+}
+
+impl Heard {
+    fn tells(&self, stage: usize) -> bool {
+        !self.replaced.contains(&stage) && self.needed.as_ref().is_none_or(|needed| needed.contains(&stage))
+    }
+}
+
+/// The rules that need more than the file.
+fn plan_rules(view: View<'_>, out: &mut Findings) -> Heard {
     let (file, request) = (view.file, view.subject.request);
     let budget = Budget::default();
     // Globals that cannot be expanded are an error that planning tells.
-    let globals = Globals::new(file, request, &budget).ok()?;
+    let Ok(globals) = Globals::new(file, request, &budget) else { return Heard::default() };
     let scopes = Scopes { file, request, globals: &globals, budget: &budget };
     let bases = from::bases(view, &globals);
     from::find(view, scopes, &bases, out);
-    walk::find(view, scopes, &bases, out);
+    let declared = variables::Declared::by(file);
+    let replaced = from::replaced(view, &globals);
+    walk::all(view, scopes, Begin { bases: &bases, replaced: &replaced }, &mut |at, state| {
+        if !at.trigger {
+            steps::find(at, state, out);
+            variables::find(at, state, &declared, out);
+        }
+    });
     ignored::find(view, scopes, &bases, out);
-    let edges = reach::edges(view, &bases);
+    let edges = reach::edges(view, &bases, &replaced);
     unused::find(view, &bases, &edges, out);
-    let target = crate::stage::target(file, request.target.as_deref()).ok()?;
     let limited = view.subject.stages == Stages::Needed || request.target.is_some();
-    limited.then(|| reach::needed(&edges, [target]))
+    let target = crate::stage::target(file, request.target.as_deref()).ok();
+    let needed = target.filter(|_| limited).map(|target| reach::needed(&edges, [target]));
+    Heard { needed, replaced }
 }
 
-/// The stages that a target needs, itself included, as far as they can be told without the bases.
-pub(crate) fn needed_stages(text: &str, file: &Dockerfile, request: &PlanRequest, target: usize) -> BTreeSet<usize> {
+/// What the stages of a file use, as far as it can be told without the bases.
+pub(crate) struct Stock {
+    /// The stages that each stage uses, that of its FROM first.
+    pub uses: Vec<Vec<usize>>,
+    /// Those that named contexts take the place of.
+    pub replaced: BTreeSet<usize>,
+}
+
+/// Looks at every instruction of a file, and tells what its stages use. `text` is what the file was read from.
+pub(crate) fn take_stock(text: &str, scopes: Scopes<'_>, look: &mut dyn FnMut(At<'_>, &State)) -> Stock {
     let ast = cooper_dockerfile::tree(text);
     let (source, nodes, bases) = (Source::new(text), nodes_by_stage(&ast), Bases::new());
     let (experimental, stages) = (Experimental::Named, Stages::Needed);
-    let subject = Subject { text, request, ignore: None, bases: &bases, experimental, stages };
-    let view = View { source: &source, file, nodes: &nodes, subject: &subject };
-    let globals = Globals::new(file, request, &Budget::default());
-    let bases = globals.map(|globals| from::bases(view, &globals)).unwrap_or_default();
-    reach::needed(&reach::edges(view, &bases), [target])
+    let subject = Subject { text, request: scopes.request, ignore: None, bases: &bases, experimental, stages };
+    let view = View { source: &source, file: scopes.file, nodes: &nodes, subject: &subject };
+    let bases = from::bases(view, scopes.globals);
+    let replaced = from::replaced(view, scopes.globals);
+    walk::all(view, scopes, Begin { bases: &bases, replaced: &replaced }, look);
+    let first = |base: &from::Base| if let from::Base::Stage(n) = base { Some(*n) } else { None };
+    let uses = reach::edges(view, &bases, &replaced).into_iter().zip(&bases);
+    let uses = uses.map(|(edges, base)| first(base).into_iter().chain(edges).collect()).collect();
+    Stock { uses, replaced }
 }
 
 /// The instructions by stage.
-pub(crate) fn nodes_by_stage(ast: &Ast) -> Vec<Vec<&Node>> {
+fn nodes_by_stage(ast: &Ast) -> Vec<Vec<&Node>> {
     let mut stages: Vec<Vec<&Node>> = Vec::new();
     for node in &ast.nodes {
         if node.keyword == "FROM" {

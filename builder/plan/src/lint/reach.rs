@@ -1,26 +1,27 @@
-//! Which stages use which: by FROM, by `--from`, by mounts.
+//! Which stages use which: by FROM, by `--from`, by mounts. A stage that a named context takes the place of uses none.
 
 use super::View;
 use super::from::Base;
 use crate::stage;
 use cooper_dockerfile::ast::Node;
 use cooper_dockerfile::instruction::Span;
+use cooper_dockerfile::mount;
 use std::collections::BTreeSet;
 
 /// The stages that each stage uses, all of them earlier ones.
-pub(super) fn edges(view: View<'_>, bases: &[Base]) -> Vec<BTreeSet<usize>> {
+pub(super) fn edges(view: View<'_>, bases: &[Base], replaced: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
     let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); bases.len()];
-    for (index, base) in bases.iter().enumerate() {
+    for (index, base) in bases.iter().enumerate().filter(|(index, _)| !replaced.contains(index)) {
         let mut used: BTreeSet<usize> = BTreeSet::new();
         if let Base::Stage(n) = base {
             used.insert(*n);
             // What the base's triggers copy from, this stage needs.
             for node in view.nodes.get(*n).into_iter().flatten().filter(|n| n.keyword == "ONBUILD") {
-                used.extend(words(&node.args).filter_map(|name| found(view, name, index)));
+                used.extend(words(&node.args).iter().filter_map(|name| found(view, name, index)));
             }
         }
         for node in view.nodes.get(index).into_iter().flatten() {
-            used.extend(named(node).filter_map(|name| found(view, name, index)));
+            used.extend(named(node).filter_map(|name| found(view, &name, index)));
         }
         if let Some(edge) = edges.get_mut(index) {
             *edge = used;
@@ -30,24 +31,28 @@ pub(super) fn edges(view: View<'_>, bases: &[Base]) -> Vec<BTreeSet<usize>> {
 }
 
 fn found(view: View<'_>, name: &str, asking: usize) -> Option<usize> {
+    let request = view.subject.request;
+    if request.contexts.find(name, &request.platform).is_some() {
+        return None;
+    }
     stage::copied_from(view.file, ("--from=", name), asking, Span::default()).ok().flatten()
 }
 
 /// What an instruction's flags name as a source.
-fn named(node: &Node) -> impl Iterator<Item = &str> {
-    node.flags.iter().flat_map(|flag| {
+fn named(node: &Node) -> impl Iterator<Item = String> {
+    node.flags.iter().filter_map(|flag| {
         let value = flag.value.as_deref().unwrap_or_default();
         match flag.name.as_str() {
-            "from" => vec![value],
-            "mount" => value.split(',').filter_map(|part| part.trim().strip_prefix("from=")).collect(),
-            _ => Vec::new(),
+            "from" => Some(value.to_owned()),
+            "mount" => mount::from(&mount::split(value).ok()?).map(str::to_owned),
+            _ => None,
         }
     })
 }
 
 /// The same in a trigger's text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_whitespace() || c == ',').filter_map(|w| w.trim_start_matches("--").strip_prefix("from="))
+fn words(text: &str) -> Vec<String> {
+    cooper_dockerfile::tree(text).nodes.iter().flat_map(named).collect()
 }
 
 /// Everything that some stages need, themselves included.

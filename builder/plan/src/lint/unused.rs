@@ -1,8 +1,11 @@
 //! UnreachableStage, UnusedArg: what nothing uses.
+//!
+//! Must never call an ARG unused that a program may find in its environment.
 
 use super::from::Base;
 use super::{View, reach};
-use crate::scope::works_unseen;
+use crate::context::Contexts;
+use crate::scope::predefined;
 use cooper_dockerfile::ast::Node;
 use cooper_dockerfile::instruction::{ArgDecl, Instruction, Located, Span};
 use cooper_dockerfile::lint::own::{UNREACHABLE_STAGE, UNUSED_ARG};
@@ -11,7 +14,10 @@ use cooper_dockerfile::words;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(super) fn find(view: View<'_>, bases: &[Base], edges: &[BTreeSet<usize>], out: &mut Findings) {
-    stages(view, edges, out);
+    // What a request puts in the place of stages says nothing of the file.
+    if view.subject.request.contexts == Contexts::default() {
+        stages(view, edges, out);
+    }
     global_args(view, out);
     stage_args(view, bases, out);
 }
@@ -47,15 +53,27 @@ fn global_args(view: View<'_>, out: &mut Findings) {
     let defaults = view.file.global_args.iter().filter_map(|a| a.value.default.as_deref());
     used.extend(defaults.flat_map(|d| words::names(d, escape)));
     for arg in &view.file.global_args {
-        if !used.contains(&arg.value.name) && !works_unseen(&arg.value.name) {
+        if !used.contains(&arg.value.name) && !acts(&arg.value.name) {
             let detail = format!("no FROM and no stage uses ARG {}", arg.value.name);
             out.push(Finding::new(&UNUSED_ARG, arg.span, detail).about(arg.value.name.clone()));
         }
     }
 }
 
+/// Does a build argument of this name do something although no text mentions it?
+fn acts(name: &str) -> bool {
+    predefined(name) || name.starts_with("BUILDKIT_")
+}
+
 /// Where each word of a stage stands last, by the number of the instruction.
 type Mentions<'a> = HashMap<&'a str, usize>;
+/// The word that stands for all: the programs of a RUN get every variable.
+const ANY: &str = "";
+
+/// Is there a use of the name behind an instruction?
+fn is_behind(mentions: &Mentions<'_>, number: usize, name: &str) -> bool {
+    [name, ANY].iter().any(|word| mentions.get(word).is_some_and(|last| *last > number))
+}
 
 fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
     let mentions: Vec<Mentions<'_>> = view.nodes.iter().map(|nodes| mentions(nodes)).collect();
@@ -64,10 +82,10 @@ fn stage_args(view: View<'_>, bases: &[Base], out: &mut Findings) {
         // The FROM is the first node, so that instruction number n is node n + 1.
         for (number, located) in (1..).zip(&stage.instructions) {
             let Instruction::Arg(args) = &located.value else { continue };
-            for arg in args.iter().filter(|a| !works_unseen(&a.name)) {
-                let here =
-                    mentions.get(index).and_then(|m| m.get(arg.name.as_str())).is_some_and(|last| *last > number);
-                if here || out.is_full(&UNUSED_ARG) || family.mentions_below(index, &arg.name) {
+            for arg in args.iter().filter(|a| !acts(&a.name)) {
+                let here = mentions.get(index).is_some_and(|m| is_behind(m, number, &arg.name));
+                let below = family.mentions_below(index, &arg.name) || family.mentions_below(index, ANY);
+                if here || out.is_full(&UNUSED_ARG) || below {
                     continue;
                 }
                 let detail = format!("nothing below ARG {} in its stage uses it", arg.name);
@@ -134,6 +152,16 @@ fn mentions<'a>(nodes: &[&'a Node]) -> Mentions<'a> {
     let mut last = HashMap::new();
     for (number, node) in nodes.iter().enumerate() {
         let flags = node.flags.iter().filter_map(|f| f.value.as_deref());
+        let runs = match node.keyword.as_str() {
+            "RUN" => Some(number),
+            // It may run in a stage that begins with this one, behind everything here.
+            "ONBUILD" => Some(usize::MAX),
+            _ => None,
+        };
+        if let Some(number) = runs {
+            let any = last.entry(ANY).or_insert(number);
+            *any = number.max(*any);
+        }
         let bodies = node.heredocs.iter().map(|b| b.raw.as_str());
         // In `ARG a=$b` the name is declared and not used.
         let args = node.args.split_once('=').filter(|_| node.keyword == "ARG");

@@ -1,20 +1,19 @@
 //! What surrounds each instruction, for the rules that ask for it: variables, SHELL, WORKDIR.
 //!
-//! Takes the stages in file order; gives each instruction with its [`State`] to the rules. A base image that is not
-//! known leaves a stage incomplete: it may have set any variable.
+//! Takes the stages in file order; gives each instruction with its [`State`] to the rules, and to outlines. A base image
+//! that is not known leaves a stage incomplete: it may have set any variable.
 
 use super::from::Base;
-use super::{View, steps, variables};
+use super::{View, from};
 use crate::expand::Word;
 use crate::needs::{BaseImage, BaseKey};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings, arg_value};
 use cooper_dockerfile::instruction::{Instruction, Located, Span};
-use cooper_dockerfile::lint::Findings;
-use cooper_image::Platform;
+use std::collections::BTreeSet;
 
 /// What an instruction finds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     pub around: Surroundings,
     /// Is every variable known that the base sets?
     pub complete: bool,
@@ -22,49 +21,73 @@ pub(super) struct State {
     pub workdir_set: bool,
 }
 
-/// An instruction that rules look at.
+/// An instruction that is looked at.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a> {
+pub(crate) struct At<'a> {
     pub stage: usize,
     pub span: Span,
+    /// Is it a trigger that the stage's base left? Then the lines are those of the FROM.
+    pub trigger: bool,
     pub instruction: &'a Instruction,
     pub scopes: Scopes<'a>,
 }
 
-pub(super) fn find(view: View<'_>, scopes: Scopes<'_>, bases: &[Base], out: &mut Findings) {
-    let declared = variables::Declared::by(view.file);
-    let mut ends: Vec<State> = Vec::with_capacity(bases.len());
+/// What the stages begin with, and those that named contexts take the place of, of which nothing is done.
+#[derive(Clone, Copy)]
+pub(super) struct Begin<'a> {
+    pub bases: &'a [Base],
+    pub replaced: &'a BTreeSet<usize>,
+}
+
+impl<'a> Begin<'a> {
+    /// What is done of a stage.
+    fn done(self, view: View<'a>, index: usize) -> &'a [Located<Instruction>] {
+        let stage = view.file.stages.get(index).filter(|_| !self.replaced.contains(&index));
+        stage.map_or(&[], |stage| &stage.instructions)
+    }
+}
+
+/// Gives every instruction that is done to `look`, stage by stage.
+pub(super) fn all(view: View<'_>, scopes: Scopes<'_>, begin: Begin<'_>, look: &mut dyn FnMut(At<'_>, &State)) {
+    let mut ends: Vec<State> = Vec::with_capacity(begin.bases.len());
     for (index, source) in view.file.stages.iter().enumerate() {
-        let base = bases.get(index).unwrap_or(&Base::Unknown);
-        let mut state = begin(view, scopes, base, &ends, index);
+        let (mut state, triggers) = before(view, scopes, begin, &ends, index);
         if scopes.budget.spend(state.around.copied(), source.span).is_err() {
             return;
         }
-        for located in &source.instructions {
-            let at = At { stage: index, span: located.span, instruction: &located.value, scopes };
-            steps::find(at, &state, out);
-            variables::find(at, &state, &declared, out);
+        for located in &triggers {
+            look(At { stage: index, span: source.span, trigger: true, instruction: &located.value, scopes }, &state);
+            apply(&mut state, located, scopes);
+        }
+        for located in begin.done(view, index) {
+            look(At { stage: index, span: located.span, trigger: false, instruction: &located.value, scopes }, &state);
             apply(&mut state, located, scopes);
         }
         ends.push(state);
     }
 }
 
-/// What the base leaves, its triggers done.
-fn begin(view: View<'_>, scopes: Scopes<'_>, base: &Base, ends: &[State], index: usize) -> State {
+/// What the base leaves, and its triggers.
+fn before(
+    view: View<'_>,
+    scopes: Scopes<'_>,
+    begin: Begin<'_>,
+    ends: &[State],
+    index: usize,
+) -> (State, Vec<Located<Instruction>>) {
     let mut triggers: Vec<String> = Vec::new();
-    let mut state = match base {
+    let mut state = match begin.bases.get(index).unwrap_or(&Base::Unknown) {
         Base::Scratch => State { complete: true, ..State::default() },
         Base::Stage(n) => {
-            let of = view.file.stages.get(*n).map_or(&[][..], |s| &s.instructions);
-            triggers.extend(of.iter().filter_map(|i| match &i.value {
+            triggers.extend(begin.done(view, *n).iter().filter_map(|i| match &i.value {
                 Instruction::OnBuild(text) => Some(text.clone()),
                 _ => None,
             }));
             ends.get(*n).cloned().unwrap_or_default()
         }
         Base::Image(reference) => {
-            let platform = asked(view, scopes, index);
+            let source = view.file.stages.get(index);
+            let platform = source.and_then(|source| from::platform(view, source, scopes.globals));
             let key = platform.map(|platform| BaseKey { image: BaseImage::Named(reference.clone()), platform });
             match key.and_then(|key| view.subject.bases.get(&key)) {
                 Some(config) => {
@@ -79,23 +102,8 @@ fn begin(view: View<'_>, scopes: Scopes<'_>, base: &Base, ends: &[State], index:
     if state.around.get("PATH").is_none() {
         state.around.set("PATH", DEFAULT_PATH);
     }
-    for trigger in triggers {
-        for located in cooper_dockerfile::parse_trigger(&trigger, scopes.file.escape).unwrap_or_default() {
-            apply(&mut state, &located, scopes);
-        }
-    }
-    state
-}
-
-/// The platform that the stage's base is wanted for.
-fn asked(view: View<'_>, scopes: Scopes<'_>, index: usize) -> Option<Platform> {
-    match view.file.stages.get(index).and_then(|s| s.platform.as_deref()) {
-        None => Some(scopes.request.platform.clone()),
-        Some(text) => {
-            let lookup = |name: &str| scopes.globals.get(name);
-            cooper_dockerfile::words::expand(text, scopes.file.escape, &lookup).ok()?.parse().ok()
-        }
-    }
+    let parsed = |text: &String| cooper_dockerfile::parse_trigger(text, scopes.file.escape).unwrap_or_default();
+    (state, triggers.iter().flat_map(parsed).collect())
 }
 
 /// Does what the instruction does to those that follow. A word that cannot be expanded sets an empty value: planning

@@ -6,7 +6,7 @@
 mod command;
 mod copy;
 mod fetch;
-mod mount;
+pub(crate) mod mount;
 mod ports;
 mod run;
 mod settings;

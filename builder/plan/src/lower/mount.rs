@@ -90,7 +90,7 @@ impl Lowering<'_> {
             }
             MountType::Ssh => {
                 fallback = format!("{AGENTS}{}", agents.saturating_sub(1));
-                let id = given.id.clone().unwrap_or_else(|| DEFAULT_AGENT.to_owned());
+                let id = agent_id(&given);
                 Mounted::Ssh { id, required: given.required, ownership: given.ownership }
             }
         };
@@ -122,9 +122,8 @@ impl Lowering<'_> {
         Ok(target)
     }
 
-    /// As BuildKit: the target as written when there is no id, so that the same Dockerfile finds the same cache.
     fn cache_id(&self, given: &MountOptions) -> String {
-        let id = given.id.clone().unwrap_or_else(|| clean(given.target.as_deref().unwrap_or_default()));
+        let id = cache_name(given);
         let namespace = self.scopes.request.build_args.get(NAMESPACE);
         format!("{}/{id}", namespace.map_or("", String::as_str))
     }
@@ -139,7 +138,18 @@ fn access(given: &MountOptions) -> Access {
     }
 }
 
-fn secret_id(given: &MountOptions, span: Span) -> Result<String, Diagnostic> {
+/// As BuildKit: the target as written when there is no id, so that the same Dockerfile finds the same cache.
+pub(crate) fn cache_name(given: &MountOptions) -> String {
+    given.id.clone().unwrap_or_else(|| clean(given.target.as_deref().unwrap_or_default()))
+}
+
+/// Which agent is asked for.
+pub(crate) fn agent_id(given: &MountOptions) -> String {
+    given.id.clone().unwrap_or_else(|| DEFAULT_AGENT.to_owned())
+}
+
+/// Which secret is asked for.
+pub(crate) fn secret_id(given: &MountOptions, span: Span) -> Result<String, Diagnostic> {
     if let Some(id) = given.id.as_ref().or(given.source.as_ref()) {
         return Ok(id.clone());
     }

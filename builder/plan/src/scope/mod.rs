@@ -71,47 +71,6 @@ pub(crate) fn check_hostname(request: &PlanRequest) -> Result<(), Vec<Diagnostic
     }
 }
 
-/// Does a variable of this name do something although no text mentions it? Programs read many variables themselves:
-/// those of package managers and compilers are known by how they begin.
-pub(crate) fn works_unseen(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
-        "DEBIAN_FRONTEND",
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TERM",
-        "CI",
-        "MAKEFLAGS",
-        "CFLAGS",
-        "CXXFLAGS",
-        "LDFLAGS",
-        "CC",
-        "CXX",
-    ];
-    const BEGINNINGS: [&str; 16] = [
-        "BUILDKIT_",
-        "LC_",
-        "PIP_",
-        "UV_",
-        "POETRY_",
-        "PYTHON",
-        "NPM_",
-        "npm_",
-        "NODE_",
-        "YARN_",
-        "GO",
-        "CGO_",
-        "CARGO_",
-        "RUST",
-        "MAVEN_",
-        "DOTNET_",
-    ];
-    proxy(name).is_some()
-        || name == "SOURCE_DATE_EPOCH"
-        || NAMES.contains(&name)
-        || BEGINNINGS.iter().any(|b| name.starts_with(b))
-}
-
 /// The scope of FROM lines.
 #[derive(Debug)]
 pub(crate) struct Globals {

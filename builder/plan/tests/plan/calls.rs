@@ -51,7 +51,7 @@ fn an_outline_tells_what_the_target_takes() {
             {"name": "VERSION", "description": "of the base", "value": "2", "location": place(2, 2)},
             {"name": "SUFFIX", "value": "2x", "location": place(4, 4)},
             {"name": "MODE", "description": "is debug or release", "value": "release", "location": place(8, 8)},
-            {"name": "DIR", "value": "/app/$MODE", "location": place(15, 15)},
+            {"name": "DIR", "value": "/app/", "location": place(15, 15)},
         ],
         "secrets": [{"name": "token", "required": true, "location": place(10, 10)}],
         "ssh": [{"name": "default", "location": place(11, 11)}],
@@ -64,6 +64,54 @@ fn an_outline_tells_what_the_target_takes() {
     );
     let build = outlined(&with_target("build"));
     assert_eq!((&build["name"], &build["description"]), (&json!("build"), &json!("compiles")));
+}
+
+/// Names, values and lines of the arguments.
+fn args(text: &str, request: &PlanRequest) -> Vec<String> {
+    let outline = outline(text, &parse(text), request).expect("the target is there");
+    let line = |a: &cooper_plan::call::Parameter| format!("{}={} {}", a.name, a.value, a.location.ranges[0].start.line);
+    outline.args.iter().map(line).collect()
+}
+
+#[test]
+fn an_outline_tells_the_arguments_that_decide_something() {
+    // As BuildKit's own case: the default of an unused ARG uses nothing.
+    let text = "ARG inherited=box\nARG inherited2=box2\nARG unused=abc${inherited2}\nARG sfx=\"busy${inherited}\"\n\
+                FROM ${sfx} AS build\nARG foo\nARG bar\nFROM scratch\nARG target\nCOPY --from=build /x /\n";
+    let none = request();
+    assert_eq!(args(text, &none), ["inherited=box 1", "sfx=busybox 4", "foo= 6", "bar= 7", "target= 9"]);
+    // What a build argument replaces uses nothing either.
+    assert_eq!(args(text, &with_args(&[("sfx", "x")])), ["sfx=x 4", "foo= 6", "bar= 7", "target= 9"]);
+    for (text, request, expected) in [
+        // An ARG that repeats a global one is told where the value comes from; predefined ones have no such place.
+        ("ARG A=1\nFROM scratch\nARG A\nARG TARGETARCH\n", &none, &["A=1 1"][..]),
+        ("ARG A=1\nFROM scratch\nARG A\n", &with_args(&[("A", "2")]), &["A=2 3"]),
+        ("ARG A=1\nFROM a:$A\nARG A=2\n", &none, &["A=2 3"]),
+        ("ARG A=1\nARG A=${A}2\nFROM a:$A\n", &none, &["A=12 2"]),
+        // The last of a stage, and the target's before that of its base.
+        ("FROM a\nARG A=1\nARG A=2\n", &none, &["A=2 3"]),
+        ("FROM a AS b\nARG A=1\nFROM b\nARG A=2\n", &none, &["A=2 4"]),
+        ("FROM a AS b\nARG A=1\nFROM b\n", &none, &["A=1 2"]),
+        // Values of defaults, as far as they are known.
+        ("FROM a\nARG A=1\nENV B=b\nARG C=$A-$B\nARG D=$PATH2/x\n", &none, &["A=1 2", "C=1-b 4", "D=$PATH2/x 5"]),
+        // Triggers are told where they happen.
+        ("FROM a AS b\nONBUILD ARG A=1\nFROM b\n", &none, &["A=1 3"]),
+        ("FROM a AS b\nARG A\nFROM c\n", &none, &[]),
+    ] {
+        assert_eq!(args(text, request), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_replaced_stage_takes_nothing() {
+    let text =
+        "ARG V=1\nFROM a:$V AS dep\nFROM dep AS b\nARG A\nRUN --mount=type=ssh true\nFROM c\nCOPY --from=b /x /\n";
+    let contexts = [("b".parse().expect("a name"), cooper_plan::context::ContextKind::Files)].into_iter().collect();
+    let replaced = PlanRequest { contexts, ..request() };
+    let whole = outline(text, &parse(text), &request()).expect("the target is there");
+    assert_eq!((whole.args.len(), whole.ssh.len()), (2, 1));
+    let less = outline(text, &parse(text), &replaced).expect("the target is there");
+    assert_eq!((less.args.len(), less.ssh.len()), (0, 0));
 }
 
 #[test]

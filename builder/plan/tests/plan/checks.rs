@@ -6,6 +6,7 @@ use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::lint::{Experimental, Source, apply};
 use cooper_image::{ImageConfig, Platform};
 use cooper_plan::build::{BaseKey, Bases};
+use cooper_plan::context::ContextKind;
 use cooper_plan::lint::{Report, Stages, Subject, check};
 use cooper_plan::request::PlanRequest;
 
@@ -96,6 +97,12 @@ fn variables() {
         ("ARG V=1\nFROM alpine\nLABEL v=$V\n", &["UndefinedVar 3: Usage of undefined variable '$V'"]),
         // What a base sets is not known here, so that there is nothing to be said.
         ("FROM openjdk\nENV X=$JAVA_HOME/bin\n", &[]),
+        // Not even where the name is like another one: BuildKit knows what golang sets.
+        ("FROM golang\nENV X=$GOPATH/bin\n", &[]),
+        (
+            "FROM scratch\nENV X=$GOPATH/bin\n",
+            &["UndefinedVar 2: Usage of undefined variable '$GOPATH' (did you mean $PATH?)"],
+        ),
         ("FROM scratch\nENV X=$JAVA_HOME/bin\n", &["UndefinedVar 2: Usage of undefined variable '$JAVA_HOME'"]),
         // As in BuildKit, a default for it does not make a variable a defined one.
         ("FROM scratch\nENV X=${Y:-1}\n", &["UndefinedVar 2: Usage of undefined variable '$Y'"]),
@@ -282,22 +289,50 @@ fn what_nothing_uses() {
         ("ARG A=1\nFROM b\n", &["1: no FROM and no stage uses ARG A"][..]),
         ("ARG A=1\nFROM b:$A\n", &[]),
         ("ARG A=1\nFROM b\nARG A\nRUN echo $A\n", &[]),
-        ("FROM b\nARG A\nRUN make\n", &["2: nothing below ARG A in its stage uses it"]),
+        // make reads its environment, so that it may use any ARG.
+        ("FROM b\nARG A\nRUN make\n", &[]),
+        ("FROM b AS c\nARG A\nFROM c AS d\nFROM d\nRUN make\n", &[]),
+        ("FROM b AS c\nONBUILD RUN make\nARG A\nFROM c\n", &[]),
+        ("FROM b\nARG A\nCOPY . .\n", &["2: nothing below ARG A in its stage uses it"]),
         ("FROM b\nRUN echo $A\nARG A\n", &["3: nothing below ARG A in its stage uses it"]),
-        ("FROM b\nARG A\nARG B=$A\nRUN make B=$B\n", &[]),
+        ("FROM b AS c\nARG A\nFROM b\nRUN make\n", &["2: nothing below ARG A in its stage uses it"]),
+        ("FROM b\nARG A\nARG B=$A\nLABEL b=$B\n", &[]),
         (
             "FROM b\nARG A\nARG A=1\n",
             &["2: nothing below ARG A in its stage uses it", "3: nothing below ARG A in its stage uses it"],
         ),
-        ("FROM b AS c\nARG A\nFROM c AS d\nFROM d\nRUN echo ${A}\n", &[]),
-        ("FROM b\nARG A\nRUN <<E\necho $A\nE\n", &[]),
-        ("FROM b\nARG DEBIAN_FRONTEND=noninteractive\nARG https_proxy\nRUN make\n", &[]),
-        ("FROM b\n# check=skip=UnusedArg\nARG A\nRUN make\n", &[]),
+        ("FROM b AS c\nARG A\nFROM c AS d\nFROM d\nLABEL a=${A}\n", &[]),
+        ("FROM b\nARG A\nCOPY <<E /a\n$A\nE\n", &[]),
+        ("ARG SOURCE_DATE_EPOCH=0\nFROM b\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nARG https_proxy\n", &[]),
+        ("FROM b\n# check=skip=UnusedArg\nARG A\n", &[]),
     ] {
         assert_eq!(own("UnusedArg", text), expected, "{text}");
     }
     let case = Case { experimental: Experimental::OwnToo, ..Case::default() };
-    assert_eq!(case.mended("FROM b\nARG A=1\\\n2\nRUN x\n", "UnusedArg"), "FROM b\nRUN x\n");
+    assert_eq!(case.mended("FROM b\nARG A=1\\\n2\nUSER x\n", "UnusedArg"), "FROM b\nUSER x\n");
+    // What may be read is never taken out, whatever else is.
+    let text = "FROM b\nARG A=1\nRUN make\nARG B\n";
+    assert_eq!(case.mended(text, "UnusedArg"), "FROM b\nARG A=1\nRUN make\n");
+}
+
+#[test]
+fn replaced_stages_are_not_looked_at() {
+    let text = "FROM alpine AS dep\nWORKDIR x\nFROM dep AS b\nARG V=1\nWORKDIR y\nENV A=$V\nONBUILD ENV O=1\n\
+                RUN apt-get update\nFROM b\nCOPY $V$O .\nCOPY --from=b / /\n";
+    let contexts = |kind| [("b".parse().expect("a name"), kind)].into_iter().collect();
+    let lines = |contexts, experimental| {
+        let request = PlanRequest { contexts, ..request() };
+        let case = Case { request, experimental, stages: Stages::Needed, ..Case::default() };
+        case.report(text).findings.iter().map(|f| (f.rule.id, f.span.start)).collect::<Vec<_>>()
+    };
+    let all = lines(Default::default(), Experimental::OwnToo);
+    assert!(all.contains(&("WorkdirRelativePath", 2)) && all.contains(&("AptListsLeftBehind", 8)), "{all:?}");
+    assert!(!all.iter().any(|(id, _)| *id == "UndefinedVar"), "{all:?}");
+    // Nothing of the stage is done, so that what it needs is not needed and what it sets is not set.
+    let files = lines(contexts(ContextKind::Files), Experimental::OwnToo);
+    assert_eq!(files, [("BaseNotPinned", 1), ("UndefinedVar", 10), ("UndefinedVar", 10)]);
+    let by_name = lines(contexts(ContextKind::Layout), Experimental::Named);
+    assert_eq!(by_name, [("UndefinedVar", 10)], "an image that is not known may have set $O");
 }
 
 #[test]
