@@ -3,6 +3,10 @@
 use crate::cmd::Place;
 use crate::failure::{Exit, Failure};
 use crate::settings;
+use crate::signals::{Manner, Signals};
+use crate::source::{Found, Source};
+use cooper_engine::context::Behalf;
+use cooper_engine::request::BuildRequest;
 use cooper_engine::{Engine, EngineError, EngineOptions};
 use cooper_registry::ClientOptions;
 use cooper_sandbox::Tier;
@@ -31,6 +35,26 @@ impl Session {
         let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, search })?;
         Ok(Self { engine, runtime })
     }
+}
+
+/// The Dockerfile and the context of a command that builds nothing. Only a context that has to be unpacked or fetched
+/// opens a store, and `request` says on whose behalf.
+///
+/// # Errors
+/// When the context cannot be used, or has no Dockerfile.
+pub fn source(
+    place: &Place,
+    found: Found,
+    request: impl FnOnce() -> Result<BuildRequest, Failure>,
+) -> Result<Source, Failure> {
+    let later = match found {
+        Found::Ready(source) => return Ok(source),
+        Found::Later(later) => later,
+    };
+    let request = request()?;
+    let session = Session::open(place, &place.root()?, unchanged_tier())?;
+    let signals = Signals::listen(session.runtime.handle(), Manner::End)?;
+    later.open(&session.engine, Behalf { request: &request, cancel: &signals.cancel() })
 }
 
 /// The store.

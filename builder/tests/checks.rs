@@ -27,18 +27,34 @@ impl Place {
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).expect("it is ours");
     }
-    fn run(&self, args: &[&str]) -> Ended {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
         // The store is beside the context, and made by builds only.
         command.env_clear().env("HOME", self.path()).env("COOPER_ROOT", self.path().join("store"));
-        let output = command.args(args).current_dir(self.path()).output().expect("the binary runs");
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
-        Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+        command.args(args).current_dir(self.path());
+        command
+    }
+    fn run(&self, args: &[&str]) -> Ended {
+        ended(self.command(args).output().expect("the binary runs"))
+    }
+    /// Runs it with bytes on standard input.
+    fn fed(&self, args: &[&str], bytes: &[u8]) -> Ended {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        // Whoever does not want it closes it.
+        let _ = child.stdin.take().expect("it was asked for").write_all(bytes);
+        ended(child.wait_with_output().expect("it ends"))
     }
     fn json(&self, args: &[&str]) -> (Option<i32>, Value) {
         let ended = self.run(args);
         (ended.code, serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}")))
     }
+}
+
+fn ended(output: std::process::Output) -> Ended {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
+    Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 const CASING: &str = "FROM scratch as base\nCOPY Dockerfile /\n";
@@ -91,6 +107,61 @@ fn json_is_buildkits() {
     }
     let (code, found) = Place::new("FROM scratch\n").json(&["build", "--call=check,format=json", "."]);
     assert_eq!((code, &found["warnings"]), (Some(0), &json!([])));
+}
+
+#[test]
+fn contexts_are_unpacked() {
+    let place = Place::new(CASING);
+    let tar = |args: &[&str]| {
+        let done = Command::new("tar").args(args).current_dir(place.path()).output().expect("tar runs");
+        assert!(done.status.success(), "{done:?}");
+        done.stdout
+    };
+    place.write("Other", "FROM scratch AS only\nARG A=1\n");
+    for tar in [tar(&["-c", "Dockerfile", "Other"]), tar(&["-cz", "Dockerfile", "Other"])] {
+        for args in [&["check", "-"][..], &["build", "--check", "-"], &["build", "--call=check", "-"]] {
+            let ended = place.fed(args, &tar);
+            assert!(ended.code == Some(1) && ended.out.contains(DETAIL), "{args:?} {ended:?}");
+        }
+        for (args, says) in [
+            (&["build", "--call=outline", "-f", "Other", "-"][..], "A"),
+            (&["build", "--call=targets", "-f", "Other", "-"], "only"),
+            (&["debug", "ast", "-"], "scratch as base"),
+            (&["debug", "instructions", "-f", "Other", "-"], "only"),
+            (&["debug", "plan", "-f", "Other", "-"], "only"),
+            (&["debug", "keys", "-f", "Other", "-"], "only"),
+            (&["plan", "-f", "Other", "-"], "only"),
+        ] {
+            let ended = place.fed(args, &tar);
+            assert!(ended.code == Some(0) && ended.out.contains(says), "{args:?} {ended:?}");
+        }
+        let none = place.fed(&["check", "-f", "none", "-"], &tar);
+        assert!(none.code == Some(2) && none.err.contains("there is no file none in standard input"), "{none:?}");
+    }
+    let broken = place.fed(&["check", "-"], &tar(&["-cz", "Dockerfile"])[..40]);
+    assert!(broken.code.is_some_and(|code| code >= 2) && broken.out.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn the_epoch_is_that_of_a_build() {
+    let place = Place::new("FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL e=$SOURCE_DATE_EPOCH\n");
+    let dated = |epoch: &str, args: &[&str]| {
+        let mut command = place.command(args);
+        ended(command.env("SOURCE_DATE_EPOCH", epoch).output().expect("the binary runs"))
+    };
+    for args in [&["check"][..], &["build", "--check", "."], &["build", "."], &["build", "--call=outline", "."]] {
+        let wrong = dated("tomorrow", args);
+        assert!(wrong.code == Some(2) && wrong.err.contains("SOURCE_DATE_EPOCH is \"tomorrow\""), "{args:?} {wrong:?}");
+    }
+    assert_eq!(dated("7", &["check"]).code, Some(0));
+    let outline = dated("7", &["build", "--call=outline,format=json", "."]);
+    assert!(outline.out.contains("\"value\": \"7\""), "{outline:?}");
+}
+
+#[test]
+fn a_build_has_no_answer_to_format() {
+    let ended = Place::new("FROM scratch\n").run(&["build", "--call=build,format=json", "."]);
+    assert!(ended.code == Some(2) && ended.err.contains("--call=build makes a build"), "{ended:?}");
 }
 
 #[test]

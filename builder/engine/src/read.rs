@@ -10,7 +10,7 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::Platform;
 use cooper_plan::build::Bases;
-use cooper_plan::epoch::{self, Epoch};
+use cooper_plan::epoch;
 use cooper_plan::op::Plan;
 use cooper_plan::request::PlanRequest;
 use std::sync::Arc;
@@ -74,15 +74,7 @@ pub(crate) fn read(request: &BuildRequest, platform: &Platform, sink: &dyn Sink)
         cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
         EngineError::Dockerfile(faults)
     };
-    let at = match epoch::wanted(&dockerfile, &asked).map_err(refused)? {
-        Epoch::At(seconds) => Some(seconds),
-        Epoch::Unset => None,
-        Epoch::Context => request.context.time(),
-        Epoch::Source { name, span } => {
-            return Err(refused(epoch::unresolved(&dockerfile, &asked, &name, span)));
-        }
-    };
-    epoch::settle(&mut dockerfile, &mut asked, at);
+    let at = epoch::resolve(&mut dockerfile, &mut asked, request.context.time()).map_err(refused)?;
     let mut request = request.clone();
     if let Some(seconds) = at {
         (request.created, request.clamp) = (seconds, true);

@@ -36,6 +36,26 @@ pub enum Epoch {
     },
 }
 
+/// Finds the time that is asked for and puts it in place, so that ARGs of stages get the seconds. `context` is the time
+/// of the build context, if it has one.
+///
+/// # Errors
+/// When what is asked for is no time, or one that cannot be told.
+pub fn resolve(
+    file: &mut Dockerfile,
+    request: &mut PlanRequest,
+    context: Option<i64>,
+) -> Result<Option<i64>, Vec<Diagnostic>> {
+    let at = match wanted(file, request)? {
+        Epoch::At(seconds) => Some(seconds),
+        Epoch::Unset => None,
+        Epoch::Context => context,
+        Epoch::Source { name, span } => return Err(unresolved(file, request, &name, span)),
+    };
+    settle(file, request, at);
+    Ok(at)
+}
+
 /// What the build argument, else an ARG before the first FROM, asks for. An empty value asks for nothing.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
 use cooper_engine::{Engine, EngineError};
+use cooper_plan::epoch;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -166,16 +167,16 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
 }
 
 /// The whole build as data, but for the context and the Dockerfile.
-fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
+///
+/// # Errors
+/// When flags contradict each other, or name what is not there.
+pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, Failure> {
     let outputs = outputs::outputs(&flags.result);
     let root = place.root()?;
     let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
     outputs::check_deletion(&outputs, Path::new("."), &spared)?;
     let BuildFlags { context: _, input, reuse, result, steps, run, ask: _ } = flags;
-    let mut build_args = build_args(input.build_args)?;
-    if let Some(epoch) = place.env.source_date_epoch() {
-        build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_owned());
-    }
+    let build_args = build_args(place, input.build_args)?;
     Ok(BuildRequest {
         context: Files::nothing(),
         contexts: source::named(input.contexts)?,
@@ -217,8 +218,8 @@ fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
     })
 }
 
-/// The last one of a name wins; a name without a value is taken from the environment.
-pub(super) fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, Failure> {
+/// The last one of a name wins; a name without a value is taken from the environment, and so is SOURCE_DATE_EPOCH.
+pub(super) fn build_args(place: &Place, pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, Failure> {
     let mut args = BTreeMap::new();
     for Pair { name, value } in pairs {
         let value = match value {
@@ -228,6 +229,9 @@ pub(super) fn build_args(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>, F
         if let Some(value) = value {
             args.insert(name, value);
         }
+    }
+    if let Some(epoch) = place.env.source_date_epoch() {
+        args.entry(epoch::NAME.to_owned()).or_insert_with(|| epoch.to_owned());
     }
     Ok(args)
 }
@@ -272,7 +276,7 @@ mod tests {
     #[test]
     fn arguments_of_the_build() {
         let pairs = ["A=1", "A=2", "B=", "COOPER_TEST_THAT_IS_NOT_SET"].map(|p| p.parse().unwrap());
-        let args = build_args(pairs.to_vec()).unwrap();
+        let args = build_args(&Place::bare(), pairs.to_vec()).unwrap();
         assert_eq!(args, BTreeMap::from([("A", "2"), ("B", "")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
     }
 }

@@ -1,25 +1,26 @@
-//! `cooper check`, and `cooper build` with `--check` or `--call`: answers about a Dockerfile. No step is run, no
-//! registry is asked, and nothing is written; bases that the store has are known.
+//! `cooper check`, and `cooper build` with `--check` or `--call`: answers about a Dockerfile. No step is run and no
+//! registry is asked; bases that the store has are known. Nothing is written, but for a context that has to be unpacked
+//! or fetched first.
 
 use super::Place;
-use super::build::build_args;
+use super::build::{self, build_args};
 use crate::answer::{Checked, json, text};
 use crate::failure::{Excerpt, Exit, Failure};
-use crate::flags::build::BuildFlags;
+use crate::flags::build::{BuildFlags, InputFlags};
 use crate::flags::call::{Call, CheckFlags, Format, Method};
 use crate::open::{self, Session};
 use crate::source::{self, Source};
 use crate::stdout;
 use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::instruction::Dockerfile;
 use cooper_dockerfile::lint::{self, Experimental, Finding, OptionsError};
 use cooper_engine::EngineError;
 use cooper_engine::context::kinds;
 use cooper_image::Platform;
 use cooper_plan::build::{BaseKey, Bases, Planned};
-use cooper_plan::context::Contexts;
 use cooper_plan::lint::{Stages, Subject};
 use cooper_plan::request::PlanRequest;
-use cooper_plan::{build, call};
+use cooper_plan::{build as planning, call, epoch};
 
 /// A Dockerfile and what is asked of it.
 struct Asked {
@@ -29,49 +30,35 @@ struct Asked {
 
 /// `cooper check`.
 pub fn run(place: &Place, flags: CheckFlags) -> Result<Exit, Failure> {
-    let request = PlanRequest {
-        target: flags.target,
-        build_args: build_args(flags.build_args)?,
-        platform: flags.platform.unwrap_or_else(Platform::host),
-        build_platform: Platform::host(),
-        no_cache_filter: Vec::new(),
-        contexts: Contexts::default(),
-    };
-    let asked = Asked { source: source::find(&flags.context, flags.file.as_deref())?.ready()?, request };
+    let CheckFlags { context, file, target, build_args, platform, format, diff } = flags;
+    let platform = platform.into_iter().collect();
+    let input = InputFlags { file, target, build_args, contexts: Vec::new(), platform };
+    let asked = Asked::new(place, BuildFlags { context, input, ..BuildFlags::default() })?;
     let findings = asked.check(place, Experimental::OwnToo)?;
-    if flags.diff {
+    if diff {
         return asked.diff(&findings);
     }
-    asked.show(&findings, flags.format)
+    asked.show(&findings, format)
 }
 
 /// `cooper build --call`.
 pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failure> {
-    let BuildFlags { context, input, .. } = flags;
-    if input.platform.len() > 1 {
+    if flags.input.platform.len() > 1 {
         return Err(Failure::usage(
             "--call and --check look at one platform",
             "give --platform once, with one platform",
         ));
     }
-    let request = PlanRequest {
-        target: input.target,
-        build_args: build_args(input.build_args)?,
-        platform: input.platform.into_iter().next_back().unwrap_or_else(Platform::host),
-        build_platform: Platform::host(),
-        no_cache_filter: Vec::new(),
-        contexts: kinds(&source::named(input.contexts)?),
-    };
     if call.method == Method::Describe {
         return answered(call.format, text::requests, json::requests);
     }
-    let asked = Asked { source: source::find(&context, input.file.as_deref())?.ready()?, request };
+    let asked = Asked::new(place, flags)?;
     let dockerfile = &asked.source.text;
     match call.method {
         Method::Outline => {
-            let file = asked.parsed()?;
-            let outline = call::outline(dockerfile, &file, &asked.request)
-                .map_err(|found| asked.failure(EngineError::Dockerfile(found)))?;
+            let refused = |found| asked.failure(EngineError::Dockerfile(found));
+            let (file, request) = asked.dated(asked.parsed()?).map_err(refused)?;
+            let outline = call::outline(dockerfile, &file, &request).map_err(refused)?;
             answered(call.format, || text::outline(&outline), || json::with_source(&outline, dockerfile))
         }
         Method::Targets => {
@@ -109,26 +96,54 @@ struct Outcome {
 }
 
 impl Asked {
+    fn new(place: &Place, flags: BuildFlags) -> Result<Self, Failure> {
+        let input = &flags.input;
+        let request = PlanRequest {
+            target: input.target.clone(),
+            build_args: build_args(place, input.build_args.clone())?,
+            platform: input.platform.last().cloned().unwrap_or_else(Platform::host),
+            build_platform: Platform::host(),
+            no_cache_filter: Vec::new(),
+            contexts: kinds(&source::named(input.contexts.clone())?),
+        };
+        let found = source::find(&flags.context, input.file.as_deref())?;
+        let source = open::source(place, found, || build::request(place, flags))?;
+        Ok(Self { source, request })
+    }
+
     fn failure(&self, error: EngineError) -> Failure {
         let dockerfile = Excerpt { name: self.source.name.clone(), text: self.source.text.clone() };
         Failure::Build { error: Box::new(error), dockerfile }
     }
 
-    fn parsed(&self) -> Result<cooper_dockerfile::instruction::Dockerfile, Failure> {
+    fn parsed(&self) -> Result<Dockerfile, Failure> {
         let parsed = cooper_dockerfile::parse(&self.source.text);
         parsed.dockerfile.ok_or_else(|| self.failure(EngineError::Dockerfile(parsed.diagnostics)))
+    }
+
+    /// The file and what is asked of it, as SOURCE_DATE_EPOCH says.
+    fn dated(&self, mut file: Dockerfile) -> Result<(Dockerfile, PlanRequest), Vec<Diagnostic>> {
+        let mut request = self.request.clone();
+        match epoch::resolve(&mut file, &mut request, self.source.files.time()) {
+            Ok(_) => Ok((file, request)),
+            Err(mut errors) => {
+                cooper_dockerfile::place::fill(&mut errors, &self.source.text);
+                Err(errors)
+            }
+        }
     }
 
     fn check(&self, place: &Place, experimental: Experimental) -> Result<Outcome, Failure> {
         let parsed = cooper_dockerfile::parse(&self.source.text);
         let mut bases = Bases::new();
-        let errors = match &parsed.dockerfile {
-            Some(file) => self.plan(place, file, &mut bases),
-            None => parsed.diagnostics,
+        let dated = parsed.dockerfile.map_or(Err(parsed.diagnostics), |file| self.dated(file));
+        let (errors, request) = match dated {
+            Ok((file, request)) => (self.plan(place, &file, &request, &mut bases), request),
+            Err(errors) => (errors, self.request.clone()),
         };
         let subject = Subject {
             text: &self.source.text,
-            request: &self.request,
+            request: &request,
             ignore: self.source.files.ignore(),
             bases: &bases,
             experimental,
@@ -147,15 +162,10 @@ impl Asked {
     }
 
     /// Plans as far as bases are known; gives what is wrong.
-    fn plan(
-        &self,
-        place: &Place,
-        file: &cooper_dockerfile::instruction::Dockerfile,
-        bases: &mut Bases,
-    ) -> Vec<Diagnostic> {
+    fn plan(&self, place: &Place, file: &Dockerfile, request: &PlanRequest, bases: &mut Bases) -> Vec<Diagnostic> {
         let mut session = None;
         loop {
-            let keys = match build::plan(file, &self.request, bases) {
+            let keys = match planning::plan(file, request, bases) {
                 Err(mut errors) => {
                     cooper_dockerfile::place::fill(&mut errors, &self.source.text);
                     return errors;

@@ -2,14 +2,13 @@
 //! build, since a plan depends on their configurations.
 
 use super::Place;
-use super::build::Prepared;
+use super::build::{self, Prepared};
 use crate::failure::{Excerpt, Exit, Failure};
-use crate::flags::build::{BuildFlags, ResultFlags, ReuseFlags, RunFlags, StepFlags};
-use crate::flags::call::AskFlags;
+use crate::flags::build::BuildFlags;
 use crate::flags::debug::{DebugCommand, LookFlags, PlanFlags, TextFlags};
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
-use crate::source;
+use crate::source::{self, Source};
 use crate::stdout;
 use crate::ui::{Progress, Ui, escape};
 use cooper_engine::{EngineError, Outlook};
@@ -18,11 +17,13 @@ use cooper_engine::{EngineError, Outlook};
 pub fn run(place: &Place, command: DebugCommand) -> Result<Exit, Failure> {
     match command {
         DebugCommand::Ast(flags) => {
-            let source = source::find(&flags.context, flags.file.as_deref())?.ready()?;
+            let source = text(place, flags)?;
             print(&cooper_dockerfile::ast::dump(&cooper_dockerfile::tree(&source.text)))?;
             judged(source).map(|_| Exit::Done)
         }
-        DebugCommand::Instructions(flags) => instructions(&flags),
+        DebugCommand::Instructions(flags) => {
+            print(&cooper_dockerfile::instruction::dump(&judged(text(place, flags)?)?))
+        }
         DebugCommand::Plan(flags) => plan(place, flags),
         DebugCommand::Keys(flags) => {
             let outlook = outlook(place, flags)?;
@@ -37,13 +38,14 @@ pub fn plan(place: &Place, flags: PlanFlags) -> Result<Exit, Failure> {
     print(&if flags.dot { cooper_plan::dot::dot(&plan) } else { cooper_plan::dump::dump(&plan) })
 }
 
-fn instructions(flags: &TextFlags) -> Result<Exit, Failure> {
-    let dockerfile = judged(source::find(&flags.context, flags.file.as_deref())?.ready()?)?;
-    print(&cooper_dockerfile::instruction::dump(&dockerfile))
+/// The Dockerfile.
+fn text(place: &Place, TextFlags { context, file }: TextFlags) -> Result<Source, Failure> {
+    let found = source::find(&context, file.as_deref())?;
+    open::source(place, found, || build::request(place, BuildFlags::default()))
 }
 
 /// The typed file.
-fn judged(source: source::Source) -> Result<cooper_dockerfile::instruction::Dockerfile, Failure> {
+fn judged(source: Source) -> Result<cooper_dockerfile::instruction::Dockerfile, Failure> {
     let parsed = cooper_dockerfile::parse(&source.text);
     parsed.dockerfile.ok_or_else(|| Failure::Build {
         error: Box::new(EngineError::Dockerfile(parsed.diagnostics)),
@@ -53,15 +55,7 @@ fn judged(source: source::Source) -> Result<cooper_dockerfile::instruction::Dock
 
 fn outlook(place: &Place, flags: LookFlags) -> Result<Outlook, Failure> {
     let LookFlags { context, input } = flags;
-    let flags = BuildFlags {
-        context,
-        input,
-        reuse: ReuseFlags::default(),
-        result: ResultFlags::default(),
-        steps: StepFlags::default(),
-        run: RunFlags::default(),
-        ask: AskFlags::default(),
-    };
+    let flags = BuildFlags { context, input, ..BuildFlags::default() };
     let prepared = Prepared::new(place, flags)?;
     let ui = Ui::open(Progress::Plain, place.env.term())?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;

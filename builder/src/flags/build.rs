@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// `cooper build`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct BuildFlags {
     /// The build context: the directory that COPY and ADD take files from, a git or http URL, or `-` for standard input
     ///
@@ -46,7 +46,7 @@ pub struct BuildFlags {
 }
 
 /// What is built.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What is built")]
 pub struct InputFlags {
     /// The Dockerfile, `-` for standard input, or a URL; default: Dockerfile in the context, else dockerfile

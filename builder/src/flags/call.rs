@@ -72,6 +72,9 @@ pub enum CallError {
     /// The method.
     #[error("{0:?} cannot be asked; there are check, outline, targets, subrequests.describe and build")]
     Method(String),
+    /// A setting behind a method that has none.
+    #[error("--call=build makes a build, which {0:?} says nothing of; leave it out")]
+    Build(String),
     /// A setting behind it.
     #[error("{0:?} is not a setting; there are format=text, format=json and ignorestatus=true")]
     Setting(String),
@@ -92,6 +95,9 @@ impl FromStr for Call {
         };
         let mut call = Self { method, format: Format::Text, ignore_status: false };
         for part in parts {
+            if method == Method::Build {
+                return Err(CallError::Build(part.to_owned()));
+            }
             match part {
                 "format=text" => call.format = Format::Text,
                 "format=json" => call.format = Format::Json,
@@ -107,11 +113,11 @@ impl FromStr for Call {
 /// `cooper check`.
 #[derive(Debug, Args)]
 pub struct CheckFlags {
-    /// The build context
+    /// The build context, as for `cooper build`
     #[arg(value_name = "PATH", default_value = ".")]
     pub context: PathBuf,
 
-    /// The Dockerfile, `-` for standard input; default: PATH/Dockerfile
+    /// The Dockerfile, as for `cooper build`
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
@@ -153,9 +159,12 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Call { method, format, ignore_status }), "{text}");
         }
-        for (text, says) in
-            [("convertllb", "cannot be asked"), ("check,format=xml", "not a setting"), ("", "cannot be asked")]
-        {
+        for (text, says) in [
+            ("build,format=json", "makes a build"),
+            ("convertllb", "cannot be asked"),
+            ("check,format=xml", "not a setting"),
+            ("", "cannot be asked"),
+        ] {
             assert!(text.parse::<Call>().unwrap_err().to_string().contains(says), "{text}");
         }
     }

@@ -20,10 +20,10 @@ pub enum DebugCommand {
 /// A Dockerfile alone.
 #[derive(Debug, Args)]
 pub struct TextFlags {
-    /// The directory that holds the Dockerfile
+    /// The build context that holds the Dockerfile, as for `cooper build`
     #[arg(value_name = "PATH", default_value = ".")]
     pub context: PathBuf,
-    /// The Dockerfile, `-` for standard input; default: PATH/Dockerfile
+    /// The Dockerfile, as for `cooper build`
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
@@ -31,7 +31,7 @@ pub struct TextFlags {
 /// What a build would be asked for.
 #[derive(Debug, Args)]
 pub struct LookFlags {
-    /// The build context
+    /// The build context, as for `cooper build`
     #[arg(value_name = "PATH", default_value = ".")]
     pub context: PathBuf,
     /// What would be built.

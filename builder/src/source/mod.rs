@@ -134,22 +134,6 @@ fn from_stream(stream: Box<dyn Read + Send>, file: Option<&Path>, url: Option<Ht
     }
 }
 
-impl Found {
-    /// What is known without a store.
-    ///
-    /// # Errors
-    /// When the Dockerfile is in a context that has to be made first.
-    pub fn ready(self) -> Result<Source, Failure> {
-        match self {
-            Self::Ready(source) => Ok(source),
-            Self::Later(_) => Err(Failure::usage(
-                "this command reads the Dockerfile alone and unpacks no context",
-                "give the directory, or the Dockerfile on standard input",
-            )),
-        }
-    }
-}
-
 impl Later {
     /// Makes the context and reads the Dockerfile.
     ///
@@ -266,7 +250,7 @@ mod tests {
         ] {
             let dir = place(files);
             let file = file.map(|f| dir.path().join(f));
-            let found = find(dir.path(), file.as_deref()).unwrap().ready().unwrap();
+            let Found::Ready(found) = find(dir.path(), file.as_deref()).unwrap() else { panic!() };
             assert_eq!(found.text, text);
             assert_eq!(found.files.ignore().map(|b| std::str::from_utf8(b).unwrap()), ignore);
         }
@@ -298,7 +282,8 @@ mod tests {
         let Err(failure) = find(&at("other"), None) else { panic!() };
         assert_eq!(failure.hint().as_deref(), Some("there is a Containerfile: name it with -f"));
         // A link that the user names is the user's.
-        assert_eq!(find(&at("out"), Some(&at("out/Dockerfile"))).unwrap().ready().unwrap().text, "FROM a");
+        let Found::Ready(found) = find(&at("out"), Some(&at("out/Dockerfile"))).unwrap() else { panic!() };
+        assert_eq!(found.text, "FROM a");
     }
 
     #[test]
@@ -346,13 +331,12 @@ mod tests {
             assert!(failure.to_string().contains(says), "{failure}");
             assert_eq!(failure.exit(), Exit::Usage);
         }
-        let text = from_stream(stream(b"FROM a"), None, None).unwrap().ready().unwrap();
+        let Found::Ready(text) = from_stream(stream(b"FROM a"), None, None).unwrap() else { panic!() };
         assert_eq!((text.text.as_str(), text.name.as_str()), ("FROM a", STDIN));
         for file in [None, Some("sub/Dockerfile")] {
             let found = from_stream(stream(&gzip), file.map(Path::new), None).unwrap();
             let Found::Later(Later { dockerfile: Dockerfile::Within(f), .. }) = &found else { panic!("{file:?}") };
             assert_eq!(f.as_deref(), file.map(Path::new));
-            assert_eq!(found.ready().unwrap_err().exit(), Exit::Usage);
         }
     }
 }
