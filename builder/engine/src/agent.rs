@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Largest message of the protocol that is passed on, as OpenSSH.
 const MESSAGE_BYTES: usize = 256 * 1024;
+/// Most connections of a step at once; more are closed as they come.
+const CONNECTIONS: usize = 64;
 /// How often the end of the step is looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// Requests of draft-miller-ssh-agent that are passed on: list keys, sign.
@@ -61,12 +63,18 @@ impl Drop for Agent {
 }
 
 fn serve(listener: &UnixListener, agent: &Path, over: &AtomicBool) {
+    // Each connection holds one of it.
+    let connections = Arc::new(());
     while !over.load(Ordering::SeqCst) {
         match listener.accept() {
+            Ok(_) if Arc::strong_count(&connections) > CONNECTIONS => {}
             Ok((step, _)) => {
-                let agent = agent.to_owned();
-                // A connection that breaks is the step's to notice.
-                let talk = move || drop(step.set_nonblocking(false).and_then(|()| talk(step, &agent)));
+                let (agent, one) = (agent.to_owned(), Arc::clone(&connections));
+                let talk = move || {
+                    // A connection that breaks is the step's to notice.
+                    let _ = step.set_nonblocking(false).and_then(|()| talk(step, &agent));
+                    drop(one);
+                };
                 if let Err(error) = std::thread::Builder::new().spawn(talk) {
                     tracing::warn!(%error, "an ssh agent could not be served");
                 }
@@ -112,6 +120,35 @@ fn message(from: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
+    fn me() -> Ownership {
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        Ownership { uid: Some(uid), gid: Some(gid), mode: None }
+    }
+
+    #[test]
+    fn connections_are_bounded_and_free_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real");
+        let _behind = UnixListener::bind(&real).unwrap();
+        let own = dir.path().join("own");
+        std::fs::create_dir(&own).unwrap();
+        let agent = Agent::start(&real, &own, me()).unwrap();
+        // What is not permitted is answered without the real agent.
+        let ask = |step: &mut UnixStream| {
+            step.write_all(&[0, 0, 0, 1, 19]).and_then(|()| message(step)).is_ok_and(|answer| answer.is_some())
+        };
+        let connect = || UnixStream::connect(agent.path()).unwrap();
+        let mut held: Vec<UnixStream> = std::iter::repeat_with(connect).take(CONNECTIONS).collect();
+        assert!(held.iter_mut().all(ask));
+        assert!(!ask(&mut connect()));
+        held.clear();
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while !ask(&mut connect()) {
+            assert!(std::time::Instant::now() < end, "no connection was given back");
+            std::thread::sleep(TICK);
+        }
+    }
+
     #[test]
     fn keys_are_listed_and_not_removed() {
         let dir = tempfile::tempdir().unwrap();
@@ -130,12 +167,7 @@ mod tests {
         });
         let own = dir.path().join("own");
         std::fs::create_dir(&own).unwrap();
-        let me = Ownership {
-            uid: Some(rustix::process::getuid().as_raw()),
-            gid: Some(rustix::process::getgid().as_raw()),
-            mode: None,
-        };
-        let agent = Agent::start(&real, &own, me).unwrap();
+        let agent = Agent::start(&real, &own, me()).unwrap();
         let mut step = UnixStream::connect(agent.path()).unwrap();
         for (kind, answer) in [(11, 12), (19, 5), (13, 12), (17, 5)] {
             step.write_all(&[0, 0, 0, 1, kind]).unwrap();
