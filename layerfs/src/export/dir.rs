@@ -181,8 +181,12 @@ impl Exporter<'_> {
         let mut from = self.reader.open(found.layer, path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut to = File::from(rustix::fs::openat(out.as_fd(), name, flags, Mode::from_raw_mode(0o600))?);
-        io::copy(&mut from, &mut to)?;
-        set_meta(&to, &found.meta, self.time)
+        let written = io::copy(&mut from, &mut to).and_then(|_| set_meta(&to, &found.meta, self.time));
+        if written.is_err() {
+            // Half a file must not be taken for a whole one. That it cannot be removed says nothing new.
+            let _ = rustix::fs::unlinkat(out.as_fd(), name, AtFlags::empty());
+        }
+        written
     }
 }
 
