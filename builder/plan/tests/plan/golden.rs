@@ -1,6 +1,7 @@
-//! Plans and keys as text: every case of `fixtures/golden` that has a plan is planned and compared, byte for byte.
+//! Plans and keys as text: every case of `fixtures/golden` is planned and compared, byte for byte.
 //!
-//! `good/<case>/Dockerfile` gives `plan` and `keys` beside it; `refused/<case>/Dockerfile` parses and gives `errors`.
+//! `good/<case>/Dockerfile` gives `plan` and `keys` beside it, or `refused` where it means nothing that can be built,
+//! which the README accounts for; `refused/<case>/Dockerfile` parses and gives `errors`.
 //! With `COOPER_GOLDEN=write` the files are written instead. `fixtures/golden/README.md` says what the cases are
 //! planned with.
 
@@ -19,8 +20,6 @@ fn cases(kind: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(kind);
     let entries = std::fs::read_dir(&root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
     let mut found: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.is_dir()).collect();
-    // Most good cases are for the parser alone.
-    found.retain(|p| kind != "good" || p.join("plan").exists());
     found.sort();
     assert!(!found.is_empty());
     found
@@ -77,15 +76,28 @@ fn told(d: &Diagnostic) -> String {
 #[test]
 fn good_files_have_their_plans_and_keys() {
     let mut wrong = Vec::new();
+    let mut planned = 0;
+    let readme = std::fs::read_to_string(cases("good")[0].join("../../README.md")).expect("the folder has a README");
     for case in cases("good") {
-        match rounds(&text(&case), &asked(), &base) {
+        let name = case.file_name().and_then(|n| n.to_str()).expect("a plain name");
+        let others = match rounds(&text(&case), &asked(), &base) {
             Ok((plan, _)) => {
+                planned += 1;
                 wrong.extend(compare(&case, "plan", &dump(&plan)));
                 wrong.extend(compare(&case, "keys", &keys(&plan, None)));
+                &["refused"][..]
             }
-            Err(faults) => wrong.push(format!("{}: {faults:#?}", case.display())),
-        }
+            Err(faults) => {
+                wrong.extend(compare(&case, "refused", &faults.iter().map(told).collect::<String>()));
+                if !readme.contains(&format!("| `{name}` |")) {
+                    wrong.push(format!("{name} is refused and the README does not say why"));
+                }
+                &["plan", "keys"]
+            }
+        };
+        wrong.extend(others.iter().filter(|o| case.join(o).exists()).map(|o| format!("{name} must have no {o}")));
     }
+    assert!(planned >= 150, "only {planned} cases have a plan");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
