@@ -1,6 +1,6 @@
 //! Images by name: build, pull, push, list, inspect.
 
-use crate::context::Named;
+use crate::context::{Behalf, Named};
 use crate::event::{Event, Sink, Unrepeated};
 use crate::history;
 use crate::product::{Built, Product, Shape};
@@ -68,7 +68,8 @@ impl Engine {
             Tier::Root => TreeMarks::Trusted,
             Tier::Rootless => TreeMarks::User,
         })?;
-        let each = request.platforms.iter().map(|platform| crate::read::read(request, platform, sink));
+        let behalf = Behalf { request, cancel: &cancel };
+        let each = request.platforms.iter().map(|platform| self.read(behalf, platform, sink));
         let reads = each.collect::<Result<Vec<Read>, _>>()?;
         let mut work: Vec<(Plan, Build<'_>)> = Vec::with_capacity(reads.len());
         let named = Named::new(request);

@@ -2,7 +2,7 @@
 //!
 //! Takes a request; gives the typed file, what is asked of it, and the request with its date settled.
 
-use crate::context::{self, Named};
+use crate::context::{self, Behalf, ContextSource, Named};
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError, checks};
@@ -10,10 +10,11 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::Platform;
 use cooper_plan::build::Bases;
-use cooper_plan::epoch;
+use cooper_plan::epoch::{self, Dated, Epoch};
 use cooper_plan::op::Plan;
 use cooper_plan::request::PlanRequest;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What a build would do, as far as that is known without doing it.
 #[derive(Debug)]
@@ -46,38 +47,63 @@ impl Engine {
                 hint: "give one --platform".to_owned(),
             });
         };
-        let read = read(request, platform, &*sink)?;
+        let behalf = Behalf { request, cancel: &AtomicBool::new(false) };
+        let read = self.read(behalf, platform, &*sink)?;
         let plan = self.plan(&read, &Named::new(&read.request), &*sink)?;
         Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
     }
-}
 
-/// Reads the Dockerfile and settles the date.
-pub(crate) fn read(request: &BuildRequest, platform: &Platform, sink: &dyn Sink) -> Result<Read, EngineError> {
-    let parsed = cooper_dockerfile::parse(&request.dockerfile);
-    let mut asked = PlanRequest {
-        target: request.target.clone(),
-        build_args: request.build_args.clone(),
-        platform: platform.clone(),
-        build_platform: Platform::host(),
-        no_cache_filter: request.no_cache_filter.clone(),
-        contexts: context::kinds(&request.contexts),
-    };
-    let Some(mut dockerfile) = parsed.dockerfile else {
-        checks::tell(request, &asked, &Bases::new(), sink);
-        return Err(EngineError::Dockerfile(parsed.diagnostics));
-    };
-    for text in cooper_plan::notice::notices(&dockerfile, &asked) {
-        sink.event(Event::Warning { text });
+    /// Reads the Dockerfile and settles the date, for which a context or the source of a stage may have to be fetched.
+    pub(crate) fn read(&self, behalf: Behalf<'_>, platform: &Platform, sink: &dyn Sink) -> Result<Read, EngineError> {
+        let request = behalf.request;
+        let parsed = cooper_dockerfile::parse(&request.dockerfile);
+        let mut asked = PlanRequest {
+            target: request.target.clone(),
+            build_args: request.build_args.clone(),
+            platform: platform.clone(),
+            build_platform: Platform::host(),
+            no_cache_filter: request.no_cache_filter.clone(),
+            contexts: context::kinds(&request.contexts),
+        };
+        let Some(mut dockerfile) = parsed.dockerfile else {
+            checks::tell(request, &asked, &Bases::new(), sink);
+            return Err(EngineError::Dockerfile(parsed.diagnostics));
+        };
+        for text in cooper_plan::notice::notices(&dockerfile, &asked) {
+            sink.event(Event::Warning { text });
+        }
+        let refused = |mut faults: Vec<Diagnostic>| {
+            cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
+            EngineError::Dockerfile(faults)
+        };
+        let at = match epoch::wanted(&dockerfile, &asked).map_err(refused)? {
+            Epoch::At(seconds) => Some(seconds),
+            Epoch::Unset => None,
+            Epoch::Context => request.context.time(),
+            Epoch::Source { name, span } => {
+                self.date(epoch::source(&dockerfile, &asked, &name, span).map_err(refused)?, behalf)?
+            }
+        };
+        epoch::settle(&mut dockerfile, &mut asked, at);
+        let mut request = request.clone();
+        if let Some(seconds) = at {
+            (request.created, request.clamp) = (seconds, true);
+        }
+        Ok(Read { dockerfile, asked, request })
     }
-    let refused = |mut faults: Vec<Diagnostic>| {
-        cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
-        EngineError::Dockerfile(faults)
-    };
-    let at = epoch::resolve(&mut dockerfile, &mut asked, request.context.time()).map_err(refused)?;
-    let mut request = request.clone();
-    if let Some(seconds) = at {
-        (request.created, request.clamp) = (seconds, true);
+
+    /// When a source was last changed. A directory, an image and a layout have no time: it would be another one on every
+    /// machine, or is not that of the files.
+    fn date(&self, source: Dated, behalf: Behalf<'_>) -> Result<Option<i64>, EngineError> {
+        match source {
+            Dated::Named(name) => match behalf.request.contexts.get(&name) {
+                Some(ContextSource::Remote(remote)) => {
+                    let files = self.fetch_context(remote, behalf).map_err(|e| e.of_context(&name))?;
+                    Ok(files.time())
+                }
+                _ => Ok(None),
+            },
+            Dated::Added(source) => self.time_of(&source, behalf),
+        }
     }
-    Ok(Read { dockerfile, asked, request })
 }

@@ -6,12 +6,13 @@
 use super::archive::{Incoming, incoming};
 use super::files::{Hold, Shape};
 use super::{Files, SINGLE};
-use crate::fetch::{Fetcher, Wanted};
+use crate::fetch::{Fetcher, HttpFile, Wanted};
 use crate::layers::{io, set_mode};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
 use cooper_dockerfile::remote::{GitSource, HttpSource, Remote};
 use cooper_layerfs::root::Root;
+use cooper_plan::op::AddSource;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -67,7 +68,27 @@ impl Engine {
     }
 
     fn http_context(&self, source: &HttpSource, behalf: Behalf<'_>) -> Result<Files, EngineError> {
-        let file = self.fetcher(behalf).http(source, None)?;
+        self.http_files(source, &self.fetcher(behalf).http(source, None)?)
+    }
+
+    /// When what an ADD fetches was last changed: the time of a commit; what a server says of its file, else the newest
+    /// file of an archive. Nothing where nobody says it.
+    pub(crate) fn time_of(&self, source: &AddSource, behalf: Behalf<'_>) -> Result<Option<i64>, EngineError> {
+        match source {
+            AddSource::Local(_) => Ok(None),
+            AddSource::Git { source, .. } => Ok(self.git_context(source, behalf)?.time()),
+            AddSource::Http { source, checksum } => {
+                let file = self.fetcher(behalf).http(source, checksum.as_ref())?;
+                if file.modified > 0 {
+                    return Ok(Some(file.modified));
+                }
+                Ok(self.http_files(source, &file)?.time())
+            }
+        }
+    }
+
+    /// What came from a URL, unpacked when it is an archive.
+    fn http_files(&self, source: &HttpSource, file: &HttpFile) -> Result<Files, EngineError> {
         let name = source.shown();
         let stated = (file.modified > 0).then_some(file.modified);
         let blob = Box::new(self.store.open_blob(&file.digest)?);

@@ -2,8 +2,11 @@
 
 use crate::planning::*;
 use cooper_dockerfile::instruction::Span;
-use cooper_plan::epoch::{Epoch, settle, unresolved, wanted};
+use cooper_plan::context::ContextKind;
+use cooper_plan::epoch::{self, Dated, Epoch, settle, wanted};
 use cooper_plan::notice::{near_stage, notices};
+use cooper_plan::op::AddSource;
+use cooper_plan::request::PlanRequest;
 
 #[test]
 fn what_an_image_is_dated_with() {
@@ -32,30 +35,63 @@ fn what_an_image_is_dated_with() {
 }
 
 #[test]
-fn stages_that_a_date_cannot_come_from() {
+fn what_a_date_can_come_from() {
+    let args = with_args(&[("SOURCE_DATE_EPOCH", "src"), ("V", "2")]);
+    let found = |text: &str, request: &PlanRequest| epoch::source(&parse(text), request, "src", Span::default());
+    let added = |text: &str| match found(text, &args) {
+        Ok(Dated::Added(AddSource::Http { source, checksum })) => {
+            format!("{} {}", source.url, checksum.map_or_else(String::new, |c| c.to_string()))
+        }
+        Ok(Dated::Added(AddSource::Git { source, .. })) => format!("{} {:?}", source.shown(), source.reference),
+        other => panic!("{text}: {other:?}"),
+    };
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let checked = format!("ARG D={digest}\nFROM scratch AS src\nARG D\nADD --checksum=$D https://h/f /");
+    for (text, source) in [
+        ("FROM scratch AS Src\nARG V=1\nADD https://h/$V.tgz /\nFROM debian", "https://h/2.tgz "),
+        ("ARG B=scratch\nFROM $B AS src\nADD https://h/r.git#v1 /", "https://h/r.git Some(\"v1\")"),
+        (
+            "FROM debian AS none\nFROM scratch AS src\nARG SOURCE_DATE_EPOCH\nADD https://h/f$SOURCE_DATE_EPOCH /",
+            "https://h/f ",
+        ),
+        ("FROM scratch AS src\nADD http://h/1 /\nFROM scratch AS src\nADD http://h/2 /", "http://h/1 "),
+        (checked.as_str(), &format!("https://h/f {digest}")),
+    ] {
+        assert_eq!(added(text), source, "{text}");
+    }
+    // A named context is stronger than a stage.
+    let contexts = [("src".parse().unwrap(), ContextKind::Files)].into_iter().collect();
+    let named = PlanRequest { contexts, ..request() };
+    assert_eq!(found("FROM debian AS src", &named), Ok(Dated::Named("src".parse().unwrap())));
+}
+
+#[test]
+fn what_a_date_cannot_come_from() {
+    let from = "SOURCE_DATE_EPOCH cannot be taken from the stage src";
     for (text, line, message) in [
-        ("FROM scratch AS other", 0, "SOURCE_DATE_EPOCH is \"src\", which is no Unix time and no stage"),
         (
-            "FROM scratch AS src\nARG V\nADD https://host/$V /",
+            "FROM scratch AS other",
             0,
-            "SOURCE_DATE_EPOCH from the stage src is not supported yet",
+            "SOURCE_DATE_EPOCH is \"src\", which is no Unix time, no named context and no stage".to_owned(),
         ),
-        (
-            "FROM debian AS src\nADD https://host/f /",
-            1,
-            "SOURCE_DATE_EPOCH cannot be taken from the stage src: it does not begin with scratch",
-        ),
+        ("FROM debian AS src\nADD https://host/f /", 1, format!("{from}: it does not begin with scratch")),
         (
             "FROM scratch AS src\nADD https://host/f /\nCOPY a b",
             3,
-            "SOURCE_DATE_EPOCH cannot be taken from the stage src: it does more than to add one source",
+            format!("{from}: it does more than to add one source"),
         ),
-        ("FROM scratch AS src", 1, "SOURCE_DATE_EPOCH cannot be taken from the stage src: it adds 0 sources, not one"),
+        ("FROM scratch AS src", 1, format!("{from}: it adds no URL and no repository")),
+        ("FROM scratch AS src\nADD a /", 1, format!("{from}: it adds no URL and no repository")),
+        ("FROM scratch AS src\nADD a https://host/f /d/", 1, format!("{from}: it adds more than one source")),
+        ("FROM scratch AS src\nADD http://h/f /\nADD http://h/g /", 1, format!("{from}: it adds more than one source")),
+        ("FROM scratch AS src\nADD https:///f /", 2, "ADD: https:///f names no host".to_owned()),
     ] {
-        let found = unresolved(&parse(text), &request(), "src", Span::default());
-        assert_eq!((found[0].message.as_str(), found[0].span.start), (message, line));
+        let found = epoch::source(&parse(text), &request(), "src", Span::default()).unwrap_err();
+        assert_eq!((found[0].message.as_str(), found[0].span.start), (message.as_str(), line), "{text}");
         assert!(found[0].hint.is_some());
     }
+    let near = epoch::source(&parse("FROM scratch AS sources"), &request(), "source", Span::default()).unwrap_err();
+    assert_eq!(near[0].hint.as_deref(), Some("did you mean the stage sources?"));
 }
 
 #[test]
