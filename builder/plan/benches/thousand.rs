@@ -1,14 +1,12 @@
-//! How long a Dockerfile of a thousand instructions takes to read and to plan: medians of many
-//! rounds, in microseconds, on standard output. `cargo bench -p cooper-plan` runs it. It judges no
-//! time; docs/performance.md holds what was measured.
+//! How long a Dockerfile of a thousand instructions takes to read and to plan. `cargo bench -p cooper-plan
+//! --bench thousand` runs it. It judges no time; docs/performance.md holds what was measured.
 
 use cooper_image::Platform;
 use cooper_plan::build::{Planned, plan};
 use cooper_plan::request::PlanRequest;
+use criterion::{Criterion, criterion_group, criterion_main};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::time::Instant;
 
 /// Ten stages of a hundred instructions each: what people write, with variables and heredocs.
 fn thousand() -> String {
@@ -41,31 +39,18 @@ fn request() -> PlanRequest {
     }
 }
 
-/// The median of some rounds, in microseconds.
-fn median(mut round: impl FnMut()) -> u128 {
-    const ROUNDS: usize = 201;
-    let mut times: Vec<u128> = (0..ROUNDS)
-        .map(|_| {
-            let begun = Instant::now();
-            round();
-            begun.elapsed().as_micros()
-        })
-        .collect();
-    times.sort_unstable();
-    times.get(ROUNDS / 2).copied().unwrap_or_default()
-}
-
-fn main() {
+fn thousand_instructions(c: &mut Criterion) {
     let (text, request) = (thousand(), request());
     let read = || cooper_dockerfile::parse(&text).dockerfile.expect("the file stands");
     let file = read();
     let count = file.stages.iter().map(|s| s.instructions.len() + 1).sum::<usize>();
-    let planned = || matches!(plan(&file, &request, &BTreeMap::new()), Ok(Planned::Ready(_)));
-    assert!(planned(), "the file can be planned");
-    let (reading, planning) = (median(|| drop(read())), median(|| assert!(planned())));
-    let _ = writeln!(
-        std::io::stdout(),
-        "{count} instructions, {} bytes: parse {reading} µs, plan {planning} µs",
-        text.len()
-    );
+    let planned = || plan(&file, &request, &BTreeMap::new());
+    assert!(matches!(planned(), Ok(Planned::Ready(_))), "the file can be planned");
+    let mut group = c.benchmark_group(format!("{count} instructions, {} bytes", text.len()));
+    group.bench_function("parse", |b| b.iter(read));
+    group.bench_function("plan", |b| b.iter(planned));
+    group.finish();
 }
+
+criterion_group!(benches, thousand_instructions);
+criterion_main!(benches);
