@@ -14,7 +14,7 @@
 //! | `NO_COLOR` | no colours in reports, whatever the value |
 //! | `TERM` | `dumb` or nothing: no moving bars and no colours |
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | how registries are reached; lower case does as well |
-//! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library |
+//! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | certificate authorities in place of the system's; read by the TLS library, and given to git |
 //! | `SSH_AUTH_SOCK` | the agent of `--ssh` |
 //! | `PATH` | where credential helpers and git are found |
 //! | any other | the value of `--build-arg NAME` without a value, or of `--secret id=…,env=NAME` |
@@ -24,6 +24,7 @@
 //! the home of a process that became root of a user namespace could be taken for root's.
 
 use crate::failure::Failure;
+use cooper_engine::GitSurroundings;
 use cooper_registry::ProxyOptions;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ pub struct Environment {
     term: Option<String>,
     proxies: ProxyOptions,
     agent: Option<PathBuf>,
-    search: Option<OsString>,
+    git: GitSurroundings,
 }
 
 impl Environment {
@@ -87,7 +88,11 @@ impl Environment {
                 bypass: either("NO_PROXY", "no_proxy"),
             },
             agent: path("SSH_AUTH_SOCK"),
-            search: set("PATH"),
+            git: GitSurroundings {
+                search: set("PATH"),
+                authority_file: path("SSL_CERT_FILE"),
+                authority_directory: path("SSL_CERT_DIR"),
+            },
         }
     }
 
@@ -136,9 +141,9 @@ impl Environment {
         self.source_date_epoch.as_deref()
     }
 
-    /// `$PATH`, for programs that are started with an environment of their own.
-    pub fn search(&self) -> Option<&OsString> {
-        self.search.as_ref()
+    /// What git is given, which is started with an environment of its own.
+    pub fn git(&self) -> &GitSurroundings {
+        &self.git
     }
 
     /// How registries are reached.

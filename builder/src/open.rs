@@ -31,8 +31,8 @@ impl Session {
         let client = client(place)?;
         let store = store(place, root)?;
         let runtime = runtime()?;
-        let (handle, search) = (runtime.handle().clone(), place.env.search().cloned());
-        let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, search })?;
+        let (handle, git) = (runtime.handle().clone(), place.env.git().clone());
+        let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, git })?;
         Ok(Self { engine, runtime })
     }
 }

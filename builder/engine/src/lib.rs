@@ -33,10 +33,10 @@ use cooper_registry::{Client, ClientOptions, ProxyOptions};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 pub use error::{EngineError, ErrorClass};
+pub use fetch::GitSurroundings;
 pub use product::{Described, Shape};
 pub use read::Outlook;
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
 /// What an engine is made of.
@@ -49,8 +49,8 @@ pub struct EngineOptions {
     pub tier: Tier,
     /// Runs transfers; steps and files never block it.
     pub runtime: tokio::runtime::Handle,
-    /// `PATH`: where git is found, which fetches repositories.
-    pub search: Option<OsString>,
+    /// What git is given of the environment, which fetches repositories.
+    pub git: GitSurroundings,
 }
 
 /// Builds, pulls and pushes over one store.
@@ -59,7 +59,7 @@ pub struct Engine {
     client: Client,
     tier: Tier,
     runtime: tokio::runtime::Handle,
-    search: Option<OsString>,
+    git: GitSurroundings,
     proxies: ProxyOptions,
     /// One lock for each layer whose tree is being made, so that two stages make it once.
     making: Mutex<HashMap<cooper_image::DiffId, Arc<Mutex<()>>>>,
@@ -71,10 +71,10 @@ impl Engine {
     /// # Errors
     /// When the registry client refuses its configuration.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let EngineOptions { store, client, tier, runtime, search } = options;
+        let EngineOptions { store, client, tier, runtime, git } = options;
         let proxies = client.proxies.clone();
         let client = Client::new(client)?;
-        Ok(Self { store, client, tier, runtime, search, proxies, making: Mutex::new(HashMap::new()) })
+        Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::new(HashMap::new()) })
     }
 
     /// The store that it works on.

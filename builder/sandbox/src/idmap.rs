@@ -78,6 +78,7 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     }
     let maps =
         plan().map_err(|missing| if rustix::process::geteuid().is_root() { powerless_root() } else { missing })?;
+    crate::caller::remember();
     let mut helper = Command::new("/proc/self/exe")
         .arg0("cooper")
         .arg(IDMAP_ARGUMENT)

@@ -5,6 +5,7 @@
 //! weaker world than the one described: every error on the way ends the step before it starts.
 #![deny(unsafe_code)]
 
+mod caller;
 mod caps;
 mod cwd;
 mod dev;
@@ -29,6 +30,7 @@ mod user;
 
 use std::process::ExitCode;
 
+pub use caller::as_caller;
 pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use idmap::{Tier, enter_user_namespace};
@@ -41,14 +43,17 @@ pub use supervise::{Outcome, run};
 const INIT_ARGUMENT: &str = "__init";
 /// The first argument of a process that writes another's id map.
 const IDMAP_ARGUMENT: &str = "__idmap";
+/// The first argument of a process that starts a program as the caller.
+const CALLER_ARGUMENT: &str = "__caller";
 
-/// Serves the two internal entry points of the executable. Every program that calls [`run`] or
+/// Serves the internal entry points of the executable. Every program that calls [`run`] or
 /// [`enter_user_namespace`] calls this first in `main` with its whole argument list, and ends with
 /// the code when there is one.
 pub fn dispatch_internal(args: &[String]) -> Option<ExitCode> {
     match args.get(1).map(String::as_str) {
         Some(INIT_ARGUMENT) => Some(init::main()),
         Some(IDMAP_ARGUMENT) => Some(idmap::helper(args.get(2).map_or("", String::as_str))),
+        Some(CALLER_ARGUMENT) => Some(caller::main(args.get(2..).unwrap_or_default())),
         _ => None,
     }
 }

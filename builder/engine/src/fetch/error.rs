@@ -72,7 +72,10 @@ impl FetchError {
                 "give the URL that it redirects to: an authorization follows no redirect"
             }
             Self::Git { said, .. } if said.contains("Host key verification failed") => {
-                "put the server's key into /etc/ssh/ssh_known_hosts; no other file is read"
+                "put the server's key into ~/.ssh/known_hosts, after you have compared it with what the server's owner says"
+            }
+            Self::Git { said, .. } if said.contains("Permission denied") => {
+                "give --ssh default, with a key in the agent that the server knows; without --ssh no key is used"
             }
             Self::Git { .. } | Self::Limit { .. } => "check the URL, and that its server can be reached from here",
             Self::NoReference { .. } => "name a branch, a tag, or a commit with its whole id",

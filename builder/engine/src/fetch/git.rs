@@ -109,8 +109,8 @@ impl Fetcher<'_> {
         let plain = remote(source);
         let web = matches!(source.scheme, Scheme::Https | Scheme::Http);
         let authorization = secret.as_ref().filter(|_| web).map(|s| (scope(&plain), s));
-        let (search, proxies) = (self.engine.search.as_ref(), &self.engine.proxies);
-        let git = Git::new(place.path(), search, proxies, self.cancel, source.shown(), authorization)?;
+        let (around, proxies) = (&self.engine.git, &self.engine.proxies);
+        let git = Git::new(place.path(), around, proxies, self.cancel, source.shown(), authorization)?;
         Ok(git.with_agent(self.secrets.agent()))
     }
 }

@@ -3,7 +3,7 @@
 //! Takes a parsed [`cooper_dockerfile::remote`] source. Gives a blob of the store, or a checked-out directory, both
 //! verified. In reading order: `http`, then `git` (which commit it is, and its files), `program` (how git is run),
 //! `tidy` (what a checkout looks like in the end), `secrets`. Must never: let anything be used before it was compared
-//! with its checksum, read a user's configuration, or give a password to anybody but its host.
+//! with its checksum, read a user's configuration of git, or give a password to anybody but its host.
 
 mod error;
 mod git;
@@ -15,6 +15,7 @@ mod tidy;
 pub use error::FetchError;
 pub use git::{Checkout, GitCommit, Wanted};
 pub use http::{Answered, HttpFile};
+pub use program::GitSurroundings;
 pub use secrets::SecretSource;
 
 use crate::{Engine, EngineError};

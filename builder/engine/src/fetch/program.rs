@@ -2,15 +2,16 @@
 //!
 //! Takes arguments that were checked. Gives what it printed, bounded. git sees an environment and a configuration of
 //! ours alone: no hooks, no file system monitors, no credential helpers, no questions, and only the transports that are
-//! named. Passwords are in a file that only its owner can read, never among arguments. Must never: wait for longer than
-//! its time, or leave a process behind when the build is to stop.
+//! named. Passwords are in a file that only its owner can read, never among arguments. ssh has the configuration and the
+//! known hosts of the user who builds, as when that user runs git. Must never: wait for longer than its time, leave a
+//! process behind when the build is to stop, or let ssh prove who the user is in a build that was given no agent.
 
 use super::{FetchError, GLANCE};
 use crate::EngineError;
 use crate::layers::io;
 use cooper_registry::{ProxyOptions, Secret};
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -29,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// Where programs are when nothing says it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Settings that hold for every command. `ssh` is given no keys and no configuration of the user either.
+/// Settings that hold for every command.
 const SETTINGS: &str = "\
 [core]
 \thooksPath = /dev/null
@@ -64,8 +65,24 @@ const SETTINGS: &str = "\
 [safe]
 \tdirectory = *
 ";
-/// ssh as git starts it: keys come from the agent that the build was given, if any.
-const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o IdentityAgent=SSH_AUTH_SOCK";
+/// ssh as git starts it: no questions, and no connection that others share or that stays.
+const SSH: &str = "ssh -o BatchMode=yes -o ControlMaster=no -o ControlPath=none";
+/// With an agent, that one, whatever the configuration says.
+const WITH_AGENT: &str = "-o IdentityAgent=SSH_AUTH_SOCK";
+/// Without one, nothing that proves who the user is: a Dockerfile must not reach what it was not let to.
+const WITHOUT_AGENT: &str =
+    "-o PubkeyAuthentication=no -o HostbasedAuthentication=no -o GSSAPIAuthentication=no -o IdentityAgent=none";
+
+/// What git is given of the environment.
+#[derive(Debug, Clone, Default)]
+pub struct GitSurroundings {
+    /// `PATH`: where git is found.
+    pub search: Option<OsString>,
+    /// A file with certificate authorities in place of the system's.
+    pub authority_file: Option<PathBuf>,
+    /// A directory with such files.
+    pub authority_directory: Option<PathBuf>,
+}
 
 /// Which transports a command may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +102,10 @@ pub(super) enum Transports {
 }
 
 impl Transports {
+    fn ssh(self) -> bool {
+        matches!(self, Self::Ssh | Self::Remote)
+    }
+
     fn list(self) -> &'static str {
         match self {
             Self::Https => "https",
@@ -109,8 +130,7 @@ pub(super) enum Failed {
 pub(super) struct Git<'a> {
     /// Its home.
     home: PathBuf,
-    /// `PATH`.
-    search: OsString,
+    around: &'a GitSurroundings,
     proxies: &'a ProxyOptions,
     /// The socket of an agent for ssh.
     agent: Option<PathBuf>,
@@ -124,7 +144,7 @@ impl<'a> Git<'a> {
     /// Writes the settings into an empty directory. `authorization` is for URLs that begin with its first part.
     pub(super) fn new(
         home: &Path,
-        search: Option<&OsString>,
+        around: &'a GitSurroundings,
         proxies: &'a ProxyOptions,
         cancel: &'a AtomicBool,
         url: String,
@@ -143,8 +163,7 @@ impl<'a> Git<'a> {
         written
             .and_then(|mut f| std::io::Write::write_all(&mut f, settings.as_bytes()))
             .map_err(|e| io("writing git's settings", e))?;
-        let search = search.cloned().unwrap_or_else(|| PATH.into());
-        Ok(Self { home: home.to_owned(), search, proxies, agent: None, cancel, url, end: Instant::now() + LONGEST })
+        Ok(Self { home: home.to_owned(), around, proxies, agent: None, cancel, url, end: Instant::now() + LONGEST })
     }
 
     /// Lets ssh use an agent's keys.
@@ -154,16 +173,26 @@ impl<'a> Git<'a> {
     }
 
     fn command(&self, place: &Path, transports: Transports, args: &[&str]) -> Command {
-        let mut command = Command::new("git");
+        // ssh asks the system where the user's home is.
+        let mut command = if transports.ssh() { cooper_sandbox::as_caller("git") } else { Command::new("git") };
         command.args(args).current_dir(place).env_clear();
-        command.env("PATH", &self.search).env("HOME", &self.home).env("LC_ALL", "C");
+        let search = self.around.search.as_deref().unwrap_or(OsStr::new(PATH));
+        command.env("PATH", search).env("HOME", &self.home).env("LC_ALL", "C");
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
         command.env("GIT_CONFIG_GLOBAL", self.home.join("gitconfig"));
         command.env("GIT_CEILING_DIRECTORIES", &self.home).env("GIT_NO_REPLACE_OBJECTS", "1");
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_PROTOCOL_FROM_USER", "0");
-        command.env("GIT_ALLOW_PROTOCOL", transports.list()).env("GIT_SSH_COMMAND", SSH);
-        if let Some(agent) = &self.agent {
-            command.env("SSH_AUTH_SOCK", agent);
+        let ssh = if self.agent.is_some() { WITH_AGENT } else { WITHOUT_AGENT };
+        command.env("GIT_ALLOW_PROTOCOL", transports.list()).env("GIT_SSH_COMMAND", format!("{SSH} {ssh}"));
+        let GitSurroundings { authority_file, authority_directory, .. } = self.around;
+        for (name, path) in [
+            ("SSH_AUTH_SOCK", &self.agent),
+            ("GIT_SSL_CAINFO", authority_file),
+            ("GIT_SSL_CAPATH", authority_directory),
+        ] {
+            if let Some(path) = path {
+                command.env(name, path);
+            }
         }
         let ProxyOptions { http, https, bypass } = self.proxies;
         for (name, value) in [("http_proxy", http), ("https_proxy", https), ("no_proxy", bypass)] {
@@ -310,10 +339,31 @@ fn quoted(text: &str, url: &str) -> Result<String, EngineError> {
 mod tests {
     use super::*;
 
+    static AROUND: GitSurroundings = GitSurroundings { search: None, authority_file: None, authority_directory: None };
+
     fn git<'a>(home: &Path, cancel: &'a AtomicBool, proxies: &'a ProxyOptions) -> Git<'a> {
         let secret = Secret::new("Basic a\"b\\c");
         let authorization = Some(("https://h/\"a.git", &secret));
-        Git::new(home, None, proxies, cancel, "https://h/a.git".into(), authorization).unwrap()
+        Git::new(home, &AROUND, proxies, cancel, "https://h/a.git".into(), authorization).unwrap()
+    }
+
+    #[test]
+    fn surroundings_reach_git_and_keys_do_not_without_an_agent() {
+        let (dir, cancel, proxies) = (tempfile::tempdir().unwrap(), AtomicBool::new(false), ProxyOptions::default());
+        let around = GitSurroundings {
+            authority_file: Some("/ca.pem".into()),
+            authority_directory: Some("/ca".into()),
+            ..AROUND.clone()
+        };
+        let show = ["-c", "alias.surroundings=!env", "surroundings"];
+        let git = Git::new(dir.path(), &around, &proxies, &cancel, "u".into(), None).unwrap();
+        let found = git.must(dir.path(), Transports::Https, &show).unwrap();
+        for line in ["GIT_SSL_CAINFO=/ca.pem", "GIT_SSL_CAPATH=/ca"] {
+            assert!(found.lines().any(|l| l == line), "{found}");
+        }
+        assert!(found.contains("PubkeyAuthentication=no") && !found.contains("SSH_AUTH_SOCK="), "{found}");
+        let found = git.with_agent(Some(Path::new("/agent"))).must(dir.path(), Transports::Ssh, &show).unwrap();
+        assert!(!found.contains("PubkeyAuthentication") && found.contains("SSH_AUTH_SOCK=/agent"), "{found}");
     }
 
     #[test]
