@@ -171,6 +171,7 @@ impl EngineError {
                 Fault::Auth | Fault::Registry | Fault::Network => ErrorClass::Registry,
             },
             Self::Fetch(e) => e.class(),
+            Self::Store(StoreError::Busy { .. }) => ErrorClass::Lock,
             Self::Store(_) | Self::LostLayer(_) | Self::Io { .. } => ErrorClass::Storage,
             Self::Sandbox(SandboxError::Exec { .. } | SandboxError::User { .. } | SandboxError::Mount { .. }) => {
                 ErrorClass::Step

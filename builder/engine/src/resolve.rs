@@ -6,6 +6,7 @@ use crate::request::Freshness;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::{self, Format, Notes};
 use cooper_image::{Descriptor, DiffId, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
+use cooper_store::StoreError;
 use std::fmt::Display;
 use std::sync::Mutex;
 
@@ -56,12 +57,30 @@ impl Engine {
     pub(crate) fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Resolved>, EngineError> {
         let Some(named) = self.store.get_ref(reference)? else { return Ok(None) };
         for image in self.images_of(reference, &named)? {
-            let found = self.load(reference, &image)?;
+            // What was damaged or deleted is fetched again: it has a manifest, so a registry has it.
+            let fetchable = image.media_type.is_manifest();
+            let found = match self.load(reference, &image) {
+                Err(EngineError::Store(StoreError::MissingBlob(_) | StoreError::DamagedBlob { .. })) if fetchable => {
+                    return Ok(None);
+                }
+                other => other?,
+            };
             if found.config.platform().satisfies(platform) {
-                return Ok(Some(found));
+                return Ok((self.holds(&found)? || !fetchable).then_some(found));
             }
         }
         Ok(None)
+    }
+
+    /// Is every layer there in some form? From here on they stay, until this process is done.
+    fn holds(&self, image: &Resolved) -> Result<bool, EngineError> {
+        for layer in &image.layers {
+            let claimed = layer.claimed.as_ref().map(|c| self.store.blob_size(&c.digest)).transpose()?.flatten();
+            if claimed.is_none() && !self.has_layer(&layer.diff)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The images that a name of the store leads to: those of an index, else the one that it names.
@@ -110,6 +129,10 @@ impl Engine {
         let found = self.runtime.block_on(self.client.resolve(reference, platform))?;
         let manifest = &found.document;
         check(manifest, reference)?;
+        self.discard_damaged([&found.descriptor, &manifest.config])?;
+        if earlier == Earlier::Replace {
+            self.discard_damaged(&manifest.layers)?;
+        }
         self.fetch_blobs(reference, std::iter::once(&manifest.config).chain(&manifest.layers).collect(), sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
@@ -119,6 +142,17 @@ impl Engine {
         };
         self.store.set_ref(reference, &named)?;
         Ok(resolved)
+    }
+
+    /// Deletes what the disk has damaged, so that it is fetched again. Documents are looked at always, layers when
+    /// somebody asked for a pull.
+    fn discard_damaged<'d>(&self, blobs: impl IntoIterator<Item = &'d Descriptor>) -> Result<(), EngineError> {
+        for blob in blobs {
+            if self.store.blob_size(&blob.digest)?.is_some() {
+                self.store.discard_if_damaged(&blob.digest)?;
+            }
+        }
+        Ok(())
     }
 
     fn fetch_blobs(

@@ -8,6 +8,7 @@ use crate::resolve::invalid;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
+use cooper_store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -70,8 +71,13 @@ impl Engine {
         let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
         match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(name, e.to_string()))? {
             Document::Manifest(manifest) => {
-                let blobs = manifest.layers.into_iter().chain([manifest.config]);
-                into.blobs.extend(blobs.map(|b| (b.digest.clone(), b)));
+                for blob in manifest.layers.into_iter().chain([manifest.config]) {
+                    // It has to be there, and from here on it stays until it was sent.
+                    if self.store.blob_size(&blob.digest)?.is_none() {
+                        return Err(StoreError::MissingBlob(blob.digest).into());
+                    }
+                    into.blobs.insert(blob.digest.clone(), blob);
+                }
             }
             Document::Index(index) => {
                 for entry in &index.manifests {

@@ -1,7 +1,8 @@
 //! Blobs: streamed into a file in flight, hashed on the way, and given their name when they are
 //! what was promised. The order is data, fsync, rename, fsync of the directory.
 
-use crate::publish::{Temp, sync_dir};
+use crate::held::Held;
+use crate::publish::{Name, Temp, sync_dir};
 use crate::{Store, StoreError};
 use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
@@ -48,6 +49,15 @@ impl BlobWriter {
     /// # Errors
     /// [`StoreError::Refused`] when the bytes are others than promised; nothing is stored then.
     pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), StoreError> {
+        let Committed { digest, size, .. } = self.commit_held(expected)?;
+        Ok((digest, size))
+    }
+
+    /// As [`BlobWriter::commit`], and nobody deletes the blob before the answer is dropped: time to name it.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::commit`].
+    pub fn commit_held(self, expected: Option<(&Digest, u64)>) -> Result<Committed, StoreError> {
         let Self { store, temp, out, hasher, algorithm, written } = self;
         if let Some((_, size)) = expected
             && size != written
@@ -66,9 +76,20 @@ impl BlobWriter {
         {
             return Err(StoreError::Refused(DigestError::Mismatch { expected: digest.clone(), actual }));
         }
-        store.publish_blob(temp, &file, &actual, written)?;
-        Ok((actual, written))
+        let held = store.publish_blob(temp, file, &actual, written)?;
+        Ok(Committed { digest: actual, size: written, _held: held })
     }
+}
+
+/// A blob that was just published, held until this is dropped.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its name.
+    pub digest: Digest,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// Absent when the store's handle keeps it for longer.
+    _held: Option<Held>,
 }
 
 impl Store {
@@ -101,22 +122,16 @@ impl Store {
         }
         let (temp, mut file) = Temp::create(self.session()?, BLOB_MODE)?;
         file.write_all(bytes).map_err(StoreError::io("writing", temp.path()))?;
-        self.publish_blob(temp, &file, &digest, bytes.len() as u64)?;
+        self.publish_blob(temp, file, &digest, bytes.len() as u64)?;
         Ok(digest)
     }
 
-    /// Size of a blob, in bytes; `None` when it is not there.
+    /// Size of a blob, in bytes; `None` when it is not there. From a handle that keeps leases it then stays.
     ///
     /// # Errors
     /// What the system says.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        let path = self.layout().blob(digest);
-        match std::fs::symlink_metadata(&path) {
-            Ok(m) if m.is_file() => Ok(Some(m.len())),
-            Ok(_) => Err(StoreError::DamagedFile { path, reason: "it is no file".to_owned() }),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(StoreError::io("looking for", &path)(e)),
-        }
+        self.find(&self.layout().blob(digest))
     }
 
     /// Opens a blob for reading. What is read is not compared with the digest again.
@@ -125,6 +140,9 @@ impl Store {
     /// [`StoreError::MissingBlob`], or what the system says.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.layout().blob(digest);
+        if self.leases().is_some() && self.find(&path)?.is_none() {
+            return Err(StoreError::MissingBlob(digest.clone()));
+        }
         File::open(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => StoreError::MissingBlob(digest.clone()),
             _ => StoreError::io("opening", &path)(e),
@@ -144,7 +162,14 @@ impl Store {
             return Ok(false);
         }
         tracing::warn!(%digest, "a blob is damaged; it is deleted");
-        std::fs::remove_file(&path).map_err(StoreError::io("deleting", &path))?;
+        drop(file);
+        self.release(&path);
+        // The lock keeps a new file from getting the name meanwhile. Others who use this one have it open, or find
+        // out as this process did.
+        let lock = self.lease(&path)?;
+        if lock.is_some() {
+            std::fs::remove_file(&path).map_err(StoreError::io("deleting", &path))?;
+        }
         Ok(true)
     }
 
@@ -168,15 +193,41 @@ impl Store {
     }
 
     /// Gives a verified file its name. When the name is taken by a file of the right size, that
-    /// one stays: another writer was faster.
-    fn publish_blob(&self, temp: Temp, file: &File, digest: &Digest, size: u64) -> Result<(), StoreError> {
+    /// one stays: another writer was faster. Either is held; gives the lease unless the handle keeps it.
+    fn publish_blob(&self, mut temp: Temp, file: File, digest: &Digest, size: u64) -> Result<Option<Held>, StoreError> {
         let target = self.layout().blob(digest);
-        if self.blob_size(digest)? != Some(size) {
-            file.sync_all().map_err(StoreError::io("syncing", &target))?;
-            temp.publish(&target)?;
-        }
+        let mut mine = None;
+        let held = loop {
+            match self.lease(&target)? {
+                Some(there) if there.len() == size => break there,
+                there => {
+                    let held = match mine.take() {
+                        Some(held) => held,
+                        None => {
+                            let file = file.try_clone().map_err(StoreError::io("opening", &target))?;
+                            file.sync_all().map_err(StoreError::io("syncing", &target))?;
+                            // Before it has the name, so that there is no moment in which anybody may delete it.
+                            Held::unpublished(file).map_err(StoreError::io("locking", &target))?
+                        }
+                    };
+                    self.note_made(&target);
+                    // What is there has the wrong size. Held, it is nobody else's to replace or to delete.
+                    if there.is_some() {
+                        temp.publish(&target)?;
+                        break held;
+                    }
+                    if temp.publish_new(&target)? == Name::Given {
+                        break held;
+                    }
+                    mine = Some(held);
+                }
+            }
+        };
+        self.release(&target);
+        let given = self.keep(&target, held);
         // Also when another writer was faster: its name must survive a power cut just as ours.
-        sync_dir(&self.layout().blobs(digest.algorithm()))
+        sync_dir(&self.layout().blobs(digest.algorithm()))?;
+        Ok(given)
     }
 }
 

@@ -84,7 +84,7 @@ pub fn sweep(layout: &Layout) {
 }
 
 /// A name that no other process picks. It is no secret: the directory is private.
-fn random_name() -> String {
+pub fn random_name() -> String {
     let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }

@@ -1,11 +1,11 @@
 //! The forms of a layer, by DiffId: unpacked tree, uncompressed tar, compressed blobs.
 
-use crate::publish::{Durability, make_dirs, names, read_json, sync_dir};
+use crate::held::Held;
+use crate::publish::{Durability, Name, give_free_name, make_dirs, names, read_json, sync_dir};
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, DiffId, Digest};
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Most blobs of one layer that are looked at.
@@ -23,7 +23,7 @@ pub struct LayerForms {
 }
 
 impl Store {
-    /// The forms of a layer.
+    /// The forms of a layer. From a handle that keeps leases they stay.
     ///
     /// # Errors
     /// What the system says.
@@ -41,7 +41,8 @@ impl Store {
                 Err(e) => return Err(e),
             }
         }
-        Ok(LayerForms { tree: tree.is_dir().then_some(tree), tar: self.blob_size(&diff.0)?, blobs })
+        let tree = self.find(&tree)?.is_some().then_some(tree);
+        Ok(LayerForms { tree, tar: self.blob_size(&diff.0)?, blobs })
     }
 
     /// Records that a blob inflates to a layer. The caller has inflated and hashed it.
@@ -67,21 +68,27 @@ impl Store {
         let target = self.layout().tree(diff);
         let trees = target.parent().unwrap_or(self.layout().root()).to_owned();
         make_dirs(&trees, Durability::Synced)?;
-        if !target.is_dir() {
-            // One call for all files of the tree: the name must not survive a power cut that they do not.
-            let root = File::open(self.root()).map_err(StoreError::io("opening", self.root()))?;
-            rustix::fs::syncfs(&root).map_err(|e| StoreError::io("syncing", dir)(e.into()))?;
-            match std::fs::rename(dir, &target) {
-                Ok(()) => {
-                    sync_dir(&trees)?;
-                    return Ok(target);
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
-                Err(e) => return Err(StoreError::io("creating", &target)(e)),
+        // Before it has the name, so that there is no moment in which anybody may delete it.
+        let mine = File::open(dir).and_then(Held::unpublished).map_err(StoreError::io("locking", dir))?;
+        let mut synced = false;
+        let held = loop {
+            if let Some(there) = self.lease(&target)? {
+                remove_tree(dir).map_err(StoreError::io("deleting", dir))?;
+                break there;
             }
-        }
-        remove_tree(dir).map_err(StoreError::io("deleting", dir))?;
-        // Another writer was faster; its name must survive a power cut just as ours.
+            if !synced {
+                // One call for all files of the tree: the name must not survive a power cut that they do not.
+                let root = File::open(self.root()).map_err(StoreError::io("opening", self.root()))?;
+                rustix::fs::syncfs(&root).map_err(|e| StoreError::io("syncing", dir)(e.into()))?;
+                synced = true;
+            }
+            if give_free_name(dir, &target).map_err(StoreError::io("creating", &target))? == Name::Given {
+                self.note_made(&target);
+                break mine;
+            }
+        };
+        self.keep(&target, held);
+        // Also when another writer was faster: its name must survive a power cut just as ours.
         sync_dir(&trees)?;
         Ok(target)
     }

@@ -21,6 +21,9 @@
 //! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
 //! │   ├── _tags/<tag>                       tag → descriptor
 //! │   └── _referrers/<subject>/<manifest>   manifests that name a subject: their descriptors
+//! ├── chunks/, stat/                        compressed pieces of layers and states of files: caches, by file
+//! ├── builds/log                            what the last builds did, for `explain`
+//! ├── usage                                 how much all of this was when it was last measured
 //! └── ingest/<random>/                      in flight; whoever can take its lock may delete it
 //! ```
 //! A component of a repository's name begins with a letter or a digit, so that a name with `_` in
@@ -50,6 +53,8 @@ const SKELETON: &[&str] = &[
 pub const TAGS: &str = "_tags";
 /// Directory of names by digest, below a repository of `refs`.
 pub const DIGESTS: &str = "_digests";
+/// Directory of blob links, below a repository of `registry`.
+pub const BLOBS: &str = "_blobs";
 /// Directory of manifest links, below a repository of `registry`.
 pub const MANIFESTS: &str = "_manifests";
 
@@ -92,6 +97,22 @@ impl Layout {
         self.root.join("layers").join(diff.0.algorithm().name()).join(diff.0.hex())
     }
 
+    pub fn trees(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("trees").join(algorithm.name())
+    }
+    /// What is known of the blobs of all layers, a directory for each.
+    pub fn layers(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("layers").join(algorithm.name())
+    }
+    /// A directory of the top level.
+    pub fn top(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+    /// How much the store held when it was last measured.
+    pub fn usage(&self) -> PathBuf {
+        self.root.join("usage")
+    }
+
     pub fn refs(&self) -> PathBuf {
         self.root.join("refs")
     }
@@ -126,7 +147,7 @@ impl Layout {
         self.registry().join(name.as_str())
     }
     pub fn repository_blob(&self, name: &RepoName, digest: &Digest) -> PathBuf {
-        self.repository(name).join("_blobs").join(file_name(digest))
+        self.repository(name).join(BLOBS).join(file_name(digest))
     }
     pub fn repository_manifest(&self, name: &RepoName, digest: &Digest) -> PathBuf {
         self.repository(name).join(MANIFESTS).join(file_name(digest))

@@ -1,12 +1,12 @@
-//! Kernel locks on directories. They vanish with the process that held them, however it ended.
+//! Kernel locks on files and directories. They vanish with the process that held them, however it ended.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Takes the exclusive lock of a directory, or says by `None` that somebody else has it or that
-/// the directory is gone. The lock lasts as long as the file is open.
+/// Takes the exclusive lock of a file or directory, or says by `None` that somebody else has it or that
+/// it is gone. The lock lasts as long as the file is open.
 pub fn try_lock(dir: &Path) -> io::Result<Option<File>> {
     let file = match File::open(dir) {
         Ok(file) => file,
@@ -18,18 +18,17 @@ pub fn try_lock(dir: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(e)) => return Err(e),
     }
-    // Between opening and locking another process may have deleted the directory.
-    match std::fs::symlink_metadata(dir) {
-        Ok(now) if (now.dev(), now.ino()) == identity(&file)? => Ok(Some(file)),
-        Ok(_) => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
+    // Between opening and locking another process may have deleted it.
+    Ok(has_name(&file.metadata()?, dir)?.then_some(file))
 }
 
-fn identity(file: &File) -> io::Result<(u64, u64)> {
-    let m = file.metadata()?;
-    Ok((m.dev(), m.ino()))
+/// Does the name lead to this file still?
+pub fn has_name(file: &Metadata, path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(now) => Ok((now.dev(), now.ino()) == (file.dev(), file.ino())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 #[cfg(test)]

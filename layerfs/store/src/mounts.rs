@@ -4,7 +4,7 @@
 //! process ends, however it ends. Takes: the cache's identity as a digest, how it is used, and who fills a new one.
 //! Gives: a directory, locked. Must never: give half a cache, or one directory to two who asked to be alone.
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, held, lock};
 use cooper_image::Digest;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -53,14 +53,12 @@ impl Store {
         fill: &mut dyn FnMut(&Path) -> Result<(), E>,
     ) -> Result<Option<CacheMount>, E> {
         let all = self.layout().cache_mount(cache);
-        DirBuilder::new().recursive(true).mode(0o700).create(&all).map_err(StoreError::io("creating", &all))?;
         // One at a time looks for a copy or makes one.
-        let gate = File::open(&all).map_err(StoreError::io("opening", &all))?;
-        gate.lock().map_err(StoreError::io("locking", &all))?;
+        let _gate = gate(&all).map_err(StoreError::io("locking", &all))?;
         let mut busy = false;
         for number in 0..COPIES {
             let path = all.join(number.to_string());
-            match lock(&path, manner).map_err(StoreError::io("locking", &path))? {
+            match take(&path, manner).map_err(StoreError::io("locking", &path))? {
                 Held::Mine(lock) => return Ok(Some(CacheMount { path, _lock: lock })),
                 Held::Others => busy = true,
                 Held::Absent if busy && manner == CacheUse::Locked => return Ok(None),
@@ -69,7 +67,7 @@ impl Store {
                     let new = ingest.path().join("cache");
                     fill(&new)?;
                     std::fs::rename(&new, &path).map_err(StoreError::io("publishing", &path))?;
-                    if let Held::Mine(lock) = lock(&path, manner).map_err(StoreError::io("locking", &path))? {
+                    if let Held::Mine(lock) = take(&path, manner).map_err(StoreError::io("locking", &path))? {
                         return Ok(Some(CacheMount { path, _lock: lock }));
                     }
                 }
@@ -86,7 +84,22 @@ enum Held {
     Absent,
 }
 
-fn lock(path: &Path, manner: CacheUse) -> std::io::Result<Held> {
+/// The lock of a cache's directory, which is made, also when somebody tidies it away at this moment.
+fn gate(all: &Path) -> std::io::Result<File> {
+    loop {
+        DirBuilder::new().recursive(true).mode(0o700).create(all)?;
+        let gate = match File::open(all) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        gate.lock()?;
+        if lock::has_name(&gate.metadata()?, all)? {
+            return Ok(gate);
+        }
+    }
+}
+
+fn take(path: &Path, manner: CacheUse) -> std::io::Result<Held> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Absent),
@@ -97,7 +110,12 @@ fn lock(path: &Path, manner: CacheUse) -> std::io::Result<Held> {
         CacheUse::Private | CacheUse::Locked => file.try_lock(),
     };
     match locked {
-        Ok(()) => Ok(Held::Mine(file)),
+        // Whoever deletes a copy has its lock, and not the gate.
+        Ok(()) if !lock::has_name(&file.metadata()?, path)? => Ok(Held::Absent),
+        Ok(()) => {
+            held::note_use(&file, &file.metadata()?);
+            Ok(Held::Mine(file))
+        }
         Err(TryLockError::WouldBlock) => Ok(Held::Others),
         Err(TryLockError::Error(e)) => Err(e),
     }

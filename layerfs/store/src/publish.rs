@@ -48,11 +48,58 @@ impl Temp {
     pub fn path(&self) -> &Path {
         &self.path
     }
+    /// Gives the file its final name unless something has it.
+    pub fn publish_new(&mut self, target: &Path) -> Result<Name, StoreError> {
+        let name = give_free_name(&self.path, target).map_err(StoreError::io("creating", target))?;
+        self.published = name == Name::Given;
+        Ok(name)
+    }
     /// Gives the file its final name, replacing what had it.
     pub fn publish(mut self, target: &Path) -> Result<(), StoreError> {
-        std::fs::rename(&self.path, target).map_err(StoreError::io("creating", target))?;
-        self.published = true;
-        Ok(())
+        match self.rename(target)? {
+            true => Ok(()),
+            false => Err(StoreError::io("creating", target)(ErrorKind::NotFound.into())),
+        }
+    }
+    /// As [`Temp::publish`]; `false` when there is no directory for the name.
+    fn rename(&mut self, target: &Path) -> Result<bool, StoreError> {
+        match std::fs::rename(&self.path, target) {
+            Ok(()) => self.published = true,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StoreError::io("creating", target)(e)),
+        }
+        Ok(true)
+    }
+}
+
+/// Was the name free?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// It was, and is this file's now.
+    Given,
+    /// Something has it.
+    Taken,
+}
+
+/// Gives a file or directory in flight a name that nothing has.
+pub fn give_free_name(from: &Path, target: &Path) -> std::io::Result<Name> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, target, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(Name::Given),
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(Name::Taken),
+        // A file system without that flag. A link is refused just so; of directories only empty ones are replaced.
+        Err(Errno::INVAL) if from.is_dir() => match std::fs::rename(from, target) {
+            Ok(()) => Ok(Name::Given),
+            Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => Ok(Name::Taken),
+            Err(e) => Err(e),
+        },
+        Err(Errno::INVAL) => match std::fs::hard_link(from, target) {
+            Ok(()) => std::fs::remove_file(from).map(|()| Name::Given),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Name::Taken),
+            Err(e) => Err(e),
+        },
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -68,14 +115,18 @@ impl Drop for Temp {
 impl Store {
     /// Writes a small file under its final name, with the directories above it.
     pub(crate) fn write_small(&self, target: &Path, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
-        let (temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
+        let (mut temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
         file.write_all(bytes).map_err(StoreError::io("writing", target))?;
         if durability == Durability::Synced {
             file.sync_all().map_err(StoreError::io("syncing", target))?;
         }
         let parent = target.parent().unwrap_or(self.layout().root());
         make_dirs(parent, durability)?;
-        temp.publish(target)?;
+        if !temp.rename(target)? {
+            // Somebody tidied the directory away, since it was empty.
+            make_dirs(parent, durability)?;
+            temp.publish(target)?;
+        }
         match durability {
             Durability::Synced => sync_dir(parent),
             Durability::Cache => Ok(()),

@@ -51,6 +51,21 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn record(&self, key: &Digest) -> Result<Option<StepRecord>, StoreError> {
+        let found = self.read_record(key)?;
+        if found.is_some() {
+            self.note_use_of(&self.layout().record(key));
+        }
+        Ok(found)
+    }
+
+    /// Is the file of a record whole?
+    pub(crate) fn check_record(path: &Path) -> Result<(), StoreError> {
+        let Some(bytes) = read_small(path, RECORD_LIMIT)? else { return Ok(()) };
+        let whole = checked::decode::<StepRecord>(&bytes);
+        whole.map(drop).map_err(|why| StoreError::DamagedFile { path: path.to_owned(), reason: why.to_owned() })
+    }
+
+    fn read_record(&self, key: &Digest) -> Result<Option<StepRecord>, StoreError> {
         let path = self.layout().record(key);
         let bytes = match read_small(&path, RECORD_LIMIT) {
             Ok(Some(bytes)) => bytes,
@@ -108,7 +123,7 @@ impl Store {
         }
         let mut records = Vec::new();
         for key in keys.iter().rev() {
-            records.extend(self.record(key)?.filter(|r| r.slot == slot));
+            records.extend(self.read_record(key)?.filter(|r| r.slot == slot));
         }
         Ok(records)
     }

@@ -3,7 +3,7 @@
 //! A blob of the store is visible in a repository only by a link that was written there, and a
 //! link is durable before its writing returns. Names are of a checked type before they get a path.
 
-use crate::layout::{MANIFESTS, digest_of, file_name};
+use crate::layout::{BLOBS, MANIFESTS, digest_of, file_name};
 use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file};
 use crate::referrers::Referrer;
 use crate::{Store, StoreError};
@@ -104,21 +104,30 @@ impl Store {
     /// What the system says.
     pub fn repositories(&self) -> Result<Vec<RepoName>, StoreError> {
         let mut found = Vec::new();
-        walk(&self.layout().registry(), "", DEPTH, &mut found)?;
+        walk(&self.layout().registry(), "", DEPTH, &[MANIFESTS], &mut found)?;
         found.sort();
+        Ok(found)
+    }
+
+    /// The repositories that hold a manifest or a blob.
+    pub(crate) fn all_repositories(&self) -> Result<Vec<RepoName>, StoreError> {
+        let mut found = Vec::new();
+        walk(&self.layout().registry(), "", DEPTH, &[MANIFESTS, BLOBS], &mut found)?;
+        found.dedup();
         Ok(found)
     }
 }
 
-fn walk(dir: &Path, name: &str, depth: usize, found: &mut Vec<RepoName>) -> Result<(), StoreError> {
+/// Names of repositories that hold something in one of the directories `kinds`, one after the other.
+fn walk(dir: &Path, name: &str, depth: usize, kinds: &[&str], found: &mut Vec<RepoName>) -> Result<(), StoreError> {
     for entry in names(dir)? {
-        if entry == MANIFESTS {
+        if kinds.contains(&entry.as_str()) {
             if !names(&dir.join(entry))?.is_empty() {
                 found.extend(name.parse().ok());
             }
         } else if depth > 0 && valid_component(&entry) {
             let below = if name.is_empty() { entry.clone() } else { format!("{name}/{entry}") };
-            walk(&dir.join(&entry), &below, depth - 1, found)?;
+            walk(&dir.join(&entry), &below, depth - 1, kinds, found)?;
         }
     }
     Ok(())
@@ -167,14 +176,21 @@ impl Repo {
     /// # Errors
     /// [`StoreError::MissingBlob`] when the store does not have it, else what the system says.
     pub fn link_blob(&self, digest: &Digest) -> Result<(), StoreError> {
-        if self.store.blob_size(digest)?.is_none() {
+        // Held until the link is there: from then on the link keeps it.
+        let Some(_held) = self.store.lease(&self.store.layout().blob(digest))? else {
             return Err(StoreError::MissingBlob(digest.clone()));
-        }
+        };
         let link = self.store.layout().repository_blob(&self.name, digest);
         if link.is_file() {
             return Ok(());
         }
         self.store.write_small(&link, b"", Durability::Synced)
+    }
+
+    /// Digests of the blobs that it holds, sorted.
+    pub(crate) fn blobs(&self) -> Result<Vec<Digest>, StoreError> {
+        let dir = self.store.layout().repository(&self.name).join(BLOBS);
+        Ok(names(&dir)?.iter().filter_map(|n| digest_of(n)).collect())
     }
 
     /// Takes a blob out of the repository; others keep it.
@@ -206,7 +222,7 @@ impl Repo {
     ) -> Result<(), StoreError> {
         let mut writer = self.store.blob_writer_with(descriptor.digest.algorithm())?;
         writer.write_all(bytes).map_err(StoreError::io("writing", self.store.root()))?;
-        writer.commit(Some((&descriptor.digest, descriptor.size)))?;
+        let _held = writer.commit_held(Some((&descriptor.digest, descriptor.size)))?;
         if let Some(Referrer { subject, descriptor }) = referrer {
             let dir = self.store.layout().repository_referrers(&self.name, subject);
             self.store.write_json(&dir.join(file_name(&descriptor.digest)), "a referrer", descriptor)?;

@@ -1,14 +1,19 @@
 //! The handle: one root, one directory in flight for the small things of this process.
 
+use crate::held::Leases;
 use crate::ingest::{self, Ingest};
 use crate::layout::Layout;
 use crate::{StoreError, format};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store on disk. Clones share one handle; any number of threads and processes may use one root.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    /// Absent from a handle that only looks.
+    leases: Option<Arc<Leases>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -16,6 +21,8 @@ struct Inner {
     /// Where files in flight are made; absent until the first write, so that reading needs no
     /// writable disk.
     session: Mutex<Option<Arc<Ingest>>>,
+    /// Blobs and trees that this process gave a name, until somebody asks.
+    made: Mutex<Vec<PathBuf>>,
 }
 
 impl Store {
@@ -29,25 +36,45 @@ impl Store {
         let layout = Layout::new(&root);
         format::open_or_create(&layout)?;
         ingest::sweep(&layout);
-        Ok(Self(Arc::new(Inner { layout, session: Mutex::new(None) })))
+        Ok(Self { inner: Arc::new(Inner { layout, session: Mutex::new(None), made: Mutex::default() }), leases: None })
     }
 
     /// The directory that holds it.
     pub fn root(&self) -> &Path {
-        self.0.layout.root()
+        self.inner.layout.root()
+    }
+
+    pub(crate) fn with_leases(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), leases: Some(Arc::default()) }
+    }
+
+    pub(crate) fn leases(&self) -> Option<&Leases> {
+        self.leases.as_deref()
+    }
+
+    /// Remembers what was just given a name.
+    pub(crate) fn note_made(&self, path: &Path) {
+        if self.leases.is_some() {
+            self.inner.made.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        }
+    }
+
+    /// What was given a name since it was last asked.
+    pub(crate) fn take_made(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.inner.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
-        &self.0.layout
+        &self.inner.layout
     }
 
     /// This process's directory for files in flight.
     pub(crate) fn session(&self) -> Result<Arc<Ingest>, StoreError> {
-        let mut session = self.0.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.inner.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = &*session {
             return Ok(Arc::clone(open));
         }
-        let new = Arc::new(Ingest::new(&self.0.layout)?);
+        let new = Arc::new(Ingest::new(&self.inner.layout)?);
         *session = Some(Arc::clone(&new));
         Ok(new)
     }

@@ -59,6 +59,13 @@ impl Store {
         }
     }
 
+    /// Is the file of a record whole?
+    pub(crate) fn check_url_record(path: &Path) -> Result<(), StoreError> {
+        let Some(bytes) = read_small(path, RECORD_LIMIT)? else { return Ok(()) };
+        let whole = checked::decode::<UrlRecord>(&bytes);
+        whole.map(drop).map_err(|why| StoreError::DamagedFile { path: path.to_owned(), reason: why.to_owned() })
+    }
+
     /// Keeps what is known of a URL, whose blob was stored before.
     ///
     /// # Errors

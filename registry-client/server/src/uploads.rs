@@ -95,7 +95,7 @@ async fn receive_and_commit(
     registry
         .on_disk(move |store| {
             let size = writer.written();
-            writer.commit(Some((&digest, size)))?;
+            let _held = writer.commit_held(Some((&digest, size)))?;
             store.repository(&name).link_blob(&digest)?;
             Ok(created(&name, &digest))
         })
