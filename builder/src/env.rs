@@ -3,6 +3,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `COOPER_ROOT` | where the store is; `--root` wins |
+//! | `COOPER_GC_MAX_SIZE` | the cap above which a build deletes what was not used for longest, as `50g`; `--gc-max-size` wins |
 //! | `XDG_DATA_HOME` | the store is `cooper` in it, for everybody but the root user |
 //! | `HOME` | stands in for the XDG directories: `.local/share`, `.config`; also `.docker` |
 //! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it |
@@ -24,6 +25,7 @@
 //! the home of a process that became root of a user namespace could be taken for root's.
 
 use crate::failure::Failure;
+use crate::flags::steps::Bytes;
 use cooper_engine::GitSurroundings;
 use cooper_registry::ProxyOptions;
 use std::ffi::OsString;
@@ -43,6 +45,7 @@ pub enum User {
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     cooper_root: Option<PathBuf>,
+    gc_max_size: Option<String>,
     home: Option<PathBuf>,
     data_home: Option<PathBuf>,
     config_home: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl Environment {
         let xdg = |name: &str| path(name).filter(|p| p.is_absolute());
         Self {
             cooper_root: path("COOPER_ROOT"),
+            gc_max_size: text("COOPER_GC_MAX_SIZE"),
             home: path("HOME"),
             data_home: xdg("XDG_DATA_HOME"),
             config_home: xdg("XDG_CONFIG_HOME"),
@@ -110,6 +114,17 @@ impl Environment {
         let data = self.data_home.clone().or_else(|| self.in_home(".local/share"));
         data.map(|d| d.join("cooper")).ok_or_else(|| {
             Failure::usage("there is no place for the store: HOME is not set", "set HOME, or give --root DIR")
+        })
+    }
+
+    /// `$COOPER_GC_MAX_SIZE`.
+    ///
+    /// # Errors
+    /// When it is no size.
+    pub fn gc_max_size(&self) -> Result<Option<Bytes>, Failure> {
+        let parsed = self.gc_max_size.as_deref().map(str::parse).transpose();
+        parsed.map_err(|e| {
+            Failure::usage(format!("COOPER_GC_MAX_SIZE: {e}"), "give a number of bytes with k, m or g, as 50g")
         })
     }
 

@@ -92,6 +92,14 @@ pub enum Failure {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The store holds more than it may.
+    #[error("{what}")]
+    Full {
+        /// How much it holds, and how much it may.
+        what: String,
+        /// Why.
+        in_the_way: String,
+    },
     /// A signal asked to stop.
     #[error("interrupted")]
     Interrupted(Exit),
@@ -119,6 +127,7 @@ impl Failure {
         match self {
             Self::Engine(error) | Self::Build { error, .. } => error.class().into(),
             Self::Server(_) => Exit::Registry,
+            Self::Full { .. } => Exit::Storage,
             Self::Usage { .. } => Exit::Usage,
             Self::File { exit, .. } | Self::Interrupted(exit) => *exit,
         }
@@ -131,6 +140,7 @@ impl Failure {
             Self::Server(error) => error.hint(),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::File { source, .. } => source.downcast_ref::<io::Error>().and_then(hint_of_io).map(str::to_owned),
+            Self::Full { in_the_way, .. } => Some(in_the_way.clone()),
             Self::Interrupted(_) => None,
         }
     }

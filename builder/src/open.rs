@@ -23,13 +23,25 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens everything. From here on the process has threads.
+    /// Opens everything, for work: what it finds in the store stays there until it ends. From here on the process has
+    /// threads.
     ///
     /// # Errors
     /// When the store cannot be opened, or when a file about registries is malformed.
     pub fn open(place: &Place, root: &Path, tier: Tier) -> Result<Self, Failure> {
+        Self::over(place, store(place, root)?.holding(), tier)
+    }
+
+    /// Opens everything, only to look at what is there, however much that is.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn look(place: &Place, root: &Path) -> Result<Self, Failure> {
+        Self::over(place, store(place, root)?, unchanged_tier())
+    }
+
+    fn over(place: &Place, store: Store, tier: Tier) -> Result<Self, Failure> {
         let client = client(place)?;
-        let store = store(place, root)?;
         let runtime = runtime()?;
         let (handle, git) = (runtime.handle().clone(), place.env.git().clone());
         let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, git })?;

@@ -16,7 +16,7 @@ use crate::signals::{Manner, Signals};
 use crate::source::{self, Found, Source};
 use crate::stdout;
 use crate::ui::summary::{self, Counts};
-use crate::ui::{Progress, Ui, say};
+use crate::ui::{Progress, Ui, escape, say};
 use cooper_dockerfile::lint::Finding;
 use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
@@ -39,7 +39,9 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     check_stdout(&flags)?;
     let (view, iidfile, metadata) =
         (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
-    let root = place.root()?;
+    let (root, cap) = (place.root()?, flags.cap.gc_max_size);
+    // A wrong size is told before anything is built.
+    place.env.gc_max_size()?;
     for file in [&iidfile, &metadata].into_iter().flatten() {
         remove_old(file)?;
     }
@@ -77,6 +79,10 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     }
     if view == Progress::Quiet {
         stdout::line(&result.image_id.to_string())?;
+    }
+    if let Err(failure) = super::prune::after_build(place, session.engine.store(), cap) {
+        // The image is made; that the store could not be tidied takes nothing from it.
+        say(&format!("WARNING: {}", escape::line(&failure.to_string())));
     }
     Ok(Exit::Done)
 }
@@ -175,7 +181,7 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
     let root = place.root()?;
     let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
     outputs::check_deletion(&outputs, Path::new("."), &spared)?;
-    let BuildFlags { context: _, input, reuse, result, steps, run, ask: _ } = flags;
+    let BuildFlags { context: _, input, reuse, result, steps, run, cap: _, ask: _ } = flags;
     let build_args = build_args(place, input.build_args)?;
     Ok(BuildRequest {
         context: Files::nothing(),

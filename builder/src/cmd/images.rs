@@ -3,14 +3,14 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::ListFlags;
-use crate::open::{self, Session};
+use crate::open::Session;
 use crate::stdout;
-use crate::ui::{amount, escape};
+use crate::ui::{amount, escape, table};
 use cooper_engine::images::ImageSummary;
 
 /// Lists the images that have names.
 pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
-    let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
+    let session = Session::look(place, &place.root()?)?;
     let images = session.engine.images()?;
     if flags.json {
         stdout::json(&images)?;
@@ -29,18 +29,8 @@ fn table(images: &[ImageSummary]) -> String {
             amount::bytes(i.size),
         ]
     });
-    columns(std::iter::once(["NAME", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned)).chain(rows).collect())
-}
-
-/// Left-aligned columns with two spaces between them.
-fn columns<const N: usize>(rows: Vec<[String; N]>) -> String {
-    let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    let head = std::iter::once(["NAME", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned));
+    table::columns(&head.chain(rows).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@ mod build;
 mod check;
 mod debug;
 mod doctor;
+mod du;
+mod fsck;
 mod images;
 mod inspect;
+mod prune;
 mod pull;
 mod push;
 mod registry;
+mod rm;
 mod unshare;
 
 use crate::env::{self, Environment, User};
@@ -90,6 +94,9 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Pull(flags) => pull::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),
         Command::Inspect(flags) => inspect::run(place, &flags),
+        Command::Rm(flags) => rm::run(place, &flags),
+        Command::Du(flags) => du::run(place, &flags),
+        Command::Prune(flags) => prune::run(place, &flags),
         Command::Registry(RegistryCommand::Serve(flags)) => registry::serve(place, &flags),
         Command::Unshare(flags) => unshare::run(&flags),
         Command::Plan(flags) => debug::plan(place, *flags),

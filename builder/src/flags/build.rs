@@ -8,6 +8,7 @@ use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
 use super::steps::{Bytes, CgroupParent, Entitlement, HostFlag, NetworkFlag, SshFlag, UlimitFlag};
+use super::store::CapFlags;
 use crate::ui::Progress;
 use clap::Args;
 use cooper_image::{Platform, Reference};
@@ -40,6 +41,9 @@ pub struct BuildFlags {
     /// How it runs.
     #[command(flatten)]
     pub run: RunFlags,
+    /// How large the store may grow.
+    #[command(flatten)]
+    pub cap: CapFlags,
     /// What is asked in place of a build.
     #[command(flatten)]
     pub ask: AskFlags,

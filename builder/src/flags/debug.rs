@@ -15,6 +15,21 @@ pub enum DebugCommand {
     Plan(PlanFlags),
     /// The cache key of each step, part by part, as far as it is known before anything is run
     Keys(LookFlags),
+    /// Look at everything in the store: digests of blobs, what names lead to, links and small files
+    ///
+    /// Ends with 5 when something is wrong.
+    Fsck(FsckFlags),
+}
+
+/// `cooper debug fsck`.
+#[derive(Debug, Args)]
+pub struct FsckFlags {
+    /// Delete what is damaged, and names of images that are not whole any more; pull or build them anew
+    #[arg(long)]
+    pub repair: bool,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A Dockerfile alone.

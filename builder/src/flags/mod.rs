@@ -12,6 +12,7 @@ pub mod output_form;
 pub mod pair;
 pub mod secret;
 pub mod steps;
+pub mod store;
 
 use clap::{Args, Parser, Subcommand};
 use cooper_image::{Platform, Reference};
@@ -89,6 +90,18 @@ pub enum Command {
     Images(ListFlags),
     /// Show everything about an image of the store, as JSON
     Inspect(InspectFlags),
+    /// Take names of images away; `cooper prune` frees what only they led to
+    #[command(alias = "rmi")]
+    Rm(store::RmFlags),
+    /// Say how much the store holds, kind by kind, and how much of it could go
+    ///
+    /// Sizes are what the disk gave, a file with several names counted once; with -v also every single thing.
+    Du(store::DuFlags),
+    /// Delete what no image, no repository and no running process needs
+    ///
+    /// What was not used for longest goes first. Without flags, what was used within 48 hours stays. It may run beside
+    /// builds, pulls, pushes and the registry.
+    Prune(store::PruneFlags),
     /// Commands for the built-in registry
     #[command(subcommand)]
     Registry(RegistryCommand),

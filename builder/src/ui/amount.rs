@@ -30,6 +30,16 @@ pub fn took(d: Duration) -> String {
     format!("{minutes}m{seconds:02}s")
 }
 
+/// Seconds since something, roughly: `5m ago`, `3d ago`.
+pub fn ago(seconds: i64) -> String {
+    for (unit, name) in [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")] {
+        if seconds >= unit {
+            return format!("{}{name} ago", seconds / unit);
+        }
+    }
+    "now".to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +59,13 @@ mod tests {
             (u64::MAX, "18446744.1 TB"),
         ] {
             assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn ages() {
+        for (seconds, text) in [(-5, "now"), (59, "now"), (60, "1m ago"), (7_200, "2h ago"), (200_000, "2d ago")] {
+            assert_eq!(ago(seconds), text);
         }
     }
 

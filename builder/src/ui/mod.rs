@@ -9,6 +9,7 @@ mod lines;
 mod live;
 mod plain;
 pub mod summary;
+pub mod table;
 
 use crate::failure::Failure;
 use clap::ValueEnum;
