@@ -15,6 +15,7 @@ pub mod export;
 pub mod layer;
 pub mod limits;
 pub mod root;
+pub mod seen;
 pub mod select;
 pub mod stat;
 pub mod tar;

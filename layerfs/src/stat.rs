@@ -79,6 +79,8 @@ pub struct Meta {
     pub size: u64,
     /// Last change of the content.
     pub mtime: Time,
+    /// Last change of anything, as the kernel's clock said; no program can set it.
+    pub ctime: Time,
     /// The file system.
     pub dev: u64,
     /// The number within the file system.
@@ -100,6 +102,7 @@ impl Meta {
             gid: stat.stx_gid,
             size: stat.stx_size,
             mtime: Time { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
+            ctime: Time { secs: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
             dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
             ino: stat.stx_ino,
             nlink: u64::from(stat.stx_nlink),

@@ -7,6 +7,7 @@ mod trees;
 use cooper_image::{Digest, RelPath};
 use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{self, CopyPart, CopyRequest, Owner, Unpack};
+use cooper_layerfs::seen::Seen;
 use cooper_layerfs::select::{Ownership, Rules, SelectRequest, Selection, select};
 use cooper_layerfs::view::View;
 use std::os::unix::fs::PermissionsExt as _;
@@ -299,6 +300,43 @@ fn many_files_hash_like_one_by_one() {
         std::fs::write(two.path().join(changed), changed).unwrap();
     }
     assert_eq!(digest(&two), same);
+}
+
+/// A look at the tree with what earlier looks remembered, as at a time long after the files were made.
+fn remembering(dir: &tempfile::TempDir, before: &[u8]) -> (View, std::sync::Arc<Seen>) {
+    let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(60);
+    let seen = std::sync::Arc::new(Seen::decode(before, later.as_secs() as i64));
+    (View::dir(root(dir)).with_seen(seen.clone()), seen)
+}
+
+#[test]
+fn a_known_file_is_not_read_again_and_a_changed_one_is() {
+    let capability = [File("cap", "x", 0o755), Attribute("cap", "user.note", "1")];
+    let top = tree(&[File("a", "one", 0o644), File("d/b", "two", 0o644)]);
+    capability.into_iter().for_each(|make| add(top.path(), make));
+    let digest = |before: &[u8]| {
+        let (view, seen) = remembering(&top, before);
+        (selected(&view, &["."], Ownership::Zero).unwrap().digest, seen.encode())
+    };
+    let (first, remembered) = digest(b"");
+    let remembered = remembered.unwrap();
+    // Nothing new but the file with an attribute, which is read each time and not remembered.
+    assert_eq!(digest(&remembered), (first.clone(), None));
+    // The same size and the same modification time: the change shows in the ctime alone.
+    let path = top.path().join("d/b");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, "TWO").unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let (second, after) = digest(&remembered);
+    assert_ne!(second, first);
+    assert_eq!(digest(&after.unwrap()), (second.clone(), None));
+    // A known file that cannot be read is not missed: nobody opened it.
+    let lying = remembering(&top, &remembered).0;
+    std::fs::write(&path, "two").unwrap();
+    assert_eq!(selected(&lying, &["."], Ownership::Zero).unwrap().digest, first);
+    // An attribute that comes later changes the ctime too.
+    add(top.path(), Attribute("a", "user.note", "1"));
+    assert_ne!(digest(&remembered).0, first);
 }
 
 #[test]

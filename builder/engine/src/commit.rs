@@ -1,6 +1,7 @@
 //! Cache look-ups and what a step leaves behind: a record, a layer, a line of history.
 
 use crate::EngineError;
+use crate::ahead::Watched;
 use crate::doing::Claim;
 use crate::event::Event;
 use crate::history;
@@ -9,10 +10,12 @@ use crate::solve::{Build, StageState};
 use crate::step::Place;
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, DiffId, Digest};
+use cooper_layerfs::layer::DigestWriter;
 use cooper_plan::key::KeyRecord;
 use cooper_plan::op::Reuse;
 use cooper_plan::reason::Reason;
 use cooper_store::StepRecord;
+use std::io::Write;
 use std::sync::atomic::Ordering;
 
 /// A step whose key is known and whose result is not.
@@ -74,6 +77,33 @@ impl Build<'_> {
             Reuse::Never => Some("the cache is off for this stage"),
             Reuse::Allowed => None,
         }
+    }
+
+    /// Keeps the layer whose tar `produce` writes: as a tar, or at once compressed when that is how it is wanted.
+    pub fn keep_layer(
+        &self,
+        place: &Place<'_>,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>,
+    ) -> Result<DiffId, EngineError> {
+        let given_up = || self.cancel.load(Ordering::Relaxed);
+        let kept = match place.ahead {
+            Some(ahead) => {
+                let write = |out: &mut dyn Write| {
+                    let mut tar = DigestWriter::new(Watched::new(out, &given_up));
+                    produce(&mut tar)?;
+                    Ok(DiffId(tar.finish().digest))
+                };
+                self.engine.compressed(ahead.method(), write).map(|(diff, _)| diff)
+            }
+            None => self.keep_tar(|out| produce(&mut Watched::new(out, &given_up))),
+        };
+        kept.map_err(|e| if given_up() { EngineError::Interrupted } else { e })
+    }
+
+    fn keep_tar(&self, produce: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>) -> Result<DiffId, EngineError> {
+        let mut writer = self.engine.store.blob_writer()?;
+        produce(&mut writer)?;
+        Ok(DiffId(writer.commit(None)?.0))
     }
 
     /// Keeps a new layer and its record.

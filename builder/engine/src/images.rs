@@ -1,5 +1,6 @@
 //! Images by name: build, pull, push, list, inspect.
 
+use crate::ahead::Ahead;
 use crate::context::{Behalf, Named};
 use crate::event::{Event, Sink, Unrepeated};
 use crate::history;
@@ -75,12 +76,16 @@ impl Engine {
         let named = Named::new(request);
         for read in &reads {
             let plan = self.plan(read, &named, sink)?;
-            let build = Build::new(self, &read.request, &named, plan.stages.len(), sink, &cancel)?;
+            let build = Build::new(self, &read.request, &named, &plan, sink, &cancel)?;
             let build = build.beside(work.first().map(|(_, first)| first));
             work.push((plan, build));
         }
         self.check_foreign(work.iter().map(|(plan, _)| plan))?;
-        let targets = self.solve(&work)?;
+        let targets = self.solve_ahead(request, &mut work, &cancel);
+        // Also after a failure: what was read need not be read again.
+        work.iter().take(1).for_each(|(_, build)| build.main.remember(&self.store));
+        named.remember(&self.store);
+        let targets = targets?;
         let count = |of: fn(&Build<'_>) -> usize| work.first().map_or(0, |(_, build)| of(build));
         let steps_run = count(|b| b.run.load(Ordering::Relaxed));
         let steps_cached = count(|b| b.cached.load(Ordering::Relaxed));
@@ -93,6 +98,27 @@ impl Engine {
         let image_id = index.or(product.images.first().map(|b| &b.config_descriptor)).map(|d| d.digest.clone());
         let image_id = image_id.ok_or(EngineError::Interrupted)?;
         Ok(BuildResult { image_id, described, names, steps_run, steps_cached })
+    }
+
+    /// Does all steps; what will be compressed is, meanwhile.
+    fn solve_ahead(
+        &self,
+        request: &BuildRequest,
+        work: &mut [(Plan, Build<'_>)],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Arc<StageState>>, EngineError> {
+        let Some((ahead, layers)) = Ahead::of(request) else { return self.solve(work) };
+        let ahead = Arc::new(ahead);
+        for (_, build) in &mut *work {
+            build.ahead = Some(Arc::clone(&ahead));
+        }
+        std::thread::scope(|scope| {
+            let ahead = &*ahead;
+            scope.spawn(move || self.work_ahead(ahead, &layers, cancel));
+            let solved = self.solve(work);
+            ahead.close();
+            solved
+        })
     }
 
     /// The image of one platform, from what its target stage has come to.

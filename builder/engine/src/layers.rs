@@ -1,16 +1,17 @@
 //! Layer forms on demand: tree for a step's root, blob for a registry, each made once and verified.
 
+use crate::ahead::Watched;
 use crate::output::{Compression, Form, Recompress, is_compressed_by};
 use crate::{Engine, EngineError};
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
 use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
-use cooper_layerfs::compress;
+use cooper_layerfs::compress::{self, ChunkId, Chunks, Known, Placed};
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
 use cooper_sandbox::Tier;
-use cooper_store::LayerForms;
+use cooper_store::{ChunkIndex, ChunkPlace, LayerForms};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,7 +115,13 @@ impl Engine {
     /// A blob of the layer in the form that is asked for, made when there is none yet.
     ///
     /// What the blob is depends on the layer and the form alone, and not on which other blobs the store has.
-    pub(crate) fn ensure_blob(&self, layer: &Layer, form: &Form) -> Result<Descriptor, EngineError> {
+    /// Ends with a failure soon after `given_up` says so.
+    pub(crate) fn ensure_blob(
+        &self,
+        layer: &Layer,
+        form: &Form,
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Descriptor, EngineError> {
         if let Some(claimed) = &layer.claimed
             && self.store.blob_size(&claimed.digest)?.is_some()
         {
@@ -126,25 +133,36 @@ impl Engine {
             }
         }
         let forms = self.store.layer(&layer.diff)?;
-        let made = made(form.compression);
+        let made = form.compression.id();
         if let Some(blob) = forms.blobs.iter().find(|b| b.annotations.get(MADE) == Some(&made)) {
             return Ok(plain(blob));
         }
-        let media_type = match form.compression {
-            Compression::Plain => MediaType::OciLayer,
-            Compression::Gzip(_) => MediaType::OciLayerGzip,
-            Compression::Zstd(_) => MediaType::OciLayerZstd,
-        };
         if let (Compression::Plain, Some(size)) = (form.compression, forms.tar) {
-            return Ok(Descriptor::new(media_type, layer.diff.0.clone(), size));
+            return Ok(Descriptor::new(media_type(form.compression), layer.diff.0.clone(), size));
         }
+        let write = |out: &mut dyn Write| {
+            self.write_tar(layer, forms, &mut Watched::new(out, given_up))?;
+            Ok(layer.diff.clone())
+        };
+        self.compressed(form.compression, write).map(|(_, blob)| blob)
+    }
+
+    /// A blob of the layer that `produce` writes and names. Chunks that were compressed before are not again.
+    pub(crate) fn compressed(
+        &self,
+        method: Compression,
+        produce: impl FnOnce(&mut dyn Write) -> Result<DiffId, EngineError>,
+    ) -> Result<(DiffId, Descriptor), EngineError> {
+        let index = self.store.chunks(&method.id());
         let mut writer = self.store.blob_writer()?;
-        self.compress_into(layer, forms, form.compression, &mut writer)?;
+        let (diff, placed) = compress::compress(method, &Cached(&index), &mut writer, produce)?;
         let (digest, size) = writer.commit(None)?;
-        let blob = Descriptor::new(media_type, digest, size);
-        let annotations = [(MADE.to_owned(), made)].into();
-        self.store.add_layer_blob(&layer.diff, &Descriptor { annotations, ..blob.clone() })?;
-        Ok(blob)
+        let place = |p: &Placed| ChunkPlace { chunk: p.chunk.0, sum: p.sum, offset: p.offset, length: p.length };
+        index.add(&digest, &placed.iter().map(place).collect::<Vec<_>>())?;
+        let blob = Descriptor::new(media_type(method), digest, size);
+        let annotations = [(MADE.to_owned(), method.id())].into();
+        self.store.add_layer_blob(&diff, &Descriptor { annotations, ..blob.clone() })?;
+        Ok((diff, blob))
     }
 
     /// The blob that another tool made of this layer, if the store has one: what a base's layer came as.
@@ -159,25 +177,23 @@ impl Engine {
         Ok(View::stack(roots))
     }
 
-    /// The layer's tar, compressed. It streams through, and is compared with its DiffId on the way.
-    fn compress_into(
-        &self,
-        layer: &Layer,
-        forms: LayerForms,
-        method: Compression,
-        out: &mut (dyn Write + Send),
-    ) -> Result<(), EngineError> {
+    /// Writes the layer's tar from any form, and compares it with its DiffId on the way.
+    fn write_tar(&self, layer: &Layer, forms: LayerForms, out: &mut dyn Write) -> Result<(), EngineError> {
         // Only a tree that a step left is the layer itself; one that was unpacked is packed into an equal, but
         // perhaps not the same, tar.
         let blob = forms.blobs.first().or(layer.claimed.as_ref());
         let inner: Box<dyn Read + Send> = match (forms.tar, blob, forms.tree) {
             (Some(_), ..) => Box::new(self.store.open_blob(&layer.diff.0)?),
             (None, Some(blob), _) => self.inflate(blob)?,
-            (None, None, Some(tree)) => return pack_into(layer, &tree, method, out),
+            (None, None, Some(tree)) => {
+                let mut tar = DigestWriter::new(out);
+                layer::pack_upper(&Root::open(&tree)?, &mut tar)?;
+                return equal(&layer.diff, tar.finish().digest);
+            }
             (None, None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
         };
         let mut tar = Tee { inner, hasher: Hasher::new() };
-        compress::compress(method, &mut tar, out).map_err(|e| EngineError::from(e).of_layer(layer.name()))?;
+        compress::copy(&mut tar, out).map_err(|e| EngineError::from(e).of_layer(layer.name()))?;
         compare(&layer.diff, tar.hasher)
     }
 
@@ -206,38 +222,21 @@ impl Engine {
     }
 }
 
-/// A tree that a step left, packed and compressed.
-fn pack_into(
-    layer: &Layer,
-    tree: &std::path::Path,
-    method: Compression,
-    out: &mut (dyn Write + Send),
-) -> Result<(), EngineError> {
-    let root = Root::open(tree)?;
-    let (mut reader, writer) = std::io::pipe().map_err(|source| io("making a pipe", source))?;
-    std::thread::scope(|scope| {
-        let packer = scope.spawn(move || {
-            let mut writer = DigestWriter::new(writer);
-            layer::pack_upper(&root, &mut writer).map(|_| writer.finish().digest)
-        });
-        let compressed = compress::compress(method, &mut reader, out);
-        drop(reader);
-        let packed = packer.join().map_err(|_| EngineError::LostLayer(layer.diff.0.clone()))?;
-        compressed?;
-        let actual = packed?;
-        if actual != layer.diff.0 {
-            return Err(cooper_image::DigestError::Mismatch { expected: layer.diff.0.clone(), actual }.into());
-        }
-        Ok(())
-    })
+/// What a layer that is compressed so is called.
+fn media_type(method: Compression) -> MediaType {
+    match method {
+        Compression::Plain => MediaType::OciLayer,
+        Compression::Gzip(_) => MediaType::OciLayerGzip,
+        Compression::Zstd(_) => MediaType::OciLayerZstd,
+    }
 }
 
-/// How the store's own blobs say by what method they were made.
-fn made(method: Compression) -> String {
-    match method {
-        Compression::Plain => "plain".to_owned(),
-        Compression::Gzip(level) => format!("gzip:{level}"),
-        Compression::Zstd(level) => format!("zstd:{level}"),
+/// The chunks that the store has compressed.
+struct Cached<'a>(&'a ChunkIndex);
+
+impl Chunks for Cached<'_> {
+    fn find(&self, chunk: &ChunkId) -> Option<Known> {
+        self.0.find(&chunk.0).map(|(bytes, sum)| Known { bytes, sum })
     }
 }
 
@@ -273,7 +272,10 @@ pub fn set_mode(dir: &std::path::Path) -> Result<(), EngineError> {
 }
 
 fn compare(diff: &DiffId, hasher: Hasher) -> Result<(), EngineError> {
-    let actual = hasher.finish();
+    equal(diff, hasher.finish())
+}
+
+fn equal(diff: &DiffId, actual: Digest) -> Result<(), EngineError> {
     if actual == diff.0 {
         Ok(())
     } else {

@@ -15,6 +15,7 @@ pub mod request;
 pub mod run_request;
 
 mod agent;
+mod ahead;
 mod checks;
 mod commit;
 mod deliver;

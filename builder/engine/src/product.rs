@@ -55,7 +55,7 @@ impl Engine {
         let mut manifests = Vec::with_capacity(product.images.len());
         let mut config = None;
         for built in &product.images {
-            let blobs = each(&built.layers, |layer| self.ensure_blob(layer, form))?;
+            let blobs = each(&built.layers, |layer| self.ensure_blob(layer, form, &|| false))?;
             if let Some(blob) = blobs.iter().find(|b| !format.knows_layer(&b.media_type)) {
                 return Err(EngineError::Request {
                     message: format!("layer {} of the base is zstd, for which Docker has no media type", blob.digest),

@@ -1,5 +1,6 @@
 //! Walks the plan: every stage on a thread of its own, waiting only for the stages that it uses.
 
+use crate::ahead::Ahead;
 use crate::context::{Behalf, ContextName, Named, Opened};
 use crate::doing::Doing;
 use crate::event::{Event, Sink, StepNo};
@@ -11,7 +12,7 @@ use crate::{Engine, EngineError, ErrorClass, checks};
 use cooper_image::{ImageConfig, Platform};
 use cooper_plan::build::{BaseImage, BaseKey, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -42,6 +43,10 @@ pub struct Build<'a> {
     pub cached: Arc<AtomicUsize>,
     /// Steps that are being done, here or for another platform.
     pub doing: Arc<Doing>,
+    /// Where layers of the image are compressed before they are asked for.
+    pub ahead: Option<Arc<Ahead>>,
+    /// The stages whose layers are the image's.
+    lasting: BTreeSet<usize>,
     results: Mutex<Vec<Settled>>,
     finished: Condvar,
 }
@@ -162,14 +167,14 @@ impl<'a> Build<'a> {
         engine: &'a Engine,
         request: &'a BuildRequest,
         named: &'a Named<'a>,
-        stages: usize,
+        plan: &Plan,
         sink: &'a dyn Sink,
         cancel: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             engine,
             request,
-            main: Arc::new(Opened::new(request.context.clone())?),
+            main: Arc::new(Opened::new(request.context.clone(), &engine.store)?),
             named,
             sink,
             cancel,
@@ -177,7 +182,9 @@ impl<'a> Build<'a> {
             run: Arc::default(),
             cached: Arc::default(),
             doing: Arc::default(),
-            results: Mutex::new(vec![None; stages]),
+            ahead: None,
+            lasting: crate::ahead::lasting(plan),
+            results: Mutex::new(vec![None; plan.stages.len()]),
             finished: Condvar::new(),
         })
     }
@@ -187,6 +194,7 @@ impl<'a> Build<'a> {
         match first {
             None => self,
             Some(first) => Self {
+                main: Arc::clone(&first.main),
                 permits: Arc::clone(&first.permits),
                 run: Arc::clone(&first.run),
                 cached: Arc::clone(&first.cached),
@@ -220,12 +228,12 @@ impl<'a> Build<'a> {
             }
         }
         let mut publish = Publish(self, id, Err(()));
-        let state = self.do_stage(stage, start)?;
+        let state = self.do_stage(id, stage, start)?;
         publish.2 = Ok(Arc::new(state));
         Ok(())
     }
 
-    fn do_stage(&self, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
+    fn do_stage(&self, id: StageId, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
         let total = stage.steps.iter().filter(|s| is_told(s)).count() + 1;
         let mut told = 0;
         let whose = match self.request.platforms.as_slice() {
@@ -246,7 +254,8 @@ impl<'a> Build<'a> {
             }
             told += 1;
             let (no, label) = (StepNo(start + told), label(told + 1, &step.text));
-            let place = crate::step::Place { stage, index: i, no, label };
+            let ahead = self.ahead.as_deref().filter(|_| self.lasting.contains(&id.0));
+            let place = crate::step::Place { stage, index: i, no, label, ahead };
             let done = match &step.op {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),

@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn forms() {
         for (fields, compression, recompress, format) in [
-            ("", Compression::Gzip(6), Recompress::New, None),
+            ("", Compression::default(), Recompress::New, None),
             ("compression=gzip,compression-level=9", Compression::Gzip(9), Recompress::New, None),
             ("compression=zstd,force-compression=true", Compression::Zstd(3), Recompress::All, None),
             ("compression=zstd,compression-level=22", Compression::Zstd(22), Recompress::New, None),
@@ -381,7 +381,7 @@ mod tests {
                 Recompress::New,
                 Some(Format::Docker),
             ),
-            ("oci-mediatypes=true,force-compression=false", Compression::Gzip(6), Recompress::New, Some(Format::Oci)),
+            ("oci-mediatypes=true,force-compression=false", Compression::default(), Recompress::New, Some(Format::Oci)),
         ] {
             for kind in ["type=image", "type=oci,dest=a", "type=docker,dest=a"] {
                 let text = format!("{kind},{fields}");

@@ -33,8 +33,13 @@ struct Hashed {
 
 /// Fills in content, attributes and fresh metadata of every file.
 pub(super) fn fill(view: &View, sources: &mut [Source]) -> Result<(), LayerfsError> {
-    let is_file = |item: &&mut Item| item.meta.kind == Kind::File;
-    let mut files: Vec<&mut Item> = sources.iter_mut().flat_map(|s| s.items.iter_mut()).filter(is_file).collect();
+    let known = |item: &mut Item| {
+        let sum = view.seen().and_then(|seen| seen.sum(&item.meta));
+        item.content = sum.map_or(Content::Nothing, Content::Bytes);
+        sum.is_some()
+    };
+    let files = sources.iter_mut().flat_map(|s| s.items.iter_mut()).filter(|item| item.meta.kind == Kind::File);
+    let mut files: Vec<&mut Item> = files.filter_map(|item| (!known(item)).then_some(item)).collect();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, THREADS);
     let threads = threads.min(files.len().div_ceil(BATCH));
     let jobs: Vec<(usize, &RelPath)> = files.iter().map(|item| (item.layer, &item.path)).collect();
@@ -52,6 +57,9 @@ pub(super) fn fill(view: &View, sources: &mut [Source]) -> Result<(), LayerfsErr
     let mut filled = 0;
     for (at, result) in results {
         let Hashed { meta, xattrs, sum } = result?;
+        if let Some(seen) = view.seen().filter(|_| xattrs.is_empty()) {
+            seen.note(&meta, &sum);
+        }
         if let Some(item) = files.get_mut(at) {
             (item.meta, item.xattrs, item.content) = (meta, xattrs, Content::Bytes(sum));
             filled += 1;

@@ -12,6 +12,7 @@ pub use resolve::{Follow, Resolved};
 
 use crate::LayerfsError;
 use crate::root::{DirEntry, Root};
+use crate::seen::Seen;
 use crate::stat::{Kind, Meta};
 use crate::walk::{self, Xattrs};
 use cooper_image::RelPath;
@@ -28,6 +29,7 @@ const EMPTY_ROOT: Meta = Meta {
     gid: 0,
     size: 0,
     mtime: crate::stat::Time { secs: 0, nanos: 0 },
+    ctime: crate::stat::Time { secs: 0, nanos: 0 },
     dev: 0,
     ino: 0,
     nlink: 1,
@@ -53,6 +55,8 @@ pub struct View {
     layers: Arc<[Root]>,
     marks: Marks,
     dirs: Arc<Mutex<Dirs>>,
+    /// Files that were hashed before.
+    seen: Option<Arc<Seen>>,
 }
 
 impl View {
@@ -68,7 +72,16 @@ impl View {
     }
 
     fn over(layers: Vec<Root>, marks: Marks) -> Self {
-        Self { layers: layers.into(), marks, dirs: Arc::default() }
+        Self { layers: layers.into(), marks, dirs: Arc::default(), seen: None }
+    }
+
+    /// The same view, whose files need not be read again when they are known.
+    pub fn with_seen(self, seen: Arc<Seen>) -> Self {
+        Self { seen: Some(seen), ..self }
+    }
+
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        self.seen.as_deref()
     }
 
     /// Metadata of the path itself; `None` when it is absent, or a parent is not a directory.

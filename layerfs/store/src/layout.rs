@@ -14,6 +14,8 @@
 //! │                          └ _digests/<algorithm>-<hex>
 //! ├── records/<algorithm>-<hex>             result of a step and the named parts of its key
 //! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
+//! ├── chunks/<hash>/<hex>                   where chunks that one method compressed lie in blobs
+//! ├── stat/<hash>                           which files of a context are the same still
 //! ├── mounts/<algorithm>-<hex>/<number>/   copies of a directory that outlives builds, each locked while in use
 //! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
@@ -132,6 +134,14 @@ impl Layout {
         self.root.join("slots").join(Digest::sha256(slot).hex())
     }
 
+    /// What is remembered of the files of a context.
+    pub fn stat(&self, context: &[u8]) -> PathBuf {
+        self.root.join("stat").join(Digest::sha256(context).hex())
+    }
+    /// The chunks that one method compressed.
+    pub fn chunks(&self, method: &str) -> PathBuf {
+        self.root.join("chunks").join(Digest::sha256(method).hex())
+    }
     /// All copies of one cache of `RUN --mount`.
     pub fn cache_mount(&self, cache: &Digest) -> PathBuf {
         self.root.join("mounts").join(file_name(cache))

@@ -10,6 +10,7 @@
 pub mod archive;
 mod blob;
 mod checked;
+mod chunks;
 mod closure;
 mod error;
 mod format;
@@ -27,11 +28,13 @@ mod referrers;
 mod refs;
 mod registry;
 mod remove;
+mod stat;
 mod store;
 mod trees;
 mod urls;
 
 pub use blob::{BlobWriter, Committed};
+pub use chunks::{ChunkIndex, ChunkPlace};
 pub use error::StoreError;
 pub use fsck::{Problem, Report};
 pub use gc::{Automatic, Doing, Fate, Item, Keeps, Kind, Outcome, Policy, Verdict};

@@ -113,6 +113,13 @@ impl Files {
             Place::Private { root, .. } => View::dir(root.clone()),
         })
     }
+    /// The absolute path of a directory of the user's.
+    pub(crate) fn directory_path(&self) -> Option<PathBuf> {
+        match &self.0.place {
+            Place::Directory(path) => std::fs::canonicalize(path).ok(),
+            Place::Nothing | Place::Private { .. } => None,
+        }
+    }
     /// Opens a file below their root; links are followed inside it.
     ///
     /// # Errors

@@ -25,10 +25,14 @@ use crate::resolve::Resolved;
 use crate::{Engine, EngineError};
 use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{Descriptor, Platform};
+use cooper_layerfs::root::Root;
+use cooper_layerfs::seen::Seen;
 use cooper_layerfs::view::View;
 use cooper_plan::build::{BaseImage, BaseKey};
 use cooper_plan::context::Contexts;
+use cooper_store::Store;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// The name of the file in a context that is a single one, as in BuildKit.
@@ -37,23 +41,49 @@ pub const SINGLE: &str = "context";
 /// Files that are ready to be selected from.
 pub struct Opened {
     files: Files,
+    /// What is remembered of the files of a directory, whose path goes with it.
+    seen: Option<(PathBuf, Arc<Seen>)>,
     /// What does not exist for the build.
     pub ignore: Ignore,
 }
 
 impl Opened {
     /// Reads the ignore rules.
-    pub fn new(files: Files) -> Result<Self, EngineError> {
+    pub fn new(files: Files, store: &Store) -> Result<Self, EngineError> {
         let ignore = match files.ignore() {
             Some(bytes) => Ignore::parse(bytes).map_err(EngineError::ignore)?,
             None => Ignore::none(),
         };
-        Ok(Self { files, ignore })
+        let path = files.directory_path().filter(|p| Root::open(p).is_ok_and(|root| Seen::trusts(&root)));
+        let seen = path.map(|path| {
+            let seen = Seen::decode(&store.stat_cache(&path), now());
+            (path, Arc::new(seen))
+        });
+        Ok(Self { files, seen, ignore })
     }
     /// A fresh look at the files.
     pub fn view(&self) -> Result<View, EngineError> {
-        self.files.view()
+        let view = self.files.view()?;
+        Ok(match &self.seen {
+            Some((_, seen)) => view.with_seen(Arc::clone(seen)),
+            None => view,
+        })
     }
+    /// Remembers what was hashed. Without it, the next build only reads more.
+    pub fn remember(&self, store: &Store) {
+        if let Some((path, seen)) = &self.seen
+            && let Some(bytes) = seen.encode()
+            && let Err(error) = store.put_stat_cache(path, &bytes)
+        {
+            tracing::warn!(context = %path.display(), %error, "the stat cache cannot be written");
+        }
+    }
+}
+
+/// Seconds since 1970 by the clock that stamps files.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.ok().and_then(|n| i64::try_from(n.as_secs()).ok()).unwrap_or(0)
 }
 
 /// The named contexts of one build.
@@ -80,10 +110,19 @@ impl<'a> Named<'a> {
         if let Some(open) = &*held {
             return Ok(Arc::clone(open));
         }
-        let open = || Opened::new(slot.source.files(engine, behalf)?);
+        let open = || Opened::new(slot.source.files(engine, behalf)?, &engine.store);
         let open = Arc::new(open().map_err(|e| e.of_context(name))?);
         *held = Some(Arc::clone(&open));
         Ok(open)
+    }
+
+    /// Remembers what was hashed of the files that were opened.
+    pub fn remember(&self, store: &Store) {
+        for slot in self.0.values() {
+            if let Some(opened) = &*lock(&slot.files) {
+                opened.remember(store);
+            }
+        }
     }
 }
 

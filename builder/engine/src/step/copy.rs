@@ -58,7 +58,7 @@ impl Build<'_> {
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
         let unpack = unpacking(copy.unpack);
-        let diff = self.pack(state, copy, &[CopyPart { view: &view, selection: &selection, unpack }])?;
+        let diff = self.pack(state, place, copy, &[CopyPart { view: &view, selection: &selection, unpack }])?;
         drop(permit);
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
@@ -107,7 +107,13 @@ impl Build<'_> {
         })?)
     }
 
-    pub fn pack(&self, state: &StageState, copy: &op::Copy, parts: &[CopyPart<'_>]) -> Result<DiffId, EngineError> {
+    pub fn pack(
+        &self,
+        state: &StageState,
+        place: &Place<'_>,
+        copy: &op::Copy,
+        parts: &[CopyPart<'_>],
+    ) -> Result<DiffId, EngineError> {
         // A layer that holds upon any others is made upon none: it sees no links, no users, no modes of theirs.
         let target = if copy.link { View::stack(Vec::new()) } else { self.engine.view(&state.layers)? };
         let owner = match &copy.chown {
@@ -121,7 +127,6 @@ impl Build<'_> {
         let chmod = copy.chmod.as_deref().map(Chmod::parse).transpose()?;
         let inline: Vec<(String, Vec<u8>)> =
             copy.inline.iter().map(|(n, b)| (n.clone(), b.clone().into_bytes())).collect();
-        let mut writer = self.engine.store.blob_writer()?;
         let request = CopyRequest {
             parts,
             target: &target,
@@ -132,8 +137,7 @@ impl Build<'_> {
             clamp: self.request.clamp.then_some(self.request.created),
             inline: &inline,
         };
-        cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
-        Ok(DiffId(writer.commit(None)?.0))
+        self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_copy(&request, out).map(drop)?))
     }
 }
 

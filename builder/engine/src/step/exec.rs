@@ -3,7 +3,7 @@
 use super::Place;
 use crate::EngineError;
 use crate::event::Event;
-use crate::layers::{io, set_mode};
+use crate::layers::{Layer, io, set_mode};
 use crate::solve::{Build, StageState};
 use cooper_image::DiffId;
 use cooper_layerfs::layer::{self, DigestWriter};
@@ -50,6 +50,9 @@ impl Build<'_> {
         layer::pack_upper(&root, &mut hash)?;
         let diff = DiffId(hash.finish().digest);
         self.engine.store.publish_tree(&spec.upper, &diff)?;
+        if let Some(ahead) = place.ahead {
+            ahead.hand_in(&Layer { diff: diff.clone(), claimed: None });
+        }
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
         Ok(())

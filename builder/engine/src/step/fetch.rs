@@ -69,7 +69,7 @@ impl Build<'_> {
             .iter()
             .map(|h| CopyPart { view: &h.view, selection: &h.selection, unpack: unpacking(h.unpack) })
             .collect();
-        let diff = self.pack(state, &fetch.copy, &parts)?;
+        let diff = self.pack(state, place, &fetch.copy, &parts)?;
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
         Ok(())

@@ -8,6 +8,7 @@ mod given;
 mod mounts;
 mod workdir;
 
+use crate::ahead::Ahead;
 use crate::event::StepNo;
 use cooper_plan::op::Stage;
 
@@ -21,4 +22,6 @@ pub struct Place<'a> {
     pub no: StepNo,
     /// `[stage 2/5] RUN make`.
     pub label: String,
+    /// Where its layer is compressed ahead, when it becomes one of the image's.
+    pub ahead: Option<&'a Ahead>,
 }

@@ -31,13 +31,19 @@ impl Build<'_> {
         let _permit = self.permits.take().ok_or(EngineError::Dependency)?;
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
-        let diff = self.make_directory(state, &dir.path, &dir.user)?;
+        let diff = self.make_directory(state, place, &dir.path, &dir.user)?;
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
         Ok(())
     }
 
-    fn make_directory(&self, state: &StageState, path: &ContainerPath, user: &str) -> Result<DiffId, EngineError> {
+    fn make_directory(
+        &self,
+        state: &StageState,
+        place: &Place<'_>,
+        path: &ContainerPath,
+        user: &str,
+    ) -> Result<DiffId, EngineError> {
         let target = self.engine.view(&state.layers)?;
         let there = target.resolve(path.rel(), Follow::Final)?;
         if there.meta.is_some_and(|m| m.kind != Kind::Dir) {
@@ -50,27 +56,24 @@ impl Build<'_> {
                 Owner::Set { uid, gid }
             }
         };
-        let mut writer = self.engine.store.blob_writer()?;
         if there.meta.is_some() {
-            cooper_layerfs::copy::pack_nothing(&mut writer)?;
-        } else {
-            let ingest = self.engine.store.ingest()?;
-            let empty = ingest.path().join("empty");
-            std::fs::create_dir(&empty).map_err(|e| io("creating an empty directory", e))?;
-            set_mode(&empty)?;
-            let view = View::dir(Root::open(&empty)?);
-            let request = CopyRequest {
-                parts: &[CopyPart { view: &view, selection: &Selection::whole_directory(&view)?, unpack: Unpack::No }],
-                target: &target,
-                dest: path,
-                dest_is_dir: true,
-                owner,
-                chmod: None,
-                clamp: Some(self.request.created),
-                inline: &[],
-            };
-            cooper_layerfs::copy::pack_copy(&request, &mut writer)?;
+            return self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_nothing(out)?));
         }
-        Ok(DiffId(writer.commit(None)?.0))
+        let ingest = self.engine.store.ingest()?;
+        let empty = ingest.path().join("empty");
+        std::fs::create_dir(&empty).map_err(|e| io("creating an empty directory", e))?;
+        set_mode(&empty)?;
+        let view = View::dir(Root::open(&empty)?);
+        let request = CopyRequest {
+            parts: &[CopyPart { view: &view, selection: &Selection::whole_directory(&view)?, unpack: Unpack::No }],
+            target: &target,
+            dest: path,
+            dest_is_dir: true,
+            owner,
+            chmod: None,
+            clamp: Some(self.request.created),
+            inline: &[],
+        };
+        self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_copy(&request, out).map(drop)?))
     }
 }

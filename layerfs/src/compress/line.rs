@@ -1,0 +1,150 @@
+//! The assembly line: one thread makes bytes and cuts them, several compress chunks, one puts the pieces in order.
+//!
+//! What comes out depends on what went in and on the method alone: not on the number of threads, nor on which chunks
+//! were known. Memory is bounded by the chunks that are under way. Must never: give a known chunk's bytes for another.
+
+use super::cut::Cutter;
+use super::piece::Press;
+use super::{ChunkId, Chunks, Known, Method, Placed, written};
+use crate::LayerfsError;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+/// Most threads that compress.
+const THREADS: usize = 8;
+/// Chunks that wait beside those that are being compressed.
+const WAITING: usize = 2;
+
+/// A chunk, and where its compressed form is awaited.
+struct Job {
+    chunk: Vec<u8>,
+    done: SyncSender<Result<Pressed, LayerfsError>>,
+}
+
+/// A compressed chunk.
+struct Pressed {
+    chunk: ChunkId,
+    known: Known,
+    fresh: bool,
+}
+
+/// Runs `produce` on this thread, with a writer whose bytes reach `out` compressed. Gives what `produce` gave, and
+/// where every chunk went.
+pub fn run<R, E: From<LayerfsError>>(
+    method: Method,
+    chunks: &dyn Chunks,
+    out: &mut (dyn Write + Send),
+    produce: impl FnOnce(&mut dyn Write) -> Result<R, E>,
+) -> Result<(R, Vec<Placed>), E> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    let (jobs, waiting) = sync_channel::<Job>(WAITING);
+    let (order, ordered) = sync_channel(threads + WAITING);
+    let waiting = Mutex::new(waiting);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| compress(method, chunks, &waiting));
+        }
+        let collector = scope.spawn(move || collect(&ordered, out));
+        let mut feed = Feed { cutter: Cutter::default(), sent: false, jobs, order };
+        let produced = produce(&mut feed).and_then(|made| feed.finish().map(|()| made).map_err(|e| written(e).into()));
+        let collected = collector.join().map_err(|_| written(io::ErrorKind::Other.into())).flatten();
+        // When the output fails, the producer fails for that reason and cannot say it.
+        match (produced, collected) {
+            (Ok(made), Ok(placed)) => Ok((made, placed)),
+            (Err(e), Ok(_)) => Err(e),
+            (_, Err(e)) => Err(e.into()),
+        }
+    })
+}
+
+/// Cuts what is written to it and sends the chunks off.
+struct Feed {
+    cutter: Cutter,
+    sent: bool,
+    jobs: SyncSender<Job>,
+    order: SyncSender<Receiver<Result<Pressed, LayerfsError>>>,
+}
+
+impl Feed {
+    fn send(&mut self, chunk: Vec<u8>) -> io::Result<()> {
+        self.sent = true;
+        let (done, awaited) = sync_channel(1);
+        self.order.send(awaited).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.jobs.send(Job { chunk, done }).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if !self.sent && self.cutter.is_empty() {
+            // No bytes at all are one empty piece: an empty file is no compressed stream.
+            return self.send(Vec::new());
+        }
+        while let Some(chunk) = self.cutter.rest() {
+            self.send(chunk)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.cutter.take(bytes);
+        if let Some(chunk) = self.cutter.chunk() {
+            self.send(chunk)?;
+        }
+        Ok(taken)
+    }
+    /// Chunks end where the bytes say so; flushing makes none.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compresses chunks until no more come.
+fn compress(method: Method, chunks: &dyn Chunks, waiting: &Mutex<Receiver<Job>>) {
+    let mut press = None;
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { chunk, done }) = job else { return };
+        // Nobody awaits it only when the whole has failed already.
+        let _ = done.send(one(method, chunks, &mut press, chunk));
+    }
+}
+
+fn one(
+    method: Method,
+    chunks: &dyn Chunks,
+    press: &mut Option<Press>,
+    chunk: Vec<u8>,
+) -> Result<Pressed, LayerfsError> {
+    let id = ChunkId(blake3::hash(&chunk).into());
+    if let Some(known) = chunks.find(&id) {
+        return Ok(Pressed { chunk: id, known, fresh: false });
+    }
+    let press = match press {
+        Some(press) => press,
+        None => press.insert(Press::new(method)?),
+    };
+    let bytes = press.press(chunk)?;
+    let sum = blake3::hash(&bytes).into();
+    Ok(Pressed { chunk: id, known: Known { bytes, sum }, fresh: true })
+}
+
+/// Writes the pieces in the order of their chunks.
+fn collect(
+    ordered: &Receiver<Receiver<Result<Pressed, LayerfsError>>>,
+    out: &mut (dyn Write + Send),
+) -> Result<Vec<Placed>, LayerfsError> {
+    let mut placed = Vec::new();
+    let mut offset = 0;
+    while let Ok(awaited) = ordered.recv() {
+        let Pressed { chunk, known, fresh } =
+            awaited.recv().map_err(|_| written(io::ErrorKind::Other.into())).flatten()?;
+        out.write_all(&known.bytes).map_err(written)?;
+        let length = known.bytes.len() as u64;
+        placed.push(Placed { chunk, offset, length, sum: known.sum, fresh });
+        offset += length;
+    }
+    out.flush().map_err(written)?;
+    Ok(placed)
+}
