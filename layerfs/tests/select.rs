@@ -302,6 +302,36 @@ fn many_files_hash_like_one_by_one() {
     assert_eq!(digest(&two), same);
 }
 
+#[test]
+fn a_wide_tree_is_walked_as_a_small_one_is() {
+    let top = tempfile::tempdir().unwrap();
+    let mut wanted = Vec::new();
+    for n in 0..40 {
+        for m in 0..10 {
+            let dir = format!("d{n:02}/e{m}");
+            std::fs::create_dir_all(top.path().join(&dir)).unwrap();
+            std::fs::write(top.path().join(&dir).join("f"), &dir).unwrap();
+            wanted.push(format!("{dir}/f"));
+        }
+    }
+    let view = View::dir(root(&top));
+    let one = selected(&view, &["."], Ownership::Zero).unwrap();
+    let files: Vec<String> = one.files(usize::MAX).unwrap().into_keys().filter(|f| f.ends_with('f')).collect();
+    assert_eq!(files, wanted);
+    assert_eq!(selected(&view, &["."], Ownership::Zero).unwrap().digest, one.digest);
+    let few = hiding(&view, &["."], &["d07"], &["d07/e3/f"], Ownership::Zero).unwrap();
+    let in_07: Vec<String> = few.files(usize::MAX).unwrap().into_keys().filter(|f| f.starts_with("d07")).collect();
+    assert_eq!(in_07, ["d07", "d07/e3", "d07/e3/f"]);
+    // A failure ends the walk of all threads.
+    for dir in ["d11", "d35"] {
+        add(top.path(), Fifo(&format!("{dir}/pipe")));
+    }
+    for _ in 0..5 {
+        let refused = selected(&view, &["."], Ownership::Zero).unwrap_err().to_string();
+        assert!(refused.contains("d11/pipe") || refused.contains("d35/pipe"), "{refused}");
+    }
+}
+
 /// A look at the tree with what earlier looks remembered, as at a time long after the files were made.
 fn remembering(dir: &tempfile::TempDir, before: &[u8]) -> (View, std::sync::Arc<Seen>) {
     let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(60);

@@ -43,11 +43,11 @@ pub struct SelectRequest<'a> {
     /// Paths and globs below the root of the view, in the order of the instruction.
     pub patterns: &'a [String],
     /// Is a path hidden by the ignore file?
-    pub ignored: &'a dyn Fn(&RelPath) -> bool,
+    pub ignored: &'a (dyn Fn(&RelPath) -> bool + Sync),
     /// Can something below a hidden directory be re-included?
-    pub may_hold_included: &'a dyn Fn(&RelPath) -> bool,
+    pub may_hold_included: &'a (dyn Fn(&RelPath) -> bool + Sync),
     /// Does a glob match a name? Pattern first.
-    pub glob: &'a dyn Fn(&[u8], &[u8]) -> bool,
+    pub glob: &'a (dyn Fn(&[u8], &[u8]) -> bool + Sync),
     /// Whose the files are.
     pub ownership: Ownership,
     /// What of the named directories does not go.
@@ -55,7 +55,7 @@ pub struct SelectRequest<'a> {
 }
 
 /// Judges paths below a directory that was named, relative to it.
-pub trait Rule {
+pub trait Rule: Sync {
     /// Does it match the path, or a directory above it?
     fn matches(&self, path: &RelPath) -> bool;
     /// Can it judge anything below a directory otherwise than the directory? May say yes in vain, never no in vain.

@@ -9,6 +9,12 @@ use crate::stat::Kind;
 use crate::view::Found;
 use cooper_image::RelPath;
 use std::collections::{HashMap, HashSet};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Directories that are walked before other threads are called: most contexts have fewer.
+const ALONE: usize = 64;
+/// Most threads.
+const THREADS: usize = 8;
 
 /// The items below `root`, sorted by path.
 pub(super) fn walk(
@@ -16,34 +22,129 @@ pub(super) fn walk(
     root: &RelPath,
     taken: Option<&Taken<'_>>,
 ) -> Result<Vec<Item>, LayerfsError> {
-    let mut items = Vec::new();
-    // Directories which stay only when something below them does.
-    let mut open: HashSet<RelPath> = HashSet::new();
-    let mut pending = vec![root.clone()];
-    while let Some(dir) = pending.pop() {
-        for (name, found) in request.view.children(&dir)? {
+    let walker = Walker { request, root, taken };
+    let mut found = Walked { pending: vec![root.clone()], ..Walked::default() };
+    for _ in 0..ALONE {
+        let Some(dir) = found.pending.pop() else { break };
+        walker.enter(&dir, &mut found)?;
+    }
+    if !found.pending.is_empty() {
+        walker.spread(&mut found)?;
+    }
+    if !found.open.is_empty() {
+        drop_empty(&mut found.items, &found.open);
+    }
+    found.items.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found.items)
+}
+
+/// What a walk has come to.
+#[derive(Default)]
+struct Walked {
+    items: Vec<Item>,
+    /// Directories which stay only when something below them does.
+    open: HashSet<RelPath>,
+    /// Directories that are still to be entered.
+    pending: Vec<RelPath>,
+}
+
+/// Directories that wait, and how many threads may find more.
+struct Waiting {
+    dirs: Vec<RelPath>,
+    busy: usize,
+    failed: bool,
+}
+
+/// When a thread dies, the others stop waiting for what it might have found.
+struct EndsWaiting<'a>(&'a Mutex<Waiting>, &'a Condvar);
+
+impl Drop for EndsWaiting<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).failed = true;
+            self.1.notify_all();
+        }
+    }
+}
+
+struct Walker<'a> {
+    request: &'a SelectRequest<'a>,
+    root: &'a RelPath,
+    taken: Option<&'a Taken<'a>>,
+}
+
+impl Walker<'_> {
+    /// Judges everything that is directly in a directory.
+    fn enter(&self, dir: &RelPath, found: &mut Walked) -> Result<(), LayerfsError> {
+        for (name, child) in self.request.view.children(dir)? {
             let path = dir.join(&name);
-            let is_dir = found.meta.kind == Kind::Dir;
-            let verdict = judge(request, root, taken, &path);
+            let is_dir = child.meta.kind == Kind::Dir;
+            let verdict = judge(self.request, self.root, self.taken, &path);
             match verdict {
                 Verdict::Goes => {}
                 Verdict::Hidden | Verdict::LeftOut if is_dir => {
-                    open.insert(path.clone());
+                    found.open.insert(path.clone());
                 }
                 _ => continue,
             }
             if is_dir {
-                pending.push(path.clone());
+                found.pending.push(path.clone());
             }
             let part = if verdict == Verdict::LeftOut { Part::Way } else { Part::Chosen };
-            items.extend(admit(request, path, found)?.map(|item| Item { part, ..item }));
+            found.items.extend(admit(self.request, path, child)?.map(|item| Item { part, ..item }));
+        }
+        Ok(())
+    }
+
+    /// Enters what is pending, and all below it, with several threads. The first failure ends them all.
+    fn spread(&self, found: &mut Walked) -> Result<(), LayerfsError> {
+        let waiting = Waiting { dirs: std::mem::take(&mut found.pending), busy: 0, failed: false };
+        let (waiting, changed) = (Mutex::new(waiting), Condvar::new());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let mut outcome = Ok(());
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work(&waiting, &changed))).collect();
+            for thread in threads {
+                let done = thread.join();
+                let died = |_| Err(LayerfsError::io("walking the files")(std::io::ErrorKind::Other.into()));
+                match done.unwrap_or_else(died) {
+                    Ok(part) => {
+                        found.items.extend(part.items);
+                        found.open.extend(part.open);
+                    }
+                    Err(e) => outcome = Err(e),
+                }
+            }
+        });
+        outcome
+    }
+
+    fn work(&self, waiting: &Mutex<Waiting>, changed: &Condvar) -> Result<Walked, LayerfsError> {
+        let mut found = Walked::default();
+        let mut state = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.failed || (state.dirs.is_empty() && state.busy == 0) {
+                changed.notify_all();
+                return Ok(found);
+            }
+            let Some(dir) = state.dirs.pop() else {
+                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.busy += 1;
+            drop(state);
+            let entered = {
+                let _ends = EndsWaiting(waiting, changed);
+                self.enter(&dir, &mut found)
+            };
+            state = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            state.busy -= 1;
+            state.failed |= entered.is_err();
+            state.dirs.append(&mut found.pending);
+            changed.notify_all();
+            entered?;
         }
     }
-    if !open.is_empty() {
-        drop_empty(&mut items, &open);
-    }
-    items.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(items)
 }
 
 /// What the ignore file and the rules say of a path.
