@@ -14,6 +14,7 @@ pub mod error;
 pub mod export;
 pub mod layer;
 pub mod limits;
+pub mod read_ahead;
 pub mod root;
 pub mod seen;
 pub mod select;

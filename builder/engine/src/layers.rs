@@ -8,6 +8,7 @@ use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
 use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
 use cooper_layerfs::compress::{self, ChunkId, Chunks, Known, Placed};
 use cooper_layerfs::layer::{self, DigestWriter};
+use cooper_layerfs::read_ahead::ReadAhead;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
 use cooper_sandbox::Tier;
@@ -101,12 +102,22 @@ impl Engine {
         set_mode(&dir)?;
         let roots = below.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
         let lower = View::stack(roots);
+        let target = Root::open(&dir)?;
         let mut tee = Tee { inner: source, hasher: Hasher::new() };
-        let applied = apply::apply(&mut tee, &Root::open(&dir)?, &self.apply_options(), &|path| lower.lstat(path))?;
-        std::io::copy(&mut tee, &mut std::io::sink()).map_err(|source| io("reading a layer to its end", source))?;
+        let (ahead, work) = ReadAhead::split(&mut tee);
+        let applied = std::thread::scope(|scope| {
+            // It has to go before the scope waits for the other end, also when something fails.
+            let mut ahead = ahead;
+            scope.spawn(work);
+            let applied = apply::apply(&mut ahead, &target, &self.apply_options(), &|path| lower.lstat(path))?;
+            let rest = std::io::copy(&mut ahead, &mut std::io::sink());
+            rest.map_err(|source| io("reading a layer to its end", source))?;
+            Ok::<_, EngineError>(applied)
+        })?;
+        let hasher = tee.hasher;
         match blob.filter(|_| forms.tar.is_none()) {
-            Some(b) => self.believe(layer, b, tee.hasher)?,
-            None => compare(&layer.diff, tee.hasher)?,
+            Some(b) => self.believe(layer, b, hasher)?,
+            None => compare(&layer.diff, hasher)?,
         }
         let name = if applied.implied_dirs == 0 { &layer.diff } else { upon };
         Ok(self.store.publish_tree(&dir, name)?)
