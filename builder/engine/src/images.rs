@@ -133,6 +133,7 @@ impl Engine {
         for layer in &target.layers {
             self.settle(layer)?;
         }
+        self.make_durable(&target.layers)?;
         Ok(Built { platform: platform.clone(), config, config_descriptor, layers: target.layers.clone() })
     }
 

@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
 /// The version that this code reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// More than any `format` file has, in bytes.
 const LIMIT: u64 = 16 * 1024;
 
@@ -24,7 +24,8 @@ struct Format {
 }
 
 /// Makes the store when there is none, and refuses one that is not understood.
-pub fn open_or_create(layout: &Layout) -> Result<(), StoreError> {
+/// Gives the version that it has.
+pub fn open_or_create(layout: &Layout) -> Result<u32, StoreError> {
     if let Some(bytes) = read_small(&layout.format(), LIMIT)? {
         return check(layout, &bytes);
     }
@@ -35,7 +36,21 @@ pub fn open_or_create(layout: &Layout) -> Result<(), StoreError> {
     }
 }
 
-fn check(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
+/// Notes that a store has this version now.
+pub fn upgrade(layout: &Layout) -> Result<(), StoreError> {
+    let ingest = Ingest::new(layout)?;
+    let partial = ingest.path().join("format");
+    write_format(&partial)?;
+    std::fs::rename(&partial, layout.format()).map_err(StoreError::io("creating", &layout.format()))?;
+    sync_dir(layout.root())
+}
+
+/// Is this what the code writes?
+pub const fn is_current(version: u32) -> bool {
+    version == VERSION
+}
+
+fn check(layout: &Layout, bytes: &[u8]) -> Result<u32, StoreError> {
     let root = || layout.root().to_owned();
     let format: Format = serde_json::from_slice(bytes)
         .map_err(|_| StoreError::NotAStore { root: root(), reason: "its file `format` is not one of Cooper's" })?;
@@ -43,7 +58,7 @@ fn check(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
         let found = std::iter::once(format.version.to_string()).chain(format.features).collect::<Vec<_>>().join(" + ");
         return Err(StoreError::Newer { root: root(), found, known: VERSION });
     }
-    Ok(())
+    Ok(format.version)
 }
 
 fn create(layout: &Layout) -> Result<(), StoreError> {
@@ -64,11 +79,7 @@ fn create(layout: &Layout) -> Result<(), StoreError> {
     sync_dir(root)?;
     // Made where leftovers are swept, under a name of this process alone: two that make one store
     // at once do not meet.
-    let ingest = Ingest::new(layout)?;
-    let partial = ingest.path().join("format");
-    write_format(&partial)?;
-    std::fs::rename(&partial, layout.format()).map_err(StoreError::io("creating", &layout.format()))?;
-    sync_dir(root)
+    upgrade(layout)
 }
 
 fn write_format(partial: &std::path::Path) -> Result<(), StoreError> {
@@ -102,7 +113,7 @@ mod tests {
         let root = dir.path().join("a/b");
         Store::open(&root).unwrap();
         assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "{\"version\":1,\"features\":[]}\n");
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "{\"version\":2,\"features\":[]}\n");
         Store::open(&root).unwrap();
     }
 
@@ -111,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Store::open(dir.path()).unwrap();
         for (text, newer) in [
-            (r#"{"version":2}"#, true),
+            (r#"{"version":3}"#, true),
             (r#"{"version":1,"features":["packed"]}"#, true),
             ("", false),
             ("{", false),

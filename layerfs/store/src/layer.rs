@@ -1,11 +1,14 @@
 //! The forms of a layer, by DiffId: unpacked tree, uncompressed tar, compressed blobs.
 
-use crate::held::Held;
-use crate::publish::{Durability, Name, give_free_name, make_dirs, names, read_json, sync_dir};
+use crate::boot::Trees;
+use crate::held::{Held, claim};
+use crate::ingest::random_name;
+use crate::publish::{Durability, Name, give_free_name, make_dirs, names, read_json};
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, DiffId, Digest};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Most blobs of one layer that are looked at.
@@ -41,7 +44,8 @@ impl Store {
                 Err(e) => return Err(e),
             }
         }
-        let tree = self.find(&tree)?.is_some().then_some(tree);
+        let counts = self.trees() == Trees::All || self.layout().synced_tree(diff).exists();
+        let tree = (counts && self.find(&tree)?.is_some()).then_some(tree);
         Ok(LayerForms { tree, tar: self.blob_size(&diff.0)?, blobs })
     }
 
@@ -59,28 +63,22 @@ impl Store {
         self.write_json(&path, "a layer's descriptor", blob)
     }
 
-    /// Makes a directory of an [`crate::Ingest`] the tree of a layer, durably, and gives its path.
-    /// When there is a tree already, that one stays and the new one is deleted.
+    /// Makes a directory of an [`crate::Ingest`] the tree of a layer, and gives its path. It need not survive a power
+    /// cut, until [`Store::make_durable`] is asked. When there is a tree already, that one stays and the new one is
+    /// deleted.
     ///
     /// # Errors
     /// What the system says.
     pub fn publish_tree(&self, dir: &Path, diff: &DiffId) -> Result<PathBuf, StoreError> {
         let target = self.layout().tree(diff);
-        let trees = target.parent().unwrap_or(self.layout().root()).to_owned();
-        make_dirs(&trees, Durability::Synced)?;
+        make_dirs(target.parent().unwrap_or(self.layout().root()), Durability::Synced)?;
+        self.make_way(&target, diff)?;
         // Before it has the name, so that there is no moment in which anybody may delete it.
         let mine = File::open(dir).and_then(Held::unpublished).map_err(StoreError::io("locking", dir))?;
-        let mut synced = false;
         let held = loop {
             if let Some(there) = self.lease(&target)? {
                 remove_tree(dir).map_err(StoreError::io("deleting", dir))?;
                 break there;
-            }
-            if !synced {
-                // One call for all files of the tree: the name must not survive a power cut that they do not.
-                let root = File::open(self.root()).map_err(StoreError::io("opening", self.root()))?;
-                rustix::fs::syncfs(&root).map_err(|e| StoreError::io("syncing", dir)(e.into()))?;
-                synced = true;
             }
             if give_free_name(dir, &target).map_err(StoreError::io("creating", &target))? == Name::Given {
                 self.note_made(&target);
@@ -88,9 +86,27 @@ impl Store {
             }
         };
         self.keep(&target, held);
-        // Also when another writer was faster: its name must survive a power cut just as ours.
-        sync_dir(&trees)?;
+        if self.trees() == Trees::Marked {
+            self.make_durable(std::slice::from_ref(diff))?;
+        }
         Ok(target)
+    }
+
+    /// Takes away what is in the way of a new tree: a mark without a tree, or a tree that does not count.
+    fn make_way(&self, target: &Path, diff: &DiffId) -> Result<(), StoreError> {
+        let mark = self.layout().synced_tree(diff);
+        match (target.is_dir(), mark.exists()) {
+            (false, true) => crate::publish::remove_file(&mark).map(drop),
+            (true, false) if self.trees() == Trees::Marked => {
+                let in_way = StoreError::io("replacing", target);
+                let aside = self.layout().ingest().join(random_name());
+                match claim(target).map_err(StoreError::io("locking", target))? {
+                    Some(_lock) => std::fs::rename(target, aside).map_err(in_way),
+                    None => Err(in_way(ErrorKind::ResourceBusy.into())),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 

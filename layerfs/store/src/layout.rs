@@ -9,6 +9,8 @@
 //! ├── marks                                 which overlay attributes the trees carry
 //! ├── blobs/<algorithm>/<hex>               any blob: config, manifest, compressed layer, layer tar
 //! ├── trees/<algorithm>/<hex>/              unpacked layer, named by its DiffId
+//! ├── synced/<algorithm>-<hex>              a tree that is on the disk whatever happens; the others are of this boot
+//! ├── boot, boot.lock                       the boot in which the store was last used
 //! ├── layers/<algorithm>/<hex>/<hash>       one blob that inflates to the DiffId, a descriptor each
 //! ├── refs/<host>/<repository>/_tags/<tag>  image name → descriptor; written last
 //! │                          └ _digests/<algorithm>-<hex>
@@ -49,6 +51,7 @@ const SKELETON: &[&str] = &[
     "slots",
     "registry",
     "ingest",
+    "synced",
 ];
 
 /// Directory of tags, below a repository.
@@ -137,6 +140,32 @@ impl Layout {
     /// What is remembered of the files of a context.
     pub fn stat(&self, context: &[u8]) -> PathBuf {
         self.root.join("stat").join(Digest::sha256(context).hex())
+    }
+    /// In which boot the store was last used.
+    pub fn boot(&self) -> PathBuf {
+        self.root.join("boot")
+    }
+    /// Locked while the first process of a boot looks at the trees.
+    pub fn boot_lock(&self) -> PathBuf {
+        self.root.join("boot.lock")
+    }
+    /// Marks of trees that are on the disk.
+    pub fn synced(&self) -> PathBuf {
+        self.root.join("synced")
+    }
+    /// The mark of a tree.
+    pub fn synced_tree(&self, diff: &DiffId) -> PathBuf {
+        self.synced().join(file_name(&diff.0))
+    }
+    /// The mark of a tree, by the tree's path.
+    pub fn mark_of(&self, tree: &Path) -> Option<PathBuf> {
+        let hex = tree.file_name()?.to_str()?;
+        let algorithm = tree.parent()?.file_name()?.to_str()?;
+        Some(self.synced().join(format!("{algorithm}-{hex}")))
+    }
+    /// The directories that trees are in.
+    pub fn tree_dirs(&self) -> impl Iterator<Item = PathBuf> {
+        [Algorithm::Sha256, Algorithm::Sha512].into_iter().map(|a| self.root.join("trees").join(a.name()))
     }
     /// The chunks that one method compressed.
     pub fn chunks(&self, method: &str) -> PathBuf {

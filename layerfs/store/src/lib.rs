@@ -9,9 +9,11 @@
 
 pub mod archive;
 mod blob;
+mod boot;
 mod checked;
 mod chunks;
 mod closure;
+mod durable;
 mod error;
 mod format;
 mod fsck;

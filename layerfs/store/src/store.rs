@@ -1,5 +1,6 @@
 //! The handle: one root, one directory in flight for the small things of this process.
 
+use crate::boot::{self, Trees};
 use crate::held::Leases;
 use crate::ingest::{self, Ingest};
 use crate::layout::Layout;
@@ -18,6 +19,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     layout: Layout,
+    /// Which trees are whole.
+    trees: Trees,
     /// Where files in flight are made; absent until the first write, so that reading needs no
     /// writable disk.
     session: Mutex<Option<Arc<Ingest>>>,
@@ -34,9 +37,16 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).map_err(StoreError::io("finding", root))?;
         let layout = Layout::new(&root);
-        format::open_or_create(&layout)?;
+        let version = format::open_or_create(&layout)?;
+        let trees = boot::enter(&layout);
+        if !format::is_current(version) && trees == Trees::All {
+            format::upgrade(&layout)?;
+        }
         ingest::sweep(&layout);
-        Ok(Self { inner: Arc::new(Inner { layout, session: Mutex::new(None), made: Mutex::default() }), leases: None })
+        Ok(Self {
+            inner: Arc::new(Inner { layout, trees, session: Mutex::new(None), made: Mutex::default() }),
+            leases: None,
+        })
     }
 
     /// The directory that holds it.
@@ -50,6 +60,10 @@ impl Store {
 
     pub(crate) fn leases(&self) -> Option<&Leases> {
         self.leases.as_deref()
+    }
+
+    pub(crate) fn trees(&self) -> Trees {
+        self.inner.trees
     }
 
     /// Remembers what was just given a name.

@@ -135,6 +135,9 @@ impl<'a> Sweep<'a> {
         }
         let done = match item.kind {
             Kind::Tree | Kind::Mount | Kind::Inflight => {
+                // The mark first: one that is left without a tree would vouch for a later one.
+                let mark = self.store.layout().mark_of(&item.path).filter(|_| item.kind == Kind::Tree);
+                let _ = mark.map(std::fs::remove_file);
                 let aside = self.store.layout().ingest().join(random_name());
                 std::fs::rename(&item.path, &aside).map(|()| gone.push((aside, lock)))
             }
