@@ -6,6 +6,8 @@ mod forge;
 mod hostile_bytes;
 mod hostile_paths;
 mod marks;
+mod random;
+mod readers;
 mod round_trip;
 mod scene;
 mod trees;
