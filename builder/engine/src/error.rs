@@ -177,6 +177,7 @@ impl EngineError {
                 ErrorClass::Step
             }
             Self::Sandbox(SandboxError::Cancelled) => ErrorClass::Interrupted,
+            Self::Sandbox(e) if e.is_storage() => ErrorClass::Storage,
             Self::Sandbox(_) => ErrorClass::Sandbox,
             Self::Interrupted => ErrorClass::Interrupted,
         }
@@ -281,5 +282,18 @@ mod tests {
             assert!(error.to_string().contains(&digest.to_string()));
         }
         assert!(matches!(EngineError::Interrupted.of_layer(&digest), EngineError::Interrupted));
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_sandboxes_fault() {
+        for (number, class) in [(28, ErrorClass::Storage), (5, ErrorClass::Storage), (1, ErrorClass::Sandbox)] {
+            let error = EngineError::from(SandboxError::Setup {
+                stage: cooper_sandbox::Stage::KernelFilesystems,
+                object: "/proc of the image".to_owned(),
+                cause: Error::from_raw_os_error(number).to_string(),
+            });
+            assert_eq!(error.class(), class, "{error}");
+            assert_eq!(error.hint().is_some_and(|h| h.contains("disk")), class == ErrorClass::Storage);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong around a step, by who can do something about it.
 
 use crate::protocol::Stage;
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why a step could not be run, or was not finished.
@@ -82,9 +83,18 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Is a disk at fault, rather than what the kernel permits? The set-up process says causes in the system's words.
+    pub fn is_storage(&self) -> bool {
+        let Self::Setup { cause, .. } = self else { return false };
+        [Errno::NOSPC, Errno::DQUOT, Errno::IO].iter().any(|error| *cause == error.to_string())
+    }
+
     /// What the user can do about it, when that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Setup { .. } if self.is_storage() => {
+                Some("look at the disk that holds the store: it is full or it fails".into())
+            }
             Self::Unavailable { hint, .. } => Some(hint.clone()),
             Self::Foreign { architecture, .. } => Some(format!(
                 "install an emulator for {architecture} as root: apt-get install qemu-user-static, or docker run \
