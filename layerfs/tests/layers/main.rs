@@ -2,6 +2,7 @@
 // A part of the scenery that cannot be set up ends the test, as it should.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod forge;
 mod hostile_bytes;
 mod hostile_paths;
@@ -10,4 +11,5 @@ mod random;
 mod readers;
 mod round_trip;
 mod scene;
+mod stacks;
 mod trees;

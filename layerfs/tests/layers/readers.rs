@@ -147,8 +147,8 @@ fn line_of_python(wanted: &Wanted) -> String {
     format!("{} {kind} {mode:o} {}:{} {} {rest}{}", hex(path), owner.0, owner.1, mtime.secs, xattrs.concat())
 }
 
-/// Reads archives, each after its length, and says everything about every entry.
-const PYTHON: &str = r"
+/// Reads archives, each after its length, and says everything about every entry; after an archive `--`.
+pub const PYTHON: &str = r"
 import io, struct, sys, tarfile
 raw = lambda text: text.encode('utf-8', 'surrogateescape')
 X = 'SCHILY.xattr.'
@@ -163,6 +163,7 @@ while head := sys.stdin.buffer.read(8):
         print(raw(t.name).hex(), t.type.decode(), '%o' % t.mode, '%d:%d' % (t.uid, t.gid), int(t.mtime), rest,
               sep=' ', end='')
         print(''.join(' %s=%s' % a for a in attrs))
+    print('--')
 ";
 
 fn archives() -> (Vec<Vec<Wanted>>, Vec<Vec<u8>>) {
@@ -175,7 +176,7 @@ fn archives() -> (Vec<Vec<Wanted>>, Vec<Vec<u8>>) {
 }
 
 /// Runs a reader with archives on its standard input, and gives what it says.
-fn read_by(program: &mut Command, input: Vec<u8>) -> Vec<u8> {
+pub fn read_by(program: &mut Command, input: Vec<u8>) -> Vec<u8> {
     let program = program.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = program.spawn().expect("fixtures/setup installs it");
     let mut stdin = child.stdin.take().unwrap();
@@ -184,6 +185,11 @@ fn read_by(program: &mut Command, input: Vec<u8>) -> Vec<u8> {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{program:?} failed");
     output.stdout
+}
+
+/// Archives, each after its length.
+pub fn framed<'a>(archives: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    archives.flat_map(|bytes| [&(bytes.len() as u64).to_le_bytes(), bytes].concat()).collect()
 }
 
 #[track_caller]
@@ -200,9 +206,12 @@ fn compare(said: &[u8], wanted: impl Iterator<Item = Vec<u8>>) {
 #[test]
 fn python_reads_what_was_written() {
     let (all, bytes) = archives();
-    let framed = bytes.iter().flat_map(|b| [&(b.len() as u64).to_le_bytes(), b.as_slice()].concat()).collect();
-    let said = read_by(Command::new("python3").args(["-c", PYTHON]), framed);
-    compare(&said, all.iter().flatten().map(|wanted| line_of_python(wanted).into_bytes()));
+    let said = read_by(Command::new("python3").args(["-c", PYTHON]), framed(bytes.iter().map(Vec::as_slice)));
+    let lines = |entries: &Vec<Wanted>| {
+        let end = std::iter::once("--".to_owned());
+        entries.iter().map(line_of_python).chain(end).map(String::into_bytes).collect::<Vec<_>>()
+    };
+    compare(&said, all.iter().flat_map(lines));
 }
 
 /// As GNU tar and vis(3) write a name: with octal numbers for what is not printable.
@@ -313,7 +322,7 @@ fn bsdtar_reads_what_was_written() {
     let mut copy = Command::new("sh");
     copy.args(["-c", "LC_ALL=C.UTF-8 exec bsdtar --format=pax -c -f - @-"]);
     let copied = read_by(&mut copy, write(&one));
-    let framed = [&(copied.len() as u64).to_le_bytes(), copied.as_slice()].concat();
-    let said = read_by(Command::new("python3").args(["-c", PYTHON]), framed);
-    compare(&said, one.iter().map(|wanted| line_of_python(wanted).into_bytes()));
+    let said = read_by(Command::new("python3").args(["-c", PYTHON]), framed(std::iter::once(copied.as_slice())));
+    let end = std::iter::once("--".to_owned());
+    compare(&said, one.iter().map(line_of_python).chain(end).map(String::into_bytes));
 }
