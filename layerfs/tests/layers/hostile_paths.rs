@@ -11,6 +11,7 @@ use cooper_layerfs::stat::Kind;
 use cooper_layerfs::{LayerfsError, whiteout};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn names_are_re_rooted() {
@@ -294,4 +295,41 @@ fn an_archive_of_files_is_no_layer() {
     ] {
         assert_eq!(reason(Scene::new().unpack_with(&[entry], files)), why);
     }
+}
+
+#[test]
+fn directories_that_become_links_while_it_unpacks_lead_nowhere_outside() {
+    let scene = Scene::new();
+    let (tree, outside) = (scene.tree(), scene.outside());
+    let mut entries = vec![Forged::dir("d")];
+    entries.extend((0..200).flat_map(|n| {
+        [Forged::file("d/file", b"evil").mode(0o777), Forged::dir("d/dir").mode(0o777), Forged::dir(&format!("e{n}"))]
+    }));
+    let stop = AtomicBool::new(false);
+    let swaps = std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let (dir, aside) = (tree.join("d"), tree.join("aside"));
+            let mut swaps = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // Whatever of this fails, because the other side was faster, is tried again.
+                if fs::rename(&dir, &aside).is_ok() {
+                    swaps += usize::from(std::os::unix::fs::symlink(&outside, &dir).is_ok());
+                }
+                let _gone = fs::remove_file(&dir);
+                let _back = fs::rename(&aside, &dir);
+            }
+            swaps
+        });
+        for _ in 0..5 {
+            // The scene compares what is outside, whether the archive is refused or not; the link is none of the
+            // archive's, so that both are right.
+            let _either = scene.unpack(&entries);
+            for path in fs::read_dir(&tree).unwrap().flatten().map(|entry| entry.path()) {
+                let _gone = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        swapping.join().unwrap()
+    });
+    assert!(swaps > 20, "only {swaps} links were in the way");
 }
