@@ -13,3 +13,4 @@ mod round_trip;
 mod scene;
 mod stacks;
 mod trees;
+mod unpackers;
