@@ -21,7 +21,7 @@ pub struct Report {
     pub refs: u64,
     /// Manifests of the registry that were followed.
     pub manifests: u64,
-    /// Small files of caches that were read: records, what is known of layers and of URLs.
+    /// Small files of caches that were read: records, what is known of layers, URLs and builds.
     pub small: u64,
     /// Everything that is wrong, in the order in which it was found.
     pub problems: Vec<Problem>,
@@ -168,9 +168,11 @@ impl Store {
 
     /// Small files that count as absent when they are damaged.
     fn check_small(&self, report: &mut Report) -> Result<(), StoreError> {
-        for (dir, check) in
-            [("records", Self::check_record as fn(&Path) -> Result<(), StoreError>), ("urls", Self::check_url_record)]
-        {
+        for (dir, check) in [
+            ("records", Self::check_record as fn(&Path) -> Result<(), StoreError>),
+            ("urls", Self::check_url_record),
+            ("builds", Self::check_build),
+        ] {
             let dir = self.layout().top(dir);
             for name in names(&dir)? {
                 report.small += 1;
@@ -334,13 +336,14 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "lay3r").unwrap();
         fs::write(dir.path().join("blobs/sha256/partial"), "").unwrap();
-        for torn in ["refs/docker.io/library/app/_tags/torn", "records/torn"] {
+        fs::create_dir(dir.path().join("builds")).unwrap();
+        for torn in ["refs/docker.io/library/app/_tags/torn", "records/torn", "builds/7"] {
             fs::write(dir.path().join(torn), "{").unwrap();
         }
         let (mended, left) = store.repair().unwrap();
         assert!(left.problems.is_empty(), "{:?}", left.problems);
         let told: Vec<String> = mended.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 7, "{told:?}");
+        assert_eq!(told.len(), 8, "{told:?}");
         assert!(store.fsck().unwrap().problems.is_empty());
         assert_eq!(store.get_ref(&"app".parse().unwrap()).unwrap(), None);
         assert_eq!((store.blob_size(&whole).unwrap(), store.blob_size(&layer.digest).unwrap()), (Some(5), None));

@@ -25,8 +25,7 @@
 //! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
 //! │   ├── _tags/<tag>                       tag → descriptor
 //! │   └── _referrers/<subject>/<manifest>   manifests that name a subject: their descriptors
-//! ├── chunks/, stat/                        compressed pieces of layers and states of files: caches, by file
-//! ├── builds/log                            what the last builds did, for `explain`
+//! ├── builds/<number>                       what one of the last builds did, for `explain`
 //! ├── usage                                 how much all of this was when it was last measured
 //! └── ingest/<random>/                      in flight; whoever can take its lock may delete it
 //! ```
@@ -170,6 +169,13 @@ impl Layout {
     /// The chunks that one method compressed.
     pub fn chunks(&self, method: &str) -> PathBuf {
         self.root.join("chunks").join(Digest::sha256(method).hex())
+    }
+    /// What the last builds did, each under its number.
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+    pub fn build(&self, number: u64) -> PathBuf {
+        self.builds().join(number.to_string())
     }
     /// All copies of one cache of `RUN --mount`.
     pub fn cache_mount(&self, cache: &Digest) -> PathBuf {

@@ -10,6 +10,7 @@
 pub mod archive;
 mod blob;
 mod boot;
+mod builds;
 mod checked;
 mod chunks;
 mod closure;

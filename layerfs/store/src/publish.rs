@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// Writes a small file of a cache under a name that nothing has.
+    pub(crate) fn write_new(&self, target: &Path, bytes: &[u8]) -> Result<Name, StoreError> {
+        let (mut temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
+        file.write_all(bytes).map_err(StoreError::io("writing", target))?;
+        make_dirs(target.parent().unwrap_or(self.layout().root()), Durability::Cache)?;
+        temp.publish_new(target)
+    }
+
     /// Writes a value as JSON with a line end.
     pub(crate) fn write_json(
         &self,

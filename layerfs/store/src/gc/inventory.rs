@@ -117,6 +117,7 @@ pub fn take(store: &Store, reached: &Reached, now: i64) -> Result<Inventory, Sto
             "trees" => taking.trees(path, &forms)?,
             "layers" => taking.layers(path)?,
             "records" | "slots" => taking.files(path, Kind::Record)?,
+            "builds" => taking.files(path, Kind::Build)?,
             "urls" => taking.files(path, Kind::Url)?,
             "chunks" => taking.files(path, Kind::Chunk)?,
             "stat" => taking.files(path, Kind::Stat)?,

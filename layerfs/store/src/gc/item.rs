@@ -20,6 +20,8 @@ pub enum Kind {
     Tree,
     /// Results of steps, and the indexes beside them.
     Record,
+    /// What the last builds did.
+    Build,
     /// Caches of `RUN --mount=type=cache`.
     Mount,
     /// What is known of files behind URLs.
@@ -36,13 +38,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Image,
         Self::Registry,
         Self::Tar,
         Self::Blob,
         Self::Tree,
         Self::Record,
+        Self::Build,
         Self::Mount,
         Self::Url,
         Self::Chunk,
@@ -60,6 +63,7 @@ impl Kind {
             Self::Blob => "blob",
             Self::Tree => "tree",
             Self::Record => "record",
+            Self::Build => "build",
             Self::Mount => "mount",
             Self::Url => "url",
             Self::Chunk => "chunk",
@@ -78,6 +82,7 @@ impl Kind {
             Self::Blob => "other blobs",
             Self::Tree => "unpacked layers",
             Self::Record => "step records",
+            Self::Build => "log of builds",
             Self::Mount => "cache mounts",
             Self::Url => "files behind URLs",
             Self::Chunk => "compressed chunks",
