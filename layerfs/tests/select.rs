@@ -332,6 +332,25 @@ fn a_wide_tree_is_walked_as_a_small_one_is() {
     }
 }
 
+#[test]
+fn a_file_tells_whether_its_content_or_its_mode_changed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().join("f");
+    let told = |text: &str, mode: u32| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let selection = selected(&View::dir(root(&top)), &["f"], Ownership::Zero).unwrap();
+        let files = selection.files(1).unwrap();
+        files["f"].split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (first, mode, content) = (told("a", 0o644), told("a", 0o755), told("b", 0o755));
+    assert_eq!((first[0].len(), &first[1..]), (12, &["644".to_owned(), "0:0".to_owned()][..]));
+    assert_eq!((&mode[0], mode[1].as_str()), (&first[0], "755"));
+    assert_ne!(content[0], mode[0]);
+    assert_eq!(content[1..], mode[1..]);
+}
+
 /// A look at the tree with what earlier looks remembered, as at a time long after the files were made.
 fn remembering(dir: &tempfile::TempDir, before: &[u8]) -> (View, std::sync::Arc<Seen>) {
     let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(60);

@@ -8,21 +8,26 @@ use crate::history;
 use crate::layers::Layer;
 use crate::solve::{Build, StageState};
 use crate::step::Place;
+use crate::why;
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, DiffId, Digest};
 use cooper_layerfs::layer::DigestWriter;
+use cooper_plan::difference::Difference;
 use cooper_plan::key::KeyRecord;
 use cooper_plan::op::Reuse;
-use cooper_plan::reason::Reason;
 use cooper_store::StepRecord;
 use std::io::Write;
 use std::sync::atomic::Ordering;
+
+/// How many places around its own an instruction is looked for that has moved.
+const AROUND: usize = 2;
 
 /// A step whose key is known and whose result is not.
 pub struct Miss {
     record: KeyRecord,
     key: Digest,
     slot: String,
+    label: String,
     /// Nobody else of this build does the same meanwhile.
     _claim: Claim,
 }
@@ -42,32 +47,51 @@ impl Build<'_> {
         history_text: &str,
     ) -> Result<Option<Miss>, EngineError> {
         let key = record.digest();
-        let slot = self.slot(place);
+        let slot = self.slot(place, place.index);
         let claim = self.doing.claim(&key);
         let done_now = claim.was_done();
-        let miss = Miss { record, key, slot, _claim: claim };
+        let miss = Miss { record, key, slot, label: place.label.clone(), _claim: claim };
         // What another thread of this build has just done is no earlier result.
         if let Some(reason) = self.without_cache(place).filter(|_| !done_now) {
-            self.sink.event(Event::Missed { step: place.no, reasons: vec![reason.to_owned()] });
+            self.missed(place, &miss, vec![Difference::note(reason)]);
             return Ok(Some(miss));
         }
         let store = &self.engine.store;
         if let Some(StepRecord { layer: Some(diff), created_unix, .. }) = store.record(&miss.key)?
             && self.engine.has_layer(&diff)?
         {
-            self.sink.event(Event::Cached { step: place.no, label: place.label.clone() });
+            self.sink.event(Event::Cached { step: place.no, label: place.label.clone(), key: miss.key });
             self.cached.fetch_add(1, Ordering::Relaxed);
             self.add(state, diff, created_unix, history_text);
             return Ok(None);
         }
-        let mut earlier = store.records_in_slot(&miss.slot)?;
-        earlier.sort_by_key(|r| r.created_unix);
-        let reasons = match earlier.pop() {
-            Some(old) => reasons(&old, &miss.record),
-            None => vec!["it was not run before".to_owned()],
+        let reasons = match self.earlier(place, &miss)? {
+            Some(old) => why::differences(old, &miss.record, state),
+            None => vec![Difference::note("it was not run before")],
         };
-        self.sink.event(Event::Missed { step: place.no, reasons });
+        self.missed(place, &miss, reasons);
         Ok(Some(miss))
+    }
+
+    /// The nearest earlier record. A line more or less above moves an instruction to another place of its stage.
+    fn earlier(&self, place: &Place<'_>, miss: &Miss) -> Result<Option<StepRecord>, EngineError> {
+        let store = &self.engine.store;
+        let own = why::nearest(store.records_in_slot(&miss.slot)?, &miss.record);
+        if own.as_ref().is_some_and(|r| why::is_same_instruction(r, &miss.record)) {
+            return Ok(own);
+        }
+        let around = place.index.saturating_sub(AROUND)..=place.index + AROUND;
+        let mut records = Vec::new();
+        for index in around.filter(|i| *i != place.index) {
+            records.extend(store.records_in_slot(&self.slot(place, index))?);
+        }
+        // Of equals the last one is the nearest.
+        records.extend(own);
+        Ok(why::nearest(records, &miss.record))
+    }
+
+    fn missed(&self, place: &Place<'_>, miss: &Miss, reasons: Vec<Difference>) {
+        self.sink.event(Event::Missed { step: place.no, key: miss.key.clone(), reasons });
     }
 
     /// Why no known result may be used, if none may.
@@ -122,11 +146,13 @@ impl Build<'_> {
             parts: miss.record.parts,
             files: miss.record.files,
             layer: Some(diff.clone()),
+            base: state.base.clone(),
             created_unix: created,
         })?;
         self.doing.done(&miss.key);
         self.run.fetch_add(1, Ordering::Relaxed);
         self.add(state, diff, created, history_text);
+        state.anew.get_or_insert(miss.label);
         Ok(())
     }
 
@@ -143,23 +169,13 @@ impl Build<'_> {
     }
 
     /// Which instruction of which file this is: where the nearest earlier record is looked for.
-    fn slot(&self, place: &Place<'_>) -> String {
+    fn slot(&self, place: &Place<'_>, index: usize) -> String {
         let mut h = StableHash::new("slot/1");
         h.part("context", self.request.context.name());
         h.part("dockerfile", &self.request.dockerfile_name);
         h.part("stage", &place.stage.label);
-        h.part("step", place.index.to_string());
+        h.part("step", index.to_string());
         h.part("platform", place.stage.platform.to_string());
         h.finish().hex()[..32].to_owned()
     }
-}
-
-/// Why a step is not the earlier one, for people.
-fn reasons(old: &StepRecord, new: &KeyRecord) -> Vec<String> {
-    let names = cooper_plan::reason::changed_files(&old.files, &new.files);
-    let told = |reason: &Reason| match (&names, reason) {
-        (Some(names), Reason::Files(_)) => format!("{reason}: {names}"),
-        _ => reason.to_string(),
-    };
-    cooper_plan::reason::reasons(&old.parts, &new.parts).iter().map(told).collect()
 }

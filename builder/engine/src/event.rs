@@ -2,6 +2,7 @@
 
 use cooper_dockerfile::lint::Finding;
 use cooper_image::{Digest, Reference};
+use cooper_plan::difference::Difference;
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,13 +17,22 @@ pub trait Sink: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepNo(pub usize);
 
+/// A step that the build will come to, if nothing fails before.
+#[derive(Debug, Clone)]
+pub struct PlannedStep {
+    /// Its stage, by name or number.
+    pub stage: String,
+    /// `[stage 2/5] RUN make`.
+    pub label: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub enum Event {
-    /// The plan is known: how many steps there are, and a remark on the sandbox when it is not the best.
+    /// The plan is known: its steps, the first of them number 1.
     Planned {
-        steps: usize,
+        steps: Vec<PlannedStep>,
         stages: usize,
     },
     /// Something a person should know.
@@ -57,11 +67,13 @@ pub enum Event {
     Cached {
         step: StepNo,
         label: String,
+        key: Digest,
     },
-    /// No record for the step's key; each reason is one short phrase.
+    /// No record for the step's key, or none that may be used.
     Missed {
         step: StepNo,
-        reasons: Vec<String>,
+        key: Digest,
+        reasons: Vec<Difference>,
     },
     Finished {
         step: StepNo,

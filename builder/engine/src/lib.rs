@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod fetch;
 pub mod images;
+pub mod journal;
 pub mod output;
 pub mod output_file;
 pub mod request;
@@ -29,6 +30,7 @@ mod resolve;
 mod solve;
 mod step;
 mod transfer;
+mod why;
 
 use cooper_registry::{Client, ClientOptions, ProxyOptions};
 use cooper_sandbox::Tier;

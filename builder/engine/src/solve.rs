@@ -3,7 +3,7 @@
 use crate::ahead::Ahead;
 use crate::context::{Behalf, ContextName, Named, Opened};
 use crate::doing::Doing;
-use crate::event::{Event, Sink, StepNo};
+use crate::event::{Event, PlannedStep, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
 use crate::request::{BuildRequest, Freshness};
@@ -25,6 +25,10 @@ pub struct StageState {
     pub config: ImageConfig,
     /// Unix time of its newest layer; what edits of the configuration are dated with.
     pub created: i64,
+    /// The image that all of it began with, and its digest.
+    pub base: Option<String>,
+    /// The first step of its layers that was not taken from the cache.
+    pub anew: Option<String>,
 }
 
 /// What a stage has come to, once it is known; a failure is told by the stage's own thread.
@@ -105,16 +109,16 @@ impl Engine {
 
     /// Does every stage of every plan, gives the targets' states in the order of the plans.
     pub(crate) fn solve(&self, work: &[(Plan, Build<'_>)]) -> Result<Vec<Arc<StageState>>, EngineError> {
-        let mut first = 1;
+        let mut steps = Vec::new();
         let mut starts = Vec::new();
         for (plan, build) in work {
             for (id, stage) in plan.stages.iter().enumerate() {
-                starts.push((build, StageId(id), stage, first));
-                first += 1 + stage.steps.iter().filter(|s| is_told(s)).count();
+                starts.push((build, StageId(id), stage, steps.len() + 1));
+                steps.extend(build.labels(stage).map(|label| PlannedStep { stage: stage.label.clone(), label }));
             }
         }
         if let Some((_, build)) = work.first() {
-            build.sink.event(Event::Planned { steps: first - 1, stages: starts.len() });
+            build.sink.event(Event::Planned { steps, stages: starts.len() });
         }
         let outcome: Vec<Result<(), EngineError>> = std::thread::scope(|scope| {
             let threads: Vec<_> = starts
@@ -234,15 +238,9 @@ impl<'a> Build<'a> {
     }
 
     fn do_stage(&self, id: StageId, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
-        let total = stage.steps.iter().filter(|s| is_told(s)).count() + 1;
+        let mut labels = self.labels(stage);
         let mut told = 0;
-        let whose = match self.request.platforms.as_slice() {
-            [_, _, ..] => format!("{} {}", stage.platform, stage.label),
-            _ => stage.label.clone(),
-        };
-        let label = |n: usize, text: &str| format!("[{whose} {n}/{total}] {text}");
-        let from = StepNo(start);
-        self.sink.event(Event::Noted { step: from, label: label(1, &stage.text) });
+        self.sink.event(Event::Noted { step: StepNo(start), label: labels.next().unwrap_or_default() });
         let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;
         for (i, step) in stage.steps.iter().enumerate() {
             if self.cancel.load(Ordering::SeqCst) {
@@ -253,7 +251,7 @@ impl<'a> Build<'a> {
                 continue;
             }
             told += 1;
-            let (no, label) = (StepNo(start + told), label(told + 1, &step.text));
+            let (no, label) = (StepNo(start + told), labels.next().unwrap_or_default());
             let ahead = self.ahead.as_deref().filter(|_| self.lasting.contains(&id.0));
             let place = crate::step::Place { stage, index: i, no, label, ahead };
             let done = match &step.op {
@@ -276,6 +274,18 @@ impl<'a> Build<'a> {
         Ok(state)
     }
 
+    /// The stage's beginning and its steps, as people know them.
+    fn labels<'s>(&self, stage: &'s Stage) -> impl Iterator<Item = String> + use<'s> {
+        let texts =
+            move || std::iter::once(&stage.text).chain(stage.steps.iter().filter(|s| is_told(s)).map(|s| &s.text));
+        let whose = match self.request.platforms.as_slice() {
+            [_, _, ..] => format!("{} {}", stage.platform, stage.label),
+            _ => stage.label.clone(),
+        };
+        let total = texts().count();
+        (1..).zip(texts()).map(move |(n, text)| format!("[{whose} {n}/{total}] {text}"))
+    }
+
     /// A step that failed stops the others too, those that run and those that wait.
     fn abandon(&self, error: &EngineError) {
         if !matches!(error, EngineError::Dependency) {
@@ -290,13 +300,16 @@ impl<'a> Build<'a> {
                 layers: Vec::new(),
                 config: ImageConfig::scratch(&stage.platform),
                 created: self.request.created,
+                base: None,
+                anew: None,
             }),
             Base::Image(_) | Base::Layout(_) => {
                 // The plan has fetched it already: asking again would only cost a round trip.
                 let fresh = Freshness { pull: false, ..self.request.freshness };
                 let base = self.image(&stage.base, &stage.platform, fresh)?;
                 let created = self.request.created;
-                Ok(StageState { layers: base.layers, config: base.config, created })
+                let name = crate::why::base_name(&stage.base, &base);
+                Ok(StageState { layers: base.layers, config: base.config, created, base: name, anew: None })
             }
             Base::Stage(id) => Ok((*self.stage(*id)?).clone()),
             // The plan copies them into an empty root.

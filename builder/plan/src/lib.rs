@@ -7,14 +7,15 @@
 //!
 //! In reading order: `request` and `op` (what goes in, what comes out), `stage` and `scope` (names and variables),
 //! `context`, `needs` and `graph` (which stages, images and named contexts take part), `lower` (instructions to steps),
-//! `build` (all of it together), `epoch` and `notice` (what the caller has to know before), `key`, `record` and `reason`
-//! (the cache), `dump`, `outlook` and `dot` (plan and keys as text).
+//! `build` (all of it together), `epoch` and `notice` (what the caller has to know before), `key`, `record`, `reason`
+//! and `difference` (the cache), `dump`, `outlook` and `dot` (plan and keys as text).
 #![forbid(unsafe_code)]
 
 pub mod build;
 pub mod build_args;
 pub mod call;
 pub mod context;
+pub mod difference;
 pub mod dot;
 pub mod dump;
 pub mod epoch;

@@ -1,6 +1,7 @@
 //! Why a step missed the cache: two sets of key parts compared.
 //!
-//! Takes the parts of the nearest earlier record and of the new key; gives what differs, each as one short phrase.
+//! Takes the parts of the nearest earlier record and of the new key; gives what differs, each as one short phrase. `difference` adds
+//! files and hides secrets.
 //! Must never: be silent about a difference, known or not.
 
 use crate::record::Parts;
@@ -109,6 +110,9 @@ pub enum Reason {
     ResultGone,
 }
 
+/// What stands for a value that may be secret.
+pub const HIDDEN: &str = "(not shown)";
+
 /// A value before and after; `None` is no value at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -118,54 +122,31 @@ pub struct Change {
     pub new: Option<String>,
 }
 
-/// Everything that differs, the step's own inputs first and the layers below last.
-pub fn reasons(old: &Parts, new: &Parts) -> Vec<Reason> {
+/// Everything that differs, each with the name of its part: the step's own inputs first and the layers below last.
+/// Only of equal keys, whose result must have gone, there is no part.
+pub fn reasons(old: &Parts, new: &Parts) -> Vec<(Option<String>, Reason)> {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort_by_key(|n| (rank(n), *n));
     names.dedup();
     if old.get("op") != new.get("op") {
         // Steps of two kinds have hardly a part in common: nothing more can be learnt from the rest.
-        return vec![reason("op", Change { old: old.get("op").cloned(), new: new.get("op").cloned() })];
+        names.retain(|n| *n == "op");
     }
-    let differs = |name: &&String| old.get(*name) != new.get(*name);
-    let changed = names.into_iter().filter(differs);
-    let mut found: Vec<Reason> = Vec::new();
-    for name in changed {
+    let mut found: Vec<(Option<String>, Reason)> = Vec::new();
+    for name in names.into_iter().filter(|name| old.get(*name) != new.get(*name)) {
         let reason = reason(name, Change { old: old.get(name).cloned(), new: new.get(name).cloned() });
         // A script has two parts, and so has a destination: one phrase is enough for both.
-        let same = |r: &Reason| {
+        let same = |(_, r): &(_, Reason)| {
             std::mem::discriminant(r) == std::mem::discriminant(&reason) && r.to_string() == reason.to_string()
         };
         if !found.last().is_some_and(same) {
-            found.push(reason);
+            found.push((Some(name.clone()), reason));
         }
     }
     if found.is_empty() {
-        found.push(Reason::ResultGone);
+        found.push((None, Reason::ResultGone));
     }
     found
-}
-
-/// Which files changed, for people: the first few by name. `None` when the lists do not say.
-pub fn changed_files(old: &Parts, new: &Parts) -> Option<String> {
-    const NAMED: usize = 3;
-    if old.is_empty() || new.is_empty() {
-        return None;
-    }
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).filter(|n| old.get(*n) != new.get(*n)).collect();
-    names.sort();
-    names.dedup();
-    let phrase = |name: &&String| match (old.contains_key(*name), new.contains_key(*name)) {
-        (true, true) => format!("{name} changed"),
-        (false, _) => format!("{name} is new"),
-        (_, false) => format!("{name} is gone"),
-    };
-    let told: Vec<String> = names.iter().take(NAMED).map(phrase).collect();
-    match names.len().saturating_sub(NAMED) {
-        _ if told.is_empty() => None,
-        0 => Some(told.join(", ")),
-        more => Some(format!("{}, and {more} more", told.join(", "))),
-    }
 }
 
 /// Order of the phrases.
@@ -178,7 +159,7 @@ fn rank(part: &str) -> u8 {
     }
 }
 
-fn reason(part: &str, change: Change) -> Reason {
+pub(crate) fn reason(part: &str, change: Change) -> Reason {
     if let Some(name) = part.strip_prefix("env.") {
         let name = name.to_owned();
         return match (change.old, change.new) {
@@ -234,9 +215,9 @@ impl fmt::Display for Reason {
             Self::Operation(c) => write!(f, "another kind of step was here{c}"),
             Self::Command(_) => f.write_str("the command changed"),
             Self::Script(_) => f.write_str("the script changed"),
-            Self::VariableAdded { name, value } => write!(f, "ENV {name} was added as {}", quoted(value)),
-            Self::VariableRemoved { name, value } => write!(f, "ENV {name} was removed, it was {}", quoted(value)),
-            Self::VariableChanged { name, change } => write!(f, "ENV {name} changed{change}"),
+            Self::VariableAdded { name, value } => write!(f, "variable {name} was added as {}", quoted(value)),
+            Self::VariableRemoved { name, value } => write!(f, "variable {name} was removed, it was {}", quoted(value)),
+            Self::VariableChanged { name, change } => write!(f, "variable {name} changed{change}"),
             Self::Clamp(c) => write!(f, "the latest time that files may have changed{c}"),
             Self::Directory(c) => write!(f, "the working directory changed{c}"),
             Self::User(c) => write!(f, "the user changed{c}"),
@@ -289,6 +270,9 @@ impl fmt::Display for Change {
 /// A value for people: quoted, control characters escaped, and not longer than a line.
 fn quoted(value: &str) -> String {
     const SHOWN: usize = 60;
+    if value == HIDDEN {
+        return value.to_owned();
+    }
     match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
         None => format!("{value:?}"),
@@ -315,9 +299,9 @@ mod tests {
                 &[("script.body", "2"), ("script.name", "B")],
                 "the script changed",
             ),
-            (&[("env.A", "x")], &[("env.A", "y")], "ENV A changed from \"x\" to \"y\""),
-            (&[], &[("env.A.b", "y")], "ENV A.b was added as \"y\""),
-            (&[("env.A", "x\n")], &[], "ENV A was removed, it was \"x\\n\""),
+            (&[("env.A", "x")], &[("env.A", "y")], "variable A changed from \"x\" to \"y\""),
+            (&[], &[("env.A.b", "y")], "variable A.b was added as \"y\""),
+            (&[("env.A", "x\n")], &[], "variable A was removed, it was \"x\\n\""),
             (&[("cwd", "/a")], &[("cwd", "/b")], "the working directory changed from \"/a\" to \"/b\""),
             (&[("user", "")], &[("user", "b")], "the user changed from \"\" to \"b\""),
             (&[("network", "none")], &[("network", "host")], "the network changed from \"none\" to \"host\""),
@@ -373,29 +357,10 @@ mod tests {
             (&[("op", "exec")], &[("op", "exec")], "its layer is no longer in the store"),
         ] {
             let found = reasons(&parts(old), &parts(new));
-            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [phrase]);
+            assert_eq!(found.iter().map(|(_, r)| r.to_string()).collect::<Vec<_>>(), [phrase]);
         }
         let clipped = reasons(&parts(&[]), &parts(&[("env.A", &long)]));
-        assert_eq!(clipped[0].to_string(), format!("ENV A was added as \"{}\"…", &long[..60]));
-    }
-
-    #[test]
-    fn files_are_told_by_name() {
-        for (old, new, told) in [
-            (&[("a", "1"), ("b", "1")][..], &[("a", "2"), ("b", "1")][..], Some("a changed")),
-            (&[("a", "1")], &[("a", "1"), ("b", "1")], Some("b is new")),
-            (&[("a", "1"), ("b", "1")], &[("c", "1"), ("a", "1")], Some("b is gone, c is new")),
-            (
-                &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")],
-                &[("a", "2"), ("b", "2"), ("c", "2"), ("d", "2"), ("e", "2")],
-                Some("a changed, b changed, c changed, and 2 more"),
-            ),
-            (&[("a", "1")], &[("a", "1")], None),
-            (&[], &[("a", "1")], None),
-            (&[("a", "1")], &[], None),
-        ] {
-            assert_eq!(changed_files(&parts(old), &parts(new)).as_deref(), told);
-        }
+        assert_eq!(clipped[0].1.to_string(), format!("variable A was added as \"{}\"…", &long[..60]));
     }
 
     #[test]
@@ -406,7 +371,7 @@ mod tests {
             parts(&[("op", "exec"), ("parent", "2"), ("platform", "b"), ("user", "y"), ("argv", "2"), ("env.B", "2")]);
         let change = |a: &str, b: &str| Change { old: Some(a.into()), new: Some(b.into()) };
         assert_eq!(
-            reasons(&old, &new),
+            reasons(&old, &new).into_iter().map(|(_, r)| r).collect::<Vec<_>>(),
             [
                 Reason::Command(change("1", "2")),
                 Reason::VariableChanged { name: "B".into(), change: change("1", "2") },

@@ -20,6 +20,7 @@ use crate::ui::{Progress, Ui, escape, say};
 use cooper_dockerfile::lint::Finding;
 use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
+use cooper_engine::journal::Recorder;
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
@@ -35,7 +36,7 @@ use std::time::Instant;
 /// Builds.
 pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let start = Instant::now();
-    let ui = Ui::open(flags.run.view(), place.env.term())?;
+    let (started, ui) = (env::now(), Ui::open(flags.run.view(), place.env.term(), flags.run.detail())?);
     check_stdout(&flags)?;
     let (view, iidfile, metadata) =
         (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
@@ -52,9 +53,15 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
-    let checks = Arc::new(Checks { next: ui.sink(), found: Mutex::default() });
+    let recorder = Arc::new(Recorder::new(ui.sink()));
+    let checks = Arc::new(Checks { next: Arc::clone(&recorder) as Arc<dyn Sink>, found: Mutex::default() });
     let listener = Arc::new(Listener::new(Arc::clone(&checks) as Arc<dyn Sink>));
     let built = session.engine.build(&request, Arc::clone(&listener) as Arc<dyn Sink>, signals.cancel());
+    let entry = recorder.entry(&request, started, start.elapsed(), built.as_ref());
+    if let Err(error) = session.engine.remember(&entry) {
+        // Of the image nothing is lost, and what failed is told in any case.
+        place.note(|| format!("the build is not remembered: {error}"));
+    }
     let result = match built {
         Ok(result) => result,
         Err(error) => {

@@ -10,7 +10,7 @@ use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
 use crate::source::{self, Source};
 use crate::stdout;
-use crate::ui::{Progress, Ui, escape};
+use crate::ui::{Detail, Progress, Ui, escape};
 use cooper_engine::{EngineError, Outlook};
 
 /// `cooper debug`.
@@ -58,7 +58,7 @@ fn outlook(place: &Place, flags: LookFlags) -> Result<Outlook, Failure> {
     let LookFlags { context, input } = flags;
     let flags = BuildFlags { context, input, ..BuildFlags::default() };
     let prepared = Prepared::new(place, flags)?;
-    let ui = Ui::open(Progress::Plain, place.env.term())?;
+    let ui = Ui::open(Progress::Plain, place.env.term(), Detail::Brief)?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
     let signals = Signals::listen(session.runtime.handle(), Manner::End)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;

@@ -5,6 +5,7 @@ mod check;
 mod debug;
 mod doctor;
 mod du;
+mod explain;
 mod fsck;
 mod images;
 mod inspect;
@@ -90,6 +91,7 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
             None => build::run(place, *flags),
         },
         Command::Check(flags) => check::run(place, *flags),
+        Command::Explain(flags) => explain::run(place, &flags),
         Command::Push(flags) => push::run(place, &flags),
         Command::Pull(flags) => pull::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),

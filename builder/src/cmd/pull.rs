@@ -6,12 +6,12 @@ use crate::flags::PullFlags;
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
 use crate::stdout;
-use crate::ui::{Progress, Ui};
+use crate::ui::{Detail, Progress, Ui};
 use cooper_image::Platform;
 
 /// Fetches an image.
 pub fn run(place: &Place, flags: &PullFlags) -> Result<Exit, Failure> {
-    let ui = Ui::open(Progress::Auto, place.env.term())?;
+    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
     let platform = flags.platform.clone().unwrap_or_else(Platform::host);

@@ -6,12 +6,12 @@ use crate::flags::PushFlags;
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
 use crate::stdout;
-use crate::ui::{Progress, Ui};
+use crate::ui::{Detail, Progress, Ui};
 use cooper_engine::EngineError;
 
 /// Sends an image.
 pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
-    let ui = Ui::open(Progress::Auto, place.env.term())?;
+    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let root = place.root()?;
     // A layer that was built and never sent is packed from its tree, whose files belong to the ids
     // of the namespace. Where there is none, nothing was built: images that were pulled need none.

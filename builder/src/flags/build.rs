@@ -9,7 +9,7 @@ use super::pair::Pair;
 use super::secret::SecretFlag;
 use super::steps::{Bytes, CgroupParent, Entitlement, HostFlag, NetworkFlag, SshFlag, UlimitFlag};
 use super::store::CapFlags;
-use crate::ui::Progress;
+use crate::ui::{Detail, Progress};
 use clap::Args;
 use cooper_image::{Platform, Reference};
 use std::num::NonZeroUsize;
@@ -233,6 +233,12 @@ pub struct RunFlags {
     #[arg(short, long)]
     pub quiet: bool,
 
+    /// Of each step that is run, name all parts of its key that differ from the nearest earlier result, and all files
+    ///
+    /// Without it the first few files are named. `cooper explain` says the same afterwards.
+    #[arg(long, conflicts_with = "quiet")]
+    pub explain: bool,
+
     /// Most steps that run at once; default: twice the processors, at least 8
     ///
     /// Steps wait for networks and disks more than they compute, so that more of them than processors
@@ -245,6 +251,11 @@ impl RunFlags {
     /// The view that `--progress` and `-q` give.
     pub fn view(&self) -> Progress {
         if self.quiet { Progress::Quiet } else { self.progress }
+    }
+
+    /// `--explain`.
+    pub fn detail(&self) -> Detail {
+        if self.explain { Detail::Full } else { Detail::Brief }
     }
 
     /// `--jobs`, or its default for so many processors.

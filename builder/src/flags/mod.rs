@@ -7,6 +7,7 @@ pub mod build;
 pub mod call;
 pub mod context;
 pub mod debug;
+pub mod explain;
 pub mod output;
 pub mod output_form;
 pub mod pair;
@@ -82,6 +83,11 @@ pub enum Command {
     /// `# check=skip=RULE` above an instruction leaves a rule out for it, in the first lines for the whole
     /// file. Ends with 1 when something was found.
     Check(Box<call::CheckFlags>),
+    /// Say of each step of a build whether its result was known, and if not, what exactly was not as before
+    ///
+    /// The last hundred builds are remembered in the store, those that failed as well. Of two builds it says which
+    /// steps had other inputs, and which. Values of variables that sound or look like secrets are not shown.
+    Explain(explain::ExplainFlags),
     /// Send an image of the store to the registry in its name
     Push(PushFlags),
     /// Fetch an image from its registry into the store

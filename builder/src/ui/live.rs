@@ -2,9 +2,10 @@
 //! each blob under way; what is finished scrolls by above them.
 
 use super::lines::LineBuffer;
-use super::{amount, escape};
+use super::{Detail, amount, escape, reasons};
 use cooper_engine::event::{Direction, Event, Sink, StepNo};
 use cooper_image::Digest;
+use cooper_plan::difference::Difference;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -26,13 +27,14 @@ const BLOB_BAR: &str =
 pub struct Live {
     bars: MultiProgress,
     state: Mutex<State>,
+    detail: Detail,
 }
 
 #[derive(Default)]
 struct State {
     running: BTreeMap<StepNo, Running>,
     transfers: HashMap<Digest, Option<ProgressBar>>,
-    reasons: HashMap<StepNo, Vec<String>>,
+    reasons: HashMap<StepNo, Vec<Difference>>,
 }
 
 struct Running {
@@ -46,9 +48,9 @@ struct Running {
 
 impl Live {
     /// An empty screen part.
-    pub fn new() -> Self {
+    pub fn new(detail: Detail) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self { bars, state: Mutex::new(State::default()) }
+        Self { bars, state: Mutex::new(State::default()), detail }
     }
 
     /// Takes all bars away.
@@ -80,8 +82,11 @@ impl Live {
 
     fn started(&self, state: &mut State, step: StepNo, label: &str) {
         let label = escape::line(label);
-        if let Some(reasons) = state.reasons.remove(&step).filter(|r| !r.is_empty()) {
-            self.print(&format!("run     {label}: {}", escape::line(&reasons.join("; "))));
+        let why = state.reasons.remove(&step).unwrap_or_default();
+        let mut head = format!("run     {label}: ");
+        for line in reasons::lines(&why, self.detail) {
+            self.print(&format!("{head}{line}"));
+            head = "          ".to_owned();
         }
         let mut running = Running { label, line: String::new(), buffer: LineBuffer::default(), bar: None };
         running.bar = self.bar(state, || step_bar(&running));
@@ -143,7 +148,7 @@ impl Sink for Live {
         match event {
             Event::Planned { .. } | Event::Checked { .. } => {}
             Event::Warning { text } => self.print(&format!("warning {}", escape::line(&text))),
-            Event::Missed { step, reasons } => {
+            Event::Missed { step, reasons, .. } => {
                 state.reasons.insert(step, reasons);
             }
             Event::Started { step, label } => self.started(&mut state, step, &label),
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn bars_are_bounded_and_handed_on() {
-        let live = Live::new();
+        let live = Live::new(Detail::Brief);
         let bars = |live: &Live| live.state.lock().unwrap().running.values().filter(|r| r.bar.is_some()).count();
         for n in 0..BARS + 3 {
             live.event(Event::Started { step: StepNo(n), label: format!("[s {n}] RUN x") });
@@ -217,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_bar_shows_the_last_line_only() {
-        let live = Live::new();
+        let live = Live::new(Detail::Brief);
         live.event(Event::Started { step: StepNo(1), label: "R".repeat(LABEL + 1) });
         live.event(Event::Output { step: StepNo(1), bytes: b"one\n\x1b[2Jtwo\n\npart".to_vec() });
         let state = live.state.lock().unwrap();

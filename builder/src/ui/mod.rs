@@ -8,6 +8,7 @@ pub mod escape;
 mod lines;
 mod live;
 mod plain;
+pub mod reasons;
 pub mod summary;
 pub mod table;
 
@@ -31,6 +32,16 @@ pub enum Progress {
     Quiet,
 }
 
+/// How much is said of why a step is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// One line.
+    #[default]
+    Brief,
+    /// A line for each difference and each file.
+    Full,
+}
+
 /// The view that was chosen.
 pub enum Ui {
     /// Moving bars.
@@ -46,7 +57,7 @@ impl Ui {
     ///
     /// # Errors
     /// When bars were asked for where there is no terminal.
-    pub fn open(progress: Progress, term: Option<&str>) -> Result<Self, Failure> {
+    pub fn open(progress: Progress, term: Option<&str>, detail: Detail) -> Result<Self, Failure> {
         let terminal = std::io::stderr().is_terminal();
         match progress {
             Progress::Quiet => Ok(Self::Quiet),
@@ -55,10 +66,10 @@ impl Ui {
                 "--progress=plain writes lines, --progress=auto chooses",
             )),
             Progress::Auto if !terminal || matches!(term, None | Some("dumb")) => {
-                Ok(Self::Plain(Arc::new(plain::Plain::new())))
+                Ok(Self::Plain(Arc::new(plain::Plain::new(detail))))
             }
-            Progress::Plain => Ok(Self::Plain(Arc::new(plain::Plain::new()))),
-            Progress::Auto | Progress::Tty => Ok(Self::Live(Arc::new(live::Live::new()))),
+            Progress::Plain => Ok(Self::Plain(Arc::new(plain::Plain::new(detail)))),
+            Progress::Auto | Progress::Tty => Ok(Self::Live(Arc::new(live::Live::new(detail)))),
         }
     }
 

@@ -3,9 +3,10 @@
 //! [`Text`] is the whole renderer and knows neither clock nor stream; [`Plain`] joins it to both.
 
 use super::lines::LineBuffer;
-use super::{amount, escape};
+use super::{Detail, amount, escape, reasons};
 use cooper_engine::event::{Direction, Event, Sink, StepNo};
 use cooper_image::Digest;
+use cooper_plan::difference::Difference;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,8 +24,8 @@ pub struct Plain {
 
 impl Plain {
     /// Begins now.
-    pub fn new() -> Self {
-        Self { text: Mutex::new(Text::default()), start: Instant::now() }
+    pub fn new(detail: Detail) -> Self {
+        Self { text: Mutex::new(Text { detail, ..Text::default() }), start: Instant::now() }
     }
 
     /// An empty line between the steps and what is said after them, if there were any.
@@ -51,7 +52,7 @@ struct Step {
     begun: Duration,
     started: bool,
     buffer: LineBuffer,
-    reasons: Vec<String>,
+    reasons: Vec<Difference>,
 }
 
 /// The state between two events.
@@ -62,6 +63,7 @@ pub struct Text {
     mentioned: HashMap<Digest, Duration>,
     /// The step that the last line belongs to.
     last: Option<StepNo>,
+    detail: Detail,
 }
 
 impl Text {
@@ -77,7 +79,7 @@ impl Text {
         match event {
             Event::Planned { .. } | Event::Checked { .. } => Ok(()),
             Event::Warning { text } => writeln!(out, "WARNING: {}", escape::line(&text)),
-            Event::Missed { step, reasons } => {
+            Event::Missed { step, reasons, .. } => {
                 self.steps.entry(step).or_default().reasons = reasons;
                 Ok(())
             }
@@ -91,7 +93,7 @@ impl Text {
                 self.turn_to(out, step);
                 writeln!(out, "#{} {}", step.0, escape::line(&label))
             }
-            Event::Cached { step, label } => {
+            Event::Cached { step, label, .. } => {
                 self.turn_to(out, step);
                 writeln!(out, "#{} {}\n#{0} CACHED", step.0, escape::line(&label))
             }
@@ -122,8 +124,10 @@ impl Text {
         let state = self.steps.entry(step).or_default();
         (state.begun, state.started) = (now, true);
         writeln!(out, "#{} {}", step.0, escape::line(label))?;
-        if !state.reasons.is_empty() {
-            writeln!(out, "#{} not cached: {}", step.0, escape::line(&state.reasons.join("; ")))?;
+        let mut head = "not cached: ";
+        for line in reasons::lines(&state.reasons, self.detail) {
+            writeln!(out, "#{} {head}{line}", step.0)?;
+            head = "            ";
         }
         Ok(())
     }
@@ -201,12 +205,13 @@ mod tests {
     fn a_build_with_two_steps_at_once() {
         let (two, three) = (StepNo(2), StepNo(3));
         let label = |s: &str| s.to_owned();
+        let reasons = vec![Difference::note("the command changed"), Difference::note("ENV x")];
         let log = text(vec![
-            (0, Event::Planned { steps: 3, stages: 1 }),
+            (0, Event::Planned { steps: Vec::new(), stages: 1 }),
             (0, Event::Warning { text: label("Dockerfile:1: \u{1b}[31mred") }),
             (0, Event::Asked { step: StepNo(1), text: label("https://h/f: fetched\n") }),
-            (0, Event::Cached { step: StepNo(1), label: label("[a 1/2] FROM debian") }),
-            (1000, Event::Missed { step: two, reasons: vec![label("the command changed"), label("ENV x")] }),
+            (0, Event::Cached { step: StepNo(1), label: label("[a 1/2] FROM debian"), key: Digest::sha256("k") }),
+            (1000, Event::Missed { step: two, key: Digest::sha256("k"), reasons }),
             (1000, Event::Started { step: two, label: label("[a 2/2] RUN make\n") }),
             (1020, out(2, b"com")),
             (1100, out(2, b"piling\nlinking \x1b[1mx\x1b[0m")),

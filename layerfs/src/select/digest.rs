@@ -1,7 +1,7 @@
 //! The identity of a selection. Its parts are the table at the head of this room's `mod.rs`.
 
 use super::{Content, Item, Shape, Source};
-use crate::stat::Kind;
+use crate::stat::{Kind, Meta};
 use cooper_image::Digest;
 use cooper_image::stable_hash::StableHash;
 use std::collections::BTreeMap;
@@ -18,28 +18,30 @@ pub(super) fn of(sources: &[Source]) -> Digest {
             Shape::Contents => hash.part("contents", b""),
         };
         for item in &source.items {
-            add(&mut hash, source, item);
+            add(&mut hash, source, item, &item.meta);
         }
     }
     hash.finish()
 }
 
-/// The path of every item and a short digest of it alone; `None` when there are more than `most`.
+/// The path of every item and what tells whether it changed: a short digest of all but mode and owner, the mode in
+/// octal, the owner. `None` when there are more than `most`.
 pub(super) fn files(sources: &[Source], most: usize) -> Option<BTreeMap<String, String>> {
     let items = || sources.iter().flat_map(|source| source.items.iter().map(move |item| (source, item)));
     if items().count() > most {
         return None;
     }
-    let short = |source: &Source, item: &Item| {
-        let mut hash = StableHash::new("selected file/1");
-        add(&mut hash, source, item);
-        hash.finish().hex().chars().take(SHORT).collect()
+    let told = |source: &Source, item: &Item| {
+        let mut hash = StableHash::new("selected file/2");
+        let Meta { mode, uid, gid, .. } = item.meta;
+        add(&mut hash, source, item, &Meta { mode: 0, uid: 0, gid: 0, ..item.meta });
+        let short: String = hash.finish().hex().chars().take(SHORT).collect();
+        format!("{short} {mode:o} {uid}:{gid}")
     };
-    Some(items().map(|(source, item)| (item.path.display(), short(source, item))).collect())
+    Some(items().map(|(source, item)| (item.path.display(), told(source, item))).collect())
 }
 
-fn add(hash: &mut StableHash, source: &Source, item: &Item) {
-    let meta = &item.meta;
+fn add(hash: &mut StableHash, source: &Source, item: &Item, meta: &Meta) {
     hash.part("name", source.tail(item).as_bytes());
     hash.part("kind", kind(meta.kind));
     hash.part("mode", meta.mode.to_le_bytes());

@@ -161,8 +161,8 @@ impl Item {
 }
 
 impl Selection {
-    /// Every selected path with a short digest of its own, so that a later change can be told by name. `None` when
-    /// there are more than `most`.
+    /// Every selected path with a short digest, mode and owner of its own, so that a later change can be told by name.
+    /// `None` when there are more than `most`.
     pub fn files(&self, most: usize) -> Option<BTreeMap<String, String>> {
         digest::files(&self.sources, most)
     }

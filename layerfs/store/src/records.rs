@@ -36,9 +36,12 @@ pub struct StepRecord {
     pub slot: String,
     /// What the key was made of.
     pub parts: BTreeMap<String, String>,
-    /// Which files a copy took, with a short digest of each, when they were few: for reasons only.
+    /// Which files the step reads, with a short digest, mode and owner of each, when they are few: for reasons only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+    /// The image that the layers below began with, and its digest: for reasons only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The layer, when the step made one.
     pub layer: Option<DiffId>,
     /// When it was made, in seconds since 1970.
@@ -163,6 +166,7 @@ mod tests {
             slot: slot.to_owned(),
             parts: BTreeMap::from([("argv".to_owned(), format!("[\"echo\", \"{n}\"]"))]),
             files: BTreeMap::from([("a".to_owned(), n.to_string())]),
+            base: Some("debian:12@sha256:ab".to_owned()),
             layer: Some(DiffId(Digest::sha256("layer"))),
             created_unix: n as i64,
         }

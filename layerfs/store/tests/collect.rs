@@ -112,6 +112,7 @@ fn make_layer(store: &Store, key: &Digest, content: &str) -> DiffId {
         slot: "slot".to_owned(),
         parts: BTreeMap::new(),
         files: BTreeMap::new(),
+        base: None,
         layer: Some(diff.clone()),
         created_unix: 1,
     };

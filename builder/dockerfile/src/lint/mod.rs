@@ -26,6 +26,8 @@ pub mod table;
 pub use comments::{description, descriptions, skipped, skips};
 pub use fix::{Edit, apply, diff};
 pub use options::{Experimental, Options, OptionsError};
+pub use secret_names::is_secret;
+pub use secret_values::kind as kind_of_secret;
 pub use source::{Source, Token, tokens};
 
 use crate::ast::{Ast, Node};

@@ -24,7 +24,8 @@ pub(super) fn find(file: File<'_>, out: &mut Findings) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Does a variable's name sound as if its value were secret? By BuildKit's words.
+pub fn is_secret(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let has = |words: &[&str]| lower.split('_').any(|part| words.contains(&part));
     has(&SECRET) && !has(&NO_SECRET)

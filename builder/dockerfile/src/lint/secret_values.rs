@@ -45,7 +45,7 @@ pub(super) fn find(file: File<'_>, out: &mut Findings) {
 }
 
 /// What kind of secret a value looks like.
-fn kind(value: &str) -> Option<&'static str> {
+pub fn kind(value: &str) -> Option<&'static str> {
     let value = value.trim_matches(['"', '\'']);
     if value.contains("PRIVATE KEY-----") {
         return Some("a private key");

@@ -14,7 +14,7 @@ use cooper_plan::op::{self, Base, Step};
 use std::time::Instant;
 
 /// Most files whose names are kept beside a step's key: enough for sources, and a record stays small.
-const NAMED_FILES: usize = 2000;
+pub const NAMED_FILES: usize = 2000;
 
 /// Where files are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

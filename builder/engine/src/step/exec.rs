@@ -1,6 +1,7 @@
 //! RUN: an overlay of the layers, one process, and the upper as the new layer.
 
 use super::Place;
+use super::mounts::named;
 use crate::EngineError;
 use crate::event::Event;
 use crate::layers::{Layer, io, set_mode};
@@ -29,7 +30,8 @@ impl Build<'_> {
         let early = if reads { Some(self.permits.take().ok_or(EngineError::Dependency)?) } else { None };
         let files = self.files(places)?;
         let (parent, given) = (Self::parent(state), self.given(&files));
-        let record = self.dated(cooper_plan::key::exec_key(parent.as_ref(), exec, &given, &place.stage.platform));
+        let mut record = self.dated(cooper_plan::key::exec_key(parent.as_ref(), exec, &given, &place.stage.platform));
+        record.files = named(&files);
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let _permit = match early {
             Some(permit) => permit,

@@ -4,7 +4,7 @@
 //! are fetched only when the step has to be done.
 
 use super::Place;
-use super::copy::{Origin, unpacking};
+use super::copy::{NAMED_FILES, Origin, unpacking};
 use crate::EngineError;
 use crate::event::Event;
 use crate::fetch::{Answered, Checkout, Fetcher, GitCommit, HttpFile, Wanted};
@@ -14,7 +14,7 @@ use cooper_image::Digest;
 use cooper_layerfs::copy::CopyPart;
 use cooper_layerfs::select::Selection;
 use cooper_layerfs::view::View;
-use cooper_plan::key::{self, Found};
+use cooper_plan::key::{self, Found, Parts};
 use cooper_plan::op::{self, AddSource, Fetch, Step};
 use cooper_store::Ingest;
 use std::time::Instant;
@@ -60,7 +60,8 @@ impl Build<'_> {
             found.push(is);
         }
         let parent = Self::parent(state);
-        let record = self.dated(key::fetch_key(parent.as_ref(), fetch, &found, &place.stage.platform));
+        let mut record = self.dated(key::fetch_key(parent.as_ref(), fetch, &found, &place.stage.platform));
+        record.files = files(&known);
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
@@ -152,6 +153,18 @@ impl Build<'_> {
             }
         }
     }
+}
+
+/// The files of the context among the sources, when they are few.
+fn files(known: &[Known<'_>]) -> Parts {
+    let mut files = Parts::new();
+    for selection in known.iter().filter_map(|k| if let Known::Files(_, s) = k { Some(s) } else { None }) {
+        match selection.files(NAMED_FILES.saturating_sub(files.len())) {
+            Some(more) => files.extend(more),
+            None => return Parts::new(),
+        }
+    }
+    files
 }
 
 fn learnt(answered: Answered) -> &'static str {

@@ -4,6 +4,7 @@
 //! secret into a file, or show a step files that are not in its key.
 
 use super::Place;
+use super::copy::NAMED_FILES;
 use super::exec::{above_opaque, topmost};
 use crate::EngineError;
 use crate::agent::Agent;
@@ -18,6 +19,8 @@ use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{self, Ownership as Whose, SelectRequest, Selection};
 use cooper_layerfs::view::{Follow, View};
+use cooper_plan::difference::mounted_file;
+use cooper_plan::key::Parts;
 use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source};
 use cooper_plan::op::{Base, Exec};
 use cooper_sandbox::{Content, Private, StepSpec};
@@ -319,6 +322,19 @@ impl Build<'_> {
         }
         Ok(())
     }
+}
+
+/// The files of all mounts by name, when they are few.
+pub fn named(files: &[Option<Files>]) -> Parts {
+    let mut named = Parts::new();
+    for (number, files) in files.iter().enumerate() {
+        let Some(selection) = files.as_ref().and_then(|f| f.selection.as_ref()) else { continue };
+        match selection.files(NAMED_FILES.saturating_sub(named.len())) {
+            Some(more) => named.extend(more.into_iter().map(|(path, sum)| (mounted_file(number, &path), sum))),
+            None => return Parts::new(),
+        }
+    }
+    named
 }
 
 /// As in BuildKit, caches of one id with another first content, owner or mode are other caches.
