@@ -143,6 +143,9 @@ pub enum Reason {
     /// An extended header does not follow the grammar, or says two things.
     #[error("malformed extended header")]
     Extended,
+    /// An extended attribute that no file system takes, such as a file capability of an unknown form.
+    #[error("an extended attribute is invalid")]
+    Attribute,
     /// A name that is empty where it may not be, or that holds a NUL byte.
     #[error("malformed name")]
     Name,

@@ -15,5 +15,7 @@ pub const ZSTD_WINDOW_LOG: u32 = 27;
 pub const XZ_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// Largest extended attribute value that is read from a file, in bytes (the kernel's own bound).
 pub const XATTR_BYTES: usize = 64 * 1024;
+/// Longest name of an extended attribute, in bytes (the kernel's own bound).
+pub const XATTR_NAME_BYTES: usize = 255;
 /// Most directory handles that are kept open while a layer is unpacked.
 pub const OPEN_DIRECTORIES: usize = 64;

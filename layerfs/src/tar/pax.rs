@@ -5,11 +5,15 @@
 //! because it is malformed, since two readers that skip differently see two different archives.
 
 use crate::error::Reason;
+use crate::limits::{XATTR_BYTES, XATTR_NAME_BYTES};
 use crate::stat::Time;
+use crate::walk;
 use std::collections::BTreeMap;
 
 /// Prefix of the keywords that carry extended attributes.
 pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";
+/// The attribute that holds a file's capabilities.
+const CAPABILITY: &[u8] = b"security.capability";
 /// Prefix of the keywords that GNU tar writes for sparse files.
 const SPARSE: &[u8] = b"GNU.sparse.";
 /// The keyword that star writes for sparse files.
@@ -72,6 +76,10 @@ impl Extended {
             if name.is_empty() {
                 return Err(Reason::Extended);
             }
+            // What does not travel is never set, so that its value does not matter.
+            if walk::travels(name) && !settable(name, value) {
+                return Err(Reason::Attribute);
+            }
             self.xattrs.insert(name.to_vec(), value.to_vec());
             return Ok(());
         }
@@ -90,6 +98,20 @@ impl Extended {
         }
         Ok(())
     }
+}
+
+/// Does the kernel take such an attribute (`fs/xattr.c`, and `validheader` of `security/commoncap.c`)?
+fn settable(name: &[u8], value: &[u8]) -> bool {
+    let sized = name.len() <= XATTR_NAME_BYTES && value.len() <= XATTR_BYTES && name != b"user.";
+    sized && (name != CAPABILITY || is_capability(value))
+}
+
+/// A revision and at most the flag that makes it effective, then two masks of 64 bits; the third revision ends with
+/// the root's user id. The first revision can be read from old disks, but not set any more.
+fn is_capability(value: &[u8]) -> bool {
+    const EFFECTIVE: u32 = 1;
+    let revision = value.first_chunk().map(|magic| u32::from_le_bytes(*magic) & !EFFECTIVE);
+    matches!((revision, value.len()), (Some(0x0200_0000), 20) | (Some(0x0300_0000), 24))
 }
 
 /// Splits a body into records. A keyword that comes twice is refused: which one counts differs by reader.
@@ -200,6 +222,41 @@ mod tests {
             b"18 uid=4294967295\n",
         ] {
             assert!(Extended::parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn attributes_that_cannot_be_set_are_refused() {
+        let capability = |revision: u32, length: usize| {
+            let mut value = revision.to_le_bytes().to_vec();
+            value.resize(length, 0);
+            value
+        };
+        let name = |length: usize| [b"user.".as_slice(), &vec![b'n'; length - 5]].concat();
+        let cases: &[(&[u8], Vec<u8>, bool)] = &[
+            (CAPABILITY, capability(0x0200_0000, 20), true),
+            (CAPABILITY, capability(0x0200_0001, 20), true),
+            (CAPABILITY, capability(0x0300_0001, 24), true),
+            (CAPABILITY, b"bad".to_vec(), false),
+            (CAPABILITY, Vec::new(), false),
+            (CAPABILITY, capability(0x0200_0000, 24), false),
+            (CAPABILITY, capability(0x0300_0000, 20), false),
+            (CAPABILITY, capability(0x0100_0000, 12), false),
+            (CAPABILITY, capability(0x0200_0002, 20), false),
+            (CAPABILITY, capability(0x0400_0000, 24), false),
+            (b"user.", b"1".to_vec(), false),
+            (&name(255), b"1".to_vec(), true),
+            (&name(256), b"1".to_vec(), false),
+            (b"user.a", vec![0; 65_536], true),
+            (b"user.a", vec![0; 65_537], false),
+            (b"security.selinux", b"any".to_vec(), true),
+        ];
+        for (name, value, taken) in cases {
+            let mut body = Vec::new();
+            push(&mut body, &[XATTR, name].concat(), value);
+            let found = Extended::parse(&body).map(|_| ());
+            let expected = if *taken { Ok(()) } else { Err(Reason::Attribute) };
+            assert_eq!(found, expected, "{} of {} bytes", name.escape_ascii(), value.len());
         }
     }
 

@@ -91,7 +91,12 @@ fn entry(random: &mut Random) -> Wanted {
         for _ in 0..=random.below(3) {
             let name = random.pick(&["user.a", "security.capability", "user.caf\u{e9}", "user.long-name.with.dots"]);
             let len = *random.pick(&[0, 1, 20, 300]);
-            xattrs.insert(name.as_bytes().to_vec(), random.bytes(len));
+            let value = match *name {
+                // Any other one is refused.
+                "security.capability" => [&[1, 0, 0, 2][..], &random.bytes(16)].concat(),
+                _ => random.bytes(len),
+            };
+            xattrs.insert(name.as_bytes().to_vec(), value);
         }
     }
     let nanos = u32::try_from(random.below(1_000_000_000)).unwrap();
