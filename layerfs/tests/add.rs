@@ -165,15 +165,66 @@ fn archives_meet_the_target_and_each_other() {
 }
 
 #[test]
+fn names_are_cleaned_as_text() {
+    let cleaned = archive(&[(b'0', "a/../b", 0o644, "1"), (b'1', "c", 0o644, "./d/../b")]);
+    assert_eq!(
+        add_archives(&[&cleaned], Owner::Keep, &[]).unwrap(),
+        ["d 755 0:0 x/", "f 644 3:4 x/b = 1", "h 644 3:4 x/c -> x/b"]
+    );
+    let error = add_archives(&[&archive(&[(b'0', "a/../../f", 0o644, "")])], Owner::Keep, &[]).unwrap_err();
+    assert!(error.to_string().contains("a/../../f climbs out of the destination"), "{error}");
+}
+
+#[test]
+fn links_of_an_archive_are_followed_inside_the_destination() {
+    // A canary outside, which every one of these would meet if the link led there.
+    let outside: &[Make<'_>] = &[Dir("lib", 0o700), File("lib/canary", "as it was", 0o600), Dir("x", 0o755)];
+    let (dir, file) = ((b'5', "lib/", 0o750, ""), "f 644 3:4 x/lib/f = 1");
+    for to in ["lib", "./lib", "/lib", "../lib", "../../../lib", "lib/../lib", "again"] {
+        let bytes = archive(&[dir, (b'2', "again", 0o777, "lib"), (b'2', "l", 0o777, to), (b'0', "l/f", 0o644, "1")]);
+        let lines = add_archives(&[&bytes], Owner::Keep, outside).unwrap();
+        assert!(lines.iter().any(|l| l == file) && lines.iter().all(|l| l.contains(" x/")), "{to}: {lines:?}");
+    }
+    // Below a directory, and to the destination itself.
+    for to in ["..", "../..", "../../..", "/", "/.."] {
+        let bytes = archive(&[(b'5', "d/", 0o750, ""), (b'2', "d/l", 0o777, to), (b'0', "d/l/f", 0o644, "1")]);
+        let lines = add_archives(&[&bytes], Owner::Keep, outside).unwrap();
+        assert!(lines.iter().any(|l| l == "f 644 3:4 x/f = 1"), "{to}: {lines:?}");
+    }
+    // The last link of a name counts for what comes behind it.
+    let bytes = archive(&[
+        (b'5', "a/", 0o750, ""),
+        (b'5', "b/", 0o750, ""),
+        (b'2', "l", 0o777, "a"),
+        (b'0', "l/1", 0o644, ""),
+        (b'2', "l", 0o777, "b"),
+        (b'0', "l/2", 0o644, ""),
+    ]);
+    let lines = add_archives(&[&bytes], Owner::Keep, outside).unwrap();
+    assert!(["f 644 3:4 x/a/1 = ", "f 644 3:4 x/b/2 = "].iter().all(|f| lines.iter().any(|l| l == f)), "{lines:?}");
+    // A directory that the target has below the destination is one that the archive's link may lead to.
+    let kept: &[Make<'_>] = &[Dir("x", 0o755), Dir("x/lib", 0o755), Dir("lib", 0o700)];
+    let bytes = archive(&[(b'2', "l", 0o777, "/lib"), (b'0', "l/f", 0o644, "1")]);
+    assert!(add_archives(&[&bytes], Owner::Keep, kept).unwrap().iter().any(|l| l == file));
+    // What only the root outside has is not there for the archive.
+    let bytes = archive(&[(b'2', "l", 0o777, "/lib"), (b'0', "l/canary", 0o644, "hostile")]);
+    assert!(matches!(add_archives(&[&bytes], Owner::Keep, outside), Err(LayerfsError::NotADirectory { .. })));
+}
+
+#[test]
 fn hostile_archives_are_refused() {
     let cases: &[(&str, &[Raw<'_>])] = &[
         ("climbing name", &[(b'0', "../f", 0o644, "")]),
-        ("climbing inside", &[(b'0', "a/../f", 0o644, "")]),
+        ("climbing name that comes back", &[(b'0', "a/../../x/f", 0o644, "")]),
+        ("climbing absolute name", &[(b'0', "/../f", 0o644, "")]),
         ("climbing link", &[(b'0', "f", 0o644, ""), (b'1', "h", 0o644, "../f")]),
         ("link to nothing", &[(b'1', "h", 0o644, "etc/passwd")]),
         ("link to a later one", &[(b'1', "h", 0o644, "f"), (b'0', "f", 0o644, "")]),
         ("link to what is replaced", &[(b'0', "f", 0o644, "1"), (b'1', "h", 0o644, "f"), (b'0', "f", 0o644, "2")]),
         ("through its own link", &[(b'2', "l", 0o777, "/etc"), (b'0', "l/passwd", 0o644, "")]),
+        ("through a link to nothing", &[(b'2', "l", 0o777, "d"), (b'0', "l/f", 0o644, "")]),
+        ("through a link to a file", &[(b'0', "f", 0o644, ""), (b'2', "l", 0o777, "f"), (b'0', "l/g", 0o644, "")]),
+        ("through a link to itself", &[(b'2', "l", 0o777, "l"), (b'0', "l/f", 0o644, "")]),
         ("the root is a link", &[(b'2', "./", 0o777, "/etc")]),
         ("whiteout device", &[(b'3', "c", 0o644, "")]),
         ("whiteout name", &[(b'0', ".wh.f", 0o644, "")]),

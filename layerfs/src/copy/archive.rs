@@ -83,10 +83,17 @@ pub(super) fn tail(item: &Item, entry: &ReadEntry) -> Result<Option<RelPath>, La
     }
 }
 
-/// A name or hard link target of an archive. Absolute ones start at the destination; none climbs.
+/// A name or hard link target of an archive, cleaned as text. Absolute ones start at the destination; none climbs.
 fn confined(item: &Item, name: &[u8]) -> Result<RelPath, LayerfsError> {
-    if name.split(|b| *b == b'/').any(|c| c == b"..") {
-        return Err(fault(item, format!("{} climbs out", RelPath::clean(name).display())));
+    let mut depth = 0usize;
+    for component in name.split(|b| *b == b'/') {
+        depth = match component {
+            b"" | b"." => depth,
+            b".." => depth
+                .checked_sub(1)
+                .ok_or_else(|| fault(item, format!("{} climbs out of the destination", name.escape_ascii())))?,
+            _ => depth + 1,
+        };
     }
     Ok(RelPath::clean(name))
 }

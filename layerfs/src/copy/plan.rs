@@ -14,6 +14,8 @@ use crate::whiteout;
 use cooper_image::RelPath;
 use std::collections::{BTreeMap, HashMap};
 
+/// Most links that a path may lead through, as in the kernel.
+const MAX_LINKS: u32 = 40;
 /// Mode of directories that are made on the way.
 const MADE: u32 = 0o755;
 
@@ -54,6 +56,16 @@ pub(super) enum Node<'a> {
 }
 
 impl Node<'_> {
+    /// Where a symbolic link of an archive leads, as written.
+    fn link(&self) -> Option<&[u8]> {
+        match self {
+            Self::Stated(entry) => match &entry.kind {
+                ReadKind::Symlink(to) => Some(to),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
     fn is_dir(&self) -> bool {
         match self {
             Self::Made { .. } | Self::Kept { .. } => true,
@@ -98,7 +110,7 @@ pub(super) struct Plan<'a> {
 /// Decides everything.
 pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsError> {
     let dest = request.target.resolve(request.dest.rel(), Follow::Final)?;
-    let mut planner = Planner { request, plan: Plan::default(), entered: HashMap::new() };
+    let mut planner = Planner { request, plan: Plan::default(), entered: HashMap::new(), unpacking: None };
     let parts: &'a [CopyPart<'a>] = request.parts;
     let sources: Vec<(usize, &'a CopyPart<'a>, &'a Source)> = parts
         .iter()
@@ -146,6 +158,8 @@ pub(super) struct Planner<'a, 'r> {
     plan: Plan<'a>,
     /// Directories that are known to be there, by the path with which they were asked for.
     entered: HashMap<RelPath, RelPath>,
+    /// While archives are unpacked: their root, above which their links do not lead.
+    unpacking: Option<RelPath>,
 }
 
 impl<'a> Planner<'a, '_> {
@@ -192,6 +206,7 @@ impl<'a> Planner<'a, '_> {
     /// An archive's entries, below the destination.
     fn unpack(&mut self, dest: &RelPath, view: &'a View, item: &'a Item) -> Result<(), LayerfsError> {
         let dest = self.enter(dest, MADE)?;
+        self.unpacking = Some(dest.clone());
         let number = self.plan.archives.len();
         let mut streamed: Vec<Option<Place>> = Vec::new();
         // Final paths by the names in the archive: what a hard link may name.
@@ -215,6 +230,7 @@ impl<'a> Planner<'a, '_> {
             self.replace(item, path, Node::Stated(Box::new(entry)))
         })?;
         self.plan.archives.push(Archive { view, item, streamed });
+        self.unpacking = None;
         Ok(())
     }
 
@@ -258,8 +274,13 @@ impl<'a> Planner<'a, '_> {
 
     fn step(&mut self, next: RelPath, mode: u32) -> Result<RelPath, LayerfsError> {
         let in_the_way = |path: &RelPath| LayerfsError::NotADirectory { path: path.display() };
-        if let Some(node) = self.plan.nodes.get(&next) {
-            return if node.is_dir() { Ok(next) } else { Err(in_the_way(&next)) };
+        match (self.plan.nodes.get(&next), &self.unpacking) {
+            (Some(node), _) if node.is_dir() => return Ok(next),
+            (Some(Node::Stated(_)), Some(root)) => {
+                return self.through(&next, root)?.ok_or_else(|| in_the_way(&next));
+            }
+            (Some(_), _) => return Err(in_the_way(&next)),
+            (None, _) => {}
         }
         match self.request.target.lstat(&next)? {
             Some(Meta { kind: Kind::Dir, .. }) => Ok(next),
@@ -273,6 +294,43 @@ impl<'a> Planner<'a, '_> {
                 Ok(next)
             }
         }
+    }
+
+    /// The directory that a link of an archive leads to, by directories that are there and links that archives hold.
+    /// As for a process whose root is the archive's, an absolute link starts there and `..` ends there.
+    fn through(&self, link: &RelPath, root: &RelPath) -> Result<Option<RelPath>, LayerfsError> {
+        let mut budget = MAX_LINKS;
+        let mut at = root.clone();
+        let Some(inside) = link.strip_prefix(root) else { return Ok(None) };
+        let mut ahead: Vec<Vec<u8>> = inside.components().rev().map(<[u8]>::to_vec).collect();
+        while let Some(component) = ahead.pop() {
+            match component.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    at = if at == *root { at } else { at.parent().unwrap_or_default() };
+                    continue;
+                }
+                name => at = at.join(name),
+            }
+            let node = self.plan.nodes.get(&at);
+            if let Some(to) = node.and_then(Node::link) {
+                if budget == 0 {
+                    return Ok(None);
+                }
+                budget -= 1;
+                at = if to.starts_with(b"/") { root.clone() } else { at.parent().unwrap_or_default() };
+                ahead.extend(to.split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
+                continue;
+            }
+            let there = match node {
+                Some(node) => node.is_dir(),
+                None => self.request.target.lstat(&at)?.is_some_and(|m| m.kind == Kind::Dir),
+            };
+            if !there {
+                return Ok(None);
+            }
+        }
+        Ok(Some(at))
     }
 
     /// Puts a copied object at a path whose parent was entered. Files replace files; directories merge.
@@ -295,7 +353,13 @@ impl<'a> Planner<'a, '_> {
                 archive: archive.path.display(),
                 reason: format!("{} would be a directory and a file", path.display()),
             }),
-            _ => self.insert(path, node),
+            planned => {
+                // A link that comes or goes changes where paths through it lead.
+                if [planned, Some(&node)].into_iter().flatten().any(|n| n.link().is_some()) {
+                    self.entered.clear();
+                }
+                self.insert(path, node)
+            }
         }
     }
 
