@@ -37,7 +37,32 @@ fn an_excerpt_steers_no_terminal() {
 fn a_file_that_is_no_text() {
     let (code, err) = build(b"FROM scratch\nRUN \xff\n", &[]);
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("not UTF-8, first in line 2"), "{err}");
+    assert!(err.contains("error[NotUtf8]") && err.contains("Dockerfile:2:5") && err.contains("RUN \\xff"), "{err}");
+    assert!(err.contains("the byte 0xff is not UTF-8"), "{err}");
+    let (code, err) = build(b"# caf\xe9\nFROM scratch\nCOPY Dockerfile /\n", &[]);
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
+fn a_pipe_is_a_dockerfile_when_somebody_writes_to_it() {
+    let place = tempfile::tempdir().expect("a temporary directory can be made");
+    let run = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_cooper")]).current_dir(place.path());
+        let done = command.env("COOPER_ROOT", place.path().join("store")).output().expect("bash runs");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for script in [
+        "\"$0\" check -f <(echo FROM scratch) .",
+        "\"$0\" check -f <(sleep 1.5; echo FROM scratch) .",
+        "mkfifo p && { echo FROM scratch > p & } && \"$0\" check -f p .",
+        "echo FROM scratch | \"$0\" check -f /dev/stdin .",
+    ] {
+        let (code, err) = run(script);
+        assert_eq!(code, Some(0), "{script}: {err}");
+    }
+    let (code, err) = run("\"$0\" check -f p .");
+    assert!(code == Some(2) && err.contains("p is a pipe that nobody writes to"), "{err}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The Dockerfile and the ignore file: where they are looked for, and how much of them is read.
 
+use super::encoding;
 use crate::failure::{Exit, Failure};
 use cooper_engine::context::Files;
 use cooper_image::limits::DOCKERFILE_BYTES;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Cursor, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Standard input, for people.
 pub const STDIN: &str = "standard input";
@@ -113,10 +117,7 @@ pub fn within(files: &Files, wanted: Wanted<'_>, place: &str) -> Result<Named, F
 
 /// A text of bounded size.
 pub fn text(name: &str, reader: impl Read) -> Result<String, Failure> {
-    String::from_utf8(bounded(reader, name)?).map_err(|e| {
-        let line = e.as_bytes().iter().take(e.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-        Failure::usage(format!("{name} is not UTF-8, first in line {line}"), "save it as UTF-8")
-    })
+    String::from_utf8(bounded(reader, name)?).or_else(|e| encoding::read(name, e.as_bytes()))
 }
 
 /// `None` when there is no such file in the context.
@@ -129,13 +130,40 @@ fn open_within(files: &Files, path: &str) -> Result<Option<File>, Failure> {
     }
 }
 
-/// `None` when there is no such file.
-fn open(path: &Path) -> Result<Option<File>, Failure> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(e) => Err(Failure::file(format!("opening {}", shown(path)), Exit::Usage, e)),
+/// `None` when there is no such file. A pipe is one when somebody writes to it, as with `<(…)` of a shell.
+fn open(path: &Path) -> Result<Option<impl Read>, Failure> {
+    let failed = |e| Failure::file(format!("opening {}", shown(path)), Exit::Usage, e);
+    // Opening a named pipe would wait for a writer for ever.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    };
+    let mut first = Vec::new();
+    if file.metadata().map_err(failed)?.file_type().is_fifo() {
+        first = first_of_pipe(&mut file).map_err(failed)?.ok_or_else(|| {
+            let message = format!("{} is a pipe that nobody writes to", shown(path));
+            Failure::usage(message, "name a regular file, or start what writes to the pipe first")
+        })?;
     }
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|e| failed(e.into()))?;
+    Ok(Some(Cursor::new(first).chain(file)))
+}
+
+/// What a pipe has at once, which may be nothing yet; `None` when it has no writer, and gets none in a second.
+fn first_of_pipe(pipe: &mut File) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = [0; 4096];
+    for _ in 0..20 {
+        match pipe.read(&mut buffer) {
+            Ok(0) => std::thread::sleep(Duration::from_millis(50)),
+            Ok(n) => return Ok(buffer.get(..n).map(<[u8]>::to_vec)),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Some(Vec::new())),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
 }
 
 fn bounded(reader: impl Read, name: &str) -> Result<Vec<u8>, Failure> {

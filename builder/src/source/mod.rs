@@ -14,6 +14,7 @@
 //! file that the user names.
 
 mod dockerfile;
+mod encoding;
 mod named;
 
 pub use named::named;
@@ -270,7 +271,7 @@ mod tests {
             (at("out"), None, "there is no Dockerfile"),
             (at(""), Some(at("absent")), "there is no file"),
             (at(""), Some(at("bad")), "reading"),
-            (at("bad"), None, "not UTF-8, first in line 2"),
+            (at("bad"), None, "the Dockerfile has 1 error"),
             (PathBuf::from("https://host/repo.git#-x"), None, "is no name of a branch"),
             (at(""), Some(PathBuf::from("https://host/repo.git")), "is a repository and no Dockerfile"),
             (at(""), Some(PathBuf::from("https://")), "names no host"),
@@ -325,7 +326,7 @@ mod tests {
             (b"FROM a", Some("Dockerfile"), "standard input is no tar"),
             (b"FROM a", Some("-"), "cannot be both"),
             (&gzip, Some("-"), "cannot be both"),
-            (b"FROM \xff", None, "standard input is not UTF-8"),
+            (b"FROM \xff", None, "the Dockerfile has 1 error"),
         ] {
             let Err(failure) = from_stream(stream(bytes), file.map(Path::new), None) else { panic!("{says}") };
             assert!(failure.to_string().contains(says), "{failure}");
