@@ -1,7 +1,7 @@
 //! AptListsLeftBehind: `apt-get update` without the lists' removal in the same RUN.
 
 use super::own::APT_LISTS_LEFT_BEHIND;
-use super::{Edit, File, Finding, Findings, shell};
+use super::{Edit, File, Finding, Findings, run, shell};
 use crate::ast::Node;
 use crate::mount::{self, MountType};
 
@@ -10,8 +10,7 @@ const LISTS: &str = "/var/lib/apt/lists";
 
 pub(super) fn find(file: File<'_>, out: &mut Findings) {
     for (stage, node) in file.nodes().filter(|(_, n)| n.keyword == "RUN") {
-        let text = shell::text(node);
-        if !updates(&text) || removes(&text) || mounted(file, node) {
+        if !updates(&shell::script(node)) || removes(&shell::text(node)) || mounted(file, node) {
             continue;
         }
         let detail = "the RUN fetches package lists and leaves them in its layer";
@@ -23,9 +22,9 @@ pub(super) fn find(file: File<'_>, out: &mut Findings) {
 
 /// Does a command give one of these orders to apt?
 fn orders(text: &str, orders: &[&str]) -> bool {
-    shell::commands(text).any(|words| {
-        let mut words = words.into_iter();
-        words.any(|w| shell::is_program(w, &["apt", "apt-get", "aptitude"])) && words.any(|w| orders.contains(&w))
+    run::commands(text).iter().filter_map(|words| words.split_first()).any(|(program, words)| {
+        shell::is_program(program, &["apt", "apt-get", "aptitude"])
+            && words.iter().any(|w| orders.contains(&w.as_str()))
     })
 }
 
@@ -83,6 +82,19 @@ mod tests {
             ("apt-get install -y curl", false),
             ("npm update", false),
             ("echo apt; npm update", false),
+            ("echo \"run apt-get update first\" > /etc/motd", false),
+            ("echo 'apt-get update is slow; apt-get update'", false),
+            ("echo apt-get update", false),
+            ("[\"echo\", \"apt-get update\"]", false),
+            ("curl -s x | bash -s -- apt-get update", false),
+            ("true # apt-get update", false),
+            ("set -eux; if true; then sudo -E apt-get -qq update; fi", true),
+            ("DEBIAN_FRONTEND=noninteractive apt-get \"update\"", true),
+            ("env A=b timeout 60 apt-get update", true),
+            ("bash -euxo pipefail -c 'apt-get update'", true),
+            ("[\"/bin/sh\", \"-ec\", \"cd / && apt-get update\"]", true),
+            ("(apt-get update)", true),
+            ("x=$(apt-get update)", true),
         ] {
             assert_eq!(updates(text), update, "{text}");
         }

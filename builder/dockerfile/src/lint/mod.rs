@@ -17,6 +17,7 @@ mod options;
 pub mod own;
 mod ports;
 mod replaced;
+mod run;
 mod secret_names;
 mod secret_values;
 mod shell;

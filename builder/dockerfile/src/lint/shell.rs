@@ -5,9 +5,19 @@
 
 use crate::ast::Node;
 
+/// Programs that run a text.
+pub(super) const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
+
 /// The whole text of a RUN, heredoc bodies included.
 pub(super) fn text(node: &Node) -> String {
     node.heredocs.iter().fold(node.args.clone(), |text, body| text + "\n" + &body.raw)
+}
+
+/// The text that is run: heredoc bodies belong to it where a shell reads them, and not where they are a file's content.
+pub(super) fn script(node: &Node) -> String {
+    let program = node.args.split_whitespace().next().unwrap_or_default();
+    let read = program.contains("<<") || is_program(program, &SHELLS);
+    if read { text(node) } else { node.args.clone() }
 }
 
 /// The words of each command.
