@@ -181,6 +181,19 @@ fn errors_end_with_two() {
 }
 
 #[test]
+fn advice_and_notices_do_not_count() {
+    let place = Place::new("# syntax=someone/else\nFROM debian:12\n");
+    for args in [&["check"][..], &["check", "--diff"], &["build", "--check", "."]] {
+        assert_eq!(place.run(args).code, Some(0), "{args:?}");
+    }
+    assert!(place.run(&["check"]).out.contains("WARNING: BaseNotPinned"));
+    let strict = Place::new("# check=error=true\nFROM debian:12\n").run(&["check"]);
+    assert!(strict.code == Some(0) && strict.out.contains("BaseNotPinned"), "{strict:?}");
+    let casing = Place::new("FROM debian:12 as a\n").run(&["check"]);
+    assert!(casing.code == Some(1) && casing.out.contains("BaseNotPinned"), "{casing:?}");
+}
+
+#[test]
 fn a_file_that_wants_errors() {
     let place = Place::new(&format!("# check=error=true\n{CASING}"));
     let ended = place.run(&["build", "--check", "."]);

@@ -204,8 +204,7 @@ impl Asked {
             Some(error) => {
                 Err(Failure::usage(error.message, "mend what is named, or take error=true out of the check settings"))
             }
-            None if findings.is_empty() => Ok(Exit::Done),
-            None => Ok(Exit::Step),
+            None => Ok(status(findings)),
         }
     }
 
@@ -224,15 +223,21 @@ impl Asked {
         if left > 0 {
             crate::ui::say(&format!("{left} more cannot be mended without a person; cooper check shows them"));
         }
-        Ok(if outcome.findings.is_empty() { Exit::Done } else { Exit::Step })
+        Ok(status(&outcome.findings))
     }
+}
+
+/// How a check ends that found these, in a file that can be built.
+fn status(findings: &[Finding]) -> Exit {
+    if findings.iter().any(|f| f.rule.set.counts()) { Exit::Step } else { Exit::Done }
 }
 
 /// BuildKit's words for findings of a file with `error=true`.
 fn violation(findings: &[Finding]) -> Diagnostic {
-    let rules: std::collections::BTreeSet<&str> = findings.iter().map(|f| f.rule.id).collect();
+    let counting = || findings.iter().filter(|f| f.rule.set.counts());
+    let rules: std::collections::BTreeSet<&str> = counting().map(|f| f.rule.id).collect();
     let rules: Vec<&str> = rules.into_iter().collect();
-    let span = findings.first().map(|f| f.span).unwrap_or_default();
+    let span = counting().next().map(|f| f.span).unwrap_or_default();
     Diagnostic::error("LintViolation", span, format!("lint violation found for rules: {}", rules.join(", ")))
 }
 

@@ -68,10 +68,19 @@ pub enum Set {
     Default,
     /// What Cooper does not do for a file: heard unless skipped, and never an error.
     Notice,
+    /// Cooper's own advice, which a sound file may do without: heard like [`Set::Own`], and never an error.
+    Advice,
     /// BuildKit's experimental ones: heard when `experimental=` names them, whatever is skipped.
     Experimental,
     /// Cooper's own: heard in `cooper check`, elsewhere when `experimental=` names them.
     Own,
+}
+
+impl Set {
+    /// Do findings count: for the exit code, and as errors where the file wants that?
+    pub fn counts(self) -> bool {
+        !matches!(self, Self::Notice | Self::Advice)
+    }
 }
 
 /// Every rule, BuildKit's first.

@@ -66,7 +66,7 @@ impl Options {
             Set::Default | Set::Notice => !skipped,
             // As in BuildKit: whoever asks for it by name is not thought to skip it as well.
             Set::Experimental => named || has(&self.experimental, "all"),
-            Set::Own => {
+            Set::Own | Set::Advice => {
                 named || (!skipped && (experimental == Experimental::OwnToo || has(&self.experimental, "cooper")))
             }
         }

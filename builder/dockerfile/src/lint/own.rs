@@ -11,7 +11,7 @@ rules! {
         why: "the layer keeps tens of megabytes that are out of date tomorrow",
         fix: "end the RUN with rm -rf /var/lib/apt/lists/*, or mount a cache there"
     }
-    BASE_NOT_PINNED "BaseNotPinned" Own {
+    BASE_NOT_PINNED "BaseNotPinned" Advice {
         description: "Base images should be pinned by digest",
         why: "a tag can name another image tomorrow, so that the same file gives another result",
         fix: "add @sha256:… behind the tag; `cooper inspect` shows the digest"

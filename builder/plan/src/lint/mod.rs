@@ -23,7 +23,7 @@ use crate::scope::{Globals, Scopes};
 use cooper_dockerfile::ast::{Ast, Node};
 use cooper_dockerfile::diagnostic::Severity;
 use cooper_dockerfile::instruction::Dockerfile;
-use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Set, Source};
+use cooper_dockerfile::lint::{self, Experimental, Finding, Findings, Options, OptionsError, Source};
 use std::collections::{BTreeSet, HashMap};
 
 /// The build argument that takes the place of the file's own `# check=`.
@@ -68,7 +68,7 @@ impl Report {
     /// The findings that the file wants to be errors.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         let wanted = self.severity == Severity::Error;
-        self.findings.iter().filter(move |f| wanted && f.rule.set != Set::Notice)
+        self.findings.iter().filter(move |f| wanted && f.rule.set.counts())
     }
 }
 

@@ -32,7 +32,8 @@ fn bases() -> Bases {
 }
 
 fn found(rule: &Rule, text: &str, ignore: Option<&str>) -> BTreeSet<&'static str> {
-    let experimental = if rule.set == Set::Own { Experimental::OwnToo } else { Experimental::Named };
+    let experimental =
+        if matches!(rule.set, Set::Own | Set::Advice) { Experimental::OwnToo } else { Experimental::Named };
     let (request, bases) = (request(), bases());
     let ignore = ignore.map(str::as_bytes);
     let subject = Subject { text, request: &request, ignore, bases: &bases, experimental, stages: Stages::All };
