@@ -181,6 +181,36 @@ fn errors_end_with_two() {
 }
 
 #[test]
+fn json_has_all_errors() {
+    let text = "FROM scratch\nCPOY a /\nENV A=${x\nRUN \\\n  --mount=type=nope true\nEXPOSE 1\nBADCMD\n";
+    let place = Place::new(text);
+    for args in [&["build", "--call=check,format=json", "."][..], &["check", "--format", "json"]] {
+        let (code, found) = place.json(args);
+        let errors = found["errors"].as_array().unwrap_or_else(|| panic!("{found}"));
+        let told: Vec<_> = errors.iter().map(|e| (e["line"].as_u64(), e["code"].as_str())).collect();
+        assert_eq!((code, told.first()), (Some(2), Some(&(Some(2), Some("UnknownInstruction")))), "{found}");
+        assert!(errors.len() >= 3 && told.iter().any(|(line, _)| *line == Some(7)), "{found}");
+        assert_eq!(found["buildError"]["message"], errors[0]["message"], "{found}");
+        let expected = json!({
+            "file": "Dockerfile", "line": 2, "column": 1, "end_line": 2, "end_column": 5, "severity": "error",
+            "code": "UnknownInstruction", "message": errors[0]["message"], "hint": errors[0]["hint"],
+        });
+        assert_eq!(errors[0], expected);
+        assert!(errors[0]["hint"].is_string() && errors.iter().all(|e| e["column"].is_u64()), "{found}");
+    }
+    // What only planning sees is among them, and so are findings of a file that wants errors.
+    let (code, found) =
+        Place::new("FROM scratch\nCOPY --from=9 /a /\nCOPY --from=8 /a /\n").json(&["check", "--format", "json"]);
+    let lines: Vec<_> = found["errors"].as_array().into_iter().flatten().map(|e| e["line"].as_u64()).collect();
+    assert_eq!((code, lines), (Some(2), vec![Some(2), Some(3)]), "{found}");
+    let (code, found) = Place::new(&format!("# check=error=true\n{CASING}")).json(&["check", "--format", "json"]);
+    assert_eq!(
+        (code, &found["errors"][0]["code"], &found["errors"][0]["line"]),
+        (Some(2), &json!("FromAsCasing"), &json!(2))
+    );
+}
+
+#[test]
 fn advice_and_notices_do_not_count() {
     let place = Place::new("# syntax=someone/else\nFROM debian:12\n");
     for args in [&["check"][..], &["check", "--diff"], &["build", "--check", "."]] {

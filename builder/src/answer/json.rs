@@ -3,6 +3,7 @@
 use super::{Checked, REQUESTS};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_plan::call::Location;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,7 +31,20 @@ pub fn checked(checked: &Checked<'_>) -> Value {
         let error = json!({"message": error.message, "location": Location::from(error.span)});
         fields.insert("buildError".to_owned(), error);
     }
+    if let (false, Some(fields)) = (checked.errors.is_empty(), answer.as_object_mut()) {
+        let errors = checked.errors.iter().map(|error| placed(checked.name, error));
+        fields.insert("errors".to_owned(), errors.collect());
+    }
     answer
+}
+
+/// An error with the file that it is in. BuildKit has no such list, so the fields are those of [`Diagnostic`].
+fn placed(file: &str, error: &Diagnostic) -> Value {
+    let mut value = serde_json::to_value(error).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("file".to_owned(), file.into());
+    }
+    value
 }
 
 /// An outline or a list of targets, with the Dockerfile.

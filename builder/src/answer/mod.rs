@@ -18,8 +18,10 @@ pub struct Checked<'a> {
     pub text: &'a str,
     /// What was found, by line.
     pub findings: &'a [Finding],
-    /// Why the file cannot be built, if it cannot.
+    /// Why the file cannot be built, if it cannot: the one that BuildKit would tell.
     pub error: Option<&'a Diagnostic>,
+    /// All that stops a build, by place.
+    pub errors: &'a [Diagnostic],
 }
 
 /// Other things that can be asked.

@@ -191,7 +191,9 @@ impl Asked {
         let Outcome { findings, errors, fail } = outcome;
         let violated = fail.then(|| violation(findings));
         let error = errors.first().or(violated.as_ref());
-        let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error };
+        let wanted = if violated.is_some() && errors.is_empty() { self.wanted(findings) } else { Vec::new() };
+        let stops = if errors.is_empty() { &wanted } else { errors };
+        let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error, errors: stops };
         let text = || text::checked(&checked);
         match format {
             Format::Text if text().is_empty() => {}
@@ -206,6 +208,14 @@ impl Asked {
             }
             None => Ok(status(findings)),
         }
+    }
+
+    /// The findings that the file wants to be errors, as errors.
+    fn wanted(&self, findings: &[Finding]) -> Vec<Diagnostic> {
+        let mut errors: Vec<Diagnostic> =
+            findings.iter().filter(|f| f.rule.set.counts()).map(|f| f.diagnostic(Severity::Error)).collect();
+        cooper_dockerfile::place::fill(&mut errors, &self.source.text);
+        errors
     }
 
     /// Shows what mends the findings. Findings that take a person are counted on standard error.
