@@ -85,14 +85,18 @@ pub enum SandboxError {
 impl SandboxError {
     /// Is a disk at fault, rather than what the kernel permits? The set-up process says causes in the system's words.
     pub fn is_storage(&self) -> bool {
-        let Self::Setup { cause, .. } = self else { return false };
-        [Errno::NOSPC, Errno::DQUOT, Errno::IO].iter().any(|error| *cause == error.to_string())
+        let of_disks = [Errno::NOSPC, Errno::DQUOT, Errno::IO];
+        match self {
+            Self::Setup { cause, .. } => of_disks.iter().any(|error| *cause == error.to_string()),
+            Self::Io { source, .. } => of_disks.iter().any(|e| source.raw_os_error() == Some(e.raw_os_error())),
+            _ => false,
+        }
     }
 
     /// What the user can do about it, when that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Setup { .. } if self.is_storage() => {
+            Self::Setup { .. } | Self::Io { .. } if self.is_storage() => {
                 Some("look at the disk that holds the store: it is full or it fails".into())
             }
             Self::Unavailable { hint, .. } => Some(hint.clone()),
