@@ -128,6 +128,7 @@ impl Engine {
             ConfigEdit::Label { name: name.clone(), value: value.clone() }.apply(&mut config);
         }
         config.created.get_or_insert_with(|| history::rfc3339(request.created));
+        config.normalise_platform();
         config.rootfs.diff_ids = crate::layers::diff_ids(&target.layers);
         let config_descriptor = self.keep_config(&config)?;
         for layer in &target.layers {

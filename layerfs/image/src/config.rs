@@ -136,14 +136,20 @@ impl ImageConfig {
             ..Self::default()
         }
     }
-    /// The platform that it claims.
+    /// The platform that it claims, in its one form.
     pub fn platform(&self) -> Platform {
-        Platform {
+        let claimed = Platform {
             architecture: self.architecture.clone(),
             os: self.os.clone(),
             variant: self.variant.clone(),
             os_version: None,
-        }
+        };
+        claimed.normal()
+    }
+    /// Spells the platform in its one form, as the configuration of an image that is made anew has it.
+    pub fn normalise_platform(&mut self) {
+        let Platform { architecture, os, variant, .. } = self.platform();
+        (self.architecture, self.os, self.variant) = (architecture, os, variant);
     }
     /// Value of an environment variable; an entry without `=` is never a value.
     pub fn env(&self, name: &str) -> Option<&str> {

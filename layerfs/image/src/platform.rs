@@ -1,4 +1,7 @@
 //! Platforms (image-spec, image-index.md, "platform"): `os/architecture[/variant]`.
+//!
+//! One platform has many spellings. What people write is brought to one form when it is read; what an index or a
+//! configuration says is kept as it is until it is compared or written anew.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,18 +37,38 @@ impl Platform {
         match std::env::consts::ARCH {
             "x86_64" => Self::linux("amd64"),
             "aarch64" => Self::linux("arm64"),
-            other => Self::linux(other),
+            other => Self::linux(other).normal(),
         }
     }
-    /// May an image for `self` be used where `wanted` was asked for?
-    /// `arm64` and `arm64/v8` are the same; elsewhere a variant that was asked for must be there.
-    pub fn satisfies(&self, wanted: &Self) -> bool {
-        let variant = |p: &Self| match (p.architecture.as_str(), p.variant.as_deref()) {
-            ("arm64", Some("v8")) | ("amd64", Some("v1")) => None,
-            ("arm", None) => Some("v7".to_owned()),
-            (_, v) => v.map(str::to_owned),
+    /// The one form of all spellings, as in containerd: `x86_64` is `amd64`, `arm` is `arm/v7`, and the variant that
+    /// everybody means is left out.
+    pub fn normal(self) -> Self {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let (architecture, variant) = (lower(&self.architecture), self.variant.as_deref().map(lower));
+        let variant = variant.filter(|v| !v.is_empty());
+        let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
+            ("i386", _) => ("386", None),
+            ("x86_64" | "x86-64", _) | ("amd64", Some("v1")) => ("amd64", None),
+            ("aarch64" | "arm64", Some("8" | "v8")) => ("arm64", None),
+            ("aarch64", other) => ("arm64", other),
+            ("armhf", _) | ("arm", None | Some("7")) => ("arm", Some("v7")),
+            ("armel", _) | ("arm", Some("6")) => ("arm", Some("v6")),
+            ("arm", Some("5")) => ("arm", Some("v5")),
+            ("arm", Some("8")) => ("arm", Some("v8")),
+            (other, variant) => (other, variant),
         };
-        self.os == wanted.os && self.architecture == wanted.architecture && variant(self) == variant(wanted)
+        let os = match lower(&self.os).as_str() {
+            "macos" => "darwin".to_owned(),
+            os => os.to_owned(),
+        };
+        let (architecture, variant) = (architecture.to_owned(), variant.map(str::to_owned));
+        Self { architecture, os, variant, os_version: self.os_version }
+    }
+    /// May an image for `self` be used where `wanted` was asked for?
+    /// Spellings of one platform are the same; a variant that was asked for must be there.
+    pub fn satisfies(&self, wanted: &Self) -> bool {
+        let (is, wanted) = (self.clone().normal(), wanted.clone().normal());
+        is.os == wanted.os && is.architecture == wanted.architecture && is.variant == wanted.variant
     }
 }
 
@@ -65,18 +88,18 @@ impl FromStr for Platform {
         if !parts.iter().all(|p| word(p)) {
             return Err(bad());
         }
-        let arch = |a: &str| match a {
-            "x86_64" | "x86-64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
+        let of = |os: &str, architecture: &str, variant: Option<&str>| Self {
+            os: os.to_owned(),
+            variant: variant.map(str::to_owned),
+            ..Self::linux(architecture)
         };
         match parts.as_slice() {
-            [one] if ["linux", "windows", "freebsd", "darwin"].contains(one) => {
-                Ok(Self { os: (*one).to_owned(), ..Self::host() })
+            [one] if ["linux", "windows", "freebsd", "darwin", "macos"].contains(one) => {
+                Ok(Self { os: (*one).to_owned(), ..Self::host() }.normal())
             }
-            [one] => Ok(Self::linux(&arch(one))),
-            [os, a] => Ok(Self { os: (*os).to_owned(), ..Self::linux(&arch(a)) }),
-            [os, a, v] => Ok(Self { os: (*os).to_owned(), variant: Some((*v).to_owned()), ..Self::linux(&arch(a)) }),
+            [one] => Ok(of("linux", one, None).normal()),
+            [os, a] => Ok(of(os, a, None).normal()),
+            [os, a, v] => Ok(of(os, a, Some(v)).normal()),
             _ => Err(bad()),
         }
     }
@@ -94,8 +117,39 @@ mod tests {
         assert!(p("linux/arm64/v8").satisfies(&p("linux/arm64")));
         assert!(!p("linux/arm/v6").satisfies(&p("linux/arm/v7")));
         assert!(!p("linux/amd64").satisfies(&p("linux/arm64")));
+        // What an index says may be spelt in any way.
+        let said = |variant: &str| Platform { variant: Some(variant.to_owned()), ..Platform::linux("arm64") };
+        assert!(said("v8").satisfies(&p("arm64")) && said("8").satisfies(&p("arm64")));
+        assert!(!said("v9").satisfies(&p("arm64")) && Platform::linux("arm").satisfies(&p("linux/arm/v7")));
         for bad in ["", "a/b/c/d", "linux//x", "linux/a b"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+    #[test]
+    fn spellings_have_one_form() {
+        for (written, form) in [
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/aarch64/8", "linux/arm64"),
+            ("linux/arm64/v9", "linux/arm64/v9"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/7", "linux/arm/v7"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/arm/v5", "linux/arm/v5"),
+            ("linux/arm/8", "linux/arm/v8"),
+            ("armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("x86_64", "linux/amd64"),
+            ("Linux/X86-64", "linux/amd64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/v2", "linux/amd64/v2"),
+            ("macos/arm64", "darwin/arm64"),
+            ("linux/riscv64", "linux/riscv64"),
+        ] {
+            let read: Platform = written.parse().unwrap();
+            assert_eq!(read.to_string(), form, "{written}");
+            assert_eq!(read.clone().normal(), read, "{written}");
         }
     }
 }

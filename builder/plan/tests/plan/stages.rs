@@ -78,6 +78,12 @@ fn platforms_of_stages() {
     let plan = planned(text, &cross).unwrap();
     let platforms: Vec<String> = plan.stages.iter().map(|s| format!("{} {}", s.label, s.platform)).collect();
     assert_eq!(platforms, ["build linux/amd64", "same linux/amd64", "told linux/amd64", "stage-3 linux/arm64"]);
+    let spelt =
+        good("FROM --platform=linux/aarch64/v8 debian AS a\nFROM --platform=linux/arm debian\nCOPY --from=a / /");
+    assert_eq!(
+        spelt.stages.iter().map(|s| s.platform.to_string()).collect::<Vec<_>>(),
+        ["linux/arm64", "linux/arm/v7"]
+    );
     let mixed = "FROM --platform=$BUILDPLATFORM golang AS build\nFROM --platform=$TARGETPLATFORM build";
     let fault = planned(mixed, &cross).unwrap_err();
     assert_eq!(fault[0].message, "the stage build is built for linux/amd64, not for linux/arm64");

@@ -82,6 +82,15 @@ fn platform_arguments() {
     let mut overridden = cross.clone();
     overridden.build_args.insert("TARGETARCH".into(), "mips".into());
     assert_eq!(a(&overridden), "linux/arm/v7,linux,mips,v7,linux/amd64,[],last");
+    // Spellings of one platform come to one value.
+    for (written, wanted) in [
+        ("linux/arm64/v8", "linux/arm64,linux,arm64,,"),
+        ("linux/arm", "linux/arm/v7,linux,arm,v7,"),
+        ("aarch64", "linux/arm64,linux,arm64,,"),
+    ] {
+        let told = a(&PlanRequest { platform: written.parse().unwrap(), ..request() });
+        assert!(told.starts_with(wanted), "{written}: {told}");
+    }
     // Not declared: not seen.
     assert_eq!(seen(&good("FROM scratch\nRUN x"), "TARGETARCH"), None);
     let unnamed = good("FROM scratch\nARG TARGETSTAGE\nRUN x");
