@@ -32,16 +32,16 @@ impl Lowering<'_> {
 
     /// A variable may hold several ports.
     pub(super) fn expose(&self, words: &[String], escape: char, span: Span) -> Result<Done, Diagnostic> {
-        let mut exposed = Vec::new();
+        let mut exposed = ports::Ports::default();
         for text in words {
             let word = Word { text, escape, span };
             for spec in self.scopes.budget.expand_many(word, &|name| self.around.get(name))? {
                 let wrong = |e: ports::PortError| fault::value(span, e.to_string(), ports::HINT).about(text);
-                let ports = ports::expand(&spec).map_err(wrong)?;
-                self.scopes.budget.spend(ports.iter().map(String::len).sum(), span)?;
-                exposed.extend(ports);
+                let new = exposed.add(&spec).map_err(wrong)?;
+                self.scopes.budget.spend(new * ports::BYTES, span)?;
             }
         }
+        let exposed = exposed.into_names();
         let history = history::list("EXPOSE", &exposed);
         Ok(Done::edit(ConfigEdit::Expose(exposed), history))
     }

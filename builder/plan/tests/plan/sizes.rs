@@ -108,3 +108,15 @@ fn a_base_with_many_variables_and_many_runs_is_bounded() {
     assert_eq!(faults[0].message, "the expanded Dockerfile is larger than 256 MiB");
     assert!(faults[0].span.start < 150, "{:?}", faults[0].span);
 }
+
+#[test]
+fn ports_that_are_named_again_and_again() {
+    // Every port five hundred times: each would be a text of its own.
+    let text = format!("FROM scratch\nENV P=\"{}\"\nEXPOSE $P", "1-65535 ".repeat(500));
+    assert_eq!(config(&good(&text), &with_path()).config.exposed_ports.map(|ports| ports.len()), Some(65_535));
+    // What the ports take counts, and not only their digits.
+    let text = format!("FROM scratch\n{}", "EXPOSE 1-65535\n".repeat(300));
+    let faults = planned(&text, &request()).unwrap_err();
+    assert_eq!(faults[0].message, "the expanded Dockerfile is larger than 256 MiB");
+    assert!(faults[0].span.start < 70, "{:?}", faults[0].span);
+}
