@@ -162,7 +162,7 @@ fn where_things_land() {
             "several",
             both,
             &["f", "s"],
-            "/x",
+            "/x/",
             &[],
             &["d 755 0:0 x/", "f 640 0:0 x/f = 1", "d 750 0:0 x/sub/", "f 600 0:0 x/sub/g = 2"],
         ),
@@ -170,9 +170,41 @@ fn where_things_land() {
             "a glob over several",
             both,
             &["*"],
+            "/x/",
+            &[],
+            &["d 755 0:0 x/", "f 640 0:0 x/f = 1", "d 750 0:0 x/sub/", "f 600 0:0 x/sub/g = 2"],
+        ),
+        (
+            "several, the first of which makes the directory",
+            both,
+            &["s", "f"],
             "/x",
             &[],
             &["d 755 0:0 x/", "f 640 0:0 x/f = 1", "d 750 0:0 x/sub/", "f 600 0:0 x/sub/g = 2"],
+        ),
+        (
+            "the last of several files",
+            &[File("a", "1", 0o644), File("b", "2", 0o600)],
+            &["b", "a"],
+            "/x",
+            &[],
+            &["f 644 0:0 x = 1"],
+        ),
+        (
+            "the last of a glob",
+            &[File("a", "1", 0o644), File("b", "2", 0o600)],
+            &["*"],
+            "/x",
+            &[],
+            &["f 600 0:0 x = 2"],
+        ),
+        (
+            "several into a directory that is there",
+            &[File("a", "1", 0o644), File("b", "2", 0o600)],
+            &["*"],
+            "/x",
+            &[Dir("x", 0o700)],
+            &["d 700 ME x/", "f 644 0:0 x/a = 1", "f 600 0:0 x/b = 2"],
         ),
         ("empty", &[Dir("s", 0o700)], &["s"], "/x/y", &[], &["d 755 0:0 x/", "d 755 0:0 x/y/"]),
         ("nothing", &[], &["none*"], "/x/y/", &[], &[]),
@@ -227,6 +259,7 @@ fn what_is_in_the_way() {
         ("file onto a directory of its name", &[f], &["f"], "/x/", &[Dir("x/f", 0o755)], false),
         ("file into a file", &[f], &["f"], "/x/", &[File("x", "", 0o644)], true),
         ("file below a file", &[f], &["f"], "/x/y", &[File("x", "", 0o644)], true),
+        ("directory onto an earlier source's file", &[f, d], &["f", "d"], "/x", &[], true),
         ("directory onto a file", &[d], &["d"], "/x", &[File("x", "", 0o644)], true),
         ("directory onto a file below", &[d], &["d"], "/", &[File("sub", "", 0o644)], true),
         ("directory onto a link below", &[d], &["d"], "/", &[Link("sub", "x"), Dir("x", 0o755)], true),
@@ -290,7 +323,9 @@ fn files_from_the_dockerfile() {
     assert_eq!(one.list(&[], &[]).unwrap(), ["d 755 1:2 x/", "f 644 1:2 x/y = one"]);
     let stated = [format!("d 700 {} x/", me()), format!("d 755 {} x/y/", me()), "f 644 1:2 x/y/a = one".to_owned()];
     assert_eq!(one.list(&[], &[Dir("x", 0o700), Dir("x/y", 0o755)]).unwrap(), stated);
-    let two = Copying { dest: "/x", inline: &inline, chmod: Some("+x"), ..one };
+    let last = Copying { dest: "/x", inline: &inline, ..one };
+    assert_eq!(last.list(&[], &[]).unwrap(), ["f 644 1:2 x = two"], "each in turn");
+    let two = Copying { dest: "/x/", inline: &inline, chmod: Some("+x"), ..one };
     assert_eq!(two.list(&[], &[]).unwrap(), ["d 755 1:2 x/", "f 755 1:2 x/a = one", "f 755 1:2 x/b = two"]);
     let with_a_file = Copying { patterns: &["a"], dest: "/", inline: &inline[..1], ..PLAIN };
     assert_eq!(with_a_file.list(&[File("a", "file", 0o600)], &[]).unwrap(), ["f 644 0:0 a = one"], "it comes after");

@@ -119,7 +119,10 @@ pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsErr
         .filter(|(_, _, source)| source.goes())
         .collect();
     planner.plan.sources = sources.iter().map(|(part, _, _)| *part).collect();
-    let into = request.dest_is_dir || dest.is_dir() || sources.len() + request.inline.len() > 1;
+    // As in BuildKit each source goes to the destination in turn, so that an earlier one decides what it is, and of
+    // several files that all go onto one path the last one stays.
+    let is_dir = request.dest_is_dir || dest.is_dir();
+    let into = |plan: &Plan<'_>| is_dir || plan.nodes.get(&dest.path).is_some_and(Node::is_dir);
     for (number, (_, part, source)) in sources.into_iter().enumerate() {
         match source.shape {
             Shape::Contents => planner.contents(&dest.path, number, source)?,
@@ -128,6 +131,7 @@ pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsErr
                     if part.unpack == Unpack::Local && archive::is_archive(part.view, item)? {
                         planner.unpack(&dest.path, part.view, item)?;
                     } else {
+                        let into = into(&planner.plan);
                         planner.file(&dest.path, into, &source.name, Node::Item { source: number, item })?;
                     }
                 }
@@ -135,6 +139,7 @@ pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsErr
         }
     }
     for (name, bytes) in request.inline {
+        let into = into(&planner.plan);
         planner.file(&dest.path, into, name.as_bytes(), Node::Inline(bytes))?;
     }
     Ok(planner.plan)

@@ -85,8 +85,7 @@ impl Lowering<'_> {
     }
 }
 
-/// Is the destination a directory, as it is written? Whether one is there already, which several sources may go into
-/// without a slash, only the target can tell.
+/// Is the destination a directory, as it is written? Whether one is there already, only the target can tell.
 fn is_directory(dest: &str) -> bool {
     matches!(dest, "" | "." | "..") || ["/", "/.", "/.."].iter().any(|end| dest.ends_with(end))
 }
