@@ -1,6 +1,7 @@
 //! What can go wrong in a build: class, place, cause and hint, as one value.
 
 use crate::fetch::FetchError;
+use crate::unlike::Unlike;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::ignore::IgnoreError;
 use cooper_dockerfile::instruction::Span;
@@ -79,6 +80,9 @@ pub enum EngineError {
     /// No such image in the store.
     #[error("the store has no image {0}")]
     NoImage(Reference),
+    /// No registry gave an image, and its name is near to another one.
+    #[error(transparent)]
+    Unlike(Box<Unlike>),
     /// An image's documents do not fit each other.
     #[error("image {reference} is invalid: {reason}")]
     InvalidImage {
@@ -156,6 +160,7 @@ impl EngineError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::At { source, .. } => source.class(),
+            Self::Unlike(unlike) => unlike.cause().class(),
             Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
             // Nothing of a stranger's was stored, because it was not what it said that it is.
             Self::Store(StoreError::Refused(_)) => ErrorClass::Input,
@@ -207,6 +212,7 @@ impl EngineError {
             Self::Layerfs(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::Registry(e) => e.hint(),
+            Self::Unlike(unlike) => Some(unlike.hint()),
             Self::Fetch(e) => e.hint(),
             Self::Sandbox(e) => e.hint(),
             Self::Ignore { hint, .. } => Some((*hint).to_owned()),

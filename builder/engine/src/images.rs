@@ -76,7 +76,7 @@ impl Engine {
         let named = Named::new(request);
         for read in &reads {
             let plan = self.plan(read, &named, sink)?;
-            let build = Build::new(self, &read.request, &named, &plan, sink, &cancel)?;
+            let build = Build::new(self, read, &named, &plan, sink, &cancel)?;
             let build = build.beside(work.first().map(|(_, first)| first));
             work.push((plan, build));
         }

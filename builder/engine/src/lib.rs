@@ -30,6 +30,7 @@ mod resolve;
 mod solve;
 mod step;
 mod transfer;
+mod unlike;
 mod why;
 
 use cooper_registry::{Client, ClientOptions, ProxyOptions};

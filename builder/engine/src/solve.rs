@@ -9,8 +9,9 @@ use crate::read::Read;
 use crate::request::{BuildRequest, Freshness};
 use crate::resolve::Resolved;
 use crate::{Engine, EngineError, ErrorClass, checks};
+use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::{ImageConfig, Platform};
-use cooper_plan::build::{BaseImage, BaseKey, Planned};
+use cooper_plan::build::{BaseImage, BaseKey, Need, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +39,7 @@ type Settled = Option<Result<Arc<StageState>, ()>>;
 pub struct Build<'a> {
     pub engine: &'a Engine,
     pub request: &'a BuildRequest,
+    pub dockerfile: &'a Dockerfile,
     pub main: Arc<Opened>,
     pub named: &'a Named<'a>,
     pub sink: &'a dyn Sink,
@@ -71,20 +73,12 @@ impl Engine {
                     checks::check(request, asked, &bases, sink)?;
                     return Ok(plan);
                 }
-                Planned::Needs(keys) => {
-                    for key in keys {
-                        let span = dockerfile.stages.iter().find(|s| begins_with(s, &key.image));
+                Planned::Needs(needs) => {
+                    for Need { key, stage } in needs {
                         let found = self.base_image(&key, named, request.freshness, sink);
-                        let found = found.map_err(|e| {
-                            if let BaseImage::Named(reference) = &key.image
-                                && let Some(near) = cooper_plan::notice::near_stage(dockerfile, reference)
-                            {
-                                sink.event(Event::Warning { text: near });
-                            }
-                            match span.or(dockerfile.stages.first()) {
-                                Some(s) => e.at(s.span, &s.text),
-                                None => e,
-                            }
+                        let found = found.map_err(|e| match dockerfile.stages.get(stage) {
+                            Some(s) => e.unlike(dockerfile, &key.image, s.span).at(s.span, &s.text),
+                            None => e,
                         })?;
                         bases.insert(key, found.config);
                     }
@@ -154,22 +148,10 @@ fn rank(error: &EngineError) -> u8 {
     }
 }
 
-/// Is it this stage that begins with the image, as far as its text tells?
-fn begins_with(stage: &cooper_dockerfile::instruction::Stage, image: &BaseImage) -> bool {
-    match image {
-        BaseImage::Named(reference) => {
-            stage.base.contains(reference.repository()) || stage.base == reference.familiar()
-        }
-        BaseImage::Layout(name) => {
-            [Some(&stage.base), stage.name.as_ref()].into_iter().flatten().any(|n| n.parse().as_ref() == Ok(name))
-        }
-    }
-}
-
 impl<'a> Build<'a> {
     pub fn new(
         engine: &'a Engine,
-        request: &'a BuildRequest,
+        Read { dockerfile, request, .. }: &'a Read,
         named: &'a Named<'a>,
         plan: &Plan,
         sink: &'a dyn Sink,
@@ -178,6 +160,7 @@ impl<'a> Build<'a> {
         Ok(Self {
             engine,
             request,
+            dockerfile,
             main: Arc::new(Opened::new(request.context.clone(), &engine.store)?),
             named,
             sink,
@@ -306,7 +289,7 @@ impl<'a> Build<'a> {
             Base::Image(_) | Base::Layout(_) => {
                 // The plan has fetched it already: asking again would only cost a round trip.
                 let fresh = Freshness { pull: false, ..self.request.freshness };
-                let base = self.image(&stage.base, &stage.platform, fresh)?;
+                let base = self.image(&stage.base, stage, fresh)?;
                 let created = self.request.created;
                 let name = crate::why::base_name(&stage.base, &base);
                 Ok(StageState { layers: base.layers, config: base.config, created, base: name, anew: None })
@@ -317,14 +300,16 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// An image that is begun with or copied from.
-    pub fn image(&self, base: &Base, platform: &Platform, fresh: Freshness) -> Result<Resolved, EngineError> {
+    /// An image that a stage begins with or uses.
+    pub fn image(&self, base: &Base, stage: &Stage, fresh: Freshness) -> Result<Resolved, EngineError> {
         let image = match base {
             Base::Image(reference) => BaseImage::Named(reference.clone()),
             Base::Layout(name) => BaseImage::Layout(name.clone()),
             Base::Scratch | Base::Stage(_) | Base::Files(_) => return Err(EngineError::Dependency),
         };
-        self.engine.base_image(&BaseKey { image, platform: platform.clone() }, self.named, fresh, self.sink)
+        let key = BaseKey { image, platform: stage.platform.clone() };
+        let found = self.engine.base_image(&key, self.named, fresh, self.sink);
+        found.map_err(|e| e.unlike(self.dockerfile, &key.image, stage.span))
     }
 
     /// The files of a named context.

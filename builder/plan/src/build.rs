@@ -21,8 +21,17 @@ pub use crate::needs::{BaseImage, BaseKey, Bases};
 pub enum Planned {
     /// Nothing is missing.
     Ready(Plan),
-    /// Ask again with the configurations of these; sorted, each once.
-    Needs(Vec<BaseKey>),
+    /// Ask again with the configurations of these; sorted by key, each once.
+    Needs(Vec<Need>),
+}
+
+/// A base image whose configuration is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Which one.
+    pub key: BaseKey,
+    /// The first stage that begins with it, by number in the file: the place of what is wrong with it.
+    pub stage: usize,
 }
 
 /// Plans the target's stages, or says which base images have to be known first.

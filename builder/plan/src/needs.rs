@@ -5,6 +5,7 @@
 //! A base may bring ONBUILD triggers that copy from other stages, which have bases of their own: the caller asks
 //! again until nothing is missing. Must never: ask for an image that no stage of the target begins with.
 
+use crate::build::Need;
 use crate::context::{ContextKind, ContextName};
 use crate::expand::{Word, clip};
 use crate::fault;
@@ -44,14 +45,14 @@ pub(crate) struct Survey {
     /// The stages that are in order, by number in the file.
     pub nodes: BTreeMap<usize, Node>,
     /// Base images that are not known yet.
-    pub needs: Vec<BaseKey>,
+    pub needs: Vec<Need>,
     /// What is wrong.
     pub faults: Vec<Diagnostic>,
 }
 
 /// Walks from the target to everything that it needs.
 pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Survey {
-    let mut walk = Walk { scopes, bases, needs: BTreeSet::new(), faults: Vec::new() };
+    let mut walk = Walk { scopes, bases, needs: BTreeMap::new(), faults: Vec::new() };
     let (mut nodes, mut seen, mut open) = (BTreeMap::new(), BTreeSet::new(), vec![target]);
     while let Some(index) = open.pop() {
         if !seen.insert(index) {
@@ -69,7 +70,8 @@ pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Survey
             break;
         }
     }
-    Survey { nodes, needs: walk.needs.into_iter().collect(), faults: walk.faults }
+    let needs = walk.needs.into_iter().map(|(key, stage)| Need { key, stage }).collect();
+    Survey { nodes, needs, faults: walk.faults }
 }
 
 /// The key of a stage's base image, if it begins with one.
@@ -94,7 +96,8 @@ type Named = (Option<Origin>, Vec<Option<Origin>>);
 struct Walk<'a> {
     scopes: Scopes<'a>,
     bases: &'a Bases,
-    needs: BTreeSet<BaseKey>,
+    /// The first stage that begins with each.
+    needs: BTreeMap<BaseKey, usize>,
     faults: Vec<Diagnostic>,
 }
 
@@ -105,13 +108,14 @@ impl Walk<'_> {
         if let Some(base) = source.name.as_deref().and_then(|name| self.context(name, platform.as_ref())) {
             let node = Node { base, platform, triggered: false, items: Vec::new() };
             // What begins with the stage begins with the context's configuration.
-            let key = base_key(&node, &self.scopes.request.platform);
-            self.needs.extend(key.filter(|key| !self.bases.contains_key(key)));
+            if let Some(key) = base_key(&node, &self.scopes.request.platform).filter(|k| !self.bases.contains_key(k)) {
+                self.need(key, index);
+            }
             return Ok(node);
         }
         let base = self.base(index, source, platform.as_ref())?;
         let mut node = Node { base, platform, triggered: false, items: Vec::new() };
-        let triggers = self.triggers(&node, source);
+        let triggers = self.triggers(&node, index, source);
         node.triggered = !triggers.is_empty();
         let own = source.instructions.iter().map(|i| (i.clone(), self.scopes.file.escape));
         for (instruction, escape) in triggers.into_iter().chain(own) {
@@ -122,6 +126,11 @@ impl Walk<'_> {
             }
         }
         Ok(node)
+    }
+
+    fn need(&mut self, key: BaseKey, stage: usize) {
+        let first = self.needs.entry(key).or_insert(stage);
+        *first = stage.min(*first);
     }
 
     /// The named context that stands in the place of a stage or an image of that name.
@@ -142,7 +151,7 @@ impl Walk<'_> {
         if let Some(context) = self.context(&name, platform) {
             return Ok(context);
         }
-        if let Some(stage) = stage::named_before(self.scopes.file, &name, index) {
+        if let Some(stage) = stage::begun_with(self.scopes.file, &name, index) {
             return Ok(Origin::Stage(stage));
         }
         if name == "scratch" {
@@ -208,7 +217,7 @@ impl Walk<'_> {
     }
 
     /// The triggers that the base left, each as an instruction of this stage.
-    fn triggers(&mut self, node: &Node, source: &Stage) -> Vec<(Located<Instruction>, char)> {
+    fn triggers(&mut self, node: &Node, index: usize, source: &Stage) -> Vec<(Located<Instruction>, char)> {
         let texts: Vec<(String, Span, char)> = match &node.base {
             Origin::Scratch => return Vec::new(),
             Origin::Stage(n) => {
@@ -224,7 +233,7 @@ impl Walk<'_> {
             Origin::Image(_) | Origin::Layout(_) => {
                 let Some(key) = base_key(node, &self.scopes.request.platform) else { return Vec::new() };
                 let Some(config) = self.bases.get(&key) else {
-                    self.needs.insert(key);
+                    self.need(key, index);
                     return Vec::new();
                 };
                 // An image does not say with which escape character it was written.
@@ -305,7 +314,11 @@ impl Walk<'_> {
         }
         let reference: Result<Reference, _> = from.parse();
         reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
-            let hint = format!("{flag} takes an earlier stage, its number, or an image");
+            let names = self.scopes.file.stages.iter().take(index).filter_map(|s| s.name.as_deref());
+            let hint = match self.scopes.budget.near(from, names) {
+                Some(near) => format!("did you mean the stage {near}?"),
+                None => format!("{flag} takes an earlier stage, its number, or an image"),
+            };
             fault::error(fault::STAGE, span, e.to_string(), hint).about(stage::as_flag(flag, from))
         })
     }

@@ -6,7 +6,7 @@ use crate::build_args::unused_build_args;
 use crate::expand::clip;
 use crate::request::PlanRequest;
 use crate::stage;
-use cooper_dockerfile::instruction::Dockerfile;
+use cooper_dockerfile::instruction::{Dockerfile, Span};
 use cooper_dockerfile::suggest;
 use cooper_image::Reference;
 
@@ -17,13 +17,24 @@ pub fn notices(file: &Dockerfile, request: &PlanRequest) -> Vec<String> {
     unused.chain(without_effect(request)).chain(unknown_filters(file, &request.no_cache_filter)).collect()
 }
 
-/// What to say of a base image that cannot be had, when its name is nearly that of a stage.
-pub fn near_stage(file: &Dockerfile, base: &Reference) -> Option<String> {
-    let name = base.familiar();
+/// Images whose names are often mistyped, as BuildKit has them.
+const COMMON_IMAGES: [&str; 7] = ["alpine", "busybox", "centos", "debian", "fedora", "golang", "ubuntu"];
+
+/// What the name of an image that cannot be had was perhaps meant to be: a stage, else an image that everybody uses.
+/// `asking` is the FROM of the stage that wants it, whose own name cannot be meant.
+pub fn near_name(file: &Dockerfile, image: &Reference, asking: Span) -> Option<String> {
+    let name = image.familiar();
     let name = name.strip_suffix(":latest").unwrap_or(&name);
-    let near = suggest::nearest(name, file.stages.iter().filter_map(|s| s.name.as_deref()))?;
-    let exact = if near == name { "is declared further down" } else { "is near to it; is that what you mean" };
-    Some(format!("no stage above is called {}, so that it is an image; the stage {near} {exact}", clip(name)))
+    let stages = || file.stages.iter().filter(|s| s.span != asking).filter_map(|s| s.name.as_deref());
+    // A stage above would have been found.
+    if stages().any(|stage| stage == name) {
+        return Some(format!("the stage {name} stands further down; move it up"));
+    }
+    if let Some(near) = suggest::nearest(name, stages()) {
+        return Some(format!("did you mean the stage {near}?"));
+    }
+    let near = suggest::nearest(name, COMMON_IMAGES).filter(|near| *near != name)?;
+    Some(format!("did you mean {near}?"))
 }
 
 /// Build arguments of BuildKit that ask for something which this builder does not do.

@@ -53,6 +53,12 @@ pub(crate) fn named_before(file: &Dockerfile, name: &str, before: usize) -> Opti
     file.stages.iter().take(before).rposition(same)
 }
 
+/// The stage that a FROM in the stage `before` begins with. Names of stages are in lower case whatever the file says,
+/// and as in BuildKit a FROM has to write them so: in any other case it is the name of an image, and malformed.
+pub(crate) fn begun_with(file: &Dockerfile, name: &str, before: usize) -> Option<usize> {
+    file.stages.iter().take(before).rposition(|s| s.name.as_deref() == Some(name))
+}
+
 /// A `from` as it is written, behind `--` or in a mount.
 pub(crate) fn as_flag(flag: &str, from: &str) -> String {
     if flag.starts_with("--mount") { format!("from={from}") } else { format!("{flag}={from}") }
@@ -65,25 +71,32 @@ pub(crate) fn copied_from(
     asking: usize,
     span: Span,
 ) -> Result<Option<usize>, Diagnostic> {
-    let later = |what: String| {
-        let hint = "a stage can only use stages above it; move the stage up";
+    const ABOVE: &str = "a stage can only use stages above it; move the stage up";
+    const ITSELF: &str = "the stage that it stands in";
+    const OTHER: &str = "a stage can only use stages above it; name another one, or an image";
+    const NO_NUMBER: &str = "stages are numbered from 0, in the order of the file; name one above";
+    let refused = |what: String, hint: &str| {
         let message = format!("{flag}={} names {what}", clip(from));
         fault::error(fault::STAGE, span, message, hint).about(as_flag(flag, from))
     };
     if from.bytes().all(|b| b.is_ascii_digit()) && !from.is_empty() {
         return match from.parse::<usize>() {
             Ok(n) if n < asking => Ok(Some(n)),
-            Ok(n) if n == asking => Err(later("the stage that it stands in".to_owned())),
-            Ok(n) if n < file.stages.len() => Err(later("a later stage".to_owned())),
-            _ => Err(later(format!("a stage that is not there (there are {})", file.stages.len()))),
+            Ok(n) if n == asking => Err(refused(ITSELF.to_owned(), OTHER)),
+            Ok(n) if n < file.stages.len() => Err(refused("a later stage".to_owned(), ABOVE)),
+            _ => Err(refused(format!("a stage that is not there (there {})", counted(file.stages.len())), NO_NUMBER)),
         };
     }
     if let Some(found) = named_before(file, from, asking) {
         return Ok(Some(found));
     }
     match named_before(file, from, file.stages.len()) {
-        Some(n) if n == asking => Err(later("the stage that it stands in".to_owned())),
-        Some(_) => Err(later("a later stage".to_owned())),
+        Some(n) if n == asking => Err(refused(ITSELF.to_owned(), OTHER)),
+        Some(_) => Err(refused("a later stage".to_owned(), ABOVE)),
         None => Ok(None),
     }
+}
+
+fn counted(stages: usize) -> String {
+    if stages == 1 { "is one, number 0".to_owned() } else { format!("are {stages}") }
 }

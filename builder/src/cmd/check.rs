@@ -99,7 +99,7 @@ impl Asked {
     fn new(place: &Place, flags: BuildFlags) -> Result<Self, Failure> {
         let input = &flags.input;
         let request = PlanRequest {
-            target: input.target.clone(),
+            target: input.target(),
             build_args: build_args(place, input.build_args.clone())?,
             platform: input.platform.last().cloned().unwrap_or_else(Platform::host),
             build_platform: Platform::host(),
@@ -165,20 +165,21 @@ impl Asked {
     fn plan(&self, place: &Place, file: &Dockerfile, request: &PlanRequest, bases: &mut Bases) -> Vec<Diagnostic> {
         let mut session = None;
         loop {
-            let keys = match planning::plan(file, request, bases) {
+            let needs = match planning::plan(file, request, bases) {
                 Err(mut errors) => {
                     cooper_dockerfile::place::fill(&mut errors, &self.source.text);
                     return errors;
                 }
                 Ok(Planned::Ready(_)) => return Vec::new(),
-                Ok(Planned::Needs(keys)) => keys,
+                Ok(Planned::Needs(needs)) => needs,
             };
             if session.is_none() {
                 session = store(place);
             }
             let Some(session) = &session else { return Vec::new() };
             let known = |key: &BaseKey| session.engine.known_base(key).ok().flatten();
-            let found: Vec<_> = keys.into_iter().filter_map(|key| known(&key).map(|config| (key, config))).collect();
+            let keys = needs.into_iter().map(|need| need.key);
+            let found: Vec<_> = keys.filter_map(|key| known(&key).map(|config| (key, config))).collect();
             if found.is_empty() {
                 return Vec::new();
             }

@@ -87,6 +87,13 @@ pub struct InputFlags {
     pub platform: Vec<Platform>,
 }
 
+impl InputFlags {
+    /// The stage that is asked for. Scripts that have none give an empty name, which means the last one.
+    pub fn target(&self) -> Option<String> {
+        self.target.clone().filter(|name| !name.is_empty())
+    }
+}
+
 /// What may be reused.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What is reused")]

@@ -72,7 +72,7 @@ impl Build<'_> {
             Some(Base::Scratch) => Ok(View::stack(Vec::new())),
             Some(Base::Stage(id)) => self.engine.view(&self.stage(*id)?.layers),
             Some(base @ (Base::Image(_) | Base::Layout(_))) => {
-                let image = self.image(base, &place.stage.platform, self.request.freshness)?;
+                let image = self.image(base, place.stage, self.request.freshness)?;
                 self.engine.view(&image.layers)
             }
         }

@@ -84,7 +84,7 @@ impl Build<'_> {
             Some(Base::Scratch) => Vec::new(),
             Some(Base::Stage(id)) => self.stage(*id)?.layers.clone(),
             Some(base @ (Base::Image(_) | Base::Layout(_))) => {
-                self.image(base, &place.stage.platform, self.request.freshness)?.layers
+                self.image(base, place.stage, self.request.freshness)?.layers
             }
         }))
     }

@@ -65,7 +65,7 @@ pub(super) fn bases(view: View<'_>, globals: &Globals) -> Vec<Base> {
             Some(ContextKind::Image(_) | ContextKind::Layout) => return Base::Unknown,
             None => {}
         }
-        match stage::named_before(view.file, &name, index) {
+        match stage::begun_with(view.file, &name, index) {
             Some(stage) => Base::Stage(stage),
             None if name == "scratch" => Base::Scratch,
             None => name.parse::<Reference>().map_or(Base::Unknown, |r| Base::Image(r.or_latest())),

@@ -71,7 +71,7 @@ fn a_stage_is_replaced_whole() {
 
 #[test]
 fn what_begins_with_a_replaced_stage_has_the_configuration_of_the_context() {
-    let text = "FROM x AS Tools\nFROM Tools\nENV A=${PATH:?unset}";
+    let text = "FROM x AS Tools\nFROM tools\nENV A=${PATH:?unset}";
     let (plan, rounds) = rounds(text, &with_contexts(&[("tools", ContextKind::Layout)]), &|_| with_path()).unwrap();
     assert_eq!(rounds.len(), 1, "{rounds:?}");
     let steps: Vec<&str> = plan.stages.iter().flat_map(|s| &s.steps).map(|s| s.text.as_str()).collect();

@@ -49,7 +49,8 @@ pub fn rounds(
     loop {
         match plan(&file, request, &bases)? {
             Planned::Ready(plan) => return Ok((plan, rounds)),
-            Planned::Needs(keys) => {
+            Planned::Needs(needs) => {
+                let keys: Vec<BaseKey> = needs.into_iter().map(|need| need.key).collect();
                 assert!(keys.iter().all(|k| !bases.contains_key(k)), "asked twice for {keys:?}");
                 rounds.push(keys.iter().map(image_name).collect());
                 bases.extend(keys.into_iter().map(|k| (k.clone(), base(&k))));

@@ -88,10 +88,30 @@ fn bases_and_stages() {
         ("FROM a AS x\nCOPY --from=X / /", 2, "--from=X names the stage that it stands in"),
         ("FROM a AS x\nCOPY --from=y / /\nFROM b AS y\nFROM x", 2, "--from=y names a later stage"),
         ("FROM a AS x\nCOPY --from=1 / /\nFROM x", 2, "--from=1 names a later stage"),
-        ("FROM a\nCOPY --from=7 / /", 2, "--from=7 names a stage that is not there (there are 1)"),
+        ("FROM a\nCOPY --from=7 / /", 2, "--from=7 names a stage that is not there (there is one, number 0)"),
     ]);
     let malformed = planned("FROM scratch AS builder\nFROM Bulider", &request()).unwrap_err();
     assert_eq!(malformed[0].hint.as_deref(), Some("did you mean the stage builder?"));
+    for (text, hint) in [
+        ("FROM scratch AS builder\nFROM scratch\nCOPY --from=Buidler / /", "did you mean the stage builder?"),
+        (
+            "FROM scratch AS builder\nFROM scratch\nRUN --mount=from=Buidler,target=/x y",
+            "did you mean the stage builder?",
+        ),
+        // Names of stages are in lower case, and a FROM has to write them so.
+        ("FROM scratch AS foo\nFROM Foo", "did you mean the stage foo?"),
+        (
+            "FROM scratch AS foo\nFROM scratch\nCOPY --from=9 / /",
+            "stages are numbered from 0, in the order of the file; name one above",
+        ),
+        (
+            "FROM scratch AS foo\nCOPY --from=foo / /",
+            "a stage can only use stages above it; name another one, or an image",
+        ),
+    ] {
+        let found = planned(text, &request()).unwrap_err();
+        assert_eq!((found.len(), found[0].hint.as_deref()), (1, Some(hint)), "{text}");
+    }
     let near = planned("ARG VERSION=1\nFROM debian:$VERSON", &request()).unwrap_err();
     assert!(near[0].hint.as_ref().unwrap().starts_with("did you mean VERSION?"));
 }

@@ -2,9 +2,10 @@
 
 use crate::planning::*;
 use cooper_dockerfile::instruction::Span;
+use cooper_plan::build::{Bases, Planned, plan};
 use cooper_plan::context::ContextKind;
 use cooper_plan::epoch::{self, Dated, Epoch, settle, wanted};
-use cooper_plan::notice::{near_stage, notices};
+use cooper_plan::notice::{near_name, notices};
 use cooper_plan::op::AddSource;
 use cooper_plan::request::PlanRequest;
 
@@ -153,14 +154,19 @@ fn what_has_no_effect_is_told() {
 
 #[test]
 fn a_base_that_was_meant_to_be_a_stage() {
-    let file = parse("FROM bulider\nFROM scratch AS builder");
-    let told = |name: &str| near_stage(&file, &name.parse().unwrap());
-    assert_eq!(
-        told("bulider:latest").unwrap(),
-        "no stage above is called bulider, so that it is an image; the stage builder is near to it; is that what you mean"
-    );
-    assert!(told("builder").unwrap().ends_with("the stage builder is declared further down"));
-    assert_eq!(told("debian"), None);
+    let file = parse("FROM bulider\nFROM scratch AS builder\nFROM redis AS redis");
+    for (stage, name, hint) in [
+        (0, "bulider:latest", Some("did you mean the stage builder?")),
+        (0, "builder", Some("the stage builder stands further down; move it up")),
+        (2, "redis", None),
+        (2, "redis:7", None),
+        (0, "debain", Some("did you mean debian?")),
+        (0, "debian", None),
+        (0, "example.org/builder", None),
+    ] {
+        let told = near_name(&file, &name.parse().unwrap(), file.stages[stage].span);
+        assert_eq!(told.as_deref(), hint, "{name}");
+    }
 }
 
 #[test]
@@ -182,4 +188,14 @@ fn errors_that_need_no_base_are_told_before_one_is_asked_for() {
     assert_eq!(found.iter().map(|d| d.span.start).collect::<Vec<_>>(), [2, 3, 5, 7]);
     let found = planned("FROM debian\nENV A=${HOME?none}\nUSER ${U:?none}", &request()).unwrap_err();
     assert_eq!(found.iter().map(|d| d.span.start).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn a_base_is_asked_for_by_the_first_stage_that_begins_with_it() {
+    let text = "ARG B=base\nFROM $B:1 AS x\nRUN true\nFROM zzz AS y\nFROM base\nFROM zzz\nFROM x\nCOPY --from=y / /\n\
+                COPY --from=2 / /\nCOPY --from=3 / /";
+    let Ok(Planned::Needs(needs)) = plan(&parse(text), &request(), &Bases::new()) else { panic!("bases are missing") };
+    let asked: Vec<_> = needs.iter().map(|need| (image_name(&need.key), need.stage)).collect();
+    let wanted = [("base:1", 0), ("base:latest", 2), ("zzz:latest", 1)];
+    assert_eq!(asked, wanted.map(|(name, stage)| (name.to_owned(), stage)));
 }

@@ -42,7 +42,7 @@ fn stages_are_renumbered() {
 fn names_of_stages_shadow_images_and_only_earlier_ones_count() {
     let asked = |text: &str| rounds(text, &request(), &|_| with_path()).unwrap().1;
     assert_eq!(asked("FROM scratch AS debian\nFROM debian"), Vec::<Vec<String>>::new());
-    assert_eq!(asked("FROM debian AS debian\nFROM DEBIAN"), [["debian:latest"]]);
+    assert_eq!(asked("FROM debian AS debian\nFROM debian"), [["debian:latest"]]);
     // A name that comes later is an image here.
     assert_eq!(asked("FROM alpine\nFROM scratch AS alpine\nFROM scratch\nCOPY --from=0 / /"), [["alpine:latest"]]);
     // Of two stages with one name the nearest above counts.
