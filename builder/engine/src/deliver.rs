@@ -4,7 +4,7 @@
 //! the others are told.
 
 use crate::event::{Event, Sink};
-use crate::output::{Canonical, Finish, Form, ImageOutput, Output, Push};
+use crate::output::{ArchiveOutput, Canonical, Container, FilesOutput, Finish, Form, ImageOutput, Output, Push};
 use crate::product::{Described, Product, Shape};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError, ErrorClass};
@@ -139,6 +139,13 @@ pub(crate) fn check(request: &BuildRequest) -> Result<(), EngineError> {
                 return refuse(format!("two outputs go to {}", dest.display()), "give each a dest of its own");
             }
             places.push(dest);
+        }
+        if let Output::Archive(ArchiveOutput { container: Container::Directory, dest, .. })
+        | Output::Files(FilesOutput { container: Container::Directory, dest, .. }) = output
+            && dest.exists()
+            && !dest.is_dir()
+        {
+            return refuse(format!("the output {} is no directory", dest.display()), "give dest= another name");
         }
         match output {
             Output::Image(image) => check_image(image, request)?,

@@ -79,9 +79,20 @@ pub(crate) fn name(copy: &Copy) -> &'static str {
     if copy.add { "ADD" } else { "COPY" }
 }
 
+/// Schemes that nothing is fetched with. Any other text in front of a colon may be the name of a directory.
+const NOT_FETCHED: [&str; 7] = ["data", "file", "ftp", "ftps", "gs", "s3", "sftp"];
+
 /// What a source names when it is not a path. ADD takes it; COPY does not.
 pub(crate) fn remote(copy: &Copy, source: &str, span: Span) -> Result<Option<Remote>, Diagnostic> {
-    let Some(found) = remote::parse(source) else { return Ok(None) };
+    let Some(found) = remote::parse(source) else {
+        let scheme = source.split_once("://").map(|(scheme, _)| scheme);
+        let Some(scheme) = scheme.filter(|s| NOT_FETCHED.iter().any(|n| s.eq_ignore_ascii_case(n))) else {
+            return Ok(None);
+        };
+        let message = format!("{} does not take {scheme}: URLs", name(copy));
+        let hint = "ADD fetches from http, https and git; give a file of the context by its path in it";
+        return Err(fault::value(span, message, hint));
+    };
     if copy.add {
         return found.map(Some).map_err(|e| fault::value(span, format!("ADD: {e}"), &e.hint));
     }
@@ -93,6 +104,18 @@ pub(crate) fn remote(copy: &Copy, source: &str, span: Span) -> Result<Option<Rem
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemes_that_are_not_fetched() {
+        for add in [true, false] {
+            let found = |source| remote(&Copy { add, ..Copy::default() }, source, Span::default());
+            for (source, scheme) in [("file:///etc/passwd", "file"), ("FTP://h/f", "FTP"), ("s3://b/k", "s3")] {
+                let said = found(source).unwrap_err().message;
+                assert!(said.ends_with(&format!("does not take {scheme}: URLs")), "{source}: {said}");
+            }
+            assert!(["a://b", "file:/x", "dir/ftp://x"].iter().all(|source| found(source) == Ok(None)));
+        }
+    }
 
     #[test]
     fn sources_that_are_no_paths() {

@@ -189,13 +189,14 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
     let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
     outputs::check_deletion(&outputs, Path::new("."), &spared)?;
     let BuildFlags { context: _, input, reuse, result, steps, run, cap: _, ask: _ } = flags;
+    let target = input.target();
     let build_args = build_args(place, input.build_args)?;
     Ok(BuildRequest {
         context: Files::nothing(),
         contexts: source::named(input.contexts)?,
         dockerfile: String::new(),
         dockerfile_name: String::new(),
-        target: input.target,
+        target,
         shape: outputs::shape(&build_args)?,
         build_args,
         labels: result.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),

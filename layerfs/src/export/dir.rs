@@ -41,7 +41,7 @@ pub enum Others {
 pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -> Result<(), LayerfsError> {
     let Part { into, view } = part;
     let creating = || LayerfsError::io(format!("creating {} in {}", into.display(), dest.display()));
-    std::fs::create_dir_all(dest).map_err(creating())?;
+    std::fs::create_dir_all(dest).map_err(LayerfsError::io(format!("creating {}", dest.display())))?;
     let mut root = Root::open(dest)?;
     if !into.is_root() {
         root.dir(&RelPath::root()).and_then(|out| make_dir(&out, into.as_bytes())).map_err(creating())?;
