@@ -325,7 +325,7 @@ impl Walk<'_> {
 }
 
 /// The variables that the text uses without saying what to do when they are not set.
-fn named_plainly(text: &str) -> HashSet<&str> {
+pub(crate) fn named_plainly(text: &str) -> HashSet<&str> {
     let uses = text.split('$').skip(1).filter_map(|rest| {
         let (braced, rest) = rest.strip_prefix('{').map_or((false, rest), |inner| (true, inner));
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());

@@ -58,7 +58,10 @@ pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failur
         Method::Outline => {
             let refused = |found| asked.failure(EngineError::Dockerfile(found));
             let (file, request) = asked.dated(asked.parsed()?).map_err(refused)?;
-            let outline = call::outline(dockerfile, &file, &request).map_err(refused)?;
+            let mut bases = Bases::new();
+            // What is wrong beyond the outline is told by a build.
+            drop(asked.plan(place, &file, &request, &mut bases));
+            let outline = call::outline(dockerfile, &file, &request, &bases).map_err(refused)?;
             answered(call.format, || text::outline(&outline), || json::with_source(&outline, dockerfile))
         }
         Method::Targets => {

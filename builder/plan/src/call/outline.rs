@@ -10,6 +10,7 @@ use super::mount::{self, Mount};
 use super::targets::described;
 use crate::expand::{Budget, Word};
 use crate::lint::{At, State, Stock, take_stock};
+use crate::needs::{Bases, named_plainly};
 use crate::request::PlanRequest;
 use crate::scope::{Globals, Scopes};
 use crate::stage;
@@ -80,18 +81,23 @@ pub struct Cache {
     pub location: Location,
 }
 
-/// Outlines the target of a request; `text` is what the file was read from.
+/// Outlines the target of a request; `text` is what the file was read from, `bases` are those that are known.
 ///
 /// # Errors
 /// When the target is not there, or a global ARG cannot be expanded.
-pub fn outline(text: &str, file: &Dockerfile, request: &PlanRequest) -> Result<Outline, Vec<Diagnostic>> {
+pub fn outline(
+    text: &str,
+    file: &Dockerfile,
+    request: &PlanRequest,
+    bases: &Bases,
+) -> Result<Outline, Vec<Diagnostic>> {
     let budget = Budget::default();
     let globals = Globals::new(file, request, &budget)?;
     let target = stage::target(file, request.target.as_deref()).map_err(|d| vec![d])?;
     let scopes = Scopes { file, request, globals: &globals, budget: &budget };
     let source = Text::new(text);
     let mut stages: Vec<Takes> = file.stages.iter().map(|stage| Takes::of(stage, file.escape)).collect();
-    let stock = take_stock(text, scopes, &mut |at, state| {
+    let stock = take_stock(text, scopes, bases, &mut |at, state| {
         if let Some(takes) = stages.get_mut(at.stage) {
             takes.instruction(&source, at, state);
         }
@@ -149,13 +155,17 @@ impl Takes {
             self.globals.insert(arg.name.clone());
             return;
         }
-        // A default may use what a base sets, which is not known: then it is shown as written.
+        // A default may use what a base sets that is not known: that piece of it is shown as a variable.
         let default = || {
             let text = arg.default.as_deref()?;
-            let known = state.complete || words::names(text, escape).iter().all(|name| state.around.knows(name));
+            let plain = named_plainly(text);
+            let open = |name: &str| !state.complete && plain.contains(name) && !state.around.knows(name);
+            let lookup = |name: &str| match open(name) {
+                true => Some(format!("${{{name}}}")),
+                false => state.around.get(name),
+            };
             let word = Word { text, escape, span: at.span };
-            let expanded = || at.scopes.budget.expand(word, &|name| state.around.get(name)).ok();
-            known.then(expanded).flatten().or_else(|| Some(text.to_owned()))
+            at.scopes.budget.expand(word, &lookup).ok().or_else(|| Some(text.to_owned()))
         };
         let value = given.cloned().or_else(default).unwrap_or_default();
         let parameter = Parameter { name: arg.name.clone(), description, value, location: at.span.into() };

@@ -181,12 +181,13 @@ pub(crate) struct Stock {
     pub replaced: BTreeSet<usize>,
 }
 
-/// Looks at every instruction of a file, and tells what its stages use. `text` is what the file was read from.
-pub(crate) fn take_stock(text: &str, scopes: Scopes<'_>, look: &mut dyn FnMut(At<'_>, &State)) -> Stock {
+/// Looks at every instruction of a file, and tells what its stages use. `text` is what the file was read from; `known`
+/// are the bases whose configurations are.
+pub(crate) fn take_stock(text: &str, scopes: Scopes<'_>, known: &Bases, look: &mut dyn FnMut(At<'_>, &State)) -> Stock {
     let ast = cooper_dockerfile::tree(text);
-    let (source, nodes, bases) = (Source::new(text), nodes_by_stage(&ast), Bases::new());
+    let (source, nodes) = (Source::new(text), nodes_by_stage(&ast));
     let (experimental, stages) = (Experimental::Named, Stages::Needed);
-    let subject = Subject { text, request: scopes.request, ignore: None, bases: &bases, experimental, stages };
+    let subject = Subject { text, request: scopes.request, ignore: None, bases: known, experimental, stages };
     let view = View { source: &source, file: scopes.file, nodes: &nodes, subject: &subject };
     let bases = from::bases(view, scopes.globals);
     let replaced = from::replaced(view, scopes.globals);

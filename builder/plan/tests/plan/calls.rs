@@ -1,6 +1,7 @@
 //! What `--call=targets` and `--call=outline` tell, as JSON.
 
-use crate::planning::{parse, request, with_args, with_target};
+use crate::planning::{parse, request, with_args, with_path, with_target};
+use cooper_plan::build::{BaseImage, BaseKey, Bases};
 use cooper_plan::call::{outline, targets};
 use cooper_plan::request::PlanRequest;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ fn place(start: u32, end: u32) -> Value {
 }
 
 fn outlined(request: &PlanRequest) -> Value {
-    let outline = outline(TEXT, &parse(TEXT), request).expect("the target is there");
+    let outline = outline(TEXT, &parse(TEXT), request, &Bases::new()).expect("the target is there");
     serde_json::to_value(outline).expect("it has a JSON form")
 }
 
@@ -68,7 +69,7 @@ fn an_outline_tells_what_the_target_takes() {
 
 /// Names, values and lines of the arguments.
 fn args(text: &str, request: &PlanRequest) -> Vec<String> {
-    let outline = outline(text, &parse(text), request).expect("the target is there");
+    let outline = outline(text, &parse(text), request, &Bases::new()).expect("the target is there");
     let line = |a: &cooper_plan::call::Parameter| format!("{}={} {}", a.name, a.value, a.location.ranges[0].start.line);
     outline.args.iter().map(line).collect()
 }
@@ -93,7 +94,8 @@ fn an_outline_tells_the_arguments_that_decide_something() {
         ("FROM a AS b\nARG A=1\nFROM b\nARG A=2\n", &none, &["A=2 4"]),
         ("FROM a AS b\nARG A=1\nFROM b\n", &none, &["A=1 2"]),
         // Values of defaults, as far as they are known.
-        ("FROM a\nARG A=1\nENV B=b\nARG C=$A-$B\nARG D=$PATH2/x\n", &none, &["A=1 2", "C=1-b 4", "D=$PATH2/x 5"]),
+        ("FROM a\nARG A=1\nENV B=b\nARG C=$A-$B\nARG D=$PATH2/x\n", &none, &["A=1 2", "C=1-b 4", "D=${PATH2}/x 5"]),
+        ("ARG G=g\nFROM a\nARG A=1\nARG B=${A}x${G}-${N:-n}\n", &with_args(&[("A", "2")]), &["A=2 3", "B=2x${G}-n 4"]),
         // Triggers are told where they happen.
         ("FROM a AS b\nONBUILD ARG A=1\nFROM b\n", &none, &["A=1 3"]),
         ("FROM a AS b\nARG A\nFROM c\n", &none, &[]),
@@ -103,21 +105,33 @@ fn an_outline_tells_the_arguments_that_decide_something() {
 }
 
 #[test]
+fn an_outline_knows_what_a_known_base_sets() {
+    let text = "ARG G=g\nFROM a\nARG A=1\nARG B=${A}x${G}:$HOME_OF\n";
+    let reference = "a:latest".parse().expect("a name");
+    let key = BaseKey { image: BaseImage::Named(reference), platform: request().platform };
+    let mut config = with_path();
+    config.config.env.push("HOME_OF=/h".to_owned());
+    let outline = outline(text, &parse(text), &request(), &Bases::from([(key, config)])).expect("the target is there");
+    // A global ARG is not seen in a stage that does not declare it.
+    assert_eq!(outline.args[1].value, "1x:/h");
+}
+
+#[test]
 fn a_replaced_stage_takes_nothing() {
     let text =
         "ARG V=1\nFROM a:$V AS dep\nFROM dep AS b\nARG A\nRUN --mount=type=ssh true\nFROM c\nCOPY --from=b /x /\n";
     let contexts = [("b".parse().expect("a name"), cooper_plan::context::ContextKind::Files)].into_iter().collect();
     let replaced = PlanRequest { contexts, ..request() };
-    let whole = outline(text, &parse(text), &request()).expect("the target is there");
+    let whole = outline(text, &parse(text), &request(), &Bases::new()).expect("the target is there");
     assert_eq!((whole.args.len(), whole.ssh.len()), (2, 1));
-    let less = outline(text, &parse(text), &replaced).expect("the target is there");
+    let less = outline(text, &parse(text), &replaced, &Bases::new()).expect("the target is there");
     assert_eq!((less.args.len(), less.ssh.len()), (0, 0));
 }
 
 #[test]
 fn what_cannot_be_outlined() {
     let file = parse(TEXT);
-    assert_eq!(outline(TEXT, &file, &with_target("nope")).unwrap_err().len(), 1);
+    assert_eq!(outline(TEXT, &file, &with_target("nope"), &Bases::new()).unwrap_err().len(), 1);
     let broken = "ARG A=${B:?no}\nFROM scratch\n";
-    assert_eq!(outline(broken, &parse(broken), &request()).unwrap_err().len(), 1);
+    assert_eq!(outline(broken, &parse(broken), &request(), &Bases::new()).unwrap_err().len(), 1);
 }

@@ -82,7 +82,7 @@ fn many_names_beneath_many_comments() {
     let comments: Vec<String> = (0..NAMES).map(|n| format!("# NAME_{n} is number {n}\n")).collect();
     let text = format!("FROM scratch AS last\n\n{}{}", comments.concat(), declaration());
     let file = cooper_dockerfile::parse(&text).dockerfile.expect("the file stands");
-    let found = outline(&text, &file, &request()).expect("the file stands");
+    let found = outline(&text, &file, &request(), &Bases::new()).expect("the file stands");
     assert_eq!(found.args.len(), NAMES);
     assert!(found.args.iter().all(|a| a.description.is_some()));
     assert_eq!(findings(&text, "UnusedArg").len(), 1000);
