@@ -1,7 +1,7 @@
 //! Every output of a build, from `-o`, `--push`, `--load`, `--annotation` and `--metadata-file`.
 //!
-//! The image is always kept in the store, under the names of `-t`; what `-o type=image` and `--push` say is added
-//! to that. Must never: let an output be deleted into that holds what the caller still needs.
+//! The image is kept in the store, under the names of `-t`, unless `-o type=cacheonly` says otherwise; what
+//! `-o type=image` and `--push` say is added to that. Must never: let an output be deleted into that holds what the caller still needs.
 
 use crate::failure::Failure;
 use crate::flags::build::{BuildFlags, ResultFlags};
@@ -22,11 +22,12 @@ pub fn outputs(flags: &ResultFlags) -> Vec<Output> {
     let (mut images, mut others): (Vec<ImageOutput>, Vec<Output>) = (Vec::new(), Vec::new());
     for flag in &flags.outputs {
         match flag.0.clone() {
-            Output::Image(image) => images.push(image),
-            other => others.push(other),
+            Some(Output::Image(image)) => images.push(image),
+            other => others.extend(other),
         }
     }
-    if images.is_empty() {
+    let nothing = flags.outputs.iter().any(|flag| flag.0.is_none()) && !flags.push;
+    if images.is_empty() && !nothing {
         images.push(ImageOutput::default());
     }
     for image in &mut images {
@@ -164,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn steps_alone_are_kept_when_that_is_asked_for() {
+        assert_eq!(of("-t a -o type=cacheonly"), []);
+        assert!(matches!(of("-t a -o type=cacheonly -o out")[..], [Output::Files(_)]));
+        assert!(matches!(of("-t a -o type=cacheonly -o type=image")[..], [Output::Image(_)]));
+        assert!(matches!(of("-t a -o type=cacheonly --push")[..], [Output::Image(_)]));
+    }
+
+    #[test]
     fn annotations_go_everywhere_and_an_output_wins() {
         let all = of("-o type=oci,dest=a,annotation.k=own -o out --annotation k=general --annotation manifest:l=m");
         let notes = |o: &Output| {
@@ -215,7 +224,7 @@ mod tests {
             ("here/src/ctx", false),
         ] {
             let text = format!("type=local,mode=delete,dest={}", top.path().join(dest).display());
-            let output = text.parse::<crate::flags::output::OutputFlag>().unwrap().0;
+            let output = text.parse::<crate::flags::output::OutputFlag>().unwrap().0.unwrap();
             let checked = check_deletion(&[output], &here, &[Path::new("absent"), &here.join("src/ctx")]);
             assert_eq!(checked.is_ok(), fits, "{dest}");
         }
@@ -230,7 +239,7 @@ mod tests {
         }
         let at = |kind: &str, dest: &str| {
             let text = format!("{kind},dest={}", here.join(dest).display());
-            text.parse::<crate::flags::output::OutputFlag>().unwrap().0
+            text.parse::<crate::flags::output::OutputFlag>().unwrap().0.unwrap()
         };
         let delete = || at("type=local,mode=delete", "out");
         for (other, fits) in [("out/a.tar", false), ("out/new/a.tar", false), ("other/a.tar", true)] {

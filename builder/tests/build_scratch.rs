@@ -125,3 +125,18 @@ fn a_dockerfile_from_standard_input() {
     let output = done(place.build("store", &["-q", "-f", "-"]).stdin(file));
     assert_eq!(text(&output.stdout), text(&done(&mut place.build("store", &["-q"])).stdout));
 }
+
+#[test]
+fn steps_can_be_kept_without_an_image() {
+    let place = Place::new();
+    let images = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+        command.env_clear().env("HOME", place.path()).current_dir(place.path());
+        text(&done(command.args(["images", "--root", "store"])).stdout)
+    };
+    let log = text(&done(&mut place.build("store", &["-t", "app:1", "-o", "type=cacheonly"])).stderr);
+    assert!(log.contains(": 1 step run, 0 cached") && !log.contains("named") && !images().contains("app"), "{log}");
+    let again = text(&done(&mut place.build("store", &["-t", "app:1", "--metadata-file", "m"])).stderr);
+    assert!(again.contains("no step was run") && images().contains("app"), "{again}");
+    done(&mut place.build("store", &["-o", "type=cacheonly", "--metadata-file", "m"]));
+}

@@ -21,6 +21,7 @@ use cooper_dockerfile::lint::Finding;
 use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
 use cooper_engine::journal::Recorder;
+use cooper_engine::output::Output;
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
 use cooper_engine::run_request::{Allowed, Network, RunRequest};
@@ -162,7 +163,8 @@ fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> St
 
 /// Standard output holds one thing, and no archive goes to a terminal.
 fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
-    let archives = flags.result.outputs.iter().filter(|o| o.0.dest() == Some(Path::new("-"))).count();
+    let archives =
+        flags.result.outputs.iter().filter(|o| o.0.as_ref().and_then(Output::dest) == Some(Path::new("-"))).count();
     let wanted = archives + usize::from(flags.run.view() == Progress::Quiet);
     if archives > 0 && wanted > 1 {
         return Err(Failure::usage(

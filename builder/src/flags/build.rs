@@ -142,7 +142,7 @@ pub struct ResultFlags {
     /// force-compression=true (layers of bases too), oci-mediatypes=true|false and
     /// annotation[-TARGET][[PLATFORM]].KEY=VALUE. type=tar,dest=FILE: the image's files as a tar.
     /// type=local,dest=DIR: the image's files; mode=delete deletes other files there. A bare path
-    /// means type=local, `-` means a tar on standard output.
+    /// means type=local, `-` means a tar on standard output. type=cacheonly: no image, the steps are kept.
     ///
     /// Files of several platforms go to folders such as linux_amd64, unless platform-split=false.
     /// rewrite-timestamp changes nothing: with SOURCE_DATE_EPOCH layers are always made with times

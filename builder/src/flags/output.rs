@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// One `-o`.
+/// One `-o`; nothing for `type=cacheonly`, which keeps steps alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputFlag(pub Output);
+pub struct OutputFlag(pub Option<Output>);
 
 /// Why it is no output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +44,10 @@ pub enum OutputError {
     #[error("{0} is given twice")]
     Twice(String),
     /// No `type=`.
-    #[error("type= is missing: image, registry, oci, docker, tar or local")]
+    #[error("type= is missing: image, registry, oci, docker, tar, local or cacheonly")]
     NoType,
     /// A type that does not exist.
-    #[error("there is no type {0:?}; the types are image, registry, oci, docker, tar and local")]
+    #[error("there is no type {0:?}; the types are image, registry, oci, docker, tar, local and cacheonly")]
     Type(String),
     /// No `dest=` where one is needed.
     #[error("type={0} needs dest=PATH")]
@@ -101,24 +101,28 @@ impl FromStr for OutputFlag {
     type Err = OutputError;
     fn from_str(text: &str) -> Result<Self, OutputError> {
         if text == "-" {
-            return Ok(Self(files(Container::Tar, "-")));
+            return Ok(Self(Some(files(Container::Tar, "-"))));
         }
         let fields = csv::fields(text)?;
         if let [path] = fields.as_slice()
             && !path.contains('=')
         {
-            return if path.is_empty() { Err(OutputError::NoType) } else { local(path, Others::Keep, Split::Folders) };
+            return match path.as_str() {
+                "" => Err(OutputError::NoType),
+                path => Ok(Self(Some(local(path, Others::Keep, Split::Folders)?))),
+            };
         }
         let mut keys = Keys::read(&fields)?;
         let kind = keys.take("type").ok_or(OutputError::NoType)?;
         keys.kind.clone_from(&kind);
         let output = match kind.as_str() {
-            "image" => keys.image(Push::No)?,
-            "registry" => keys.image(Push::ByName)?,
-            "oci" => keys.archive(Kind::Oci, "oci")?,
-            "docker" => keys.archive(Kind::Docker, "docker")?,
-            "tar" => keys.tar()?,
-            "local" => keys.local()?,
+            "image" => Some(keys.image(Push::No)?),
+            "registry" => Some(keys.image(Push::ByName)?),
+            "oci" => Some(keys.archive(Kind::Oci, "oci")?),
+            "docker" => Some(keys.archive(Kind::Docker, "docker")?),
+            "tar" => Some(keys.tar()?),
+            "local" => Some(keys.local()?),
+            "cacheonly" => None,
             _ => return Err(OutputError::Type(kind)),
         };
         keys.finish()?;
@@ -130,12 +134,12 @@ fn files(container: Container, dest: &str) -> Output {
     Output::Files(FilesOutput { container, dest: PathBuf::from(dest), others: Others::Keep, split: Split::Folders })
 }
 
-fn local(path: &str, others: Others, split: Split) -> Result<OutputFlag, OutputError> {
+fn local(path: &str, others: Others, split: Split) -> Result<Output, OutputError> {
     if path == "-" {
         return Err(OutputError::DirToStdout("type=local"));
     }
     let dest = PathBuf::from(path);
-    Ok(OutputFlag(Output::Files(FilesOutput { container: Container::Directory, dest, others, split })))
+    Ok(Output::Files(FilesOutput { container: Container::Directory, dest, others, split }))
 }
 
 /// The fields that are not read yet, and the keys that were looked for.
@@ -264,7 +268,7 @@ impl Keys {
         if others == Others::Delete && split == Split::Merged {
             return Err(OutputError::Conflict("mode=delete does not go with platform-split=false"));
         }
-        local(&dest, others, split).map(|flag| flag.0)
+        local(&dest, others, split)
     }
 
     /// Every key has to have been looked at.
@@ -307,7 +311,7 @@ mod tests {
     use cooper_image::assemble::Format;
 
     fn read(text: &str) -> Output {
-        text.parse::<OutputFlag>().unwrap_or_else(|e| panic!("{text}: {e}")).0
+        text.parse::<OutputFlag>().unwrap_or_else(|e| panic!("{text}: {e}")).0.unwrap()
     }
 
     fn archive(kind: Kind, dest: &str) -> ArchiveOutput {
@@ -399,14 +403,17 @@ mod tests {
     #[test]
     fn what_is_no_output() {
         for (text, says) in [
-            ("", "type= is missing: image, registry, oci, docker, tar or local"),
-            ("dest=x", "type= is missing: image, registry, oci, docker, tar or local"),
+            ("", "type= is missing: image, registry, oci, docker, tar, local or cacheonly"),
+            ("dest=x", "type= is missing: image, registry, oci, docker, tar, local or cacheonly"),
             ("type=docker", "type=docker needs dest=PATH"),
             ("type=local", "type=local needs dest=PATH"),
             ("type=oci,tar=false", "type=oci needs dest=PATH"),
             ("type=local,dest=-", "type=local writes a directory, which cannot go to standard output"),
             ("type=oci,tar=false,dest=-", "tar=false writes a directory, which cannot go to standard output"),
-            ("type=zip,dest=x", "there is no type \"zip\"; the types are image, registry, oci, docker, tar and local"),
+            (
+                "type=zip,dest=x",
+                "there is no type \"zip\"; the types are image, registry, oci, docker, tar, local and cacheonly",
+            ),
             ("type=oci,type=oci", "type is given twice"),
             ("type=oci,dest=a,DEST=b", "dest is given twice"),
             ("type=oci,out.tar", "\"out.tar\" is not key=value"),
