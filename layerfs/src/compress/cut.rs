@@ -6,23 +6,39 @@
 
 use fastcdc::v2020::FastCDC;
 
-/// Least bytes of a chunk, but for the last one.
-pub const LEAST: usize = 256 * 1024;
-/// Bytes of a chunk in the middle of the distribution.
-pub const AVERAGE: usize = 1024 * 1024;
-/// Most bytes of a chunk.
-pub const MOST: usize = 2 * 1024 * 1024;
+/// How large chunks are, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// At least, but for the last one.
+    pub least: usize,
+    /// In the middle of the distribution.
+    pub average: usize,
+    /// At most.
+    pub most: usize,
+}
+
+impl Sizes {
+    /// For methods that look back 32 KiB: what a chunk loses by standing alone is a few parts in a thousand.
+    pub const SMALL: Self = Self { least: 256 * 1024, average: 1024 * 1024, most: 2 * 1024 * 1024 };
+    /// For methods that look back megabytes.
+    pub const LARGE: Self = Self { least: 1024 * 1024, average: 4 * 1024 * 1024, most: 8 * 1024 * 1024 };
+}
 
 /// Collects bytes until a chunk is whole.
-#[derive(Default)]
 pub struct Cutter {
+    sizes: Sizes,
     held: Vec<u8>,
 }
 
 impl Cutter {
+    /// Holds nothing yet.
+    pub fn new(sizes: Sizes) -> Self {
+        Self { sizes, held: Vec::new() }
+    }
+
     /// Takes some of the bytes, at most as many as a boundary needs to be seen; says how many.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let room = MOST.saturating_sub(self.held.len()).min(bytes.len());
+        let room = self.sizes.most.saturating_sub(self.held.len()).min(bytes.len());
         self.held.extend_from_slice(bytes.get(..room).unwrap_or_default());
         room
     }
@@ -34,7 +50,7 @@ impl Cutter {
 
     /// The next chunk, when enough bytes are held to tell where it ends.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
-        if self.held.len() < MOST { None } else { self.rest() }
+        if self.held.len() < self.sizes.most { None } else { self.rest() }
     }
 
     /// The next chunk, when no more bytes come; `None` when nothing is left.
@@ -42,7 +58,8 @@ impl Cutter {
         if self.held.is_empty() {
             return None;
         }
-        let (_, end) = FastCDC::new(&self.held, LEAST, AVERAGE, MOST).cut(0, self.held.len());
+        let Sizes { least, average, most } = self.sizes;
+        let (_, end) = FastCDC::new(&self.held, least, average, most).cut(0, self.held.len());
         let after = self.held.split_off(end.clamp(1, self.held.len()));
         Some(std::mem::replace(&mut self.held, after))
     }
@@ -51,6 +68,9 @@ impl Cutter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LEAST: usize = Sizes::SMALL.least;
+    const MOST: usize = Sizes::SMALL.most;
 
     fn noise(length: usize, mut seed: u64) -> Vec<u8> {
         let mut next = || {
@@ -63,7 +83,7 @@ mod tests {
     }
 
     fn cut(bytes: &[u8], portion: usize) -> Vec<Vec<u8>> {
-        let mut cutter = Cutter::default();
+        let mut cutter = Cutter::new(Sizes::SMALL);
         let mut chunks = Vec::new();
         for mut part in bytes.chunks(portion) {
             while !part.is_empty() {

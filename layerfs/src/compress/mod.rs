@@ -60,7 +60,7 @@ impl Method {
         match self {
             Self::Plain => "plain".to_owned(),
             Self::Gzip(level) => format!("gzip-{level}-libdeflate1.26-fastcdc1m"),
-            Self::Zstd(level) => format!("zstd-{level}-{}-fastcdc1m", zstd::zstd_safe::version_number()),
+            Self::Zstd(level) => format!("zstd-{level}-{}-fastcdc4m", zstd::zstd_safe::version_number()),
         }
     }
 }
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Six chunks or so of bytes that are neither trivial nor incompressible.
+    /// Several chunks of either size, of bytes that are neither trivial nor incompressible.
     fn several_chunks() -> Vec<u8> {
         let mut state = 1u64;
         let mut next = || {
@@ -266,7 +266,7 @@ mod tests {
             // Sixteen letters, so that every byte can be halved.
             b'a' + (state >> 60) as u8
         };
-        (0..6_000_000).map(|_| next()).collect()
+        (0..24_000_000).map(|_| next()).collect()
     }
 
     /// Knows what an earlier compression placed.
@@ -311,12 +311,12 @@ mod tests {
             (
                 Method::Gzip(4),
                 "gzip-4-libdeflate1.26-fastcdc1m",
-                "080c855998c8f778749ee1166a8aacfbeec14769fefdbc667e9029fca7bfce5c",
+                "bace65c3805aae707c09a2ae7116d4ba321b6217ea64c4c0d5b8d33cbbb12dbf",
             ),
             (
                 Method::Zstd(3),
-                "zstd-3-10507-fastcdc1m",
-                "e42d2cb99008998f5e946b69897159f885efb8f3cb0fbb0f8000b2b966d6ba9c",
+                "zstd-3-10507-fastcdc4m",
+                "d53d778ecc817f209bb7fd1acc2245defd890492da3d407d0a1ad0b22c29e7f8",
             ),
         ] {
             assert_eq!(method.id(), id);
@@ -345,7 +345,7 @@ mod tests {
             }
         }
         let bytes = several_chunks();
-        let produce = |writer: &mut dyn Write| copy(&mut &*bytes.repeat(4), writer);
+        let produce = |writer: &mut dyn Write| copy(&mut &*bytes.repeat(2), writer);
         let full = compress(Method::default(), &NoChunks, &mut Full, produce).unwrap_err();
         assert!(
             matches!(&full, LayerfsError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull),
