@@ -12,7 +12,7 @@ use std::process::Command;
 /// A layer of several chunks.
 fn layer() -> Vec<u8> {
     let (tree, mut random) = (tempfile::tempdir().unwrap(), Random::new(7));
-    for n in 0..6 {
+    for n in 0..40 {
         let words: Vec<String> = (0..100_000).map(|_| random.below(100_000).to_string()).collect();
         fs::write(tree.path().join(format!("words{n}")), words.join(" ")).unwrap();
     }
