@@ -1,7 +1,7 @@
 //! Every output of a build, from `-o`, `--push`, `--load`, `--annotation` and `--metadata-file`.
 //!
 //! The image is kept in the store, under the names of `-t`, unless `-o type=cacheonly` says otherwise; what
-//! `-o type=image` and `--push` say is added to that. Must never: let an output be deleted into that holds what the caller still needs.
+//! `-o type=image`, `--push` and `--load` say is added to that. Must never: let an output be deleted into that holds what the caller still needs.
 
 use crate::failure::Failure;
 use crate::flags::build::{BuildFlags, ResultFlags};
@@ -26,7 +26,7 @@ pub fn outputs(flags: &ResultFlags) -> Vec<Output> {
             other => others.extend(other),
         }
     }
-    let nothing = flags.outputs.iter().any(|flag| flag.0.is_none()) && !flags.push;
+    let nothing = flags.outputs.iter().any(|flag| flag.0.is_none()) && !flags.push && !flags.load;
     if images.is_empty() && !nothing {
         images.push(ImageOutput::default());
     }
@@ -170,6 +170,7 @@ mod tests {
         assert!(matches!(of("-t a -o type=cacheonly -o out")[..], [Output::Files(_)]));
         assert!(matches!(of("-t a -o type=cacheonly -o type=image")[..], [Output::Image(_)]));
         assert!(matches!(of("-t a -o type=cacheonly --push")[..], [Output::Image(_)]));
+        assert!(matches!(of("-t a -o type=cacheonly --load")[..], [Output::Image(_)]));
     }
 
     #[test]
