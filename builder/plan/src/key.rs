@@ -19,6 +19,7 @@
 //! | is the source a context's files, or a root? | yes | files of a context belong to 0:0, those of a root keep their owner |
 //! | which stage, image or context is the source | no | its files are in the selection: the same files from elsewhere are the same |
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
+//! | do several files go onto one path in turn? | yes, when they may | the last one stays; formerly they made a directory |
 //! | a file behind a URL: name, digest, `Last-Modified` | yes | they are in the layer; with `--checksum` nobody is asked for the date |
 //! | a repository: commit, directory, submodules, which times | yes | they decide which files arrive |
 //! | a repository's URL and branch or tag | with `.git` alone | the same commit from elsewhere has the same files |
@@ -121,7 +122,9 @@ fn mount(mount: &Mount) -> String {
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.
 pub fn copy_key(parent: Option<&ChainId>, copy: &Copy, selection: &Digest, platform: &Platform) -> KeyRecord {
     let context = matches!(copy.from, None | Some(Base::Files(_)));
+    let sources = copy.sources.iter().map(|s| Lands::of(s));
     arranged(begin("copy", parent.filter(|_| !copy.link), platform), copy)
+        .optional("onto", in_turn(copy, sources))
         .part("from", if context { "context" } else { "root" })
         .part("sources", json(&copy.sources))
         .part("files", selection.to_string())
@@ -150,7 +153,12 @@ pub enum Found {
 
 /// The key of an ADD that fetches; `found` has one entry for each of its sources.
 pub fn fetch_key(parent: Option<&ChainId>, fetch: &Fetch, found: &[Found], platform: &Platform) -> KeyRecord {
+    let sources = fetch.sources.iter().map(|source| match source {
+        AddSource::Local(pattern) => Lands::of(pattern),
+        AddSource::Http { .. } | AddSource::Git { .. } => Lands::Once,
+    });
     let mut record = arranged(begin("fetch", parent.filter(|_| !fetch.copy.link), platform), &fetch.copy)
+        .optional("onto", in_turn(&fetch.copy, sources))
         .part("unpack.fetched", yes_no(fetch.unpack));
     for (n, (source, found)) in fetch.sources.iter().zip(found).enumerate() {
         let of = |part: &str| format!("source.{}.{part}", n + 1);
@@ -176,6 +184,36 @@ pub fn fetch_key(parent: Option<&ChainId>, fetch: &Fetch, found: &[Found], platf
         };
     }
     record
+}
+
+/// How often a source may go to the destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lands {
+    Once,
+    Often,
+}
+
+impl Lands {
+    /// A pattern goes there once for each of its matches.
+    fn of(pattern: &str) -> Self {
+        let mut chars = pattern.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '*' | '?' | '[' => return Self::Often,
+                '\\' => drop(chars.next()),
+                _ => {}
+            }
+        }
+        Self::Once
+    }
+}
+
+/// What tells a copy of which several files may go onto one path from one into a directory.
+fn in_turn(copy: &Copy, sources: impl Iterator<Item = Lands>) -> Option<&'static str> {
+    let mut landings = sources.chain(copy.inline.iter().map(|_| Lands::Once));
+    let several = landings.next().is_some_and(|first| first == Lands::Often || landings.next().is_some());
+    // With --parents every source goes below the destination.
+    (several && !copy.dest_is_dir && !copy.parents).then_some("in turn")
 }
 
 /// Where and how files arrive.

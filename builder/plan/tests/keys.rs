@@ -195,6 +195,34 @@ fn proxies_do_not_count_and_are_not_kept() {
     assert_eq!(record.parts["env.PATH"], "/bin");
 }
 
+/// Formerly such a copy made a directory, and a store may hold what it made.
+#[test]
+fn several_onto_one_path_are_told_from_a_directory() {
+    let files = Digest::sha256("files");
+    let onto = |c: &Copy| copy_key(None, c, &files, &platform()).parts.get("onto").cloned();
+    let list = |sources: &[&str]| sources.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let inline = |n: usize| vec![("EOF".to_owned(), String::new()); n];
+    for (sources, written, in_turn) in [
+        (&["a", "b"][..], 0, true),
+        (&["a*"], 0, true),
+        (&["[ab]"], 0, true),
+        (&["a"], 1, true),
+        (&[], 2, true),
+        (&["a"], 0, false),
+        (&["a\\*"], 0, false),
+        (&[], 1, false),
+    ] {
+        let copy = Copy { sources: list(sources), inline: inline(written), dest_is_dir: false, ..copy() };
+        assert_eq!(onto(&copy).as_deref(), in_turn.then_some("in turn"), "{sources:?} {written}");
+        assert_eq!(onto(&Copy { dest_is_dir: true, ..copy.clone() }), None);
+        assert_eq!(onto(&Copy { parents: true, ..copy.clone() }), None);
+        let local = copy.sources.iter().cloned().map(AddSource::Local).collect();
+        let fetch = Fetch { sources: local, unpack: false, copy: Copy { sources: Vec::new(), ..copy } };
+        let found = fetch_key(None, &fetch, &[], &platform());
+        assert_eq!(found.parts.get("onto").map(String::as_str), in_turn.then_some("in turn"), "{sources:?}");
+    }
+}
+
 #[test]
 fn every_field_of_a_copy_counts() {
     let changes: [fn(&mut Copy); 24] = [
