@@ -26,6 +26,11 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     best.map(|(_, name)| name)
 }
 
+/// Are two names one slip apart, in any case: one letter more, less or other, or two neighbours that changed places?
+pub fn one_slip(typed: &str, known: &str) -> bool {
+    distance(&letters(typed), &letters(known), 1).is_some()
+}
+
 /// As many as are compared, and one more when there are more.
 fn letters(name: &str) -> Vec<char> {
     name.chars().take(LONGEST + 1).map(|c| c.to_ascii_lowercase()).collect()
@@ -88,6 +93,24 @@ mod tests {
         assert_eq!(nearest(&long, [long.as_str()]), Some(long.as_str()));
         let longer = "x".repeat(LONGEST + 1);
         assert_eq!((nearest(&longer, [longer.as_str()]), nearest(&long, [longer.as_str()])), (None, None));
+    }
+
+    #[test]
+    fn slips() {
+        for (a, b, slip) in [
+            ("PAHT", "PATH", true),
+            ("PTH", "PATH", true),
+            ("PATHS", "PATH", true),
+            ("PATJ", "PATH", true),
+            ("path", "PATH", true),
+            ("AAB", "AAAB", true),
+            ("GOPATH", "PATH", false),
+            ("HTAP", "PATH", false),
+            ("PXXH", "PATH", false),
+            ("PIHT", "PATH", false),
+        ] {
+            assert_eq!((one_slip(a, b), one_slip(b, a)), (slip, slip), "{a}");
+        }
     }
 
     /// The definition, by trying everything.

@@ -4,7 +4,7 @@ use super::walk::{At, State};
 use cooper_dockerfile::instruction::{Copy, Dockerfile, Instruction};
 use cooper_dockerfile::lint::table::UNDEFINED_VAR;
 use cooper_dockerfile::lint::{Finding, Findings};
-use cooper_dockerfile::words;
+use cooper_dockerfile::{suggest, words};
 use std::collections::BTreeSet;
 
 /// Every name that the file declares anywhere.
@@ -35,7 +35,7 @@ pub(super) fn find(at: At<'_>, state: &State, declared: &Declared, out: &mut Fin
             let near = at.scopes.budget.near(&name, state.around.names());
             // A base that is not known may have set it, as golang sets GOPATH, unless the file itself has that name or
             // it can hardly be anything but a slip.
-            let meant = declared.0.contains(&name) || near.is_some_and(|near| one_slip(&name, near));
+            let meant = declared.0.contains(&name) || near.is_some_and(|near| suggest::one_slip(&name, near));
             if !state.complete && !meant {
                 continue;
             }
@@ -44,18 +44,6 @@ pub(super) fn find(at: At<'_>, state: &State, declared: &Declared, out: &mut Fin
             let finding = Finding::new(&UNDEFINED_VAR, at.span, detail).in_stage(Some(at.stage));
             out.push(finding.about(format!("${name}")));
         }
-    }
-}
-
-/// Do two names differ by one letter more, less or other, or by two neighbours that changed places?
-fn one_slip(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
-    let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (a.get(same..).unwrap_or_default(), b.get(same..).unwrap_or_default());
-    let same = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    match (a.get(..a.len() - same).unwrap_or_default(), b.get(..b.len() - same).unwrap_or_default()) {
-        ([x, y], [v, w]) => x == w && y == v,
-        (a, b) => a.len() <= 1 && b.len() <= 1,
     }
 }
 
@@ -89,27 +77,4 @@ fn bodies<'a>(at: At<'a>) -> impl Iterator<Item = &'a str> {
         _ => &[],
     };
     heredocs.iter().filter(|h| h.expand).map(|h| h.body.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::one_slip;
-
-    #[test]
-    fn slips() {
-        for (a, b, slip) in [
-            ("PAHT", "PATH", true),
-            ("PTH", "PATH", true),
-            ("PATHS", "PATH", true),
-            ("PATJ", "PATH", true),
-            ("path", "PATH", true),
-            ("AAB", "AAAB", true),
-            ("GOPATH", "PATH", false),
-            ("HTAP", "PATH", false),
-            ("PXXH", "PATH", false),
-            ("PIHT", "PATH", false),
-        ] {
-            assert_eq!((one_slip(a, b), one_slip(b, a)), (slip, slip), "{a}");
-        }
-    }
 }
