@@ -33,14 +33,23 @@ fn updates(text: &str) -> bool {
 }
 
 fn removes(text: &str) -> bool {
-    let named = |word: &str| {
-        // `/var/lib/{apt,dpkg}` is cut at the comma.
-        let path = word.replace(['{', '}'], "");
-        path.starts_with(LISTS) || path.trim_end_matches(['*', '/']) == "/var/lib/apt"
+    let named = |word: &String| {
+        let is_there = |path: &String| path.starts_with(LISTS) || path.trim_end_matches(['*', '/']) == "/var/lib/apt";
+        alternatives(word).iter().any(is_there)
     };
-    let mut words = shell::commands(text).flatten();
+    let commands = run::commands(text);
+    let mut words = commands.iter().flatten();
     let removes = words.any(|w| shell::is_program(w, &["rm", "find"]));
-    removes && shell::commands(text).flatten().any(named) || orders(text, &["dist-clean", "distclean"])
+    removes && commands.iter().flatten().any(named) || orders(text, &["dist-clean", "distclean"])
+}
+
+/// The paths that `a{b,c}d` stands for.
+fn alternatives(word: &str) -> Vec<String> {
+    let parts = word.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    match parts {
+        Some((before, (inside, behind))) => inside.split(',').map(|one| format!("{before}{one}{behind}")).collect(),
+        None => vec![word.to_owned()],
+    }
 }
 
 /// Is something mounted there that does not stay in the layer?
@@ -95,6 +104,7 @@ mod tests {
             ("[\"/bin/sh\", \"-ec\", \"cd / && apt-get update\"]", true),
             ("(apt-get update)", true),
             ("x=$(apt-get update)", true),
+            ("command -v apt-get update", false),
         ] {
             assert_eq!(updates(text), update, "{text}");
         }
@@ -104,6 +114,11 @@ mod tests {
             ("rm -rf /var/lib/apt/", true),
             ("/bin/rm -rf \"/var/lib/apt/\"*", true),
             ("rm -rf /var/lib/{apt,dpkg,cache,log}/", true),
+            ("rm -rf /var/{log,lib/apt/lists}/*", true),
+            ("rm -rf /var/lib/{dpkg,cache}/", false),
+            ("rm -rf /tmp/x # and /var/lib/apt/lists", false),
+            ("echo 'rm -rf /var/lib/apt/lists/*'", false),
+            ("bash -c \"rm -rf /var/lib/apt/lists/*\"", true),
             ("find /var/lib/apt/lists -type f -delete", true),
             ("(cd / && rm -r /var/lib/apt/lists/*)", true),
             ("apt-get dist-clean", true),

@@ -1,7 +1,7 @@
 //! BroadCopyBeforeInstall: the whole context is copied before dependencies are installed.
 
 use super::own::BROAD_COPY_BEFORE_INSTALL;
-use super::{File, Finding, Findings, shell, tokens};
+use super::{File, Finding, Findings, run, shell, tokens};
 use crate::ast::Node;
 
 /// A command that installs what a lock file lists.
@@ -101,19 +101,23 @@ fn copies_everything(node: &Node) -> bool {
 
 /// What lists the dependencies that a text's commands install.
 fn installs(text: &str) -> Option<&'static str> {
-    let found = |words: Vec<&str>| INSTALLS.iter().find(|install| is(&words, install)).map(|install| install.lists);
-    shell::commands(text).find_map(found)
+    let found = |words: &Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        INSTALLS.iter().find(|install| is(&words, install)).map(|install| install.lists)
+    };
+    run::commands(text).iter().find_map(found)
 }
 
 /// Does a command install from a list?
 fn is(words: &[&str], install: &Install) -> bool {
     let Some(at) = words.iter().position(|w| shell::is_program(w, install.programs)) else { return false };
-    let (before, rest) = (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default());
-    // A name alone says little where it is a word of another command, as in `corepack enable yarn`.
-    let first = before.iter().all(|w| w.contains('=') || matches!(*w, "sudo" | "exec" | "then" | "else" | "do"));
-    if install.order.is_empty() && !first {
+    // What is said is not done. A name alone says little where it is a word of another command, as in `corepack enable
+    // yarn`.
+    let said = words.first().is_some_and(|w| shell::is_program(w, &["echo", "printf", "command"]));
+    if said || install.order.is_empty() && at > 0 {
         return false;
     }
+    let rest = words.get(at + 1..).unwrap_or_default();
     let (flags, names) = parted(rest);
     let Some(names) = names.strip_prefix(install.order) else { return false };
     match install.given {
@@ -162,6 +166,13 @@ mod tests {
             ("CI=1 sudo yarn", true),
             ("corepack enable yarn", false),
             ("command -v yarn || true", false),
+            ("command -V npm ci", false),
+            ("command npm ci", true),
+            ("echo npm ci", false),
+            ("echo 'then npm ci'; echo \"x; npm ci\"", false),
+            ("sh -c 'npm ci'", true),
+            ("true # npm ci", false),
+            ("if [ -f yarn.lock ]; then yarn; fi", true),
             ("yarn build", false),
             ("yarn global add serve", false),
             ("pip install --no-cache-dir flask", false),

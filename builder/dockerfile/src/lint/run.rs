@@ -37,7 +37,7 @@ fn gather(text: &str, depth: usize, found: &mut Vec<Vec<String>>) {
 fn started(mut words: &[String]) -> &[String] {
     let mut starter = false;
     while let Some((word, rest)) = words.split_first() {
-        let is_starter = is_program(word, &STARTERS);
+        let is_starter = is_program(word, &STARTERS) && !asks(words);
         let is_option = starter && word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if !(is_starter || is_option || is_assignment(word) || BEFORE.contains(&word.as_str())) {
             break;
@@ -48,14 +48,23 @@ fn started(mut words: &[String]) -> &[String] {
     words
 }
 
+/// `command -v PROGRAM` starts nothing: it says where the program is.
+fn asks(words: &[String]) -> bool {
+    let is_question = |word: &String| word.starts_with('-') && word.ends_with(['v', 'V']);
+    matches!(words, [command, option, ..] if command == "command" && is_question(option))
+}
+
 fn is_assignment(word: &str) -> bool {
     let named = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     word.split_once('=').is_some_and(|(name, _)| named(name))
 }
 
-/// What `sh -c` runs.
+/// What `sh -c` runs, or the shell itself at its end.
 fn inner(words: &[String]) -> Option<&str> {
     let (program, rest) = words.split_first()?;
+    if program == "trap" {
+        return rest.first().map(String::as_str);
+    }
     let is_order = |w: &String| w.starts_with('-') && !w.starts_with("--") && w.ends_with('c');
     let at = rest.iter().position(is_order).filter(|_| is_program(program, &SHELLS))?;
     rest.get(at + 1).map(String::as_str)
@@ -106,6 +115,9 @@ mod tests {
             ("if A=1 sudo -E a 'b;c'; then d\\ e; fi # f", &["a|b;c", "d e", "fi"]),
             ("bash -ec 'a && sh -c \"b c\"' d", &["a", "b|c"]),
             ("bash -s -- a", &["bash|-s|--|a"]),
+            ("trap 'a b; c' EXIT; d", &["a|b", "c", "d"]),
+            ("command a b; command -p a", &["a|b", "a"]),
+            ("command -v a || command -V b; env command -pv c", &["command|-v|a", "command|-V|b", "command|-pv|c"]),
             ("echo \"a", &["echo|a"]),
             ("", &[]),
         ] {

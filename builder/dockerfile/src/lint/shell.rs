@@ -1,7 +1,5 @@
-//! What a RUN runs, as far as rules have to understand it: commands and their words.
-//!
-//! Takes the text for a shell, or an array; gives pieces of it. Must never be taken for a shell's parser: quotes,
-//! substitutions and variables mean nothing here.
+//! What a RUN runs, as far as rules have to understand it: its text, and whether a word is a program. The commands in
+//! the text are parted by [`super::run`].
 
 use crate::ast::Node;
 
@@ -20,18 +18,6 @@ pub(super) fn script(node: &Node) -> String {
     if read { text(node) } else { node.args.clone() }
 }
 
-/// The words of each command.
-pub(super) fn commands(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.split([';', '&', '|', '\n', '(', ')']).map(words).filter(|words| !words.is_empty())
-}
-
-/// The words of a text, operators, quotes and the brackets of arrays cut off.
-fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '[' | ']'))
-        .filter(|w| !w.is_empty())
-        .collect()
-}
-
 /// Is it this program, whatever its path?
 pub(super) fn is_program(word: &str, names: &[&str]) -> bool {
     word.rsplit('/').next().is_some_and(|name| names.contains(&name))
@@ -39,13 +25,10 @@ pub(super) fn is_program(word: &str, names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{commands, is_program};
+    use super::is_program;
 
     #[test]
-    fn commands_are_parted() {
-        let text = "a  b&&c \"d e\"; (f || /g/h)\n[\"i\", \"j\"]";
-        let parted: Vec<Vec<&str>> = commands(text).collect();
-        assert_eq!(parted, [vec!["a", "b"], vec!["c", "d", "e"], vec!["f"], vec!["/g/h"], vec!["i", "j"]]);
+    fn a_program_is_known_by_the_end_of_its_path() {
         assert!(is_program("/g/h", &["h"]) && is_program("h", &["x", "h"]) && !is_program("h/x", &["h"]));
     }
 }
