@@ -74,7 +74,8 @@ impl FetchError {
             Self::Git { said, .. } if said.contains("Host key verification failed") => {
                 "put the server's key into ~/.ssh/known_hosts, after you have compared it with what the server's owner says"
             }
-            Self::Git { said, .. } if said.contains("Permission denied") => {
+            // Only ssh names the ways in brackets that it tried; a file may be denied as well.
+            Self::Git { said, .. } if said.contains("Permission denied (") => {
                 "give --ssh default, with a key in the agent that the server knows; without --ssh no key is used"
             }
             Self::Git { .. } | Self::Limit { .. } => "check the URL, and that its server can be reached from here",
@@ -117,6 +118,16 @@ mod tests {
         ] {
             assert_eq!((error.class(), error.to_string().as_str()), (class, says));
             assert!(error.hint().is_some(), "{says}");
+        }
+    }
+    #[test]
+    fn keys_are_spoken_of_where_ssh_wanted_one() {
+        for (said, keys) in [
+            ("git@h: Permission denied (publickey).; fatal: Could not read from remote repository.", true),
+            ("fatal: could not create work tree dir 'x': Permission denied", false),
+        ] {
+            let error = FetchError::Git { url: "ssh://h/a".into(), what: "fetch".into(), said: said.into() };
+            assert_eq!(error.hint().is_some_and(|hint| hint.contains("--ssh default")), keys, "{said}");
         }
     }
 }

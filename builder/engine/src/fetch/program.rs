@@ -69,9 +69,11 @@ const SETTINGS: &str = "\
 const SSH: &str = "ssh -o BatchMode=yes -o ControlMaster=no -o ControlPath=none";
 /// With an agent, that one, whatever the configuration says.
 const WITH_AGENT: &str = "-o IdentityAgent=SSH_AUTH_SOCK";
-/// Without one, nothing that proves who the user is: a Dockerfile must not reach what it was not let to.
-const WITHOUT_AGENT: &str =
-    "-o PubkeyAuthentication=no -o HostbasedAuthentication=no -o GSSAPIAuthentication=no -o IdentityAgent=none";
+/// Without one, nothing that proves who the user is: a Dockerfile must not reach what it was not let to. That includes
+/// other ways to the server that the user's configuration knows: a jump host is reached with the user's keys by an ssh of
+/// its own, which these options do not bind, and a command may do anything.
+const WITHOUT_AGENT: &str = "-o PubkeyAuthentication=no -o HostbasedAuthentication=no -o GSSAPIAuthentication=no \
+                             -o IdentityAgent=none -o ProxyJump=none -o ProxyCommand=none";
 
 /// What git is given of the environment.
 #[derive(Debug, Clone, Default)]
@@ -362,8 +364,10 @@ mod tests {
             assert!(found.lines().any(|l| l == line), "{found}");
         }
         assert!(found.contains("PubkeyAuthentication=no") && !found.contains("SSH_AUTH_SOCK="), "{found}");
+        assert!(found.contains("-o ProxyJump=none -o ProxyCommand=none"), "{found}");
         let found = git.with_agent(Some(Path::new("/agent"))).must(dir.path(), Transports::Ssh, &show).unwrap();
-        assert!(!found.contains("PubkeyAuthentication") && found.contains("SSH_AUTH_SOCK=/agent"), "{found}");
+        assert!(!found.contains("PubkeyAuthentication") && !found.contains("ProxyJump"), "{found}");
+        assert!(found.contains("SSH_AUTH_SOCK=/agent"), "{found}");
     }
 
     #[test]
