@@ -211,6 +211,25 @@ fn json_has_all_errors() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_told_to_programs_too() {
+    let place = Place::new("");
+    std::fs::write(place.path().join("Dockerfile"), b"FROM scratch\nRUN caf\xe9\nUSER \xff\n").expect("it is ours");
+    for args in [&["build", "--call=check,format=json", "."][..], &["check", "--format", "json"]] {
+        let (code, found) = place.json(args);
+        let told: Vec<_> = found["errors"].as_array().into_iter().flatten().map(|e| (&e["code"], &e["line"])).collect();
+        assert_eq!((code, told), (Some(2), vec![(&json!("NotUtf8"), &json!(2)), (&json!("NotUtf8"), &json!(3))]));
+        assert_eq!((&found["buildError"]["message"], &found["warnings"]), (&found["errors"][0]["message"], &json!([])));
+        assert_eq!(
+            (&found["sources"][0]["filename"], &found["errors"][0]["column"]),
+            (&json!("Dockerfile"), &json!(8))
+        );
+    }
+    // An answer of another kind there is not.
+    let ended = place.run(&["build", "--call=targets,format=json", "."]);
+    assert!(ended.code == Some(2) && ended.out.is_empty() && ended.err.contains("error[NotUtf8]"), "{ended:?}");
+}
+
+#[test]
 fn advice_and_notices_do_not_count() {
     let place = Place::new("# syntax=someone/else\nFROM debian:12\n");
     for args in [&["check"][..], &["check", "--diff"], &["build", "--check", "."]] {
@@ -232,6 +251,10 @@ fn a_file_that_wants_errors() {
     assert!(ended.err.contains("lint violation found for rules: FromAsCasing"), "{ended:?}");
     let (_, found) = place.json(&["build", "--call=check,format=json", "."]);
     assert_eq!(found["buildError"]["message"], "lint violation found for rules: FromAsCasing");
+    // Also where only what mends them is shown.
+    let diff = place.run(&["check", "--diff"]);
+    assert_eq!(diff.code, Some(2), "{diff:?}");
+    assert!(diff.out.contains("+FROM scratch AS base") && diff.err.contains("lint violation found"), "{diff:?}");
     // A build stops before its first step.
     let ended = place.run(&["build", "."]);
     assert_eq!(ended.code, Some(2), "{ended:?}");

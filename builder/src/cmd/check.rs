@@ -33,7 +33,8 @@ pub fn run(place: &Place, flags: CheckFlags) -> Result<Exit, Failure> {
     let CheckFlags { context, file, target, build_args, platform, format, diff } = flags;
     let platform = platform.into_iter().collect();
     let input = InputFlags { file, target, build_args, contexts: Vec::new(), platform };
-    let asked = Asked::new(place, BuildFlags { context, input, ..BuildFlags::default() })?;
+    let asked = Asked::new(place, BuildFlags { context, input, ..BuildFlags::default() });
+    let asked = asked.map_err(|failure| unread(failure, format))?;
     let findings = asked.check(place, Experimental::OwnToo)?;
     if diff {
         return asked.diff(&findings);
@@ -52,7 +53,8 @@ pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failur
     if call.method == Method::Describe {
         return answered(call.format, text::requests, json::requests);
     }
-    let asked = Asked::new(place, flags)?;
+    let format = if call.method == Method::Check { call.format } else { Format::Text };
+    let asked = Asked::new(place, flags).map_err(|failure| unread(failure, format))?;
     let dockerfile = &asked.source.text;
     match call.method {
         Method::Outline => {
@@ -74,6 +76,20 @@ pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failur
             Ok(if call.ignore_status { Exit::Done } else { exit })
         }
     }
+}
+
+/// A file that is no text is told of as one with other errors: to programs, too.
+fn unread(failure: Failure, format: Format) -> Failure {
+    let Failure::Build { error, dockerfile } = &failure else { return failure };
+    let errors = error.diagnostics();
+    if format == Format::Json && !errors.is_empty() {
+        let Excerpt { name, text } = dockerfile;
+        let checked = Checked { name, text, findings: &[], error: errors.first(), errors };
+        if let Err(failure) = stdout::json(&json::checked(&checked)) {
+            return failure;
+        }
+    }
+    failure
 }
 
 /// Prints an answer.
@@ -192,8 +208,8 @@ impl Asked {
 
     /// Shows the findings, then what stops a build.
     fn show(&self, outcome: &Outcome, format: Format) -> Result<Exit, Failure> {
-        let Outcome { findings, errors, fail } = outcome;
-        let violated = fail.then(|| violation(findings));
+        let Outcome { findings, errors, .. } = outcome;
+        let violated = outcome.violated();
         let error = errors.first().or(violated.as_ref());
         let wanted = if violated.is_some() && errors.is_empty() { self.wanted(findings) } else { Vec::new() };
         let stops = if errors.is_empty() { &wanted } else { errors };
@@ -206,12 +222,7 @@ impl Asked {
         if !errors.is_empty() {
             return Err(self.failure(EngineError::Dockerfile(errors.clone())));
         }
-        match violated {
-            Some(error) => {
-                Err(Failure::usage(error.message, "mend what is named, or take error=true out of the check settings"))
-            }
-            None => Ok(status(findings)),
-        }
+        outcome.end()
     }
 
     /// The findings that the file wants to be errors, as errors.
@@ -237,7 +248,24 @@ impl Asked {
         if left > 0 {
             crate::ui::say(&format!("{left} more cannot be mended without a person; cooper check shows them"));
         }
-        Ok(status(&outcome.findings))
+        outcome.end()
+    }
+}
+
+impl Outcome {
+    /// The error that the findings are, where the file wants them to be one.
+    fn violated(&self) -> Option<Diagnostic> {
+        self.fail.then(|| violation(&self.findings))
+    }
+
+    /// How a check ends that was shown, of a file that can be built.
+    fn end(&self) -> Result<Exit, Failure> {
+        match self.violated() {
+            Some(error) => {
+                Err(Failure::usage(error.message, "mend what is named, or take error=true out of the check settings"))
+            }
+            None => Ok(status(&self.findings)),
+        }
     }
 }
 
