@@ -54,6 +54,12 @@ pub fn render(failure: &Failure, colours: Colours) -> String {
     }
 }
 
+/// An error with its causes on one line, for what is told beside something else.
+pub fn line(error: &(dyn Error + 'static)) -> String {
+    let all: Vec<String> = std::iter::once(error.to_string()).chain(causes(error)).collect();
+    clip(&all.join(": "))
+}
+
 /// What failed at an instruction; the instruction itself is shown as an excerpt.
 fn innermost(error: &EngineError) -> &EngineError {
     match error {

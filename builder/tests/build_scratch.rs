@@ -140,3 +140,16 @@ fn steps_can_be_kept_without_an_image() {
     assert!(again.contains("no step was run") && images().contains("app"), "{again}");
     done(&mut place.build("store", &["-o", "type=cacheonly", "--metadata-file", "m"]));
 }
+
+#[test]
+fn a_cap_on_the_command_line_takes_the_place_of_that_of_the_environment() {
+    let place = Place::new();
+    let capped = |args: &[&str]| {
+        let output = place.build("store", args).env("COOPER_GC_MAX_SIZE", "plenty").output().expect("the binary runs");
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, err) = capped(&[]);
+    assert!(code == Some(2) && err.contains("COOPER_GC_MAX_SIZE"), "{err}");
+    let (code, err) = capped(&["--gc-max-size", "1g"]);
+    assert_eq!(code, Some(0), "{err}");
+}

@@ -141,6 +141,30 @@ fn a_failed_build_is_remembered_too() {
 }
 
 #[test]
+fn the_last_build_is_the_newest_that_can_be_read() {
+    let place = Place::new();
+    (0..3).for_each(|_| drop(place.build(&[])));
+    let log = |number: u32| place.0.path().join(format!("store/builds/{number}"));
+    std::fs::write(log(3), "damaged").expect("it is ours");
+    // What came before is not even opened.
+    std::fs::remove_file(log(1)).and_then(|()| std::fs::create_dir(log(1))).expect("it is ours");
+    assert_eq!(place.json(&[])["build"], 2);
+}
+
+#[test]
+fn a_build_that_cannot_be_remembered_is_told() {
+    let place = Place::new();
+    place.build(&[]);
+    let log = place.0.path().join("store/builds");
+    std::fs::remove_dir_all(&log).and_then(|()| std::fs::write(&log, "")).expect("it is ours");
+    for dockerfile in [DOCKERFILE, "FROM scratch\nCOPY absent /\n"] {
+        place.write("Dockerfile", dockerfile);
+        let told = place.build(&[]);
+        assert!(told.contains("WARNING: cooper explain will not know this build: "), "{told}");
+    }
+}
+
+#[test]
 fn two_builds_are_compared_step_by_step() {
     let place = Place::new();
     place.build(&[]);

@@ -75,6 +75,8 @@ fn wrong_use_ends_with_two() {
         (&["build", "--push", "ctx"], "a push needs a name"),
         (&["build", "--progress", "tty", "ctx"], "needs a terminal"),
         (&["build", "-q", "-o", "-", "ctx"], "one thing"),
+        (&["build", "--explain", "--progress", "quiet", "ctx"], "contradict each other"),
+        (&["build", "--explain", "--progress", "plain", "-q", "ctx"], "--quiet"),
         (&["build", "empty"], "there is no Dockerfile in empty"),
         (&["build", "absent"], "opening the build context absent"),
         (&["build", "-f", "absent", "ctx"], "there is no file absent"),
@@ -130,6 +132,17 @@ fn a_push_of_nothing_says_what_to_do() {
     let ended = Place::new(&[]).run(&["push", "localhost:1/nothing"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("nothing") && ended.err.contains("hint: "), "{ended:?}");
+}
+
+#[test]
+fn every_name_that_cannot_be_taken_away_is_told() {
+    let place = Place::new(&[]);
+    let ended = place.run(&["rm", "one", "two:1", "three"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
+    for name in ["one", "two:1", "three"] {
+        assert!(ended.err.contains(name), "{name}: {ended:?}");
+    }
+    assert_eq!(ended.err.matches("error: ").count(), 3, "{ended:?}");
 }
 
 #[test]

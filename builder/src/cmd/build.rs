@@ -11,12 +11,13 @@ use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::metadata::{self, Listener};
 use crate::open::{self, Session};
 use crate::outputs;
+use crate::report;
 use crate::secrets;
 use crate::signals::{Manner, Signals};
 use crate::source::{self, Found, Source};
 use crate::stdout;
 use crate::ui::summary::{self, Counts};
-use crate::ui::{Progress, Ui, escape, say};
+use crate::ui::{Detail, Progress, Ui, escape, say};
 use cooper_dockerfile::lint::Finding;
 use cooper_engine::context::{Behalf, Files};
 use cooper_engine::event::{Event, Sink};
@@ -39,11 +40,14 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let start = Instant::now();
     let (started, ui) = (env::now(), Ui::open(flags.run.view(), place.env.term(), flags.run.detail())?);
     check_stdout(&flags)?;
+    check_detail(&flags)?;
     let (view, iidfile, metadata) =
         (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
     let (root, cap) = (place.root()?, flags.cap.gc_max_size);
-    // A wrong size is told before anything is built.
-    place.env.gc_max_size()?;
+    // A wrong size is told before anything is built, where it would be used.
+    if cap.is_none() {
+        place.env.gc_max_size()?;
+    }
     for file in [&iidfile, &metadata].into_iter().flatten() {
         remove_old(file)?;
     }
@@ -59,14 +63,12 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let listener = Arc::new(Listener::new(Arc::clone(&checks) as Arc<dyn Sink>));
     let built = session.engine.build(&request, Arc::clone(&listener) as Arc<dyn Sink>, signals.cancel());
     let entry = recorder.entry(&request, started, start.elapsed(), built.as_ref());
-    if let Err(error) = session.engine.remember(&entry) {
-        // Of the image nothing is lost, and what failed is told in any case.
-        place.note(|| format!("the build is not remembered: {error}"));
-    }
+    let remembered = session.engine.remember(&entry);
     let result = match built {
         Ok(result) => result,
         Err(error) => {
             ui.close(None);
+            tell_forgotten(&remembered);
             checks.tell(view);
             if let Some(exit) = signals.received() {
                 return Err(Failure::Interrupted(exit));
@@ -76,6 +78,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         }
     };
     ui.close(Some(&last_line(&request, &result, start)));
+    tell_forgotten(&remembered);
     checks.tell(view);
     if let Some(file) = &iidfile {
         write_text(file, &result.image_id.to_string())?;
@@ -93,6 +96,13 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         say(&format!("WARNING: {}", escape::line(&failure.to_string())));
     }
     Ok(Exit::Done)
+}
+
+/// Of the image nothing is lost when its build is not remembered, but `cooper explain` would speak of another one.
+fn tell_forgotten(remembered: &Result<u64, EngineError>) {
+    if let Err(error) = remembered {
+        say(&format!("WARNING: cooper explain will not know this build: {}", report::line(error)));
+    }
 }
 
 /// Passes events on, and keeps what the checks found for the end.
@@ -176,6 +186,17 @@ fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
         return Err(Failure::usage(
             "an archive would go to the terminal",
             "give dest=FILE, or redirect standard output",
+        ));
+    }
+    Ok(())
+}
+
+/// What is explained has to be shown.
+fn check_detail(flags: &BuildFlags) -> Result<(), Failure> {
+    if flags.run.detail() == Detail::Full && flags.run.view() == Progress::Quiet {
+        return Err(Failure::usage(
+            "--explain and --progress=quiet contradict each other",
+            "leave one of them out; cooper explain tells the same after the build",
         ));
     }
     Ok(())

@@ -37,7 +37,7 @@ pub fn run(place: &Place, flags: &ExplainFlags) -> Result<Exit, Failure> {
             told(flags, &build, || text(&build, env::now()))?;
         }
         [] => {
-            let last = all(&store)?.pop().ok_or_else(|| {
+            let last = newest(&store)?.ok_or_else(|| {
                 Failure::usage("no build is remembered here", "build something first, or name its store with --root")
             })?;
             told(flags, &last, || text(&last, env::now()))?;
@@ -55,6 +55,16 @@ fn one(store: &Store, number: u64) -> Result<Numbered, Failure> {
     entry.map(|entry| Numbered { build: number, entry }).ok_or_else(|| {
         Failure::usage(format!("build {number} is not remembered"), "cooper explain --list shows those that are")
     })
+}
+
+/// The newest that can be read; those before it are left alone.
+fn newest(store: &Store) -> Result<Option<Numbered>, Failure> {
+    for build in store.builds().map_err(EngineError::from)?.into_iter().rev() {
+        if let Some(entry) = journal::entry(store, build)? {
+            return Ok(Some(Numbered { build, entry }));
+        }
+    }
+    Ok(None)
 }
 
 /// All that can be read, the newest last.

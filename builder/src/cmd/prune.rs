@@ -51,8 +51,14 @@ pub fn run(place: &Place, flags: &PruneFlags) -> Result<Exit, Failure> {
     for (item, why) in outcome.verdicts.iter().filter_map(refused) {
         say(&format!("WARNING: {}: {}", escape::line(item), escape::line(why)));
     }
-    match policy.max_bytes {
-        Some(max) if outcome.after > max => Err(too_much(&outcome, max)),
+    ended(&outcome, policy.max_bytes)
+}
+
+/// How it ends: badly when the store is still too large, or when something that had to go is still there.
+fn ended(outcome: &Outcome, max: Option<u64>) -> Result<Exit, Failure> {
+    match max {
+        Some(max) if outcome.after > max => Err(too_much(outcome, max)),
+        _ if outcome.verdicts.iter().any(|v| refused(v).is_some()) => Ok(Exit::Storage),
         _ => Ok(Exit::Done),
     }
 }
@@ -167,11 +173,35 @@ mod tests {
     use super::*;
     use crate::flags::{Cli, Command};
     use clap::Parser as _;
-    use cooper_store::Kind;
+    use cooper_store::{Item, Kind};
 
     fn of(line: &str) -> Policy {
         let Command::Prune(flags) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!() };
         policy(&flags)
+    }
+
+    #[test]
+    fn what_could_not_go_is_a_failure_of_the_storage() {
+        let item = Item {
+            kind: Kind::Tree,
+            name: "t".to_owned(),
+            path: "t".into(),
+            bytes: 1,
+            shared: false,
+            last_used: 0,
+            kept: None,
+        };
+        let of = |fate| Outcome { verdicts: vec![Verdict { item: item.clone(), fate }], before: 9, after: 5 };
+        let exit = |outcome: &Outcome, max| ended(outcome, max).unwrap_or_else(|failure| failure.exit());
+        for (fate, max, expected) in [
+            (Fate::Goes, None, Exit::Done),
+            (Fate::Recent, Some(5), Exit::Done),
+            (Fate::Refused("busy".to_owned()), None, Exit::Storage),
+            (Fate::Refused("busy".to_owned()), Some(5), Exit::Storage),
+            (Fate::Recent, Some(4), Exit::Storage),
+        ] {
+            assert_eq!(exit(&of(fate.clone()), max), expected, "{fate:?}");
+        }
     }
 
     #[test]

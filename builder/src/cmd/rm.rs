@@ -3,20 +3,35 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::store::RmFlags;
-use crate::{open, stdout};
+use crate::ui::say;
+use crate::{open, report, stdout};
 use cooper_engine::EngineError;
-use cooper_store::Removed;
+use cooper_image::Reference;
+use cooper_store::{Removed, Store};
 
-/// Takes each name away; those that are not there make it fail after the others are done.
+/// Takes each name away; those that are not there, or that cannot be taken away, make it fail after the others are done.
 pub fn run(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
     let store = open::store(place, &place.root()?)?;
-    let mut absent = None;
+    let mut failed = Vec::new();
     for name in &flags.names {
         let name = name.clone().or_latest();
-        match store.remove_ref(&name).map_err(EngineError::from)? {
-            Removed::Yes => stdout::line(&name.familiar())?,
-            Removed::WasAbsent => absent = Some(name),
+        match removed(&store, &name) {
+            Ok(()) => stdout::line(&name.familiar())?,
+            Err(error) => failed.push(error),
         }
     }
-    absent.map_or(Ok(Exit::Done), |name| Err(EngineError::NoImage(name).into()))
+    // A store that fails is told last, and decides the exit code.
+    failed.sort_by_key(|error| !matches!(error, EngineError::NoImage(_)));
+    let Some(last) = failed.pop() else { return Ok(Exit::Done) };
+    for error in &failed {
+        say(&format!("error: {}", report::line(error)));
+    }
+    Err(last.into())
+}
+
+fn removed(store: &Store, name: &Reference) -> Result<(), EngineError> {
+    match store.remove_ref(name)? {
+        Removed::Yes => Ok(()),
+        Removed::WasAbsent => Err(EngineError::NoImage(name.clone())),
+    }
 }
