@@ -101,6 +101,19 @@ fn an_archive_on_standard_output_is_all_there_is() {
 }
 
 #[test]
+fn an_empty_source_is_the_whole_context() {
+    let place = Place::new();
+    let dockerfile = "FROM scratch\nARG NONE\nCOPY $NONE /all/\nCOPY [\"\", \"/also/\"]\n";
+    std::fs::write(place.path().join("ctx/Dockerfile"), dockerfile).unwrap();
+    let log = text(&done(&mut place.build("store", &["-o", "out"])).stderr);
+    for dir in ["out/all", "out/also"] {
+        let dir = place.path().join(dir);
+        assert!(dir.join("kept").is_file() && !dir.join("secret").exists(), "{}", dir.display());
+    }
+    assert_eq!(log.matches("EmptySource: ").count(), 2, "{log}");
+}
+
+#[test]
 fn a_failed_build_leaves_no_id_and_no_output() {
     let place = Place::new();
     std::fs::write(place.path().join("id"), "sha256:old").unwrap();

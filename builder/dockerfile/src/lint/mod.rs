@@ -66,7 +66,7 @@ impl Rule {
 pub enum Set {
     /// BuildKit's: heard unless skipped.
     Default,
-    /// What Cooper does not do for a file: heard unless skipped, and never an error.
+    /// What a build does otherwise than the file may expect: heard unless skipped, and never an error.
     Notice,
     /// Cooper's own advice, which a sound file may do without: heard like [`Set::Own`], and never an error.
     Advice,

@@ -1,5 +1,5 @@
 //! Cooper's own rules, as data. No other builder has them, so a build does not tell them unless it is asked to; it
-//! always tells of `# syntax=` what it does not do for the file.
+//! always tells what it does not do for a file's `# syntax=`, and that a source is empty.
 
 use super::table::rules;
 use super::{Rule, Set};
@@ -30,6 +30,11 @@ rules! {
         description: "An instruction should set a name once",
         why: "only the last value counts",
         fix: "keep one of them"
+    }
+    EMPTY_SOURCE "EmptySource" Notice {
+        description: "A source of COPY or ADD should not be empty after expansion",
+        why: "everything is copied, as with a dot",
+        fix: "give the variable a value, or write a dot where everything is meant"
     }
     EXEC_FORM_QUOTES "ExecFormQuotes" Own {
         description: "The exec form needs double quotes",

@@ -112,7 +112,7 @@ fn paths(cx: &mut Cx<'_>) -> Option<Vec<String>> {
 }
 
 fn enough(cx: &mut Cx<'_>, paths: Vec<String>, least: usize) -> Option<Vec<String>> {
-    if paths.len() >= least && paths.iter().all(|p| !p.is_empty()) {
+    if paths.len() >= least {
         return Some(paths);
     }
     let keyword = &cx.node.keyword;

@@ -1,7 +1,8 @@
-//! JSONArgsRecommended, WorkdirRelativePath.
+//! EmptySource, JSONArgsRecommended, WorkdirRelativePath.
 
 use super::walk::{At, State};
-use cooper_dockerfile::instruction::{Command, Instruction};
+use cooper_dockerfile::instruction::{Command, Copy, Instruction};
+use cooper_dockerfile::lint::own::EMPTY_SOURCE;
 use cooper_dockerfile::lint::table::{JSON_ARGS_RECOMMENDED, WORKDIR_RELATIVE_PATH};
 use cooper_dockerfile::lint::{Finding, Findings, go_quoted};
 use cooper_dockerfile::words;
@@ -11,6 +12,7 @@ pub(super) fn find(at: At<'_>, state: &State, out: &mut Findings) {
         Instruction::Cmd(Command::Shell(text)) => json(at, state, "CMD", text, out),
         Instruction::Entrypoint(Command::Shell(text)) => json(at, state, "ENTRYPOINT", text, out),
         Instruction::Workdir(path) => workdir(at, state, path, out),
+        Instruction::Copy(copy) => sources(at, state, copy, out),
         _ => {}
     }
 }
@@ -29,18 +31,32 @@ fn workdir(at: At<'_>, state: &State, path: &str, out: &mut Findings) {
     if state.workdir_set {
         return;
     }
+    let Some(expanded) = known(at, state, path).filter(|path| !path.starts_with('/')) else { return };
+    let quoted = go_quoted(&expanded);
+    let detail = format!("Relative workdir {quoted} can have unexpected results if the base image changes");
+    out.push(Finding::new(&WORKDIR_RELATIVE_PATH, at.span, detail).in_stage(Some(at.stage)).about(path));
+}
+
+/// As in BuildKit, an empty source is the root of where it is looked for. Of a variable that is not there at all,
+/// UndefinedVar speaks.
+fn sources(at: At<'_>, state: &State, copy: &Copy, out: &mut Findings) {
+    let defined = |word: &str| words::names(word, at.scopes.file.escape).iter().all(|name| state.around.knows(name));
+    let is_empty = |source: &&String| known(at, state, source).is_some_and(|s| s.is_empty()) && defined(source);
+    for source in copy.sources.iter().filter(is_empty) {
+        let name = if copy.add { "ADD" } else { "COPY" };
+        let detail = format!("The source {} of {name} is empty, so that everything is copied", go_quoted(source));
+        out.push(Finding::new(&EMPTY_SOURCE, at.span, detail).in_stage(Some(at.stage)).about(source));
+    }
+}
+
+/// What a word comes to, unless a variable may have a value that a base which is not known gives it.
+fn known(at: At<'_>, state: &State, word: &str) -> Option<String> {
     let missing = std::cell::Cell::new(false);
     let lookup = |name: &str| {
         let value = state.around.get(name);
         missing.set(missing.get() || value.is_none());
         value
     };
-    let Ok(expanded) = words::expand(path, at.scopes.file.escape, &lookup) else { return };
-    // A variable of a base that is not known may hold an absolute path.
-    if expanded.starts_with('/') || (missing.get() && !state.complete) {
-        return;
-    }
-    let quoted = go_quoted(&expanded);
-    let detail = format!("Relative workdir {quoted} can have unexpected results if the base image changes");
-    out.push(Finding::new(&WORKDIR_RELATIVE_PATH, at.span, detail).in_stage(Some(at.stage)).about(path));
+    let expanded = words::expand(word, at.scopes.file.escape, &lookup).ok()?;
+    (state.complete || !missing.get()).then_some(expanded)
 }

@@ -31,16 +31,10 @@ impl Lowering<'_> {
             checksum: optional(&copy.checksum)?,
             ..copy.clone()
         };
-        let name = support::name(copy);
         let mut remotes = Vec::with_capacity(given.sources.len());
         for source in &given.sources {
             let written = copy.sources.get(remotes.len()).map_or("", String::as_str);
             remotes.push(support::remote(copy, source, span).map_err(|fault| fault.about(written))?);
-            if source.is_empty() {
-                let message = format!("{name} has a source that is empty after expansion");
-                let hint = "does its variable have a value here? write . for everything";
-                return Err(fault::value(span, message, hint).about(written));
-            }
         }
         let of_mode = |fault: Diagnostic| fault.about(format!("--chmod={}", copy.chmod.as_deref().unwrap_or_default()));
         check_mode(given.chmod.as_deref(), span).map_err(of_mode)?;
@@ -71,7 +65,7 @@ impl Lowering<'_> {
         let op = fetch::add(op, &given, remotes, span)?;
         // An image keeps its history for everybody to read.
         let shown = Copy { sources: given.sources.iter().map(|s| remote::redacted(s)).collect(), ..given };
-        Ok(Done { op, history: history::copy(name, &shown) })
+        Ok(Done { op, history: history::copy(support::name(copy), &shown) })
     }
 
     /// A file written in the Dockerfile. Its escapes are always backslashes, as in BuildKit.
@@ -90,7 +84,7 @@ fn is_directory(dest: &str) -> bool {
     matches!(dest, "" | "." | "..") || ["/", "/.", "/.."].iter().any(|end| dest.ends_with(end))
 }
 
-/// A source below the root: `..` stops there, `.` is the root itself.
+/// A source below the root: `..` stops there, and `.` is the root itself, as is what is empty after expansion.
 fn pattern(source: &str) -> String {
     match String::from_utf8_lossy(RelPath::from(source).as_bytes()).into_owned() {
         root if root.is_empty() => ".".to_owned(),
@@ -146,6 +140,7 @@ mod tests {
             ("./a/./b", "a/b"),
             ("../../a", "a"),
             (".", "."),
+            ("", "."),
             ("/", "."),
             ("a/*.[ch]", "a/*.[ch]"),
         ] {

@@ -396,3 +396,23 @@ fn a_file_with_errors_is_checked_as_far_as_it_goes() {
     assert_eq!(found(text).len(), 2);
     assert!(found("").is_empty() && found("\u{feff}\u{0}\u{1}").is_empty());
 }
+
+#[test]
+fn empty_sources_are_told_where_they_are_known_to_be_empty() {
+    let says = |source: &str, name: &str, line: u32| {
+        format!("EmptySource {line}: The source \"{source}\" of {name} is empty, so that everything is copied")
+    };
+    for (text, expected) in [
+        ("FROM scratch\nARG A\nCOPY $A b /\n", vec![says("$A", "COPY", 3)]),
+        ("FROM scratch\nARG A\nADD x ${A} /\n", vec![says("${A}", "ADD", 3)]),
+        ("FROM scratch\nCOPY [\"\", \"/\"]\n", vec![says("", "COPY", 2)]),
+        ("FROM scratch\nARG A=a\nARG B\nCOPY $A ${B:-.} /\n", vec![]),
+        ("FROM scratch\nARG A\n# check=skip=EmptySource\nCOPY $A /\n", vec![]),
+        // The base may set it.
+        ("FROM unknown@sha256:0123456789012345678901234567890123456789012345678901234567890123\nCOPY $A /\n", vec![]),
+    ] {
+        assert_eq!(found(text), expected, "{text}");
+    }
+    let with = Case { request: with_args(&[("A", "a")]), ..Case::default() };
+    assert_eq!(with.found("FROM scratch\nARG A\nCOPY $A /\n"), Vec::<String>::new());
+}

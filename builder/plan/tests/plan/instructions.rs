@@ -123,6 +123,8 @@ fn copies_and_their_words() {
         ("COPY --chown=$NONE --chmod= a b", plain.clone()),
         ("COPY a b c", Copy { sources: list(&["a", "b"]), dest: "/w/c".into(), ..plain.clone() }),
         ("COPY a .", Copy { dest: "/w".into(), dest_is_dir: true, ..plain.clone() }),
+        ("COPY $NONE b", Copy { sources: list(&["."]), ..plain.clone() }),
+        ("COPY [\"\", \"a\", \"b/\"]", Copy { sources: list(&[".", "a"]), dest_is_dir: true, ..plain.clone() }),
         ("COPY a b/.", Copy { dest_is_dir: true, ..plain.clone() }),
         ("COPY a /", Copy { dest: "/".into(), dest_is_dir: true, ..plain.clone() }),
         ("COPY a ../../x", Copy { dest: "/x".into(), ..plain.clone() }),
