@@ -114,6 +114,18 @@ fn an_empty_source_is_the_whole_context() {
 }
 
 #[test]
+fn a_directory_takes_the_place_of_an_archives_link_and_nothing_is_written_behind_it() {
+    let place = Place::new();
+    let script = "mkdir out && echo canary > out/f && cd ctx && ln -s ../../out d && tar -cf a.tar d && rm d && mkdir d && \
+                  echo new > d/f && tar -rf a.tar d && printf 'FROM scratch\\nADD a.tar /x/\\n' > Dockerfile";
+    done(Command::new("sh").args(["-ec", script]).current_dir(place.path()));
+    done(&mut place.build("store", &["-o", "root"]));
+    let read = |path: &str| std::fs::read_to_string(place.path().join(path)).unwrap();
+    assert_eq!((read("root/x/d/f").as_str(), read("out/f").as_str()), ("new\n", "canary\n"));
+    assert!(!place.path().join("root/x/d").is_symlink());
+}
+
+#[test]
 fn a_failed_build_leaves_no_id_and_no_output() {
     let place = Place::new();
     std::fs::write(place.path().join("id"), "sha256:old").unwrap();

@@ -211,6 +211,43 @@ fn links_of_an_archive_are_followed_inside_the_destination() {
     assert!(matches!(add_archives(&[&bytes], Owner::Keep, outside), Err(LayerfsError::NotADirectory { .. })));
 }
 
+/// As docker's unpacker does: what is there is removed, and the entry made anew.
+#[test]
+fn an_entry_of_another_kind_replaces_what_is_there() {
+    let outside: &[Make<'_>] = &[Dir("out", 0o700), File("out/f", "as it was", 0o600), Dir("x", 0o755)];
+    let (link, dir) = ((b'2', "d", 0o777, "../out"), (b'5', "d/", 0o750, ""));
+    let (file, below) = ((b'0', "d", 0o644, "1"), (b'0', "d/f", 0o644, "2"));
+    let beside = (b'0', "d-f", 0o644, "3");
+    for (entries, expected) in [
+        (&[link, dir, below][..], &["d 750 3:4 x/d/", "f 644 3:4 x/d/f = 2"][..]),
+        (&[file, dir, below], &["d 750 3:4 x/d/", "f 644 3:4 x/d/f = 2"]),
+        (&[dir, below, link], &["l 777 3:4 x/d -> ../out"]),
+        (&[dir, below, beside, file], &["f 644 3:4 x/d-f = 3", "f 644 3:4 x/d = 1"]),
+        (&[below, file, dir], &["d 750 3:4 x/d/"]),
+        (&[link, dir, below, link, dir], &["d 750 3:4 x/d/"]),
+    ] {
+        let lines = add_archives(&[&archive(entries)], Owner::Keep, outside).unwrap();
+        let mut found: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.ends_with(" x/")).collect();
+        let mut expected = expected.to_vec();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{entries:?}");
+        // Of two archives the second does the same to the first.
+        let (first, second) = entries.split_at(entries.len() - 1);
+        let again = add_archives(&[&archive(first), &archive(second)], Owner::Keep, outside).unwrap();
+        assert_eq!(again.len(), lines.len(), "{entries:?}");
+    }
+    // What a directory of the target held would come back.
+    let kept: &[Make<'_>] = &[Dir("x", 0o755), Dir("x/d", 0o755), File("x/d/old", "", 0o644)];
+    assert!(add_archives(&[&archive(&[dir, below, file])], Owner::Keep, kept).is_ok());
+    let error = add_archives(&[&archive(&[link, dir])], Owner::Keep, kept).unwrap_err();
+    assert!(error.to_string().contains("x/d would replace a directory of the target"), "{error}");
+    // A link of the target to what is not there any more.
+    let linked: &[Make<'_>] = &[Dir("x", 0o755), Dir("x/d", 0o755), Dir("x/d/e", 0o755), Link("x/l", "d/e")];
+    let through = archive(&[file, (b'0', "l/f", 0o644, "")]);
+    assert!(matches!(add_archives(&[&through], Owner::Keep, linked), Err(LayerfsError::NotADirectory { .. })));
+}
+
 #[test]
 fn hostile_archives_are_refused() {
     let cases: &[(&str, &[Raw<'_>])] = &[
@@ -228,7 +265,14 @@ fn hostile_archives_are_refused() {
         ("the root is a link", &[(b'2', "./", 0o777, "/etc")]),
         ("whiteout device", &[(b'3', "c", 0o644, "")]),
         ("whiteout name", &[(b'0', ".wh.f", 0o644, "")]),
-        ("file and directory", &[(b'5', "d", 0o755, ""), (b'0', "d", 0o644, "")]),
+        (
+            "link to what went with its directory",
+            &[(b'0', "d/f", 0o644, ""), (b'0', "d", 0o644, ""), (b'1', "h", 0o644, "d/f")],
+        ),
+        (
+            "below a file that was a directory",
+            &[(b'0', "d/f", 0o644, ""), (b'0', "d", 0o644, ""), (b'0', "d/g", 0o644, "")],
+        ),
     ];
     for (what, entries) in cases {
         let error = add_archives(&[&archive(entries)], Owner::Keep, &[]).unwrap_err();

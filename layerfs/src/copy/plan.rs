@@ -291,7 +291,7 @@ impl<'a> Planner<'a, '_> {
             Some(Meta { kind: Kind::Dir, .. }) => Ok(next),
             Some(Meta { kind: Kind::Symlink, .. }) => {
                 let real = self.request.target.resolve(&next, Follow::Final)?;
-                if real.is_dir() { Ok(real.path) } else { Err(in_the_way(&next)) }
+                if real.is_dir() && !self.is_covered(&real.path) { Ok(real.path) } else { Err(in_the_way(&next)) }
             }
             Some(_) => Err(in_the_way(&next)),
             None => {
@@ -299,6 +299,15 @@ impl<'a> Planner<'a, '_> {
                 Ok(next)
             }
         }
+    }
+
+    /// Does something that is no directory take the place of a path of the target, or of one above it?
+    fn is_covered(&self, path: &RelPath) -> bool {
+        let mut at = RelPath::root();
+        path.components().any(|component| {
+            at = at.join(component);
+            self.plan.nodes.get(&at).is_some_and(|node| !node.is_dir())
+        })
     }
 
     /// The directory that a link of an archive leads to, by directories that are there and links that archives hold.
@@ -351,21 +360,36 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// Puts an archive's entry: it takes the place of whatever the target has there.
+    /// Puts an archive's entry: it takes the place of whatever is there, with all that is below it, unless both are
+    /// directories.
     fn replace(&mut self, archive: &Item, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
-        match self.plan.nodes.get(&path) {
-            Some(planned) if planned.is_dir() != node.is_dir() => Err(LayerfsError::Archive {
-                archive: archive.path.display(),
-                reason: format!("{} would be a directory and a file", path.display()),
-            }),
-            planned => {
-                // A link that comes or goes changes where paths through it lead.
-                if [planned, Some(&node)].into_iter().flatten().any(|n| n.link().is_some()) {
-                    self.entered.clear();
-                }
-                self.insert(path, node)
-            }
+        let planned = self.plan.nodes.get(&path);
+        let other = planned.filter(|planned| planned.is_dir() != node.is_dir()).map(Node::is_dir);
+        // A link that comes or goes changes where paths through it lead, and so does a directory that goes.
+        if other.is_some() || [planned, Some(&node)].into_iter().flatten().any(|n| n.link().is_some()) {
+            self.entered.clear();
         }
+        match other {
+            Some(true) => self.forget_below(&path),
+            // A layer cannot say that a directory of those below it begins anew without what it held.
+            Some(false) if self.request.target.lstat(&path)?.is_some_and(|m| m.kind == Kind::Dir) => {
+                return Err(LayerfsError::Archive {
+                    archive: archive.path.display(),
+                    reason: format!("{} would replace a directory of the target and be one again", path.display()),
+                });
+            }
+            Some(false) | None => {}
+        }
+        self.insert(path, node)
+    }
+
+    /// Takes out what was to go below a directory that is none any more.
+    fn forget_below(&mut self, dir: &RelPath) {
+        // No name is less than this one.
+        let first = dir.join(&[0]);
+        let below = self.plan.nodes.range(first..).map(|(path, _)| path);
+        let below: Vec<RelPath> = below.take_while(|path| path.strip_prefix(dir).is_some()).cloned().collect();
+        below.iter().for_each(|path| drop(self.plan.nodes.remove(path)));
     }
 
     fn insert(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
