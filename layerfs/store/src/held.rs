@@ -30,11 +30,21 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Held {
     /// Its lock is the lease.
-    _file: File,
+    file: File,
     len: u64,
 }
 
 impl Held {
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Does the name lead to it still? Somebody may have found it damaged.
+    pub(crate) fn has_name(&self, path: &Path) -> io::Result<bool> {
+        lock::has_name(&self.file.metadata()?, path)
+    }
+
     /// Of a file: its size in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len
@@ -44,7 +54,7 @@ impl Held {
     pub(crate) fn unpublished(file: File) -> io::Result<Self> {
         file.lock_shared()?;
         let len = file.metadata()?.len();
-        Ok(Self { _file: file, len })
+        Ok(Self { file, len })
     }
 }
 
@@ -53,7 +63,7 @@ impl Held {
 pub enum Lookup {
     /// It is there, and stays.
     Held(Held),
-    /// There is nothing, or nothing that this process may use.
+    /// There is nothing.
     Absent,
     /// Somebody is deleting it and does not come to an end.
     Busy,
@@ -65,9 +75,7 @@ fn look_up(path: &Path, patience: Duration) -> io::Result<Lookup> {
     loop {
         let file = match open(path) {
             Ok(file) => file,
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                return Ok(Lookup::Absent);
-            }
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Lookup::Absent),
             Err(e) => return Err(e),
         };
         match file.try_lock_shared() {
@@ -75,7 +83,7 @@ fn look_up(path: &Path, patience: Duration) -> io::Result<Lookup> {
                 let metadata = file.metadata()?;
                 if lock::has_name(&metadata, path)? {
                     note_use(&file, &metadata);
-                    return Ok(Lookup::Held(Held { _file: file, len: metadata.len() }));
+                    return Ok(Lookup::Held(Held { len: metadata.len(), file }));
                 }
             }
             Err(TryLockError::WouldBlock) if since.elapsed() >= patience => return Ok(Lookup::Busy),
@@ -122,8 +130,18 @@ impl Leases {
     fn keep(&self, path: &Path, held: Held) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), held);
     }
-    fn size(&self, path: &Path) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).map(Held::len)
+    /// Size of what is held, unless the name leads to another file, or to none, by now: that is held no longer.
+    fn size(&self, path: &Path) -> Option<io::Result<u64>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = all.get(path)?;
+        match held.has_name(path) {
+            Ok(true) => Some(Ok(held.len())),
+            Ok(false) => {
+                all.remove(path);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
     fn forget(&self, path: &Path) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
@@ -147,16 +165,22 @@ impl Store {
                 Err(e) => Err(StoreError::io("looking for", path)(e)),
             };
         };
-        if let Some(size) = leases.size(path) {
-            return Ok(Some(size));
+        let failed = StoreError::io("looking for", path);
+        match leases.size(path) {
+            Some(Ok(size)) => return Ok(Some(size)),
+            Some(Err(error)) => return Err(failed(error)),
+            None => {}
         }
-        match look_up(path, PATIENCE).map_err(StoreError::io("looking for", path))? {
-            Lookup::Held(held) => {
+        match look_up(path, PATIENCE) {
+            Ok(Lookup::Held(held)) => {
                 let size = held.len();
                 leases.keep(path, held);
                 Ok(Some(size))
             }
-            Lookup::Absent | Lookup::Busy => Ok(None),
+            Ok(Lookup::Absent | Lookup::Busy) => Ok(None),
+            // What this process may not use is not there for it. A writer is told.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -224,6 +248,22 @@ mod tests {
         for path in [&made, &found] {
             assert!(claim(path).unwrap().is_some(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_another_took_away_is_not_there_although_it_was_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (one, other) = (store.holding(), store.holding());
+        let digest = one.put_blob(b"bytes").unwrap();
+        let path = store.layout().blob(&digest);
+        // What it does with a blob that it finds damaged.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(one.blob_size(&digest).unwrap(), None);
+        other.put_blob(b"bytes").unwrap();
+        assert_eq!(one.blob_size(&digest).unwrap(), Some(5));
+        drop(other);
+        assert!(claim(&path).unwrap().is_none(), "the new file is held");
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn child() {
         Ok("hang") => hang(&store),
         Ok("read") => read_without_permission_to_write(&store),
         Ok("fill") => fill_the_disk(&store),
+        Ok("closed") => write_what_is_closed(&store),
         other => panic!("no such role: {other:?}"),
     }
 }
@@ -81,6 +82,26 @@ fn read_without_permission_to_write(store: &Store) {
     assert!(store.fsck().unwrap().problems.is_empty());
     let refused = store.put_blob(b"new").unwrap_err();
     assert!(refused.hint().is_some_and(|h| h.contains("--root")), "{refused}");
+}
+
+/// A blob and a tree have their names, and this user may open neither.
+fn write_what_is_closed(store: &Store) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (blob, diff) = (store.put_blob(b"closed").unwrap(), DiffId(Digest::sha256("tree")));
+    let publish = || {
+        let ingest = store.ingest().unwrap();
+        let tree = ingest.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        store.publish_tree(&tree, &diff)
+    };
+    for path in [store.root().join("blobs/sha256").join(blob.hex()), publish().unwrap()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+    }
+    assert_eq!(store.holding().blob_size(&blob).unwrap(), None);
+    for refused in [store.holding().put_blob(b"closed").map(drop), publish().map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(error.hint().is_some_and(|h| h.contains("another user")), "{error}");
+    }
 }
 
 /// On a disk of a few MiB.
@@ -190,6 +211,24 @@ fn an_ordinary_user_has_a_store_and_is_kept_out_of_others() {
         let mut command = start(&exe, &foreign, "write");
         assert!(!command.uid(NOBODY).gid(NOBODY).stderr(Stdio::null()).status().unwrap().success());
     }
+}
+
+#[test]
+fn a_name_that_may_not_be_opened_is_an_error_for_writers() {
+    let dir = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    let exe = copy_of_this_program(dir.path());
+    let mut command = start(Path::new("timeout"), &dir.path().join("store"), "closed");
+    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut bounded = Command::new(command.get_program());
+    bounded.arg("60").arg(&exe).args(arguments).envs(command.get_envs().filter_map(|(n, v)| Some((n, v?))));
+    command = bounded;
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&exe).unwrap()) == 0 {
+        std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("1 passed"), "{}: {said}", out.status);
 }
 
 #[test]
