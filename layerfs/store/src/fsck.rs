@@ -1,12 +1,11 @@
-//! Looks at everything in the store and says what is not as it should be; on request deletes that, so that the next
-//! pull or build makes it anew.
+//! Looks at everything in the store and says what is not as it should be; changes nothing.
 //!
 //! Trees are not compared with anything: only the tar of a layer has a digest, and a tree that was unpacked from one
 //! packs into an equal, but not always the same, tar.
 
-use crate::held::claim;
-use crate::publish::{names, read_json, remove_file};
-use crate::{Removed, RepoName, Store, StoreError, closure};
+use crate::layout::ALGORITHMS;
+use crate::publish::{names, read_json};
+use crate::{Repo, RepoName, Store, StoreError, closure, refs};
 use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, DiffId, Digest, Hasher, ImageConfig, MediaType, Reference, limits};
 use std::fmt;
@@ -104,92 +103,55 @@ impl Store {
     /// When the store cannot be read at all; what is wrong in it is in the report.
     pub fn fsck(&self) -> Result<Report, StoreError> {
         let mut report = Report::default();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in ALGORITHMS {
             self.check_blobs(algorithm, &mut report)?;
         }
-        self.each_ref(&mut |found| {
-            report.refs += 1;
-            match found {
-                Ok((name, descriptor)) => self.check_ref(&name, &descriptor, &mut report),
-                Err(error) => report.problems.push(Problem::Unreadable(error)),
-            }
-        })?;
-        self.check_registry(&mut report)?;
-        self.check_small(&mut report)?;
+        self.check_names(&mut report)?;
         Ok(report)
     }
 
-    /// Deletes what is damaged, and the names of images that are not whole any more; gives what was wrong before and
-    /// what is wrong still. Collections wait meanwhile.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn repair(&self) -> Result<(Vec<Problem>, Report), StoreError> {
-        let _alone = self.collector()?;
-        let mut mended = Vec::new();
-        loop {
-            let report = self.fsck()?;
-            let before = mended.len();
-            let mut left = Report { problems: Vec::new(), ..report };
-            for problem in report.problems {
-                if self.mend(&problem)? { mended.push(problem) } else { left.problems.push(problem) }
+    /// Everything but the bytes of the blobs.
+    pub(crate) fn check_names(&self, report: &mut Report) -> Result<(), StoreError> {
+        self.each_ref(&mut |found| {
+            report.refs += 1;
+            match found {
+                Ok((name, descriptor)) => report.problems.extend(self.check_ref(&name, &descriptor)),
+                Err(error) => report.problems.push(Problem::Unreadable(error)),
             }
-            // What was deleted can have been a part of something else.
-            if mended.len() == before {
-                return Ok((mended, left));
-            }
-        }
-    }
-
-    /// Says whether it did something.
-    fn mend(&self, problem: &Problem) -> Result<bool, StoreError> {
-        let gone = |path: &Path| Ok(remove_file(path)? == Removed::Yes);
-        match problem {
-            Problem::Stray(path) => match claim(path).map_err(StoreError::io("locking", path))? {
-                Some(_lock) => gone(path),
-                None => Ok(false),
-            },
-            Problem::DamagedBlob { digest, .. } => self.discard_if_damaged(digest),
-            Problem::BrokenImage { at: Place::Name(name), .. } | Problem::LostLayer { name, .. } => {
-                Ok(self.remove_ref(name)? == Removed::Yes)
-            }
-            Problem::BrokenImage { at: Place::Registry(name, digest), .. } => {
-                let repo = self.repository(name);
-                let _lock = repo.lock()?;
-                Ok(repo.remove_manifest(digest)? == Removed::Yes)
-            }
-            Problem::Unreadable(StoreError::DamagedFile { path, .. }) => gone(path),
-            Problem::Unreadable(_) => Ok(false),
-            Problem::LostBlob { repository, digest } => {
-                Ok(self.repository(repository).unlink_blob(digest)? == Removed::Yes)
-            }
-        }
+        })?;
+        self.check_registry(report)?;
+        self.check_small(report)
     }
 
     /// Small files that count as absent when they are damaged.
     fn check_small(&self, report: &mut Report) -> Result<(), StoreError> {
-        for (dir, check) in [
-            ("records", Self::check_record as fn(&Path) -> Result<(), StoreError>),
-            ("urls", Self::check_url_record),
-            ("builds", Self::check_build),
-        ] {
+        let mut look = |path: PathBuf| {
+            report.small += 1;
+            report.problems.extend(self.check_file(&path).err().map(Problem::Unreadable));
+        };
+        for dir in ["records", "urls", "builds"] {
             let dir = self.layout().top(dir);
-            for name in names(&dir)? {
-                report.small += 1;
-                report.problems.extend(check(&dir.join(name)).err().map(Problem::Unreadable));
-            }
+            names(&dir)?.into_iter().for_each(|name| look(dir.join(name)));
         }
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in ALGORITHMS {
             let dir = self.layout().layers(algorithm);
-            for layer in names(&dir)? {
-                for link in names(&dir.join(&layer))? {
-                    report.small += 1;
-                    let read = read_json::<Descriptor>(&dir.join(&layer).join(link));
-                    report.problems.extend(read.err().map(Problem::Unreadable));
-                }
+            for layer in names(&dir)?.into_iter().map(|name| dir.join(name)) {
+                names(&layer)?.into_iter().for_each(|link| look(layer.join(link)));
             }
         }
         Ok(())
+    }
+
+    /// Can a small file be read? By the directory of the top level that it is in.
+    pub(crate) fn check_file(&self, path: &Path) -> Result<(), StoreError> {
+        let top = path.strip_prefix(self.root()).ok().and_then(|below| below.iter().next());
+        match top.and_then(|top| top.to_str()) {
+            Some("records") => Self::check_record(path),
+            Some("urls") => Self::check_url_record(path),
+            Some("builds") => Self::check_build(path),
+            Some("refs") => refs::check(path),
+            _ => read_json::<Descriptor>(path).map(drop),
+        }
     }
 
     fn check_blobs(&self, algorithm: Algorithm, report: &mut Report) -> Result<(), StoreError> {
@@ -216,21 +178,17 @@ impl Store {
         Ok(())
     }
 
-    fn check_ref(&self, name: &Reference, descriptor: &Descriptor, report: &mut Report) {
-        let broken = |error| Problem::BrokenImage { at: Place::Name(name.clone()), error };
+    /// What is wrong with an image that has a name.
+    pub(crate) fn check_ref(&self, name: &Reference, descriptor: &Descriptor) -> Vec<Problem> {
+        let broken = |error| vec![Problem::BrokenImage { at: Place::Name(name.clone()), error }];
         if !matches!(descriptor.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
-            report.problems.extend(self.check_closure(descriptor).err().map(broken));
-            return;
+            return self.check_closure(descriptor).map_or_else(broken, |()| Vec::new());
         }
-        match self.lost_layers(descriptor) {
-            Ok(lost) => {
-                report.problems.extend(lost.into_iter().map(|diff| Problem::LostLayer { name: name.clone(), diff }))
-            }
-            Err(error) => report.problems.push(broken(error)),
-        }
+        let lost = |diff| Problem::LostLayer { name: name.clone(), diff };
+        self.lost_layers(descriptor).map_or_else(broken, |diffs| diffs.into_iter().map(lost).collect())
     }
 
-    fn check_closure(&self, root: &Descriptor) -> Result<(), StoreError> {
+    pub(crate) fn check_closure(&self, root: &Descriptor) -> Result<(), StoreError> {
         closure::visit(self, root, &mut |d| match self.blob_size(&d.digest)? {
             Some(_) => Ok(()),
             None => Err(StoreError::MissingBlob(d.digest.clone())),
@@ -252,6 +210,11 @@ impl Store {
         Ok(lost)
     }
 
+    /// Is everything there that a manifest of a repository leads to?
+    pub(crate) fn check_manifest(&self, repo: &Repo, digest: &Digest) -> Result<(), StoreError> {
+        repo.manifest(digest)?.map_or(Ok(()), |descriptor| self.check_closure(&descriptor))
+    }
+
     fn check_registry(&self, report: &mut Report) -> Result<(), StoreError> {
         for name in self.all_repositories()? {
             let repo = self.repository(&name);
@@ -265,8 +228,7 @@ impl Store {
             }
             for digest in repo.manifests()? {
                 report.manifests += 1;
-                let checked = repo.manifest(&digest).and_then(|link| link.map_or(Ok(()), |d| self.check_closure(&d)));
-                if let Err(error) = checked {
+                if let Err(error) = self.check_manifest(&repo, &digest) {
                     let at = Place::Registry(name.clone(), digest);
                     report.problems.push(Problem::BrokenImage { at, error });
                 }
@@ -314,39 +276,5 @@ mod tests {
         assert!(found.iter().any(
             |p| matches!(p, Problem::BrokenImage { at: Place::Name(name), .. } if name.repository().contains("whole"))
         ));
-    }
-
-    #[test]
-    fn what_is_damaged_goes_and_what_is_whole_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let whole = store.put_blob(b"whole").unwrap();
-        let config = ImageConfig::scratch(&Platform::linux("amd64"));
-        let layer = Descriptor::of(MediaType::OciLayerGzip, b"layer");
-        let image = assemble(&config, vec![layer.clone()], Format::Oci, Default::default()).unwrap();
-        for bytes in [b"layer".as_slice(), &image.config, &image.manifest] {
-            store.put_blob(bytes).unwrap();
-        }
-        store.set_ref(&"app".parse().unwrap(), &image.descriptor).unwrap();
-        let repo = store.repository(&"team/app".parse().unwrap());
-        repo.link_blob(&layer.digest).unwrap();
-        repo.put_manifest(&image.manifest, &image.descriptor, None).unwrap();
-        store.add_layer_blob(&DiffId(Digest::sha256("tar")), &layer).unwrap();
-        let path = store.layout().blob(&layer.digest);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "lay3r").unwrap();
-        fs::write(dir.path().join("blobs/sha256/partial"), "").unwrap();
-        fs::create_dir(dir.path().join("builds")).unwrap();
-        for torn in ["refs/docker.io/library/app/_tags/torn", "records/torn", "builds/7"] {
-            fs::write(dir.path().join(torn), "{").unwrap();
-        }
-        let (mended, left) = store.repair().unwrap();
-        assert!(left.problems.is_empty(), "{:?}", left.problems);
-        let told: Vec<String> = mended.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 8, "{told:?}");
-        assert!(store.fsck().unwrap().problems.is_empty());
-        assert_eq!(store.get_ref(&"app".parse().unwrap()).unwrap(), None);
-        assert_eq!((store.blob_size(&whole).unwrap(), store.blob_size(&layer.digest).unwrap()), (Some(5), None));
-        assert_eq!(repo.manifest(&image.descriptor.digest).unwrap(), None);
     }
 }

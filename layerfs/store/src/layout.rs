@@ -37,21 +37,12 @@ use cooper_image::digest::Algorithm;
 use cooper_image::{DiffId, Digest, Reference};
 use std::path::{Path, PathBuf};
 
-/// Directories that exist in every store.
-const SKELETON: &[&str] = &[
-    "blobs/sha256",
-    "blobs/sha512",
-    "trees/sha256",
-    "trees/sha512",
-    "layers/sha256",
-    "layers/sha512",
-    "refs",
-    "records",
-    "slots",
-    "registry",
-    "ingest",
-    "synced",
-];
+/// The algorithms that name things.
+pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
+/// Directories that exist in every store with one directory for each algorithm, and those without.
+const BY_ALGORITHM: [&str; 3] = ["blobs", "trees", "layers"];
+const SKELETON: [&str; 6] = ["refs", "records", "slots", "registry", "ingest", "synced"];
 
 /// Directory of tags, below a repository.
 pub const TAGS: &str = "_tags";
@@ -76,7 +67,8 @@ impl Layout {
         &self.root
     }
     pub fn skeleton(&self) -> impl Iterator<Item = PathBuf> {
-        SKELETON.iter().map(|d| self.root.join(d))
+        let named = BY_ALGORITHM.into_iter().flat_map(|d| ALGORITHMS.map(|a| self.root.join(d).join(a.name())));
+        named.chain(SKELETON.into_iter().map(|d| self.root.join(d)))
     }
     pub fn format(&self) -> PathBuf {
         self.root.join("format")
@@ -164,7 +156,7 @@ impl Layout {
     }
     /// The directories that trees are in.
     pub fn tree_dirs(&self) -> impl Iterator<Item = PathBuf> {
-        [Algorithm::Sha256, Algorithm::Sha512].into_iter().map(|a| self.root.join("trees").join(a.name()))
+        ALGORITHMS.into_iter().map(|a| self.trees(a))
     }
     /// The chunks that one method compressed.
     pub fn chunks(&self, method: &str) -> PathBuf {

@@ -31,6 +31,7 @@ mod referrers;
 mod refs;
 mod registry;
 mod remove;
+mod repair;
 mod stat;
 mod store;
 mod trees;

@@ -100,6 +100,11 @@ fn walk(
     Ok(())
 }
 
+/// Can the file of a name be read?
+pub fn check(path: &Path) -> Result<(), StoreError> {
+    read_ref(path).map(drop)
+}
+
 fn read_ref(path: &Path) -> Result<Option<RefFile>, StoreError> {
     let file: Option<RefFile> = read_json(path)?;
     match file {

@@ -182,7 +182,11 @@ impl Repo {
         };
         let link = self.store.layout().repository_blob(&self.name, digest);
         if link.is_file() {
-            return Ok(());
+            // A repair may have found that the blob was not there, and be about to delete the link.
+            let _lock = self.lock()?;
+            if link.is_file() {
+                return Ok(());
+            }
         }
         self.store.write_small(&link, b"", Durability::Synced)
     }
@@ -286,11 +290,41 @@ impl Repo {
     }
 }
 
+/// The repository whose file this is, by the part of the path below the directory of all repositories.
+pub fn repository_of(below: &Path) -> Option<RepoName> {
+    below.ancestors().skip(1).find_map(|above| above.to_str()?.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Referrers;
     use cooper_image::MediaType;
+
+    #[test]
+    fn a_link_that_is_being_deleted_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let repo = store.repository(&"team/app".parse().unwrap());
+        let digest = store.put_blob(b"blob").unwrap();
+        repo.link_blob(&digest).unwrap();
+        let lock = repo.lock().unwrap();
+        std::thread::scope(|scope| {
+            let linking = scope.spawn(|| repo.link_blob(&digest).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            repo.unlink_blob(&digest).unwrap();
+            drop(lock);
+            linking.join().unwrap();
+        });
+        assert_eq!(repo.blob(&digest).unwrap(), Some(4));
+    }
+
+    #[test]
+    fn a_file_tells_its_repository() {
+        for (path, name) in [("a/_tags/b", Some("a")), ("a/b/_blobs/sha256-00", Some("a/b")), ("_tags", None)] {
+            assert_eq!(repository_of(Path::new(path)).map(|n| n.to_string()).as_deref(), name, "{path}");
+        }
+    }
 
     #[test]
     fn only_names_of_the_grammar_get_a_path() {

@@ -3,20 +3,16 @@
 use super::item::{Item, Keeps, Kind};
 use super::meter::Meter;
 use super::reach::{Keeper, Reached};
-use crate::layout::digest_of;
+use crate::layout::{ALGORITHMS, digest_of};
 use crate::lock::try_lock;
 use crate::publish::{names, read_json};
 use crate::{Store, StoreError};
-use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, DiffId, Digest};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-
-/// The algorithms that name things.
-pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 
 /// Where a tar says that it is one (POSIX.1-2008, ustar).
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
