@@ -9,15 +9,16 @@
 //! Takes: the identity of the boot, as the kernel tells it. Gives: which trees count. Must never: take away a tree that
 //! has a mark, or one that somebody uses.
 
-use crate::StoreError;
 use crate::held::claim;
 use crate::ingest::{Ingest, random_name};
 use crate::layout::Layout;
-use crate::publish::{names, read_small, sync_dir};
+use crate::publish::{Durability, names, read_small, sync_dir, write_small};
+use crate::{StoreError, format};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where the kernel tells it: another one after every start of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -33,27 +34,18 @@ pub enum Trees {
     Marked,
 }
 
-/// Takes note of the boot, and of what the one before it left unfinished.
-pub fn enter(layout: &Layout) -> Trees {
-    match read_small(Path::new(BOOT_ID), LIMIT) {
-        Ok(Some(id)) => enter_as(layout, &id),
-        _ => Trees::Marked,
-    }
+/// Takes note of the boot, and of what the one before it left unfinished. Makes the store one of this version.
+pub fn enter(layout: &Layout, version: u32) -> Trees {
+    enter_as(layout, version, read_small(Path::new(BOOT_ID), LIMIT).ok().flatten().as_deref())
 }
 
-/// The same, with a boot's identity given.
-fn enter_as(layout: &Layout, id: &[u8]) -> Trees {
-    let is_noted = || read_small(&layout.boot(), LIMIT).is_ok_and(|noted| noted.as_deref() == Some(id));
-    if is_noted() {
-        return Trees::All;
-    }
-    // One process at a time; whoever waited for the first has nothing left to do.
-    let lock = OpenOptions::new().append(true).create(true).mode(0o600).open(layout.boot_lock());
-    let Ok(lock) = lock.and_then(|lock| lock.lock().map(|()| lock)) else { return Trees::Marked };
-    let noted = if is_noted() { Ok(()) } else { first(layout, id) };
-    drop(lock);
-    match noted {
-        Ok(()) => Trees::All,
+/// The same, with a boot's identity given, if it is known.
+fn enter_as(layout: &Layout, version: u32, id: Option<&[u8]>) -> Trees {
+    let entered = if format::is_current(version) { Ok(()) } else { make_current(layout) };
+    match entered.and_then(|()| note(layout, id)) {
+        Ok(trees) => trees,
+        // That the store cannot be written is told when something has to be.
+        Err(StoreError::Io { source, .. }) if is_closed(&source) => Trees::Marked,
         Err(error) => {
             tracing::warn!(%error, "not all trees of the store can be used");
             Trees::Marked
@@ -61,15 +53,51 @@ fn enter_as(layout: &Layout, id: &[u8]) -> Trees {
     }
 }
 
+fn is_closed(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+}
+
+/// A store of version 1 waited for the disk before a tree got its name: all of its trees are there, and get their marks
+/// before anybody makes one that is not on the disk.
+fn make_current(layout: &Layout) -> Result<(), StoreError> {
+    let _alone = alone(layout)?;
+    match format::version(layout)? {
+        Some(version) if !format::is_current(version) => {
+            if !layout.synced().is_dir() {
+                mark_all(layout)?;
+            }
+            format::upgrade(layout)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn note(layout: &Layout, id: Option<&[u8]>) -> Result<Trees, StoreError> {
+    let Some(id) = id else { return Ok(Trees::Marked) };
+    let is_noted = || read_small(&layout.boot(), LIMIT).is_ok_and(|noted| noted.as_deref() == Some(id));
+    if !is_noted() {
+        let _alone = alone(layout)?;
+        // Whoever waited for the first has nothing left to do.
+        if !is_noted() {
+            first(layout, id)?;
+        }
+    }
+    Ok(Trees::All)
+}
+
+/// One process at a time.
+fn alone(layout: &Layout) -> Result<File, StoreError> {
+    let path = layout.boot_lock();
+    let lock = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(StoreError::io("locking", &path))
+}
+
 /// What the first process after a start of the machine does.
 fn first(layout: &Layout, id: &[u8]) -> Result<(), StoreError> {
-    if !layout.synced().is_dir() {
-        mark_all(layout)?;
-    }
     for tree in unmarked(layout)? {
         let lock = claim(&tree).map_err(StoreError::io("locking", &tree))?;
         // Another machine can use a store on a shared disk.
-        let lock = lock.ok_or_else(|| StoreError::io("taking away", &tree)(ErrorKind::ResourceBusy.into()))?;
+        let lock = lock.ok_or_else(|| StoreError::Busy { path: tree.clone() })?;
         let aside = layout.ingest().join(random_name());
         std::fs::rename(&tree, &aside).map_err(StoreError::io("taking away", &tree))?;
         drop(lock);
@@ -78,15 +106,10 @@ fn first(layout: &Layout, id: &[u8]) -> Result<(), StoreError> {
     for dir in trees(layout) {
         sync_dir(&dir)?;
     }
-    let ingest = Ingest::new(layout)?;
-    let partial = ingest.path().join("boot");
-    let write = |file: File| (&file).write_all(id).and_then(|()| file.sync_all());
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).and_then(write);
-    made.and_then(|()| std::fs::rename(&partial, layout.boot())).map_err(StoreError::io("writing", &layout.boot()))?;
-    sync_dir(layout.root())
+    write_small(Arc::new(Ingest::new(layout)?), &layout.boot(), id, Durability::Synced)
 }
 
-/// A store of version 1 waited for the disk before a tree got its name: all of its trees are there.
+/// Every tree gets its mark, all at once.
 fn mark_all(layout: &Layout) -> Result<(), StoreError> {
     let ingest = Ingest::new(layout)?;
     let marks = ingest.path().join("synced");
@@ -140,7 +163,7 @@ mod tests {
     /// As after a power cut: another boot than the one that is noted.
     fn power_cut(store: &Store) -> Trees {
         std::fs::write(store.layout().boot(), "another\n").unwrap();
-        enter(store.layout())
+        enter(store.layout(), 2)
     }
 
     #[test]
@@ -150,7 +173,7 @@ mod tests {
         let (kept, lost) = (make(&store, "kept"), make(&store, "lost"));
         store.make_durable(std::slice::from_ref(&kept)).unwrap();
         assert!(has(&store, &kept) && has(&store, &lost));
-        assert_eq!(enter(store.layout()), Trees::All);
+        assert_eq!(enter(store.layout(), 2), Trees::All);
         assert!(has(&Store::open(dir.path()).unwrap(), &lost));
         assert_eq!(power_cut(&store), Trees::All);
         assert!(has(&store, &kept) && !has(&store, &lost));
@@ -194,13 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn trees_of_the_first_version_are_marked_where_the_boot_is_not_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let old = make(&store, "old");
+        std::fs::remove_dir_all(store.layout().synced()).unwrap();
+        std::fs::remove_file(store.layout().boot()).unwrap();
+        std::fs::write(store.layout().format(), r#"{"version":1}"#).unwrap();
+        assert_eq!(enter_as(store.layout(), 1, None), Trees::Marked);
+        assert!(store.layout().synced_tree(&old).exists());
+        assert_eq!(format::version(store.layout()).unwrap(), Some(2));
+        // One that read the version before that finds nothing to do, and no tree that was made since is believed.
+        let new = make(&store, "new");
+        assert_eq!(enter_as(store.layout(), 1, Some(b"boot\n")), Trees::All);
+        assert!(has(&store, &old) && !store.layout().tree(&new).exists());
+    }
+
+    #[test]
     fn many_processes_may_be_the_first() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let lost = make(&store, "lost");
         std::fs::write(store.layout().boot(), "another\n").unwrap();
         std::thread::scope(|scope| {
-            let first: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(store.layout()))).collect();
+            let first: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(store.layout(), 2))).collect();
             assert!(first.into_iter().all(|f| f.join().unwrap() == Trees::All));
         });
         assert!(!has(&store, &lost));

@@ -99,8 +99,8 @@ pub enum StoreError {
         /// What was found.
         reason: &'static str,
     },
-    /// Somebody who is deleting a file does not come to an end.
-    #[error("{} is being deleted by another process", path.display())]
+    /// Somebody who uses or deletes a file does not come to an end.
+    #[error("{} is in use by another process", path.display())]
     Busy {
         /// Which file.
         path: PathBuf,
@@ -132,7 +132,7 @@ impl StoreError {
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",
             Self::NotOneImage(_) => "write an OCI archive, or build for one platform",
-            Self::Busy { .. } => "is a `cooper prune` stopped or suspended? let it go on, or end it",
+            Self::Busy { .. } => "is another `cooper` stopped or suspended? let it go on, or end it",
             Self::MissingBlob(_) => "pull or build the image again",
             Self::DamagedBlob { .. } => "check the disk; pull or build again",
             Self::DamagedFile { .. } => "remove the file, then pull or build again",

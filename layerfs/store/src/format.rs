@@ -4,11 +4,12 @@
 use crate::StoreError;
 use crate::ingest::Ingest;
 use crate::layout::Layout;
-use crate::publish::{read_small, sync_dir};
+use crate::publish::{Durability, read_small, sync_dir, write_new, write_small};
 use serde::{Deserialize, Serialize};
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
 
 /// The version that this code reads and writes.
 const VERSION: u32 = 2;
@@ -26,23 +27,21 @@ struct Format {
 /// Makes the store when there is none, and refuses one that is not understood.
 /// Gives the version that it has.
 pub fn open_or_create(layout: &Layout) -> Result<u32, StoreError> {
-    if let Some(bytes) = read_small(&layout.format(), LIMIT)? {
-        return check(layout, &bytes);
+    if let Some(version) = version(layout)? {
+        return Ok(version);
     }
     create(layout)?;
-    match read_small(&layout.format(), LIMIT)? {
-        Some(bytes) => check(layout, &bytes),
-        None => Err(StoreError::io("reading", &layout.format())(ErrorKind::NotFound.into())),
-    }
+    version(layout)?.ok_or_else(|| StoreError::io("reading", &layout.format())(ErrorKind::NotFound.into()))
+}
+
+/// The version that a store has; none when it is not whole.
+pub fn version(layout: &Layout) -> Result<Option<u32>, StoreError> {
+    read_small(&layout.format(), LIMIT)?.map(|bytes| check(layout, &bytes)).transpose()
 }
 
 /// Notes that a store has this version now.
 pub fn upgrade(layout: &Layout) -> Result<(), StoreError> {
-    let ingest = Ingest::new(layout)?;
-    let partial = ingest.path().join("format");
-    write_format(&partial)?;
-    std::fs::rename(&partial, layout.format()).map_err(StoreError::io("creating", &layout.format()))?;
-    sync_dir(layout.root())
+    write_small(Arc::new(Ingest::new(layout)?), &layout.format(), &current()?, Durability::Synced)
 }
 
 /// Is this what the code writes?
@@ -67,9 +66,12 @@ fn create(layout: &Layout) -> Result<(), StoreError> {
     let foreign = |name: &std::ffi::OsStr| !layout.skeleton().any(|d| d.starts_with(root.join(name)));
     for entry in std::fs::read_dir(root).map_err(StoreError::io("reading", root))? {
         let name = entry.map_err(StoreError::io("reading", root))?.file_name();
-        // Another process that makes this store at this moment may have written its format.
-        if foreign(&name) && name != "format" {
-            return Err(StoreError::NotAStore { root: root.to_owned(), reason: "it holds other files" });
+        if foreign(&name) {
+            // Another process that made this store at this moment may have gone on since to use it.
+            return match version(layout)? {
+                Some(_) => Ok(()),
+                None => Err(StoreError::NotAStore { root: root.to_owned(), reason: "it holds other files" }),
+            };
         }
     }
     for dir in layout.skeleton() {
@@ -77,24 +79,15 @@ fn create(layout: &Layout) -> Result<(), StoreError> {
         dir.parent().map_or(Ok(()), sync_dir)?;
     }
     sync_dir(root)?;
-    // Made where leftovers are swept, under a name of this process alone: two that make one store
-    // at once do not meet.
-    upgrade(layout)
+    // Whoever was faster can have been of another version: what is written first counts.
+    write_new(Arc::new(Ingest::new(layout)?), &layout.format(), &current()?, Durability::Synced).map(drop)
 }
 
-fn write_format(partial: &std::path::Path) -> Result<(), StoreError> {
+fn current() -> Result<Vec<u8>, StoreError> {
     let mut bytes = serde_json::to_vec(&Format { version: VERSION, features: Vec::new() })
         .map_err(|source| StoreError::Encode { what: "the store's format", source })?;
     bytes.push(b'\n');
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(partial)
-        .map_err(StoreError::io("creating", partial))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(StoreError::io("writing", partial))
+    Ok(bytes)
 }
 
 fn make_dir(dir: &std::path::Path) -> Result<(), StoreError> {
@@ -103,6 +96,7 @@ fn make_dir(dir: &std::path::Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use super::create;
     use crate::{Store, StoreError};
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
@@ -133,6 +127,31 @@ mod tests {
             assert_eq!(matches!(error, StoreError::Newer { .. }), newer, "{text}");
             assert!(error.hint().is_some());
             assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), text);
+        }
+    }
+
+    /// One process finds no store, and before it makes one another does and uses it.
+    #[test]
+    fn whoever_is_second_takes_the_store_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        create(store.layout()).unwrap();
+        let newer = r#"{"version":3}"#;
+        fs::write(store.layout().format(), newer).unwrap();
+        assert!(matches!(create(store.layout()), Err(StoreError::Newer { .. })));
+        assert_eq!(fs::read_to_string(store.layout().format()).unwrap(), newer);
+    }
+
+    #[test]
+    fn many_may_make_one_store() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("store");
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| Store::open(&root).unwrap().put_blob(b"x").unwrap());
+                }
+            });
         }
     }
 

@@ -1,4 +1,7 @@
-//! Small files with a final name: whole or not there, and bounded when read.
+//! How anything gets its final name, and small files, which are whole or not there and bounded when read.
+//!
+//! Takes a file or directory in flight, or bytes. Gives it a name that is free, or one in place of another, after the
+//! data is on the disk when it has to be. Must never: show half a file under a final name while the machine is up.
 
 use crate::ingest::Ingest;
 use crate::{Store, StoreError};
@@ -115,30 +118,12 @@ impl Drop for Temp {
 impl Store {
     /// Writes a small file under its final name, with the directories above it.
     pub(crate) fn write_small(&self, target: &Path, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
-        let (mut temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
-        file.write_all(bytes).map_err(StoreError::io("writing", target))?;
-        if durability == Durability::Synced {
-            file.sync_all().map_err(StoreError::io("syncing", target))?;
-        }
-        let parent = target.parent().unwrap_or(self.layout().root());
-        make_dirs(parent, durability)?;
-        if !temp.rename(target)? {
-            // Somebody tidied the directory away, since it was empty.
-            make_dirs(parent, durability)?;
-            temp.publish(target)?;
-        }
-        match durability {
-            Durability::Synced => sync_dir(parent),
-            Durability::Cache => Ok(()),
-        }
+        write_small(self.session()?, target, bytes, durability)
     }
 
     /// Writes a small file of a cache under a name that nothing has.
     pub(crate) fn write_new(&self, target: &Path, bytes: &[u8]) -> Result<Name, StoreError> {
-        let (mut temp, mut file) = Temp::create(self.session()?, SMALL_MODE)?;
-        file.write_all(bytes).map_err(StoreError::io("writing", target))?;
-        make_dirs(target.parent().unwrap_or(self.layout().root()), Durability::Cache)?;
-        temp.publish_new(target)
+        write_new(self.session()?, target, bytes, Durability::Cache)
     }
 
     /// Writes a value as JSON with a line end.
@@ -151,6 +136,54 @@ impl Store {
         let mut bytes = serde_json::to_vec(value).map_err(|source| StoreError::Encode { what, source })?;
         bytes.push(b'\n');
         self.write_small(target, &bytes, Durability::Synced)
+    }
+}
+
+/// Writes a small file under its final name, in place of what has it, with the directories above it.
+pub fn write_small(
+    session: Arc<Ingest>,
+    target: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), StoreError> {
+    let mut temp = in_flight(session, target, bytes, durability)?;
+    if !temp.rename(target)? {
+        // Somebody tidied the directory away, since it was empty.
+        make_dirs_above(target, durability)?;
+        temp.publish(target)?;
+    }
+    named(target, durability)
+}
+
+/// Writes a small file under a name that nothing has.
+pub fn write_new(
+    session: Arc<Ingest>,
+    target: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<Name, StoreError> {
+    let name = in_flight(session, target, bytes, durability)?.publish_new(target)?;
+    named(target, durability).map(|()| name)
+}
+
+/// The bytes in a file without its final name, and a directory for that.
+fn in_flight(session: Arc<Ingest>, target: &Path, bytes: &[u8], durability: Durability) -> Result<Temp, StoreError> {
+    let (temp, mut file) = Temp::create(session, SMALL_MODE)?;
+    file.write_all(bytes).map_err(StoreError::io("writing", target))?;
+    if durability == Durability::Synced {
+        file.sync_all().map_err(StoreError::io("syncing", target))?;
+    }
+    make_dirs_above(target, durability).map(|()| temp)
+}
+
+fn make_dirs_above(target: &Path, durability: Durability) -> Result<(), StoreError> {
+    target.parent().map_or(Ok(()), |above| make_dirs(above, durability))
+}
+
+fn named(target: &Path, durability: Durability) -> Result<(), StoreError> {
+    match (durability, target.parent()) {
+        (Durability::Synced, Some(above)) => sync_dir(above),
+        _ => Ok(()),
     }
 }
 
