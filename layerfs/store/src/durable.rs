@@ -23,20 +23,32 @@ impl Store {
     /// What the system says.
     pub fn make_durable(&self, trees: &[DiffId]) -> Result<(), StoreError> {
         let layout = self.layout();
-        let is_new = |tree: &&DiffId| layout.tree(tree).is_dir() && !layout.synced_tree(tree).exists();
-        let new: Vec<&DiffId> = trees.iter().filter(is_new).collect();
-        if new.is_empty() {
+        let mut held = Vec::new();
+        for tree in trees.iter().filter(|tree| !layout.synced_tree(tree).exists()) {
+            // Held until it has its mark, so that no mark is left of a tree that somebody deletes.
+            held.extend(self.lease(&layout.tree(tree))?.map(|lease| (tree, lease)));
+        }
+        if held.is_empty() {
             return Ok(());
         }
-        let paths: Vec<PathBuf> = new.iter().map(|tree| layout.tree(tree)).collect();
+        let paths: Vec<PathBuf> = held.iter().map(|(tree, _)| layout.tree(tree)).collect();
         if !self.write_out(&paths)? {
             let root = File::open(self.root()).map_err(StoreError::io("opening", self.root()))?;
             rustix::fs::syncfs(&root).map_err(|e| StoreError::io("syncing", self.root())(e.into()))?;
         }
-        for tree in &new {
+        let _alone = self.marking()?;
+        for (tree, _) in &held {
             mark(&layout.synced_tree(tree))?;
         }
         sync_dir(&layout.synced())
+    }
+
+    /// The lock of whoever makes marks, or takes one away that has no tree.
+    pub(crate) fn marking(&self) -> Result<File, StoreError> {
+        let dir = self.layout().synced();
+        let file = File::open(&dir).map_err(StoreError::io("opening", &dir))?;
+        file.lock().map_err(StoreError::io("locking", &dir))?;
+        Ok(file)
     }
 
     /// Writes out every file of the trees, unless there are too many or one cannot be opened.

@@ -8,7 +8,6 @@ use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, DiffId, Digest};
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Most blobs of one layer that are looked at.
@@ -95,18 +94,32 @@ impl Store {
     /// Takes away what is in the way of a new tree: a mark without a tree, or a tree that does not count.
     fn make_way(&self, target: &Path, diff: &DiffId) -> Result<(), StoreError> {
         let mark = self.layout().synced_tree(diff);
-        match (target.is_dir(), mark.exists()) {
-            (false, true) => crate::publish::remove_file(&mark).map(drop),
-            (true, false) if self.trees() == Trees::Marked => {
-                let in_way = StoreError::io("replacing", target);
-                let aside = self.layout().ingest().join(random_name());
-                match claim(target).map_err(StoreError::io("locking", target))? {
-                    Some(_lock) => std::fs::rename(target, aside).map_err(in_way),
-                    None => Err(in_way(ErrorKind::ResourceBusy.into())),
+        let has_mark = || mark.try_exists().map_err(StoreError::io("looking for", &mark));
+        if has_mark()? {
+            if !target.is_dir() {
+                // Marks are made under the same lock, of trees that are there: this one is not of a tree that another
+                // process has just made.
+                let _alone = self.marking()?;
+                if !target.is_dir() {
+                    crate::publish::remove_file(&mark)?;
                 }
             }
-            _ => Ok(()),
+        } else if self.trees() == Trees::Marked && target.is_dir() {
+            match claim(target).map_err(StoreError::io("locking", target))? {
+                // Nobody marks it now, since whoever does so holds it.
+                Some(_lock) if has_mark()? => {}
+                Some(_lock) => {
+                    let aside = self.layout().ingest().join(random_name());
+                    std::fs::rename(target, aside).map_err(StoreError::io("replacing", target))?;
+                }
+                None if target.is_dir() && !has_mark()? => {
+                    return Err(StoreError::Busy { path: target.to_owned() });
+                }
+                // Another process was faster.
+                None => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -155,5 +168,54 @@ mod tests {
             assert!(!made.exists());
         }
         assert!(store.layer(&diff).unwrap().tree.is_some());
+    }
+
+    fn publish(store: &Store, diff: &DiffId) -> Result<PathBuf, StoreError> {
+        let ingest = store.ingest()?;
+        let made = ingest.path().join("tree");
+        fs::create_dir(&made).unwrap();
+        store.publish_tree(&made, diff)
+    }
+
+    /// Between the look at a mark without a tree and its deletion, another process makes the tree and marks it.
+    #[test]
+    fn a_mark_that_was_made_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff = DiffId(Digest::sha256("tree"));
+        let mark = store.layout().synced_tree(&diff);
+        fs::write(&mark, "").unwrap();
+        let lock = store.marking().unwrap();
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| publish(&store, &diff).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            fs::create_dir(store.layout().tree(&diff)).unwrap();
+            drop(lock);
+            publishing.join().unwrap();
+        });
+        assert!(mark.exists());
+        // Without the other process it goes.
+        fs::remove_dir(store.layout().tree(&diff)).unwrap();
+        publish(&store, &diff).unwrap();
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn a_tree_that_is_not_believed_is_replaced_unless_somebody_uses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff = DiffId(Digest::sha256("tree"));
+        let user = store.holding();
+        fs::write(publish(&user, &diff).unwrap().join("old"), "").unwrap();
+        fs::write(store.layout().boot(), "another\n").unwrap();
+        let marked = Store::open(dir.path()).unwrap();
+        assert_eq!(marked.trees(), Trees::Marked);
+        assert!(matches!(publish(&marked, &diff), Err(StoreError::Busy { .. })));
+        drop(user);
+        let path = publish(&marked, &diff).unwrap();
+        assert!(!path.join("old").exists() && store.layout().synced_tree(&diff).exists());
+        // The next one finds it whole.
+        fs::write(path.join("new"), "").unwrap();
+        assert!(publish(&marked, &diff).unwrap().join("new").exists());
     }
 }

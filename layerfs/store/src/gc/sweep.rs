@@ -9,6 +9,7 @@ use super::reach::Reach;
 use super::{Doing, Fate, Policy, Verdict};
 use crate::held::claim;
 use crate::ingest::random_name;
+use crate::publish::sync_dir;
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 use cooper_image::{DiffId, Digest};
@@ -104,7 +105,7 @@ impl<'a> Sweep<'a> {
         let store = self.store;
         let reached = self.reach.search(store)?;
         let forms = Forms::new(store, &reached)?;
-        let mut gone: Vec<(PathBuf, File)> = Vec::new();
+        let mut going = Vec::new();
         for (item, lock) in batch {
             let digest = item.name.parse::<Digest>().ok();
             let keeper = match item.kind {
@@ -112,8 +113,16 @@ impl<'a> Sweep<'a> {
                 Kind::Tar | Kind::Blob => digest.as_ref().and_then(|d| forms.keeper_of_blob(d)),
                 _ => None,
             };
-            let fate = match keeper {
-                Some(keeper) => Fate::Kept(kept(keeper)),
+            match keeper {
+                Some(keeper) => verdicts.push(Verdict { item, fate: Fate::Kept(kept(keeper)) }),
+                None => going.push((item, digest, lock)),
+            }
+        }
+        let unmarked = self.unmark(going.iter().map(|(item, ..)| item));
+        let mut gone: Vec<(PathBuf, File)> = Vec::new();
+        for (item, digest, lock) in going {
+            let fate = match unmarked.get(&item.path) {
+                Some(refused) => Fate::Refused(refused.clone()),
                 None => self.take_away(&item, digest.as_ref(), lock, &mut gone),
             };
             if fate.goes() {
@@ -129,15 +138,35 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
+    /// Takes the marks of trees away, on the disk, before the trees themselves go: one that is left, or that comes back
+    /// with a power cut, would vouch for a tree that is made later. Gives those of which that failed, and why.
+    fn unmark<'i>(&self, items: impl Iterator<Item = &'i Item>) -> HashMap<PathBuf, String> {
+        let layout = self.store.layout();
+        let mut refused = HashMap::new();
+        let mut unmarked = Vec::new();
+        for item in items.filter(|item| item.kind == Kind::Tree && self.policy.doing == Doing::Delete) {
+            match layout.mark_of(&item.path).as_deref().map(std::fs::remove_file) {
+                Some(Ok(())) => unmarked.push(item.path.clone()),
+                Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
+                    refused.insert(item.path.clone(), e.to_string());
+                }
+                _ => {}
+            }
+        }
+        if !unmarked.is_empty()
+            && let Err(error) = sync_dir(&layout.synced())
+        {
+            refused.extend(unmarked.into_iter().map(|path| (path, error.to_string())));
+        }
+        refused
+    }
+
     fn take_away(&self, item: &Item, digest: Option<&Digest>, lock: File, gone: &mut Vec<(PathBuf, File)>) -> Fate {
         if self.policy.doing == Doing::Say {
             return Fate::Goes;
         }
         let done = match item.kind {
             Kind::Tree | Kind::Mount | Kind::Inflight => {
-                // The mark first: one that is left without a tree would vouch for a later one.
-                let mark = self.store.layout().mark_of(&item.path).filter(|_| item.kind == Kind::Tree);
-                let _ = mark.map(std::fs::remove_file);
                 let aside = self.store.layout().ingest().join(random_name());
                 std::fs::rename(&item.path, &aside).map(|()| gone.push((aside, lock)))
             }
@@ -150,7 +179,13 @@ impl<'a> Sweep<'a> {
         };
         // Directories of one layer or one cache: gone when they are empty.
         let links = digest.and_then(|d| self.links.get(d)).into_iter().flatten();
-        for above in links.filter_map(|l| l.parent()).chain(item.path.parent().filter(|_| item.kind == Kind::Mount)) {
+        for above in links.filter_map(|l| l.parent()) {
+            let _ = std::fs::remove_dir(above);
+        }
+        if let Some(above) = item.path.parent().filter(|_| item.kind == Kind::Mount)
+            // Whoever is about to put a copy into it has its lock.
+            && let Ok(Some(_lock)) = claim(above)
+        {
             let _ = std::fs::remove_dir(above);
         }
         done.map_or_else(|e| Fate::Refused(e.to_string()), |()| Fate::Goes)

@@ -187,19 +187,51 @@ fn kinds_and_names_are_chosen() {
     assert!(store.layer(&diff).unwrap().tree.is_some());
 }
 
+fn fate(outcome: &Outcome, name: &str) -> Fate {
+    outcome.verdicts.iter().find(|v| v.item.name.starts_with(name)).unwrap().fate.clone()
+}
+
 #[test]
 fn what_cannot_be_deleted_is_told_and_the_rest_goes() {
+    let (_dir, store) = store();
+    let blob = store.put_blob(b"blob").unwrap();
+    let diff = DiffId(Digest::sha256("tree"));
+    publish_tree(&store, &diff, 10);
+    // A directory with something in it cannot be unlinked, and what has a mark must not go without it.
+    let mark = store.layout().synced_tree(&diff);
+    std::fs::create_dir_all(mark.join("in the way")).unwrap();
+    let outcome = store.collect(&everything(), LATER).unwrap();
+    assert!(matches!(fate(&outcome, &diff.0.to_string()), Fate::Refused(_)));
+    assert_eq!(fate(&outcome, &blob.to_string()), Fate::Goes);
+    assert!(store.layout().tree(&diff).is_dir());
+    std::fs::remove_dir_all(&mark).unwrap();
+    std::fs::write(&mark, "").unwrap();
+    store.collect(&everything(), LATER).unwrap();
+    assert!(!store.layout().tree(&diff).exists() && !mark.exists());
+}
+
+#[test]
+fn a_cache_in_use_stays_and_so_does_the_place_of_one_that_is_being_made() {
     let (_dir, store) = store();
     let cache = Digest::sha256("cache");
     let mut fill =
         |path: &Path| -> Result<(), StoreError> { std::fs::create_dir(path).map_err(StoreError::io("creating", path)) };
     let used = store.cache_mount(&cache, crate::CacheUse::Shared, &mut fill).unwrap().unwrap();
-    store.collect(&everything(), LATER).unwrap();
-    assert!(used.path().exists());
     let path = used.path().to_owned();
+    let outcome = store.collect(&everything(), LATER).unwrap();
+    assert_eq!(fate(&outcome, &cache.to_string()), Fate::Kept(Keeps::Process));
+    assert!(path.exists());
     drop(used);
+    // As whoever looks for a free copy, or makes one.
+    let gate = File::open(path.parent().unwrap()).unwrap();
+    gate.lock().unwrap();
+    let outcome = store.collect(&everything(), LATER).unwrap();
+    assert_eq!(fate(&outcome, &cache.to_string()), Fate::Goes);
+    assert!(!path.exists() && path.parent().unwrap().exists());
+    drop(gate);
+    drop(store.cache_mount(&cache, crate::CacheUse::Locked, &mut fill).unwrap().unwrap());
     store.collect(&everything(), LATER).unwrap();
-    assert!(!path.exists() && !path.parent().unwrap().exists());
+    assert!(!path.parent().unwrap().exists());
     let again = store.cache_mount(&cache, crate::CacheUse::Locked, &mut fill).unwrap().unwrap();
     assert_eq!(again.path(), path);
 }
@@ -207,6 +239,7 @@ fn what_cannot_be_deleted_is_told_and_the_rest_goes() {
 #[test]
 fn collecting_by_itself_reads_one_file_until_the_cap_is_reached() {
     let (_dir, store) = store();
+    std::fs::create_dir(store.layout().top("stat")).unwrap();
     let holding = store.holding();
     let nothing = |found: Automatic| matches!(found, Automatic::Nothing);
     assert!(nothing(holding.collect_when_full(1 << 20, 100).unwrap()));
@@ -215,11 +248,18 @@ fn collecting_by_itself_reads_one_file_until_the_cap_is_reached() {
     assert!(nothing(holding.collect_when_full(1 << 20, 200).unwrap()));
     let added = std::fs::read_to_string(store.layout().usage()).unwrap();
     assert!(added.starts_with(&measured) && added.lines().count() == 2, "{added}");
+    // What nobody told of is not seen, since the store is not walked, until its measurement is a day old.
+    std::fs::write(store.layout().top("stat/foreign"), vec![3; 2 << 20]).unwrap();
     assert!(nothing(holding.collect_when_full(1 << 20, 300).unwrap()));
     assert_eq!(std::fs::read_to_string(store.layout().usage()).unwrap(), added, "nothing was made");
+    let tomorrow = 100 + 24 * 60 * 60;
+    assert!(nothing(holding.collect_when_full(1 << 20, tomorrow - 1).unwrap()));
+    assert!(!nothing(holding.collect_when_full(1 << 20, tomorrow).unwrap()));
+    // And by itself when the sum of what was told passes the cap.
     holding.put_blob(&vec![2; 900_000]).unwrap();
+    holding.put_blob(&vec![3; 300_000]).unwrap();
     drop(holding);
-    let Automatic::Collected(outcome) = store.collect_when_full(1 << 20, 400).unwrap() else { panic!() };
+    let Automatic::Collected(outcome) = store.collect_when_full(1 << 20, tomorrow + 1).unwrap() else { panic!() };
     assert!(outcome.after <= (1 << 20) * 9 / 10, "{}", outcome.after);
     for damaged in ["", "usage/2 1 1\n", "usage/1 x 1\n", "usage/1 1 1\n+x\n", "\0"] {
         std::fs::write(store.layout().usage(), damaged).unwrap();
