@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Far later than anything that a test makes.
 const LATER: i64 = 4_000_000_000;
@@ -172,23 +173,35 @@ fn builds_and_collections_at_once_harm_nothing() {
     assert_eq!(std::fs::read_dir(dir.path().join("ingest")).unwrap().count(), 0);
 }
 
+/// A child that does not outlive a test that fails.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_suspended_writer_finds_everything_when_it_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = start(dir.path(), "suspend x");
-    let mut out = BufReader::new(writer.stdout.take().unwrap());
+    let mut writer = Ending(start(dir.path(), "suspend x"));
+    let mut out = BufReader::new(writer.0.stdout.take().unwrap());
     let store = Store::open(dir.path()).unwrap();
     for point in ["half written", "not named yet", "documents not named yet"] {
         wait_for_line(&mut out, point);
-        let stopped = || std::fs::read_to_string(format!("/proc/{}/stat", writer.id())).unwrap().contains(") T ");
+        let stopped = || std::fs::read_to_string(format!("/proc/{}/stat", writer.0.id())).unwrap().contains(") T ");
+        let since = Instant::now();
         while !stopped() {
-            std::thread::yield_now();
+            assert!(since.elapsed() < Duration::from_secs(60), "the writer does not stop at {point:?}");
+            std::thread::sleep(Duration::from_millis(1));
         }
         store.collect(&everything(), LATER).unwrap();
-        assert!(Command::new("kill").args(["-CONT", &writer.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-CONT", &writer.0.id().to_string()]).status().unwrap().success());
     }
     out.lines().for_each(drop);
-    assert!(writer.wait().unwrap().success());
+    assert!(writer.0.wait().unwrap().success());
     assert!(store.get_ref(&"suspended".parse().unwrap()).unwrap().is_some());
     assert!(store.fsck().unwrap().problems.is_empty());
 }
