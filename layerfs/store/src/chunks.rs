@@ -5,7 +5,7 @@
 //! are used. It is a cache: not synced, every record has a checksum, and damage of any kind is a chunk not known.
 //!
 //! ```text
-//! chunks/<hash of the method>/<two hex digits>   the chunks whose identity begins with these six bits:
+//! chunks/<hash of the method>/<two hex digits>   the chunks whose identity has these low six bits in its first byte:
 //!                                                records of 152 bytes, the last one of a chunk counts
 //! record = chunk (32) | sum of its compressed form (32) | SHA-256 of the blob in hex (64) | offset (8) | length (8)
 //!          | first 8 bytes of the BLAKE3 of all that
@@ -15,7 +15,7 @@ use crate::publish::{Durability, make_dirs, read_small};
 use crate::{Store, StoreError};
 use cooper_image::Digest;
 use cooper_image::digest::Algorithm;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -121,13 +121,24 @@ impl ChunkIndex {
         shards.entry(number).or_insert_with(read).clone()
     }
 
-    /// Writes a shard anew: one record for each chunk whose blob is there, and no more than half of what is allowed.
-    /// What another process adds meanwhile is lost, and with it only some work of a later compression.
+    /// Writes a shard anew: the newest record of each chunk whose blob is there, in the order in which they were
+    /// written, and of these the last ones, no more than half of what is allowed. What another process adds meanwhile
+    /// is lost, and with it only some work of a later compression.
     fn tidy(&self, path: &Path) -> Result<(), StoreError> {
-        let known = decode(&read(path));
-        let there = |e: &&Entry| self.store.blob_size(&e.blob).is_ok_and(|size| size.is_some());
         let most = SHARD_LIMIT as usize / 2 / RECORD;
-        let bytes: Vec<u8> = known.values().filter(there).take(most).flat_map(encode).collect();
+        let (mut seen, mut kept) = (HashSet::new(), Vec::new());
+        // To be there is enough: nothing is read, so that nothing has to be held.
+        let mut blobs: HashMap<Digest, bool> = HashMap::new();
+        for entry in entries(&read(path)).rev() {
+            if kept.len() == most {
+                break;
+            }
+            let there = *blobs.entry(entry.blob.clone()).or_insert_with_key(|b| self.store.layout().blob(b).exists());
+            if there && seen.insert(entry.place.chunk) {
+                kept.push(entry);
+            }
+        }
+        let bytes: Vec<u8> = kept.iter().rev().flat_map(encode).collect();
         self.store.write_small(path, &bytes, Durability::Cache)
     }
 }
@@ -164,10 +175,14 @@ fn encode(entry: &Entry) -> Vec<u8> {
     record
 }
 
-/// The records that are whole; of several of one chunk the last.
+/// The records that are whole, in the order in which they were written.
+fn entries(bytes: &[u8]) -> impl DoubleEndedIterator<Item = Entry> {
+    bytes.chunks_exact(RECORD).filter_map(entry)
+}
+
+/// Of several records of one chunk the last.
 fn decode(bytes: &[u8]) -> HashMap<[u8; KEY], Entry> {
-    let entries = bytes.chunks_exact(RECORD).filter_map(entry);
-    entries.map(|e| (e.place.chunk, e)).collect()
+    entries(bytes).map(|e| (e.place.chunk, e)).collect()
 }
 
 fn entry(record: &[u8]) -> Option<Entry> {
@@ -287,5 +302,28 @@ mod tests {
         store.chunks("m").add(&digest, &places).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), RECORD as u64);
         assert!(store.chunks("m").find(&key(0)).is_some());
+    }
+
+    /// What was used last stays, and nothing is held because its index was written anew.
+    #[test]
+    fn the_newest_of_a_large_shard_stay() {
+        let Place { store, .. } = &place();
+        let holding = store.holding();
+        let (digest, places) = blob(store, 0, 1);
+        let chunk = |n: u32| {
+            let mut chunk = key(n);
+            chunk[0] = 5;
+            chunk
+        };
+        let most = (SHARD_LIMIT as usize / RECORD) as u32;
+        let all: Vec<ChunkPlace> = (0..=most).map(|n| ChunkPlace { chunk: chunk(n), ..places[0] }).collect();
+        // The oldest is used again.
+        let again = [&all[..], &all[..1]].concat();
+        holding.chunks("m").add(&digest, &again).unwrap();
+        let known = decode(&read(&holding.chunks("m").path(5)));
+        let count = known.len() as u32;
+        assert!(count <= most / 2 && count > most / 2 - 2);
+        assert!(known.contains_key(&chunk(0)) && (most - count + 2..=most).all(|n| known.contains_key(&chunk(n))));
+        assert!(crate::held::claim(&store.layout().blob(&digest)).unwrap().is_some());
     }
 }

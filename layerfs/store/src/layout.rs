@@ -18,7 +18,7 @@
 //! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
 //! ├── chunks/<hash>/<hex>                   where chunks that one method compressed lie in blobs
 //! ├── stat/<hash>                           which files of a context are the same still
-//! ├── mounts/<algorithm>-<hex>/<number>/   copies of a directory that outlives builds, each locked while in use
+//! ├── mounts/<algorithm>-<hex>/<number>/    copies of a directory that outlives builds, each locked while in use
 //! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
 //! │   ├── _blobs/<algorithm>-<hex>          the repository holds this blob

@@ -1,10 +1,12 @@
 //! Content-addressed store on disk: blobs, trees, refs, step records, a registry's repositories.
 //!
 //! Takes: bytes, directories made in an [`Ingest`], names that were parsed. Gives: them back,
-//! verified, to any number of threads and processes at once. Plain files and kernel locks; every
-//! final name is reached by `rename`, after the data is on the disk, and a ref is written last.
+//! verified, to any number of threads and processes at once. Plain files and kernel locks; final
+//! names are reached by `rename`. Blobs, names and links are on the disk before they have theirs,
+//! trees before a result that needs them is told, caches behind checksums whenever the system likes;
+//! a ref is written last.
 //! Must never: put bytes under a digest that they do not have, delete what a living process is
-//! still writing, or let a text from outside become a file name unchecked.
+//! still writing or uses, or let a text from outside become a file name unchecked.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -42,7 +44,6 @@ pub use chunks::{ChunkIndex, ChunkPlace};
 pub use error::StoreError;
 pub use fsck::{Problem, Report};
 pub use gc::{Automatic, Doing, Fate, Item, Keeps, Kind, Outcome, Policy, Verdict};
-pub use held::Held;
 pub use ingest::Ingest;
 pub use layer::LayerForms;
 pub use mounts::{CacheMount, CacheUse};
