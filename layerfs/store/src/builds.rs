@@ -15,12 +15,19 @@ const REMEMBERED: usize = 100;
 const LIMIT: u64 = 16 * 1024 * 1024;
 
 impl Store {
-    /// Remembers a build, and forgets the oldest; gives its number, which is higher than that of any other here.
+    /// Remembers a build, and forgets the oldest; gives its number, which is higher than that of any other here. One
+    /// that is longer than what is read is remembered as `brief` makes it.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn add_build(&self, build: &impl Serialize) -> Result<u64, StoreError> {
-        let bytes = checked::encode("a build", build)?;
+    /// [`StoreError::TooLong`] when that is too long still; what the system says.
+    pub fn add_build<T: Serialize>(&self, build: &T, brief: impl FnOnce() -> T) -> Result<u64, StoreError> {
+        let mut bytes = checked::encode("a build", build)?;
+        if bytes.len() as u64 > LIMIT {
+            bytes = checked::encode("a build", &brief())?;
+        }
+        if bytes.len() as u64 > LIMIT {
+            return Err(StoreError::TooLong { what: "a build", limit: LIMIT });
+        }
         let known = self.builds()?;
         let mut number = known.last().map_or(1, |last| last.saturating_add(1));
         // Another process may take a number at the same time.
@@ -69,13 +76,17 @@ mod tests {
     use super::*;
     use std::fs;
 
+    fn add(store: &Store, build: &str) -> Result<u64, StoreError> {
+        store.add_build(&build.to_owned(), || "brief".to_owned())
+    }
+
     #[test]
     fn the_last_builds_are_remembered_and_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         assert!(store.builds().unwrap().is_empty());
         for n in 1..=REMEMBERED as u64 + 3 {
-            assert_eq!(store.add_build(&format!("build {n}")).unwrap(), n);
+            assert_eq!(add(&store, &format!("build {n}")).unwrap(), n);
         }
         let numbers = store.builds().unwrap();
         assert_eq!((numbers.len(), numbers.first(), numbers.last()), (REMEMBERED, Some(&4), Some(&103)));
@@ -90,7 +101,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let mut numbers: Vec<u64> = std::thread::scope(|scope| {
             let store = &store;
-            let adding: Vec<_> = (0..8).map(|n| scope.spawn(move || store.add_build(&n).unwrap())).collect();
+            let adding: Vec<_> = (0..8).map(|n| scope.spawn(move || store.add_build(&n, || n).unwrap())).collect();
             adding.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         numbers.sort_unstable();
@@ -101,12 +112,23 @@ mod tests {
     fn a_damaged_build_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.add_build(&"whole").unwrap();
+        add(&store, "whole").unwrap();
         let path = store.layout().build(1);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 2]).unwrap();
         assert_eq!(store.build::<String>(1).unwrap(), None);
         assert_eq!(store.fsck().unwrap().problems.len(), 1);
-        assert_eq!(store.add_build(&"next").unwrap(), 2);
+        assert_eq!(add(&store, "next").unwrap(), 2);
+    }
+
+    #[test]
+    fn a_build_that_is_too_long_is_remembered_in_brief() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let long = "x".repeat(LIMIT as usize);
+        let number = add(&store, &long).unwrap();
+        assert_eq!(store.build::<String>(number).unwrap().as_deref(), Some("brief"));
+        assert!(matches!(store.add_build(&long, || long.clone()), Err(StoreError::TooLong { .. })));
+        assert_eq!(store.builds().unwrap(), [number]);
     }
 }

@@ -108,6 +108,14 @@ pub enum StoreError {
     /// An archive could not be written to where it goes.
     #[error("writing the archive")]
     Archive(#[source] std::io::Error),
+    /// A value is longer than what is read of its kind.
+    #[error("{what} has more than {limit} bytes")]
+    TooLong {
+        /// Which value.
+        what: &'static str,
+        /// What is read, in bytes.
+        limit: u64,
+    },
     /// A value could not be written as JSON.
     #[error("writing {what} as JSON")]
     Encode {

@@ -3,7 +3,7 @@
 use crate::boot::Trees;
 use crate::held::{Held, claim};
 use crate::ingest::random_name;
-use crate::publish::{Durability, Name, give_free_name, make_dirs, names, read_json};
+use crate::publish::{Durability, Name, bounded, give_free_name, make_dirs, names, read_json};
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, DiffId, Digest};
@@ -53,6 +53,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn add_layer_blob(&self, diff: &DiffId, blob: &Descriptor) -> Result<(), StoreError> {
+        let blob = &*bounded(blob);
         let encode = |source| StoreError::Encode { what: "a layer's descriptor", source };
         let name = Digest::sha256(serde_json::to_vec(blob).map_err(encode)?);
         let path = self.layout().layer(diff).join(name.hex());
@@ -151,6 +152,24 @@ mod tests {
         assert_eq!(store.layer(&diff).unwrap().tar, Some(3));
         fs::write(store.layout().layer(&diff).join("damaged"), "{").unwrap();
         assert_eq!(store.layer(&diff).unwrap().blobs.len(), 2);
+    }
+
+    #[test]
+    fn what_is_known_of_a_blob_can_be_read_however_long_its_annotations_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff = DiffId(Digest::sha256("tar"));
+        store.put_blob(b"gzip").unwrap();
+        let mut blob = Descriptor::of(MediaType::OciLayerGzip, b"gzip");
+        for (bytes, kept) in [(10_000, 1), (11_000, 0)] {
+            blob.annotations.insert("note".to_owned(), "\u{1}".repeat(bytes));
+            store.add_layer_blob(&diff, &blob).unwrap();
+            let found = store.layer(&diff).unwrap().blobs;
+            assert_eq!(found.iter().filter(|b| b.annotations.len() == kept).count(), 1, "{bytes}");
+            store.set_ref(&"long".parse().unwrap(), &blob).unwrap();
+            assert!(store.get_ref(&"long".parse().unwrap()).unwrap().is_some());
+        }
+        assert!(store.fsck().unwrap().problems.iter().all(|p| !p.to_string().contains("damaged")));
     }
 
     #[test]

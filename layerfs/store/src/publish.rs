@@ -5,7 +5,9 @@
 
 use crate::ingest::Ingest;
 use crate::{Store, StoreError};
+use cooper_image::Descriptor;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -234,6 +236,18 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError
 
 /// Most bytes of a descriptor, a ref or a link.
 const JSON_LIMIT: u64 = 64 * 1024;
+/// More than a ref has beside its descriptor.
+const REST: u64 = 4096;
+
+/// A descriptor as a small file can hold it: what whoever made a manifest may write into it is as long as they like,
+/// and without that it names the same blob.
+pub fn bounded(descriptor: &Descriptor) -> Cow<'_, Descriptor> {
+    let fits = serde_json::to_vec(descriptor).is_ok_and(|bytes| bytes.len() as u64 + REST <= JSON_LIMIT);
+    if fits {
+        return Cow::Borrowed(descriptor);
+    }
+    Cow::Owned(Descriptor::new(descriptor.media_type.clone(), descriptor.digest.clone(), descriptor.size))
+}
 
 /// Reads a small JSON file; `None` when it is not there.
 ///

@@ -84,13 +84,17 @@ impl Store {
         }
     }
 
-    /// Keeps a record, replacing what its key had.
+    /// Keeps a record, replacing what its key had. One that is longer than what is read goes without what is for
+    /// reasons only.
     ///
     /// # Errors
     /// What the system says.
     pub fn put_record(&self, record: &StepRecord) -> Result<(), StoreError> {
-        let bytes = checked::encode("a step's record", record)?;
+        let Some((bytes, tells)) = fitting(record)? else { return Ok(()) };
         self.write_small(&self.layout().record(&record.key), &bytes, Durability::Cache)?;
+        if !tells {
+            return Ok(());
+        }
         let slot = self.layout().slot(&record.slot);
         let length = append(&slot, &record.key).map_err(StoreError::io("writing", &slot))?;
         if length > SLOT_LIMIT {
@@ -130,6 +134,23 @@ impl Store {
         }
         Ok(records)
     }
+}
+
+/// The bytes of a record that can be read again, and whether it tells reasons: without its files and base when it is
+/// too long, then without the parts of its key; nothing when that is too long still.
+fn fitting(record: &StepRecord) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+    let encode = |form: &StepRecord| {
+        let bytes = checked::encode("a step's record", form)?;
+        Ok::<_, StoreError>((bytes.len() as u64 <= RECORD_LIMIT).then_some(bytes))
+    };
+    if let Some(bytes) = encode(record)? {
+        return Ok(Some((bytes, true)));
+    }
+    let shorter = StepRecord { files: BTreeMap::new(), base: None, ..record.clone() };
+    if let Some(bytes) = encode(&shorter)? {
+        return Ok(Some((bytes, true)));
+    }
+    Ok(encode(&StepRecord { parts: BTreeMap::new(), ..shorter })?.map(|bytes| (bytes, false)))
 }
 
 fn damaged(path: &Path, reason: &str) -> Option<StepRecord> {
@@ -224,5 +245,25 @@ mod tests {
         assert_eq!(store.record(&record("s", 2).key).unwrap(), None);
         store.put_record(&r).unwrap();
         assert_eq!(store.record(&r.key).unwrap(), Some(r));
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_goes_without_reasons() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let long = |n: u64| "x".repeat(n as usize);
+        let many = StepRecord { files: BTreeMap::from([("a".to_owned(), long(RECORD_LIMIT - 100))]), ..record("s", 1) };
+        store.put_record(&many).unwrap();
+        let kept = store.record(&many.key).unwrap().unwrap();
+        assert_eq!((&kept.layer, &kept.parts), (&many.layer, &many.parts));
+        assert!(kept.files.is_empty() && kept.base.is_none());
+        let huge = StepRecord { parts: BTreeMap::from([("argv".to_owned(), long(RECORD_LIMIT))]), ..record("s", 2) };
+        store.put_record(&huge).unwrap();
+        assert_eq!(store.record(&huge.key).unwrap().unwrap().layer, huge.layer);
+        // It would tell reasons that are none.
+        assert_eq!(store.records_in_slot("s").unwrap(), [kept]);
+        store.put_record(&StepRecord { slot: long(RECORD_LIMIT), ..record("s", 3) }).unwrap();
+        assert_eq!(store.record(&record("s", 3).key).unwrap(), None);
+        assert!(store.fsck().unwrap().problems.is_empty());
     }
 }

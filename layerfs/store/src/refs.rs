@@ -1,7 +1,7 @@
 //! Image names and what they lead to. A ref is written after everything that it needs is durable.
 
 use crate::layout::{DIGESTS, TAGS};
-use crate::publish::{Removed, names, read_json, remove_file};
+use crate::publish::{Removed, bounded, names, read_json, remove_file};
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Reference};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn set_ref(&self, name: &Reference, descriptor: &Descriptor) -> Result<(), StoreError> {
+        let descriptor = &*bounded(descriptor);
         let path = self.layout().reference(name);
         if let Ok(Some(now)) = read_ref(&path)
             && now.descriptor == *descriptor

@@ -130,7 +130,15 @@ impl Engine {
     /// # Errors
     /// When it cannot be written.
     pub fn remember(&self, entry: &BuildEntry) -> Result<u64, EngineError> {
-        Ok(self.store.add_build(entry)?)
+        Ok(self.store.add_build(entry, || entry.brief())?)
+    }
+}
+
+impl BuildEntry {
+    /// Without reasons, which can be as long as what changed.
+    fn brief(&self) -> Self {
+        let steps = self.steps.iter().map(|step| StepEntry { reasons: Vec::new(), ..step.clone() }).collect();
+        Self { steps, ..self.clone() }
     }
 }
 
