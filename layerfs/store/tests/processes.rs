@@ -95,7 +95,7 @@ fn write_what_is_closed(store: &Store) {
         store.publish_tree(&tree, &diff)
     };
     for path in [store.root().join("blobs/sha256").join(blob.hex()), publish().unwrap()] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o0)).unwrap();
     }
     assert_eq!(store.holding().blob_size(&blob).unwrap(), None);
     for refused in [store.holding().put_blob(b"closed").map(drop), publish().map(drop)] {
