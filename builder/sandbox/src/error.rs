@@ -106,8 +106,8 @@ impl SandboxError {
                  do those FROM --platform=$BUILDPLATFORM"
             )),
             Self::Exec { .. } => Some(
-                "check that the program is in the image, is executable and is built for this \
-                 machine's architecture"
+                "check that the program is in the image, is executable and is built for this machine's architecture; \
+                 an emulator for another one has to be in binfmt_misc with the flag F"
                     .into(),
             ),
             Self::Setup { stage: Stage::Overlay, .. } => Some(
