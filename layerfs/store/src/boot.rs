@@ -35,26 +35,34 @@ pub enum Trees {
 }
 
 /// Takes note of the boot, and of what the one before it left unfinished. Makes the store one of this version.
-pub fn enter(layout: &Layout, version: u32) -> Trees {
+///
+/// # Errors
+/// What the system says, but for a store that cannot be written or has no room: it can be read, or be given room.
+pub fn enter(layout: &Layout, version: u32) -> Result<Trees, StoreError> {
     enter_as(layout, version, read_small(Path::new(BOOT_ID), LIMIT).ok().flatten().as_deref())
 }
 
 /// The same, with a boot's identity given, if it is known.
-fn enter_as(layout: &Layout, version: u32, id: Option<&[u8]>) -> Trees {
-    let entered = if format::is_current(version) { Ok(()) } else { make_current(layout) };
-    match entered.and_then(|()| note(layout, id)) {
-        Ok(trees) => trees,
-        // That the store cannot be written is told when something has to be.
-        Err(StoreError::Io { source, .. }) if is_closed(&source) => Trees::Marked,
-        Err(error) => {
+fn enter_as(layout: &Layout, version: u32, id: Option<&[u8]>) -> Result<Trees, StoreError> {
+    let current = if format::is_current(version) { Ok(()) } else { make_current(layout) };
+    let error = match current.and_then(|()| note(layout, id)) {
+        Err(error) => error,
+        done => return done,
+    };
+    let kind = match &error {
+        StoreError::Io { source, .. } => source.kind(),
+        StoreError::Busy { .. } => ErrorKind::ResourceBusy,
+        _ => return Err(error),
+    };
+    match kind {
+        // Whoever has to write is told.
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {}
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ResourceBusy => {
             tracing::warn!(%error, "not all trees of the store can be used");
-            Trees::Marked
         }
+        _ => return Err(error),
     }
-}
-
-fn is_closed(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+    Ok(Trees::Marked)
 }
 
 /// A store of version 1 waited for the disk before a tree got its name: all of its trees are there, and get their marks
@@ -163,7 +171,7 @@ mod tests {
     /// As after a power cut: another boot than the one that is noted.
     fn power_cut(store: &Store) -> Trees {
         std::fs::write(store.layout().boot(), "another\n").unwrap();
-        enter(store.layout(), 2)
+        enter(store.layout(), 2).unwrap()
     }
 
     #[test]
@@ -173,7 +181,7 @@ mod tests {
         let (kept, lost) = (make(&store, "kept"), make(&store, "lost"));
         store.make_durable(std::slice::from_ref(&kept)).unwrap();
         assert!(has(&store, &kept) && has(&store, &lost));
-        assert_eq!(enter(store.layout(), 2), Trees::All);
+        assert_eq!(enter(store.layout(), 2).unwrap(), Trees::All);
         assert!(has(&Store::open(dir.path()).unwrap(), &lost));
         assert_eq!(power_cut(&store), Trees::All);
         assert!(has(&store, &kept) && !has(&store, &lost));
@@ -224,13 +232,23 @@ mod tests {
         std::fs::remove_dir_all(store.layout().synced()).unwrap();
         std::fs::remove_file(store.layout().boot()).unwrap();
         std::fs::write(store.layout().format(), r#"{"version":1}"#).unwrap();
-        assert_eq!(enter_as(store.layout(), 1, None), Trees::Marked);
+        assert_eq!(enter_as(store.layout(), 1, None).unwrap(), Trees::Marked);
         assert!(store.layout().synced_tree(&old).exists());
         assert_eq!(format::version(store.layout()).unwrap(), Some(2));
         // One that read the version before that finds nothing to do, and no tree that was made since is believed.
         let new = make(&store, "new");
-        assert_eq!(enter_as(store.layout(), 1, Some(b"boot\n")), Trees::All);
+        assert_eq!(enter_as(store.layout(), 1, Some(b"boot\n")).unwrap(), Trees::All);
         assert!(has(&store, &old) && !store.layout().tree(&new).exists());
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        // A name that cannot be given.
+        std::fs::remove_file(store.layout().boot()).unwrap();
+        std::fs::create_dir(store.layout().boot()).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::Io { .. })));
     }
 
     #[test]
@@ -241,7 +259,7 @@ mod tests {
         std::fs::write(store.layout().boot(), "another\n").unwrap();
         std::thread::scope(|scope| {
             let first: Vec<_> = (0..8).map(|_| scope.spawn(|| enter(store.layout(), 2))).collect();
-            assert!(first.into_iter().all(|f| f.join().unwrap() == Trees::All));
+            assert!(first.into_iter().all(|f| f.join().unwrap().unwrap() == Trees::All));
         });
         assert!(!has(&store, &lost));
     }

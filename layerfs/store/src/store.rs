@@ -38,7 +38,7 @@ impl Store {
         let root = std::path::absolute(root).map_err(StoreError::io("finding", root))?;
         let layout = Layout::new(&root);
         let version = format::open_or_create(&layout)?;
-        let trees = boot::enter(&layout, version);
+        let trees = boot::enter(&layout, version)?;
         ingest::sweep(&layout);
         Ok(Self {
             inner: Arc::new(Inner { layout, trees, session: Mutex::new(None), made: Mutex::default() }),
