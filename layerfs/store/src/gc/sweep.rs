@@ -118,10 +118,10 @@ impl<'a> Sweep<'a> {
                 None => going.push((item, digest, lock)),
             }
         }
-        let unmarked = self.unmark(going.iter().map(|(item, ..)| item));
+        let marked = self.unmark(going.iter().map(|(item, ..)| item));
         let mut gone: Vec<(PathBuf, File)> = Vec::new();
         for (item, digest, lock) in going {
-            let fate = match unmarked.get(&item.path) {
+            let fate = match marked.get(&item.path) {
                 Some(refused) => Fate::Refused(refused.clone()),
                 None => self.take_away(&item, digest.as_ref(), lock, &mut gone),
             };
@@ -145,14 +145,12 @@ impl<'a> Sweep<'a> {
         let mut refused = HashMap::new();
         let mut unmarked = Vec::new();
         for item in items.filter(|item| item.kind == Kind::Tree && self.policy.doing == Doing::Delete) {
-            match layout.mark_of(&item.path).as_deref().map(std::fs::remove_file) {
-                Some(Ok(())) => unmarked.push(item.path.clone()),
-                Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
-                    refused.insert(item.path.clone(), e.to_string());
-                }
-                _ => {}
+            match layout.mark_of(&item.path).map_or(Ok(()), |mark| unlink(&mark)) {
+                Ok(()) => unmarked.push(item.path.clone()),
+                Err(e) => drop(refused.insert(item.path.clone(), e.to_string())),
             }
         }
+        // Also for those that had no mark: somebody may have taken it away and not come to this.
         if !unmarked.is_empty()
             && let Err(error) = sync_dir(&layout.synced())
         {
