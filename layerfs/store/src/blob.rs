@@ -1,13 +1,14 @@
 //! Blobs: streamed into a file in flight, hashed on the way, and given their name when they are
 //! what was promised. The order is data, fsync, rename, fsync of the directory.
 
+use crate::damage::hash_again;
 use crate::held::Held;
 use crate::publish::{Name, Temp, sync_dir};
 use crate::{Store, StoreError};
 use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
+use std::io::{BufWriter, ErrorKind, Read as _, Write};
 
 /// Bytes that are collected before a write to the file.
 const BUFFER: usize = 128 * 1024;
@@ -149,48 +150,6 @@ impl Store {
         })
     }
 
-    /// Compares all bytes of a blob with its digest and deletes it when they are others, so that it can be fetched
-    /// again. Says whether it did.
-    ///
-    /// # Errors
-    /// [`StoreError::MissingBlob`], or what the system says.
-    pub fn discard_if_damaged(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let path = self.layout().blob(digest);
-        loop {
-            let Some(held) = self.lease(&path)? else { return Err(StoreError::MissingBlob(digest.clone())) };
-            let mut file = held.file();
-            let actual = hash_again(&mut file, digest.algorithm()).map_err(StoreError::io("reading", &path))?;
-            if actual == *digest {
-                self.keep(&path, held);
-                return Ok(false);
-            }
-            // When the name leads to another file by now, that one was not looked at.
-            if self.delete_held(digest, &held)? {
-                tracing::warn!(%digest, "a blob was damaged; it is deleted");
-                self.release(&path);
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Deletes a blob that this process holds, if its name still leads to this file; says whether it did. Others who
-    /// use it have it open, or find out as this process did.
-    fn delete_held(&self, digest: &Digest, held: &Held) -> Result<bool, StoreError> {
-        let path = self.layout().blob(digest);
-        let _alone = self.replacing(digest.algorithm())?;
-        let same = held.has_name(&path).map_err(StoreError::io("looking for", &path))?;
-        Ok(same && crate::publish::remove_file(&path)? == crate::Removed::Yes)
-    }
-
-    /// The lock of whoever takes the name of a blob from a file that others may hold as well. Collectors need it not:
-    /// what they delete nobody else holds.
-    fn replacing(&self, algorithm: Algorithm) -> Result<File, StoreError> {
-        let dir = self.layout().blobs(algorithm);
-        let file = File::open(&dir).map_err(StoreError::io("opening", &dir))?;
-        file.lock().map_err(StoreError::io("locking", &dir))?;
-        Ok(file)
-    }
-
     /// Reads a document of at most `limit` bytes and compares it with its descriptor.
     ///
     /// # Errors
@@ -251,13 +210,6 @@ impl Store {
         sync_dir(&self.layout().blobs(digest.algorithm()))?;
         Ok(given)
     }
-}
-
-fn hash_again(file: &mut (impl Read + Seek), algorithm: Algorithm) -> std::io::Result<Digest> {
-    file.rewind()?;
-    let mut hasher = Hasher::with(algorithm);
-    std::io::copy(file, &mut hasher)?;
-    Ok(hasher.finish())
 }
 
 #[cfg(test)]
@@ -332,62 +284,6 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "[]").unwrap();
         assert!(matches!(store.read_blob(&d(2), 9), Err(StoreError::DamagedBlob { .. })));
-    }
-
-    #[test]
-    fn only_a_damaged_blob_is_discarded() {
-        let (_dir, store) = store();
-        let (good, bad) = (store.put_blob(b"good").unwrap(), store.put_blob(b"bad!").unwrap());
-        fs::set_permissions(store.layout().blob(&bad), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        fs::write(store.layout().blob(&bad), "dab!").unwrap();
-        assert!(!store.discard_if_damaged(&good).unwrap());
-        assert!(store.discard_if_damaged(&bad).unwrap());
-        assert_eq!(store.blob_size(&good).unwrap(), Some(4));
-        assert_eq!(store.blob_size(&bad).unwrap(), None);
-    }
-
-    /// Between the look at a damaged blob and its deletion, another process puts a good one in its place.
-    #[test]
-    fn a_blob_that_was_mended_meanwhile_stays() {
-        let (_dir, store) = store();
-        let digest = store.put_blob(b"good").unwrap();
-        let path = store.layout().blob(&digest);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "bad!").unwrap();
-        let held = store.lease(&path).unwrap().unwrap();
-        fs::remove_file(&path).unwrap();
-        store.put_blob(b"good").unwrap();
-        assert!(!store.delete_held(&digest, &held).unwrap());
-        assert_eq!(fs::read(&path).unwrap(), b"good");
-        let held = store.lease(&path).unwrap().unwrap();
-        assert!(store.delete_held(&digest, &held).unwrap());
-        assert!(!path.exists());
-    }
-
-    /// Each of many who find it damaged deletes that file at most, and none a good one.
-    #[test]
-    fn many_who_mend_one_blob_do_not_harm_each_other() {
-        let (_dir, store) = store();
-        let bytes = vec![7; 300_000];
-        let digest = store.put_blob(&bytes).unwrap();
-        let path = store.layout().blob(&digest);
-        for _ in 0..20 {
-            fs::remove_file(&path).unwrap();
-            fs::write(&path, vec![8; 300_000]).unwrap();
-            std::thread::scope(|scope| {
-                for _ in 0..6 {
-                    scope.spawn(|| {
-                        let mine = store.holding();
-                        match mine.discard_if_damaged(&digest) {
-                            Ok(_) | Err(StoreError::MissingBlob(_)) => {}
-                            Err(e) => panic!("{e}"),
-                        }
-                        mine.put_blob(&bytes).unwrap();
-                        assert_eq!(fs::read(&path).unwrap(), bytes);
-                    });
-                }
-            });
-        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod builds;
 mod checked;
 mod chunks;
 mod closure;
+mod damage;
 mod durable;
 mod error;
 mod format;
