@@ -6,19 +6,23 @@ use crate::stage;
 use cooper_dockerfile::ast::Node;
 use cooper_dockerfile::instruction::Span;
 use cooper_dockerfile::mount;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// The stages that each stage uses, all of them earlier ones.
 pub(super) fn edges(view: View<'_>, bases: &[Base], replaced: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
     let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); bases.len()];
+    // What the triggers of a stage name. Many stages may begin with one.
+    let mut triggered: HashMap<usize, BTreeSet<String>> = HashMap::new();
     for (index, base) in bases.iter().enumerate().filter(|(index, _)| !replaced.contains(index)) {
         let mut used: BTreeSet<usize> = BTreeSet::new();
         if let Base::Stage(n) = base {
             used.insert(*n);
             // What the base's triggers copy from, this stage needs.
-            for node in view.nodes.get(*n).into_iter().flatten().filter(|n| n.keyword == "ONBUILD") {
-                used.extend(words(&node.args).iter().filter_map(|name| found(view, name, index)));
-            }
+            let names = triggered.entry(*n).or_insert_with(|| {
+                let triggers = view.nodes.get(*n).into_iter().flatten().filter(|node| node.keyword == "ONBUILD");
+                triggers.flat_map(|node| words(&node.args)).collect()
+            });
+            used.extend(names.iter().filter_map(|name| found(view, name, index)));
         }
         for node in view.nodes.get(index).into_iter().flatten() {
             used.extend(named(node).filter_map(|name| found(view, &name, index)));

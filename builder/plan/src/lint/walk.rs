@@ -10,6 +10,7 @@ use crate::needs::{BaseImage, BaseKey};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings, arg_value};
 use cooper_dockerfile::instruction::{Instruction, Located, Span};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// What an instruction finds.
 #[derive(Debug, Clone, Default)]
@@ -49,13 +50,13 @@ impl<'a> Begin<'a> {
 
 /// Gives every instruction that is done to `look`, stage by stage.
 pub(super) fn all(view: View<'_>, scopes: Scopes<'_>, begin: Begin<'_>, look: &mut dyn FnMut(At<'_>, &State)) {
-    let mut ends: Vec<State> = Vec::with_capacity(begin.bases.len());
+    let mut ends: Vec<End> = Vec::with_capacity(begin.bases.len());
     for (index, source) in view.file.stages.iter().enumerate() {
         let (mut state, triggers) = before(view, scopes, begin, &ends, index);
         if scopes.budget.spend(state.around.copied(), source.span).is_err() {
             return;
         }
-        for located in &triggers {
+        for located in triggers.iter() {
             look(At { stage: index, span: source.span, trigger: true, instruction: &located.value, scopes }, &state);
             apply(&mut state, located, scopes);
         }
@@ -63,27 +64,36 @@ pub(super) fn all(view: View<'_>, scopes: Scopes<'_>, begin: Begin<'_>, look: &m
             look(At { stage: index, span: located.span, trigger: false, instruction: &located.value, scopes }, &state);
             apply(&mut state, located, scopes);
         }
-        ends.push(state);
+        let own = begin.done(view, index).iter().filter_map(|i| match &i.value {
+            Instruction::OnBuild(text) => Some(text),
+            _ => None,
+        });
+        ends.push(End { state, triggers: parsed(own, scopes) });
     }
 }
 
+/// What a stage leaves to those that begin with it. Its triggers are read once, however many these are.
+#[derive(Default)]
+struct End {
+    state: State,
+    triggers: Triggers,
+}
+
+type Triggers = Rc<[Located<Instruction>]>;
+
+fn parsed<'t>(texts: impl Iterator<Item = &'t String>, scopes: Scopes<'_>) -> Triggers {
+    texts.flat_map(|text| cooper_dockerfile::parse_trigger(text, scopes.file.escape).unwrap_or_default()).collect()
+}
+
 /// What the base leaves, and its triggers.
-fn before(
-    view: View<'_>,
-    scopes: Scopes<'_>,
-    begin: Begin<'_>,
-    ends: &[State],
-    index: usize,
-) -> (State, Vec<Located<Instruction>>) {
-    let mut triggers: Vec<String> = Vec::new();
+fn before(view: View<'_>, scopes: Scopes<'_>, begin: Begin<'_>, ends: &[End], index: usize) -> (State, Triggers) {
+    let mut triggers = Triggers::default();
     let mut state = match begin.bases.get(index).unwrap_or(&Base::Unknown) {
         Base::Scratch => State { complete: true, ..State::default() },
         Base::Stage(n) => {
-            triggers.extend(begin.done(view, *n).iter().filter_map(|i| match &i.value {
-                Instruction::OnBuild(text) => Some(text.clone()),
-                _ => None,
-            }));
-            ends.get(*n).cloned().unwrap_or_default()
+            let end = ends.get(*n);
+            triggers = end.map(|end| Rc::clone(&end.triggers)).unwrap_or_default();
+            end.map(|end| end.state.clone()).unwrap_or_default()
         }
         Base::Image(reference) => {
             let source = view.file.stages.get(index);
@@ -91,7 +101,7 @@ fn before(
             let key = platform.map(|platform| BaseKey { image: BaseImage::Named(reference.clone()), platform });
             match key.and_then(|key| view.subject.bases.get(&key)) {
                 Some(config) => {
-                    triggers.extend(config.config.on_build.iter().cloned());
+                    triggers = parsed(config.config.on_build.iter(), scopes);
                     State { around: Surroundings::of_image(config), complete: true, workdir_set: false }
                 }
                 None => State::default(),
@@ -102,8 +112,7 @@ fn before(
     if state.around.get("PATH").is_none() {
         state.around.set("PATH", DEFAULT_PATH);
     }
-    let parsed = |text: &String| cooper_dockerfile::parse_trigger(text, scopes.file.escape).unwrap_or_default();
-    (state, triggers.iter().flat_map(parsed).collect())
+    (state, triggers)
 }
 
 /// Does what the instruction does to those that follow. A word that cannot be expanded sets an empty value: planning

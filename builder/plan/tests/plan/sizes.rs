@@ -48,6 +48,18 @@ fn stages_share_the_variables_of_what_they_begin_with() {
 }
 
 #[test]
+fn many_stages_begin_with_one_that_has_many_triggers() {
+    // The triggers are read once, and not again for each stage.
+    let triggers: String =
+        (0..2_000).map(|n| format!("ONBUILD COPY --from=tool --chmod=644 /{n} /place/{n}\n")).collect();
+    let text = format!("FROM scratch AS tool\nFROM scratch AS s0\n{triggers}");
+    let text = with_stages(text, |n| format!("FROM s0 AS s{n}"));
+    assert_eq!(findings(&text, "UndefinedVar"), []);
+    let unreachable = findings(&text, "UnreachableStage");
+    assert_eq!(unreachable.len(), STAGES - 2, "all but the tool, what has the triggers, and the last");
+}
+
+#[test]
 fn many_globals_and_many_froms() {
     // Without texts of their own, the names would hold the whole instruction each: 16 GB.
     let text = with_stages(declaration() + "FROM a$NAM_1 AS s0\n", |n| format!("FROM a$NAM_{n} AS s{n}"));
