@@ -290,7 +290,11 @@ fn owners_and_modes() {
         ["d 4750 7:8 to/", "d 4750 7:8 to/d/", "f 4750 7:8 to/f = ", "l 777 7:8 to/l -> f", "f 4750 7:8 to/x = "]
     );
     let made = Copying { patterns: &["s/f"], dest: "/a/b/f", owner: set, chmod: Some("600"), ..PLAIN };
-    assert_eq!(made.list(source, &[]).unwrap(), ["d 755 7:8 a/", "d 755 7:8 a/b/", "f 600 7:8 a/b/f = "]);
+    assert_eq!(made.list(source, &[]).unwrap(), ["d 600 7:8 a/", "d 600 7:8 a/b/", "f 600 7:8 a/b/f = "]);
+    let there = made.list(source, &[Dir("a", 0o711)]).unwrap();
+    assert_eq!(there, [&format!("d 711 {} a/", me()), "d 600 7:8 a/b/", "f 600 7:8 a/b/f = "]);
+    let symbolic = Copying { chmod: Some("u=rw,go="), ..made };
+    assert_eq!(symbolic.list(source, &[]).unwrap(), ["d 755 7:8 a/", "d 755 7:8 a/b/", "f 600 7:8 a/b/f = "]);
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! | is the source a context's files, or a root? | yes | files of a context belong to 0:0, those of a root keep their owner |
 //! | which stage, image or context is the source | no | its files are in the selection: the same files from elsewhere are the same |
 //! | destination, `--chown`, `--chmod`, unpacking | yes | they are in the layer |
+//! | do made directories take `--chmod`? | yes, where it is octal | formerly they did not, and a store may hold such layers |
 //! | do several files go onto one path in turn? | yes, when they may | the last one stays; formerly they made a directory |
 //! | a file behind a URL: name, digest, `Last-Modified` | yes | they are in the layer; with `--checksum` nobody is asked for the date |
 //! | a repository: commit, directory, submodules, which times | yes | they decide which files arrive |
@@ -230,6 +231,7 @@ fn arranged(record: KeyRecord, copy: &Copy) -> KeyRecord {
         .optional("link", copy.link.then_some("yes"))
         .optional("chown", copy.chown.as_ref())
         .optional("chmod", copy.chmod.as_ref())
+        .optional("made", copy.chmod.as_ref().filter(|mode| mode.starts_with(|c: char| c.is_ascii_digit())))
 }
 
 fn yes_no(yes: bool) -> &'static str {

@@ -198,7 +198,7 @@ pub(crate) fn reason(part: &str, change: Change) -> Reason {
         "inline" => Reason::Inline(change),
         "dest" | "dest.directory" | "onto" | "path" => Reason::Destination(change),
         "chown" => Reason::Owner(change),
-        "chmod" => Reason::Mode(change),
+        "chmod" | "made" => Reason::Mode(change),
         "unpack" | "unpack.fetched" => Reason::Unpack(change),
         "exclude" => Reason::Exclude(change),
         "parents" => Reason::Parents(change),
@@ -328,7 +328,7 @@ mod tests {
             (&[], &[("onto", "in turn")], "the destination changed"),
             (&[("path", "/a")], &[("path", "/b")], "the destination changed"),
             (&[], &[("chown", "1")], "--chown changed from nothing to \"1\""),
-            (&[("chmod", "7")], &[], "--chmod changed from \"7\" to nothing"),
+            (&[("chmod", "7"), ("made", "7")], &[], "--chmod changed from \"7\" to nothing"),
             (&[("unpack", "no")], &[("unpack", "yes")], "unpacking of archives changed from \"no\" to \"yes\""),
             (
                 &[("unpack.fetched", "no")],

@@ -9,9 +9,9 @@
 //!   onto a link is an error, a file replaces it.
 //! - A directory that was named gives its contents. Directories that exist and are met below the destination
 //!   take the source's mode and owner; the destination itself keeps its own.
-//! - Missing directories on the way to the destination, and the destination of a directory's contents, are
-//!   made 0755 with the owner of `--chown`, else 0:0; the latter takes an octal `--chmod`. Those that exist are
-//!   stated again as they are.
+//! - Missing directories on the way to the destination, and the destination of a directory's contents, are made with
+//!   the mode of an octal `--chmod`, else 0755, and with the owner of `--chown`, else 0:0. Those for an archive
+//!   that is unpacked are made 0755. Those that exist are stated again as they are.
 //! - Names of one source that are hard links of each other stay so.
 //! - Several sources may go to a destination without a slash: they make it a directory, if it is not one yet.
 //! - A later source wins over an earlier one.

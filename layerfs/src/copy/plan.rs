@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Most links that a path may lead through, as in the kernel.
 const MAX_LINKS: u32 = 40;
-/// Mode of directories that are made on the way.
+/// Mode of directories that are made where nothing else is said.
 const MADE: u32 = 0o755;
 
 /// What a path gets.
@@ -169,8 +169,7 @@ pub(super) struct Planner<'a, 'r> {
 
 impl<'a> Planner<'a, '_> {
     fn contents(&mut self, dest: &RelPath, number: usize, source: &'a Source) -> Result<(), LayerfsError> {
-        let made = self.request.chmod.and_then(|c| c.octal()).unwrap_or(MADE);
-        let dest = self.enter(dest, made)?;
+        let dest = self.enter(dest, self.made())?;
         for item in &source.items {
             let path = dest.join(source.tail(item).as_bytes());
             match item.part {
@@ -199,7 +198,7 @@ impl<'a> Planner<'a, '_> {
     /// One file, into the destination or in its place.
     fn file(&mut self, dest: &RelPath, into: bool, name: &[u8], node: Node<'a>) -> Result<(), LayerfsError> {
         if into {
-            let dir = self.enter(dest, MADE)?;
+            let dir = self.enter(dest, self.made())?;
             // A name from the Dockerfile may hold directories.
             let path = self.enter_parent(&dir.join(name))?;
             return self.put(path, node);
@@ -240,21 +239,27 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn enter_parent(&mut self, path: &RelPath) -> Result<RelPath, LayerfsError> {
-        let parent = self.enter(&path.parent().unwrap_or_default(), MADE)?;
+        // An archive's own directories have nothing to do with --chmod.
+        let mode = if self.unpacking.is_some() { MADE } else { self.made() };
+        let parent = self.enter(&path.parent().unwrap_or_default(), mode)?;
         Ok(parent.join(path.file_name().unwrap_or_default()))
     }
 
-    /// Makes sure that a directory is there, or will be; gives its path without links. The last one gets `mode`
-    /// when it has to be made, those above it 0755.
+    /// Mode of directories that are made for what is copied: as in BuildKit, that of an octal `--chmod`, also where it
+    /// lets nobody enter.
+    fn made(&self) -> u32 {
+        self.request.chmod.and_then(|c| c.octal()).unwrap_or(MADE)
+    }
+
+    /// Makes sure that a directory is there, or will be; gives its path without links. Those that have to be made get
+    /// `mode`.
     pub(super) fn enter(&mut self, dir: &RelPath, mode: u32) -> Result<RelPath, LayerfsError> {
         if let Some(real) = self.entered.get(dir) {
             return Ok(real.clone());
         }
-        let last = dir.components().count();
         let mut at = RelPath::root();
-        for (depth, component) in dir.components().enumerate() {
-            let next = at.join(component);
-            at = self.step(next, if depth + 1 == last { mode } else { MADE })?;
+        for component in dir.components() {
+            at = self.step(at.join(component), mode)?;
         }
         self.keep(&at)?;
         self.entered.insert(dir.clone(), at.clone());
