@@ -52,12 +52,11 @@ fn hiding(
     })
 }
 
-/// What a copy of the selection into `/to/` holds, without modes and owners.
-fn names(view: &View, selection: &Selection) -> Vec<String> {
-    let target = View::stack(Vec::new());
+/// The tar of a copy to `/to`.
+fn pack(view: &View, selection: &Selection) -> Result<Vec<u8>, LayerfsError> {
     let request = CopyRequest {
         parts: &[CopyPart { view, selection, unpack: Unpack::No }],
-        target: &target,
+        target: &View::stack(Vec::new()),
         dest: &"/to".into(),
         dest_is_dir: true,
         owner: Owner::Keep,
@@ -66,7 +65,12 @@ fn names(view: &View, selection: &Selection) -> Vec<String> {
         inline: &[],
     };
     let mut out = Vec::new();
-    copy::pack_copy(&request, &mut out).unwrap();
+    copy::pack_copy(&request, &mut out).map(|_| out)
+}
+
+/// What a copy of the selection into `/to/` holds, without modes and owners.
+fn names(view: &View, selection: &Selection) -> Vec<String> {
+    let out = pack(view, selection).unwrap();
     let lines = listing(&out);
     lines
         .iter()
@@ -354,7 +358,8 @@ fn a_file_tells_whether_its_content_or_its_mode_changed() {
 /// A look at the tree with what earlier looks remembered, as at a time long after the files were made.
 fn remembering(dir: &tempfile::TempDir, before: &[u8]) -> (View, std::sync::Arc<Seen>) {
     let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(60);
-    let seen = std::sync::Arc::new(Seen::decode(before, later.as_secs() as i64));
+    let dev = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(dir.path()).unwrap());
+    let seen = std::sync::Arc::new(Seen::decode(before, dev, later.as_secs() as i64));
     (View::dir(root(dir)).with_seen(seen.clone()), seen)
 }
 
@@ -386,6 +391,27 @@ fn a_known_file_is_not_read_again_and_a_changed_one_is() {
     // An attribute that comes later changes the ctime too.
     add(top.path(), Attribute("a", "user.note", "1"));
     assert_ne!(digest(&remembered).0, first);
+}
+
+#[test]
+fn a_file_that_a_mapping_changed_is_found_when_it_is_packed_and_everything_is_forgotten() {
+    let top = tree(&[File("a", "one", 0o644), File("b", "two", 0o644)]);
+    let remembered = {
+        let (view, seen) = remembering(&top, b"");
+        selected(&view, &["."], Ownership::Zero).unwrap();
+        seen.encode().unwrap()
+    };
+    let (view, seen) = remembering(&top, &remembered);
+    // As a program does that has the file mapped: the bytes change and the times do not. The record of `a` is taken
+    // from a look at the file as it was, and the bytes are other ones by now.
+    let selection = selected(&view, &["."], Ownership::Zero).unwrap();
+    std::fs::write(top.path().join("a"), "ONE").unwrap();
+    let packed = pack(&view, &selection);
+    assert!(matches!(packed, Err(LayerfsError::Changed { .. })), "{packed:?}");
+    let (view, again) = remembering(&top, &seen.encode().unwrap());
+    selected(&view, &["."], Ownership::Zero).unwrap();
+    // Both were read and noted anew.
+    assert!(again.encode().is_some_and(|bytes| bytes.len() == remembered.len()));
 }
 
 #[test]

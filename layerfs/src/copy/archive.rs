@@ -11,7 +11,6 @@ use crate::tar::header::{BLOCK, Header};
 use crate::tar::read::{Body, Bounds, ReadEntry, ReadKind, TarReader};
 use crate::view::View;
 use cooper_image::RelPath;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -48,7 +47,7 @@ pub(super) fn each(
     mut run: impl FnMut(ReadEntry, &mut Body<'_, Stream>) -> Result<(), LayerfsError>,
 ) -> Result<(), LayerfsError> {
     let file = open(view, item)?;
-    let hasher = Arc::new(Mutex::new(Sha256::new()));
+    let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
     let reading = LayerfsError::io(format!("reading {}", item.path.display()));
     // The copy of the descriptor shares its position, and so takes up where the decoder stops.
     let mut rest = match file.try_clone() {
@@ -62,7 +61,7 @@ pub(super) fn each(
     }
     drop(tar);
     io::copy(&mut rest, &mut io::sink()).map_err(reading)?;
-    let sum = hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize();
+    let sum = hasher.lock().unwrap_or_else(PoisonError::into_inner).finalize();
     if item.content == Content::Bytes(sum.into()) {
         Ok(())
     } else {
@@ -134,7 +133,7 @@ fn open(view: &View, item: &Item) -> Result<File, LayerfsError> {
 /// Hashes what is read through it.
 struct Hashing {
     file: File,
-    hasher: Arc<Mutex<Sha256>>,
+    hasher: Arc<Mutex<blake3::Hasher>>,
 }
 
 impl Read for Hashing {

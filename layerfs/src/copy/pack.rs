@@ -7,13 +7,13 @@ use super::plan::{Node, Place, Plan};
 use super::{CopyRequest, Owner, Packed, archive};
 use crate::LayerfsError;
 use crate::chmod::Target;
+use crate::seen::Seen;
 use crate::select::{Content, Item, Reader, Sum, is_gone};
 use crate::stat::{Kind, Meta, Time};
 use crate::tar::read::{Body, ReadEntry, ReadKind};
 use crate::tar::write::{Entry, EntryKind, TarWriter};
 use crate::walk::{self, Xattrs};
 use cooper_image::RelPath;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
@@ -121,7 +121,11 @@ impl<'a, W: Write> Packer<'a, '_, W> {
 
     /// A file's entry and bytes, which must be those that were selected.
     fn selected_file(&mut self, entry: &Entry<'_>, source: usize, item: &Item, sum: &Sum) -> Result<(), LayerfsError> {
-        let changed = || LayerfsError::Changed { path: item.path.display() };
+        let parts = self.request.parts;
+        let changed = || {
+            parts.iter().filter_map(|part| part.view.seen()).for_each(Seen::doubt);
+            LayerfsError::Changed { path: item.path.display() }
+        };
         let part = self.plan.sources.get(source).copied().unwrap_or_default();
         let file = self.readers.get_mut(part).ok_or_else(changed)?.open(item.layer, &item.path);
         let file = match file {
@@ -129,7 +133,7 @@ impl<'a, W: Write> Packer<'a, '_, W> {
             Err(e) if is_gone(&e) => return Err(changed()),
             Err(e) => return Err(LayerfsError::io(format!("opening {}", item.path.display()))(e)),
         };
-        let mut body = Summing { inner: file, hasher: Sha256::new() };
+        let mut body = Summing { inner: file, hasher: blake3::Hasher::new() };
         self.with_body(entry, &mut body)?;
         if Sum::from(body.hasher.finalize()) == *sum { Ok(()) } else { Err(changed()) }
     }
@@ -254,7 +258,7 @@ fn travelling(stated: &ReadEntry) -> Xattrs {
 /// Hashes what is read through it.
 struct Summing<R> {
     inner: R,
-    hasher: Sha256,
+    hasher: blake3::Hasher,
 }
 
 impl<R: Read> Read for Summing<R> {

@@ -11,7 +11,7 @@ const SHORT: usize = 12;
 
 /// The digest of sources in their order. Every part is named and has its length, so none runs into another.
 pub(super) fn of(sources: &[Source]) -> Digest {
-    let mut hash = StableHash::new("selection/1");
+    let mut hash = StableHash::new("selection/2");
     for source in sources {
         match source.shape {
             Shape::Single => hash.part("file", &source.name),
@@ -32,7 +32,7 @@ pub(super) fn files(sources: &[Source], most: usize) -> Option<BTreeMap<String, 
         return None;
     }
     let told = |source: &Source, item: &Item| {
-        let mut hash = StableHash::new("selected file/2");
+        let mut hash = StableHash::new("selected file/3");
         let Meta { mode, uid, gid, .. } = item.meta;
         add(&mut hash, source, item, &Meta { mode: 0, uid: 0, gid: 0, ..item.meta });
         let short: String = hash.finish().hex().chars().take(SHORT).collect();

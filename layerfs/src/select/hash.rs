@@ -10,7 +10,6 @@ use crate::view::View;
 use crate::walk::{self, Dir, Xattrs};
 use cooper_image::RelPath;
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
@@ -139,7 +138,7 @@ impl<'a> Reader<'a> {
         let before = Stamp::of(&file)?;
         let meta = walk::meta_of_fd(file.as_fd())?;
         let xattrs = walk::travelling_xattrs(file.as_fd())?;
-        let mut hasher = Sha256::new();
+        let mut hasher = blake3::Hasher::new();
         let mut length = 0;
         loop {
             match file.read(&mut self.buffer) {

@@ -54,10 +54,10 @@ impl Opened {
             Some(bytes) => Ignore::parse(bytes).map_err(EngineError::ignore)?,
             None => Ignore::none(),
         };
-        let path = files.directory_path().filter(|p| Root::open(p).is_ok_and(|root| Seen::trusts(&root)));
-        let seen = path.map(|path| {
-            let seen = Seen::decode(&store.stat_cache(&path), now());
-            (path, Arc::new(seen))
+        let seen = files.directory_path().and_then(|path| {
+            let dev = Root::open(&path).ok().and_then(|root| Seen::trusted(&root))?;
+            let seen = Seen::decode(&store.stat_cache(&path), dev, now());
+            Some((path, Arc::new(seen)))
         });
         Ok(Self { files, seen, ignore })
     }
