@@ -1,8 +1,10 @@
 //! The door of the room: one client for all registries, cheap to clone. Takes names, descriptors,
 //! sources and sinks; asks the endpoints of a name one after the other.
 
+use crate::blob::body::BlobSource;
+use crate::blob::growing::Growing;
 use crate::blob::pull::Arriving;
-use crate::blob::push::{BlobSource, Pushed};
+use crate::blob::push::Pushed;
 use crate::endpoint::{for_pull, for_push};
 use crate::manifest::ResolvedManifest;
 use crate::options::ClientOptions;
@@ -90,6 +92,18 @@ impl Client {
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
         let near = mount_from.filter(|m| m.host() == name.host() && m.repository() != name.repository());
         blob::push::push(&session, descriptor, source, near.map(Reference::repository)).await
+    }
+
+    /// Sends a blob to the name's repository while it is being made, once and without asking first whether it is
+    /// there: nobody knows yet what it will be. When it is whole, and the registry turns out to have it, the rest is
+    /// not sent. After a failure, [`Client::push_blob`] sends it anew.
+    ///
+    /// # Errors
+    /// [`RegistryError::Local`] when it was given up or cannot be read, and what the registry said.
+    pub async fn stream_blob(&self, name: &Reference, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
+        let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
+        blob::push::stream(&session, growing).await
     }
 
     /// Sends a manifest under the name's tag, else under its digest, and gives its digest. The

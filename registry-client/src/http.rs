@@ -5,7 +5,7 @@
 use crate::endpoint::{host_without_port, is_loopback, names};
 use crate::error::chain;
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
-use crate::{RegistryError, blob::push::Upload};
+use crate::{RegistryError, blob::body::Upload};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};

@@ -28,7 +28,9 @@ mod manifest;
 mod session;
 
 pub use auth::credential as credentials;
-pub use blob::push::{BlobSource, Pushed};
+pub use blob::body::BlobSource;
+pub use blob::growing::Growing;
+pub use blob::push::Pushed;
 pub use client::Client;
 pub use error::{Asked, Fault, RegistryError};
 pub use manifest::ResolvedManifest;

@@ -1,5 +1,7 @@
 //! Blobs in both directions: verified and resumed while they stream in, opened anew for each try
 //! on the way out.
 
+pub(crate) mod body;
+pub(crate) mod growing;
 pub(crate) mod pull;
 pub(crate) mod push;

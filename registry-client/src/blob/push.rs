@@ -1,33 +1,21 @@
 //! Pushing a blob: there already, mounted from a neighbour, or sent in one streaming `PUT`
 //! (distribution-spec, "Pushing blobs": POST then PUT). Takes a source that opens the file anew for
-//! each try. Must never read a file on a thread of the runtime, or send an authorization to another
+//! each try. A blob that is still being made goes in one streaming `PATCH`, and its digest after it in
+//! an empty `PUT`, as Docker, skopeo and buildah push. Must never send an authorization to another
 //! host that an upload is sent to.
 
+use super::body::{BlobSource, Upload};
+use super::growing::Growing;
 use crate::api::Route;
-use crate::http::{Break, Payload, broken, location, silence};
+use crate::http::{Payload, location};
 use crate::manifest::said_digest;
-use crate::options::Timeouts;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Fault, RegistryError};
-use bytes::Bytes;
 use cooper_image::{Descriptor, DigestError};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use reqwest::{Body, Method, RequestBuilder, Response, Url};
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
-
-/// Opens the blob; called again for each try.
-pub type BlobSource = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
-
-/// Bytes read from the file at once.
-const PIECE: usize = 256 * 1024;
-/// Pieces that wait to be sent.
-const WAITING: usize = 4;
+use reqwest::{Method, Response, Url};
+use std::sync::Arc;
 
 /// How a blob came to be in the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +58,7 @@ pub(crate) async fn push(
             Some(url) => url,
             None => start(s, &mut budget).await?,
         };
-        match put(s, blob, source.clone(), url).await {
+        match put(s, blob, Payload::File(Upload::file(source.clone(), blob.size)), url).await {
             Ok(()) => return Ok(Pushed::Uploaded),
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => {
@@ -128,15 +116,66 @@ fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, Re
     location(answer, &call.url).map_err(|b| broke(b, &s.asked(call)))
 }
 
-async fn put(s: &Session<'_>, blob: &Descriptor, source: BlobSource, mut url: Url) -> Result<(), RegistryError> {
+/// Sends a blob while it grows. There are no second tries: whoever made it has it whole by then, and pushes it.
+pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
+    let mut budget = Budget::new(s.policy());
+    let url = start(s, &mut budget).await?;
+    let mut call = s.call_at(Method::PATCH, url, "blob upload".to_owned());
+    call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    call.payload = Payload::File(Upload::growing(growing));
+    let url = {
+        let sent = patch(s, &call);
+        tokio::pin!(sent);
+        tokio::select! {
+            sent = &mut sent => Some(sent?),
+            // All bytes are known, and not all are sent: perhaps none of the rest needs to be.
+            () = growing.ended() => match already(s, growing, &mut budget).await {
+                true => None,
+                false => Some(sent.await?),
+            },
+        }
+    };
+    let Some(url) = url else {
+        // The registry tidies up by itself in time; this only spares it the wait.
+        let _ = s.send(&s.call_at(Method::DELETE, call.url, "blob upload".to_owned()), &mut Budget::single()).await;
+        return Ok(Pushed::Existed);
+    };
+    // It ends before the body does only when there is a digest, or the upload has failed.
+    let blob = growing.whole().ok_or_else(|| local(s, &call))?;
+    put(s, &blob, Payload::Empty, url).await.map(|()| Pushed::Uploaded)
+}
+
+async fn patch(s: &Session<'_>, call: &Call) -> Result<Url, RegistryError> {
+    let answer = s.send(call, &mut Budget::single()).await?;
+    if answer.status().as_u16() != 202 {
+        return Err(s.refuse(call, answer).await);
+    }
+    upload_url(s, call, &answer)
+}
+
+/// Does the registry have the blob that has just become whole? Not asked for the little that is under way anyhow.
+async fn already(s: &Session<'_>, growing: &Growing, budget: &mut Budget) -> bool {
+    const WORTH_ASKING: u64 = 1 << 20;
+    let Some(blob) = growing.whole().filter(|blob| growing.left(blob.size) > WORTH_ASKING) else { return false };
+    let head = s.call(Method::HEAD, &Route::Blob(&blob.digest));
+    s.send(&head, budget).await.is_ok_and(|answer| answer.status().as_u16() == 200)
+}
+
+fn local(s: &Session<'_>, call: &Call) -> RegistryError {
+    let source = std::io::Error::other("it was given up");
+    RegistryError::Local { asked: Box::new(s.asked(call)), what: "the blob cannot be read", source }
+}
+
+async fn put(s: &Session<'_>, blob: &Descriptor, payload: Payload, mut url: Url) -> Result<(), RegistryError> {
     // The registry's own query stays as it is, byte for byte; it can be signed.
     let digest = blob.digest.to_string().replace(':', "%3A");
     let query = url.query().filter(|q| !q.is_empty()).map(|q| format!("{q}&")).unwrap_or_default();
     url.set_query(Some(&format!("{query}digest={digest}")));
     let mut call = s.call_at(Method::PUT, url, format!("blob {}", blob.digest));
     call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    call.headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
-    call.payload = Payload::File(Upload { source, size: blob.size });
+    let length = if matches!(payload, Payload::Empty) { 0 } else { blob.size };
+    call.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    call.payload = payload;
     let answer = s.send(&call, &mut Budget::single()).await?;
     if !answer.status().is_success() {
         return Err(s.refuse(&call, answer).await);
@@ -148,86 +187,4 @@ async fn put(s: &Session<'_>, blob: &Descriptor, source: BlobSource, mut url: Ur
         }
         _ => Ok(()),
     }
-}
-
-/// A file as the body of a request.
-#[derive(Clone)]
-pub(crate) struct Upload {
-    source: BlobSource,
-    size: u64,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-/// What the reading side tells the sending side.
-#[derive(Default)]
-struct Progress {
-    handed: AtomicU64,
-    failure: Mutex<Option<io::Error>>,
-}
-
-impl Upload {
-    /// Sends the file; silence is measured from the last byte that the connection took.
-    pub(crate) async fn send(&self, builder: RequestBuilder, timeouts: Timeouts) -> Result<Response, Break> {
-        let progress = Arc::new(Progress::default());
-        let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
-        let (source, size, seen) = (self.source.clone(), self.size, progress.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(e) = read(&source, size, &sender, &seen) {
-                let _ = sender.blocking_send(Err(io::Error::from(e.kind())));
-                *seen.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-            }
-        });
-        let body = Body::wrap_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
-        let answer = builder.body(body).send();
-        tokio::pin!(answer);
-        let mut last = 0;
-        loop {
-            let limit = if last >= self.size { timeouts.commit } else { timeouts.idle + timeouts.connect };
-            match tokio::time::timeout(limit, &mut answer).await {
-                Ok(done) => return done.map_err(|e| failure(&progress).unwrap_or_else(|| broken(e))),
-                Err(_) => {
-                    let now = progress.handed.load(Ordering::Relaxed);
-                    if now == last {
-                        return Err(silence(limit));
-                    }
-                    last = now;
-                }
-            }
-        }
-    }
-}
-
-fn failure(progress: &Progress) -> Option<Break> {
-    progress.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Break::Source)
-}
-
-/// Reads exactly the announced bytes, at the pace at which they are taken.
-fn read(
-    source: &BlobSource,
-    size: u64,
-    sender: &mpsc::Sender<io::Result<Bytes>>,
-    progress: &Progress,
-) -> io::Result<()> {
-    let mut file = source()?.take(size);
-    let mut left = size;
-    while left > 0 {
-        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
-        let n = file.read(&mut piece)?;
-        if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file ends {left} bytes early")));
-        }
-        piece.truncate(n);
-        left -= n as u64;
-        if sender.blocking_send(Ok(Bytes::from(piece))).is_err() {
-            // The request is over; nobody wants the rest.
-            return Ok(());
-        }
-        progress.handed.fetch_add(n as u64, Ordering::Relaxed);
-    }
-    Ok(())
 }

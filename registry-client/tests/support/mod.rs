@@ -169,8 +169,12 @@ fn serve(stream: TcpStream, script: &dyn Fn(&Seen, usize) -> Answer, log: &Mutex
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         seen.headers.push((name.to_owned(), value.to_owned()));
     }
-    let length = seen.header("content-length").map_or(0, |l| l.parse().unwrap());
-    reader.take(length).read_to_end(&mut seen.body).ok()?;
+    if seen.header("transfer-encoding") == Some("chunked") {
+        seen.body = chunked(&mut reader)?;
+    } else {
+        let length = seen.header("content-length").map_or(0, |l| l.parse().unwrap());
+        reader.take(length).read_to_end(&mut seen.body).ok()?;
+    }
     let before = {
         let mut log = log.lock().unwrap();
         let before = log.iter().filter(|s| s.method == seen.method && s.target == seen.target).count();
@@ -186,6 +190,24 @@ fn serve(stream: TcpStream, script: &dyn Fn(&Seen, usize) -> Answer, log: &Mutex
         }
     }
     stream.flush().ok()
+}
+
+/// A body in chunks, to its end (RFC 9112, section 7.1); nothing when the connection breaks before.
+fn chunked(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length = u64::from_str_radix(line.trim_end(), 16).ok()?;
+        let got = reader.take(length).read_to_end(&mut body).ok()?;
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        match length {
+            0 => return Some(body),
+            _ if got as u64 != length => return None,
+            _ => {}
+        }
+    }
 }
 
 /// A whole answer with its length.

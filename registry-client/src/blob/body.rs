@@ -1,0 +1,154 @@
+//! A file as the body of a request: one that is whole, or one that still grows. Must never read a file on a thread of
+//! the runtime.
+
+use super::growing::{Growing, Portion};
+use crate::http::{Break, broken, silence};
+use crate::options::Timeouts;
+use bytes::Bytes;
+use reqwest::{Body, RequestBuilder, Response};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// Opens the blob; called again for each try.
+pub type BlobSource = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
+
+/// Bytes read from the file at once.
+const PIECE: usize = 256 * 1024;
+/// Pieces that wait to be sent.
+const WAITING: usize = 4;
+
+/// A body, which can be read from its beginning any number of times.
+#[derive(Clone)]
+pub(crate) struct Upload(Source);
+
+#[derive(Clone)]
+enum Source {
+    File { open: BlobSource, size: u64 },
+    Growing(Arc<Growing>),
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::File { size, .. } => f.debug_struct("Upload").field("size", size).finish_non_exhaustive(),
+            Source::Growing(_) => f.write_str("Upload(growing)"),
+        }
+    }
+}
+
+/// What the reading side tells the sending side.
+#[derive(Default)]
+struct Progress {
+    handed: AtomicU64,
+    failure: Mutex<Option<io::Error>>,
+}
+
+type Pieces = mpsc::Sender<io::Result<Bytes>>;
+
+impl Upload {
+    /// A file of known size.
+    pub(crate) fn file(open: BlobSource, size: u64) -> Self {
+        Self(Source::File { open, size })
+    }
+
+    /// A file that grows while it is sent.
+    pub(crate) fn growing(growing: &Arc<Growing>) -> Self {
+        Self(Source::Growing(Arc::clone(growing)))
+    }
+
+    /// Sends the file; silence is measured from the last byte that the connection took.
+    pub(crate) async fn send(&self, builder: RequestBuilder, timeouts: Timeouts) -> Result<Response, Break> {
+        let progress = Arc::new(Progress::default());
+        let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+        let (source, seen) = (self.0.clone(), progress.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = match &source {
+                Source::File { open, size } => whole(open, *size, &sender, &seen),
+                Source::Growing(growing) => follow(growing, &sender, &seen),
+            };
+            if let Err(e) = read {
+                let _ = sender.blocking_send(Err(io::Error::from(e.kind())));
+                *seen.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            }
+        });
+        let body = Body::wrap_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
+        let answer = builder.body(body).send();
+        tokio::pin!(answer);
+        let mut last = 0;
+        loop {
+            let limit = if self.is_sent(last) { timeouts.commit } else { timeouts.idle + timeouts.connect };
+            match tokio::time::timeout(limit, &mut answer).await {
+                Ok(done) => return done.map_err(|e| failure(&progress).unwrap_or_else(|| broken(e))),
+                Err(_) => {
+                    let now = progress.handed.load(Ordering::Relaxed);
+                    if now == last && !self.is_dry(now) {
+                        return Err(silence(limit));
+                    }
+                    last = now;
+                }
+            }
+        }
+    }
+
+    /// Was everything handed to the connection, so that only the answer is awaited?
+    fn is_sent(&self, handed: u64) -> bool {
+        match &self.0 {
+            Source::File { size, .. } => handed >= *size,
+            Source::Growing(growing) => growing.whole().is_some_and(|blob| handed >= blob.size),
+        }
+    }
+
+    /// Is there nothing that could be sent now?
+    fn is_dry(&self, handed: u64) -> bool {
+        matches!(&self.0, Source::Growing(growing) if growing.is_dry(handed))
+    }
+}
+
+fn failure(progress: &Progress) -> Option<Break> {
+    progress.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Break::Source)
+}
+
+/// Reads exactly the announced bytes, at the pace at which they are taken.
+fn whole(open: &BlobSource, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+    let mut file = open()?.take(size);
+    let mut left = size;
+    while left > 0 {
+        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+        let n = file.read(&mut piece)?;
+        if n == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file ends {left} bytes early")));
+        }
+        piece.truncate(n);
+        left -= n as u64;
+        if pieces.blocking_send(Ok(Bytes::from(piece))).is_err() {
+            // The request is over; nobody wants the rest.
+            return Ok(());
+        }
+        progress.handed.fetch_add(n as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Reads what is announced, until the file is whole or the request is over.
+fn follow(growing: &Growing, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+    let mut at = 0;
+    loop {
+        match growing.read(at, PIECE)? {
+            Portion::End => return Ok(()),
+            Portion::NotYet if pieces.is_closed() => return Ok(()),
+            Portion::NotYet => {}
+            Portion::Bytes(piece) => {
+                at += piece.len() as u64;
+                if pieces.blocking_send(Ok(Bytes::from(piece))).is_err() {
+                    return Ok(());
+                }
+                progress.handed.store(at, Ordering::Relaxed);
+                growing.note_sent(at);
+            }
+        }
+    }
+}

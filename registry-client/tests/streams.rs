@@ -1,0 +1,161 @@
+//! Blobs that are sent while they are made.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::{Descriptor, MediaType, Reference};
+use cooper_registry::{Client, Growing, Pushed, RegistryError};
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use support::script::{blobs, named};
+use support::{Access, Answer, DockerRegistry, Scripted, answer, quick};
+
+/// A file that is written to, and the same as it is sent.
+struct Made {
+    file: tempfile::NamedTempFile,
+    growing: Arc<Growing>,
+    bytes: Vec<u8>,
+}
+
+impl Made {
+    fn new() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let growing = Arc::new(Growing::new(file.reopen().unwrap()));
+        Self { file, growing, bytes: Vec::new() }
+    }
+    fn grow(&mut self, by: usize) {
+        let more: Vec<u8> = (self.bytes.len()..self.bytes.len() + by).map(|n| (n / 7) as u8).collect();
+        self.file.write_all(&more).unwrap();
+        self.bytes.extend(more);
+        self.growing.grow(self.bytes.len() as u64);
+    }
+    fn descriptor(&self) -> Descriptor {
+        Descriptor::of(MediaType::OciLayerGzip, &self.bytes)
+    }
+    fn finish(&self) -> Descriptor {
+        self.growing.finish(self.descriptor());
+        self.descriptor()
+    }
+}
+
+type Task = tokio::task::JoinHandle<Result<Pushed, RegistryError>>;
+
+fn begin(name: &Reference, made: &Made) -> Task {
+    let (client, name, growing) = (Client::new(quick()).unwrap(), name.clone(), made.growing.clone());
+    tokio::spawn(async move { client.stream_blob(&name, &growing).await })
+}
+
+async fn ended(task: Task) -> Result<Pushed, RegistryError> {
+    tokio::time::timeout(Duration::from_secs(20), task).await.expect("it ends").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_registry_takes_what_grows() {
+    let registry = DockerRegistry::start(Access::Open);
+    let name: Reference = format!("{}/grown/it:1", registry.host).parse().unwrap();
+    for steps in [vec![], vec![1], vec![300_000, 1, 700_000, 0, 5_000_000]] {
+        let mut made = Made::new();
+        let task = begin(&name, &made);
+        for by in steps {
+            made.grow(by);
+            // Longer than a reader waits before it looks around.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let blob = made.finish();
+        assert_eq!(ended(task).await.unwrap(), Pushed::Uploaded);
+        let mut got = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            got.extend_from_slice(bytes);
+            Ok(())
+        };
+        Client::new(quick()).unwrap().blob(&name, &blob, &mut sink).await.unwrap();
+        assert!(got == made.bytes, "{}", blob.size);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_pauses_longer_than_silence_is_borne_is_waited_for() {
+    let registry = DockerRegistry::start(Access::Open);
+    let name: Reference = format!("{}/grown/slow:1", registry.host).parse().unwrap();
+    let mut made = Made::new();
+    let task = begin(&name, &made);
+    made.grow(10);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    made.grow(10);
+    made.finish();
+    assert_eq!(ended(task).await.unwrap(), Pushed::Uploaded);
+}
+
+/// A registry that takes an upload as the test says.
+fn uploads(patch: &'static str, put: &'static str) -> Scripted {
+    blobs(move |seen, _| match seen.method.as_str() {
+        "HEAD" => answer("404 Not Found", "", b""),
+        "POST" => answer("202 Accepted", "Location: /up/1?state=a\r\n", b""),
+        "PATCH" => answer(patch, "Location: /up/1?state=b\r\n", b""),
+        _ => answer(put, "", b""),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_digest_follows_in_an_empty_put_to_the_place_that_the_patch_gave() {
+    let server = uploads("202 Accepted", "201 Created");
+    let mut made = Made::new();
+    made.grow(100_000);
+    let blob = made.finish();
+    assert_eq!(ended(begin(&named(&server), &made)).await.unwrap(), Pushed::Uploaded);
+    let [.., patch, put] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
+    assert_eq!((patch.method.as_str(), patch.target.as_str()), ("PATCH", "/up/1?state=a"));
+    assert!(patch.body == made.bytes && patch.header("content-length").is_none());
+    let target = format!("/up/1?state=b&digest=sha256%3A{}", blob.digest.hex());
+    assert_eq!((put.method.as_str(), put.target.as_str(), put.body.len()), ("PUT", target.as_str(), 0));
+    assert_eq!(put.header("content-length"), Some("0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_errors_and_are_not_repeated() {
+    for (patch, put, status) in [
+        ("405 Method Not Allowed", "201 Created", 405),
+        ("500 Internal Server Error", "201 Created", 500),
+        ("202 Accepted", "400 Bad Request", 400),
+    ] {
+        let server = uploads(patch, put);
+        let mut made = Made::new();
+        made.grow(1000);
+        made.finish();
+        let error = ended(begin(&named(&server), &made)).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Status { status: s, .. } if s == status), "{error}");
+        assert_eq!(server.requests().iter().filter(|s| s.method == "PATCH").count(), 1, "{patch}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_is_never_committed() {
+    let server = uploads("202 Accepted", "201 Created");
+    let mut made = Made::new();
+    made.grow(1000);
+    let task = begin(&named(&server), &made);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    made.growing.give_up();
+    assert!(ended(task).await.is_err());
+    assert!(server.requests().iter().all(|s| s.method != "PUT"), "{:?}", server.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_what_the_registry_turns_out_to_have_is_not_sent() {
+    // The connection that takes the body never reads it.
+    let server = blobs(|seen, _| match seen.method.as_str() {
+        "HEAD" => answer("200 OK", "", b""),
+        "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
+        _ => Answer::Bytes(Vec::new()),
+    });
+    let mut made = Made::new();
+    let task = begin(&named(&server), &made);
+    made.grow(64 << 20);
+    let blob = made.finish();
+    assert_eq!(ended(task).await.unwrap(), Pushed::Existed);
+    let cancelled = Some(("DELETE".to_owned(), "/up/1".to_owned()));
+    let heads = server.requests_for(&blob.digest.to_string());
+    assert_eq!(heads.iter().map(|s| s.method.as_str()).collect::<Vec<_>>(), ["HEAD"]);
+    assert_eq!(server.requests().last().map(|s| (s.method.clone(), s.target.clone())), cancelled);
+}
