@@ -8,31 +8,39 @@ use crate::Engine;
 use crate::layers::{Layer, lock};
 use crate::output::{Compression, Finish, Form, ImageOutput, Output, Push};
 use crate::request::BuildRequest;
+use crate::uplink::Uplink;
 use cooper_plan::op::{Base, Plan, StageId};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 /// Where layers are handed in.
 pub struct Ahead {
     form: Form,
+    /// Where the layers are sent as they are compressed.
+    uplink: Option<Arc<Uplink>>,
     queue: Mutex<Option<Sender<Layer>>>,
 }
 
 impl Ahead {
     /// The way to hand layers in, and where they come out; nothing when no output compresses layers. Of several forms
     /// the first one is made ahead.
-    pub fn of(request: &BuildRequest) -> Option<(Self, Receiver<Layer>)> {
+    pub fn of(request: &BuildRequest, uplink: Option<Arc<Uplink>>) -> Option<(Self, Receiver<Layer>)> {
         let form = request.outputs.iter().find_map(compressed)?;
         let (sender, receiver) = channel();
-        Some((Self { form: form.clone(), queue: Mutex::new(Some(sender)) }, receiver))
+        Some((Self { form: form.clone(), uplink, queue: Mutex::new(Some(sender)) }, receiver))
     }
 
     /// How layers are compressed.
     pub fn method(&self) -> Compression {
         self.form.compression
+    }
+
+    /// Where the layers are sent.
+    pub fn uplink(&self) -> Option<&Uplink> {
+        self.uplink.as_deref()
     }
 
     /// Hands a layer in.
@@ -56,7 +64,8 @@ impl Engine {
             if cancel.load(Ordering::SeqCst) {
                 return;
             }
-            if let Err(error) = self.ensure_blob(&layer, &ahead.form, &|| cancel.load(Ordering::SeqCst)) {
+            if let Err(error) = self.ensure_blob(&layer, &ahead.form, ahead.uplink(), &|| cancel.load(Ordering::SeqCst))
+            {
                 tracing::debug!(layer = %layer.diff.0, %error, "a layer could not be compressed ahead");
             }
         }

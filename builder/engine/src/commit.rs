@@ -117,7 +117,7 @@ impl Build<'_> {
                     produce(&mut tar)?;
                     Ok(DiffId(tar.finish().digest))
                 };
-                self.engine.compressed(ahead.method(), write).map(|(diff, _)| diff)
+                self.engine.compressed(ahead.method(), ahead.uplink(), write).map(|(diff, _)| diff)
             }
             None => self.keep_tar(|out| produce(&mut Watched::new(out, &given_up))),
         };

@@ -7,6 +7,7 @@ use crate::event::{Event, Sink};
 use crate::output::{ArchiveOutput, Canonical, Container, FilesOutput, Finish, Form, ImageOutput, Output, Push};
 use crate::product::{Described, Product, Shape};
 use crate::request::BuildRequest;
+use crate::uplink::Uplink;
 use crate::{Engine, EngineError, ErrorClass};
 use cooper_image::assemble::Format;
 use cooper_image::{Descriptor, Reference};
@@ -47,6 +48,7 @@ impl Engine {
         &self,
         request: &BuildRequest,
         product: &Product,
+        uplink: Option<&Uplink>,
         sink: &dyn Sink,
     ) -> Result<Delivered, EngineError> {
         let mut faults = Faults { sink, first: None };
@@ -54,7 +56,7 @@ impl Engine {
         let mut pushes: Vec<(Reference, Descriptor)> = Vec::new();
         for output in &request.outputs {
             let Output::Image(image) = output else { continue };
-            match self.keep(request, image, product, sink) {
+            match self.keep(request, image, product, uplink, sink) {
                 Ok(kept) => {
                     let named = kept.names.iter().filter(|n| !delivered.names.contains(n)).cloned();
                     delivered.names.extend(named.collect::<Vec<_>>());
@@ -72,8 +74,10 @@ impl Engine {
             };
             done.or_else(|e| faults.note(e))?;
         }
-        for (name, descriptor) in &pushes {
-            self.send(name, descriptor, sink).map(drop).or_else(|e| faults.note(e))?;
+        if let Some(uplink) = uplink {
+            for (name, descriptor) in &pushes {
+                self.send(name, descriptor, uplink, sink).map(drop).or_else(|e| faults.note(e))?;
+            }
         }
         faults.first.map_or(Ok(delivered), Err)
     }
@@ -84,6 +88,7 @@ impl Engine {
         request: &BuildRequest,
         image: &ImageOutput,
         product: &Product,
+        uplink: Option<&Uplink>,
         sink: &dyn Sink,
     ) -> Result<Kept, EngineError> {
         let given = if image.names.is_empty() { &request.tags } else { &image.names };
@@ -92,7 +97,10 @@ impl Engine {
         let (descriptor, described) = match config.filter(|_| lazily && product.shape == Shape::Image) {
             Some(config) => (config, None),
             None => {
-                let described = self.describe(product, &image.form, image.form.format_or(Format::Oci))?;
+                let described = {
+                    let uplink = uplink.filter(|_| image.push != Push::No);
+                    self.describe(product, &image.form, image.form.format_or(Format::Oci), uplink)?
+                };
                 (described.descriptor.clone(), Some(described))
             }
         };

@@ -27,7 +27,7 @@ impl Engine {
             Kind::Oci => Format::Oci,
             Kind::Docker => Format::Docker,
         };
-        let image = self.describe(product, &output.form, output.form.format_or(usual))?.descriptor;
+        let image = self.describe(product, &output.form, output.form.format_or(usual), None)?.descriptor;
         let names = if output.names.is_empty() { &request.tags } else { &output.names };
         let write = |place: Place<'_>| Ok(archive::write(&self.store, output.kind, &image, names, place)?);
         match output.container {

@@ -9,6 +9,7 @@ use crate::read::Read;
 use crate::request::{BuildRequest, BuildResult};
 use crate::resolve::Earlier;
 use crate::solve::{Build, StageState};
+use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble;
 use cooper_image::edit::ConfigEdit;
@@ -81,7 +82,8 @@ impl Engine {
             work.push((plan, build));
         }
         self.check_foreign(work.iter().map(|(plan, _)| plan))?;
-        let targets = self.solve_ahead(request, &mut work, &cancel);
+        let uplink = Uplink::target(request).map(|name| Arc::new(self.uplink(name)));
+        let targets = self.solve_ahead(request, &mut work, uplink.clone(), &cancel);
         // Also after a failure: what was read need not be read again.
         work.iter().take(1).for_each(|(_, build)| build.main.remember(&self.store));
         named.remember(&self.store);
@@ -92,7 +94,7 @@ impl Engine {
         let request = reads.first().map_or(request, |read| &read.request);
         let images = targets.iter().zip(&request.platforms).map(|(t, p)| self.finish(request, p, t));
         let product = Product { images: images.collect::<Result<_, _>>()?, shape: request.shape() };
-        let delivered = self.deliver(request, &product, sink)?;
+        let delivered = self.deliver(request, &product, uplink.as_deref(), sink)?;
         let (described, names) = (delivered.described, delivered.names);
         let index = described.as_ref().map(|d| &d.descriptor).filter(|_| product.shape == Shape::Index);
         let image_id = index.or(product.images.first().map(|b| &b.config_descriptor)).map(|d| d.digest.clone());
@@ -105,9 +107,10 @@ impl Engine {
         &self,
         request: &BuildRequest,
         work: &mut [(Plan, Build<'_>)],
+        uplink: Option<Arc<Uplink>>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Arc<StageState>>, EngineError> {
-        let Some((ahead, layers)) = Ahead::of(request) else { return self.solve(work) };
+        let Some((ahead, layers)) = Ahead::of(request, uplink) else { return self.solve(work) };
         let ahead = Arc::new(ahead);
         for (_, build) in &mut *work {
             build.ahead = Some(Arc::clone(&ahead));

@@ -2,6 +2,7 @@
 
 use crate::ahead::Watched;
 use crate::output::{Compression, Form, Recompress, is_compressed_by};
+use crate::uplink::{Announced, Uplink};
 use crate::{Engine, EngineError};
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
@@ -139,11 +140,12 @@ impl Engine {
     /// A blob of the layer in the form that is asked for, made when there is none yet.
     ///
     /// What the blob is depends on the layer and the form alone, and not on which other blobs the store has.
-    /// Ends with a failure soon after `given_up` says so.
+    /// Ends with a failure soon after `given_up` says so. A blob that is made goes to the uplink as it is made.
     pub(crate) fn ensure_blob(
         &self,
         layer: &Layer,
         form: &Form,
+        uplink: Option<&Uplink>,
         given_up: &dyn Fn() -> bool,
     ) -> Result<Descriptor, EngineError> {
         if let Some(claimed) = &layer.claimed
@@ -168,22 +170,28 @@ impl Engine {
             self.write_tar(layer, forms, &mut Watched::new(out, given_up))?;
             Ok(layer.diff.clone())
         };
-        self.compressed(form.compression, write).map(|(_, blob)| blob)
+        self.compressed(form.compression, uplink, write).map(|(_, blob)| blob)
     }
 
     /// A blob of the layer that `produce` writes and names. Chunks that were compressed before are not again.
     pub(crate) fn compressed(
         &self,
         method: Compression,
+        uplink: Option<&Uplink>,
         produce: impl FnOnce(&mut dyn Write) -> Result<DiffId, EngineError>,
     ) -> Result<(DiffId, Descriptor), EngineError> {
         let index = self.store.chunks(&method.id());
         let mut writer = self.store.blob_writer()?;
-        let (diff, placed) = compress::compress(method, &Cached(&index), &mut writer, produce)?;
+        let sending = uplink.map(|uplink| Ok::<_, EngineError>(uplink.begin(writer.reader()?))).transpose()?;
+        let mut out = Announced::new(&mut writer, sending.as_ref());
+        let (diff, placed) = compress::compress(method, &Cached(&index), &mut out, produce)?;
         let (digest, size) = writer.commit(None)?;
         let place = |p: &Placed| ChunkPlace { chunk: p.chunk.0, sum: p.sum, offset: p.offset, length: p.length };
         index.add(&digest, &placed.iter().map(place).collect::<Vec<_>>())?;
         let blob = Descriptor::new(media_type(method), digest, size);
+        if let Some(sending) = sending {
+            sending.finish(&blob);
+        }
         let annotations = [(MADE.to_owned(), method.id())].into();
         self.store.add_layer_blob(&diff, &Descriptor { annotations, ..blob.clone() })?;
         Ok((diff, blob))

@@ -31,6 +31,7 @@ mod solve;
 mod step;
 mod transfer;
 mod unlike;
+mod uplink;
 mod why;
 
 use cooper_registry::{Client, ClientOptions, ProxyOptions};

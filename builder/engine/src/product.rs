@@ -6,6 +6,7 @@
 use crate::layers::Layer;
 use crate::output::Form;
 use crate::transfer::each;
+use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::annotations::{self, Target};
 use cooper_image::assemble::{self, Format};
@@ -49,13 +50,19 @@ pub struct Described {
 
 impl Engine {
     /// Compresses what is not compressed yet, and writes manifests and index.
-    pub(crate) fn describe(&self, product: &Product, form: &Form, format: Format) -> Result<Described, EngineError> {
+    pub(crate) fn describe(
+        &self,
+        product: &Product,
+        form: &Form,
+        format: Format,
+        uplink: Option<&Uplink>,
+    ) -> Result<Described, EngineError> {
         let json = |source| EngineError::Json { what: "the new manifest".to_owned(), source };
         let noted = |target, platform: &Platform| annotations::select(&form.annotations, target, platform);
         let mut manifests = Vec::with_capacity(product.images.len());
         let mut config = None;
         for built in &product.images {
-            let blobs = each(&built.layers, |layer| self.ensure_blob(layer, form, &|| false))?;
+            let blobs = each(&built.layers, |layer| self.ensure_blob(layer, form, uplink, &|| false))?;
             if let Some(blob) = blobs.iter().find(|b| !format.knows_layer(&b.media_type)) {
                 return Err(EngineError::Request {
                     message: format!("layer {} of the base is zstd, for which Docker has no media type", blob.digest),

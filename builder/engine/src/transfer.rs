@@ -5,6 +5,7 @@ use crate::layers::lock;
 use crate::output::Form;
 use crate::product::{Built, Product, Shape};
 use crate::resolve::invalid;
+use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
@@ -31,23 +32,35 @@ impl Engine {
         let reference = reference.clone().or_latest();
         let missing = || EngineError::NoImage(reference.clone());
         let mut descriptor = self.store.get_ref(&reference)?.ok_or_else(missing)?;
+        let uplink = self.uplink(&reference);
         if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
             let image = self.load(&reference, &descriptor)?;
             let (config, layers) = (image.config, image.layers);
             let built = Built { platform: config.platform(), config, config_descriptor: descriptor, layers };
             let product = Product { images: vec![built], shape: Shape::Image };
-            descriptor = self.describe(&product, &Form::default(), Format::Oci)?.descriptor;
+            descriptor = self.describe(&product, &Form::default(), Format::Oci, Some(&uplink))?.descriptor;
             self.store.set_ref(&reference, &descriptor)?;
         }
-        self.send(&reference, &descriptor, sink)
+        self.send(&reference, &descriptor, &uplink, sink)
     }
 
-    /// Sends a manifest or an index with everything that it leads to.
-    pub(crate) fn send(&self, name: &Reference, top: &Descriptor, sink: &dyn Sink) -> Result<Digest, EngineError> {
+    /// The way to where a name is pushed.
+    pub(crate) fn uplink(&self, name: &Reference) -> Uplink {
+        Uplink::new(self.client.clone(), self.runtime.clone(), name.clone())
+    }
+
+    /// Sends a manifest or an index with everything that it leads to, but for what went through the uplink.
+    pub(crate) fn send(
+        &self,
+        name: &Reference,
+        top: &Descriptor,
+        uplink: &Uplink,
+        sink: &dyn Sink,
+    ) -> Result<Digest, EngineError> {
         let mut parcel = Parcel::default();
         self.collect(name, top, 0, &mut parcel)?;
         let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
-        each(&blobs, |blob| self.push_blob(name, blob, sink))?;
+        each(&blobs, |blob| self.push_blob(name, blob, uplink, sink))?;
         let mut digest = top.digest.clone();
         for document in &parcel.documents {
             // The last one is what the name leads to; a registry refuses an index before its images are there.
@@ -89,12 +102,20 @@ impl Engine {
         Ok(())
     }
 
-    fn push_blob(&self, reference: &Reference, blob: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
-        self.store.open_blob(&blob.digest)?;
-        let (store, digest) = (self.store.clone(), blob.digest.clone());
-        let source: cooper_registry::BlobSource =
-            Arc::new(move || store.open_blob(&digest).map_err(|e| std::io::Error::other(e.to_string())));
-        self.runtime.block_on(self.client.push_blob(reference, blob, source, None))?;
+    fn push_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        uplink: &Uplink,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        if !uplink.has_sent(reference, &blob.digest) {
+            self.store.open_blob(&blob.digest)?;
+            let (store, digest) = (self.store.clone(), blob.digest.clone());
+            let source: cooper_registry::BlobSource =
+                Arc::new(move || store.open_blob(&digest).map_err(|e| std::io::Error::other(e.to_string())));
+            self.runtime.block_on(self.client.push_blob(reference, blob, source, None))?;
+        }
         sink.event(Event::Transfer {
             direction: Direction::Push,
             digest: blob.digest.clone(),

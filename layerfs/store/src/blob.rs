@@ -39,6 +39,14 @@ impl Write for BlobWriter {
 }
 
 impl BlobWriter {
+    /// The file that is written to, for reading: what was flushed is in it. It is no lease of the blob.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(self.temp.path()).map_err(StoreError::io("opening", self.temp.path()))
+    }
+
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.written

@@ -48,16 +48,25 @@ impl Build<'_> {
         if self.request.clamp {
             cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
         }
-        let mut hash = DigestWriter::new(std::io::sink());
-        layer::pack_upper(&root, &mut hash)?;
-        let diff = DiffId(hash.finish().digest);
+        let diff = self.keep_upper(place, &root)?;
         self.engine.store.publish_tree(&spec.upper, &diff)?;
-        if let Some(ahead) = place.ahead {
+        if let Some(ahead) = place.ahead.filter(|_| !place.is_last()) {
             ahead.hand_in(&Layer { diff: diff.clone(), claimed: None });
         }
         self.commit(state, miss, diff, &step.history)?;
         self.sink.event(Event::Finished { step: place.no, took: start.elapsed() });
         Ok(())
+    }
+
+    /// Names what the step left. Compressed layers are made while later steps run; where none comes, at once, in the
+    /// same reading.
+    fn keep_upper(&self, place: &Place<'_>, root: &Root) -> Result<DiffId, EngineError> {
+        if place.ahead.is_some() && place.is_last() {
+            return self.keep_layer(place, |mut out| Ok(layer::pack_upper(root, &mut out).map(drop)?));
+        }
+        let mut hash = DigestWriter::new(std::io::sink());
+        layer::pack_upper(root, &mut hash)?;
+        Ok(DiffId(hash.finish().digest))
     }
 
     fn run_process(&self, place: &Place<'_>, spec: &StepSpec, command: &str) -> Result<(), EngineError> {

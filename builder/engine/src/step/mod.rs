@@ -25,3 +25,10 @@ pub struct Place<'a> {
     /// Where its layer is compressed ahead, when it becomes one of the image's.
     pub ahead: Option<&'a Ahead>,
 }
+
+impl Place<'_> {
+    /// Does no other step of the stage come after it?
+    pub fn is_last(&self) -> bool {
+        self.index + 1 == self.stage.steps.len()
+    }
+}
