@@ -73,6 +73,17 @@ impl Build<'_> {
         Ok(Some(miss))
     }
 
+    /// Would a look-up find the step's result?
+    pub fn is_known(&self, place: &Place<'_>, record: &KeyRecord) -> Result<bool, EngineError> {
+        if self.without_cache(place).is_some() {
+            return Ok(false);
+        }
+        match self.engine.store.record(&record.digest())? {
+            Some(StepRecord { layer: Some(diff), .. }) => self.engine.has_layer(&diff),
+            _ => Ok(false),
+        }
+    }
+
     /// The nearest earlier record. A line more or less above moves an instruction to another place of its stage.
     fn earlier(&self, place: &Place<'_>, miss: &Miss) -> Result<Option<StepRecord>, EngineError> {
         let store = &self.engine.store;

@@ -34,7 +34,7 @@ struct State {
 
 #[derive(Debug, Clone)]
 enum End {
-    Whole(Descriptor),
+    Whole(Box<Descriptor>),
     GivenUp,
 }
 
@@ -63,7 +63,7 @@ impl Growing {
 
     /// The file is whole, and this is what it is.
     pub fn finish(&self, blob: Descriptor) {
-        self.end(End::Whole(blob));
+        self.end(End::Whole(Box::new(blob)));
     }
 
     /// It will never be whole. Changes nothing when it is.
@@ -85,7 +85,7 @@ impl Growing {
     /// What it became, once it is whole.
     pub(crate) fn whole(&self) -> Option<Descriptor> {
         match &self.lock().end {
-            Some(End::Whole(blob)) => Some(blob.clone()),
+            Some(End::Whole(blob)) => Some(blob.as_ref().clone()),
             _ => None,
         }
     }

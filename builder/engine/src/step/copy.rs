@@ -3,9 +3,11 @@
 use super::Place;
 use crate::EngineError;
 use crate::event::Event;
+use crate::layers::Layer;
 use crate::solve::{Build, StageState};
 use cooper_dockerfile::ignore::Ignore;
-use cooper_image::{DiffId, RelPath};
+use cooper_image::stable_hash::StableHash;
+use cooper_image::{DiffId, Digest, RelPath};
 use cooper_layerfs::LayerfsError;
 use cooper_layerfs::copy::{Chmod, CopyPart, CopyRequest, Owner, Unpack};
 use cooper_layerfs::select::{Ownership, Rule, Rules, SelectRequest, Selection, Taken};
@@ -40,19 +42,32 @@ impl Build<'_> {
         copy: &op::Copy,
         step: &Step,
     ) -> Result<(), EngineError> {
-        let view = self.source(copy, place)?;
+        let record = |state: &StageState, files: &Digest| {
+            let parent = Self::parent(state);
+            self.dated(cooper_plan::key::copy_key(parent.as_ref(), copy, files, &place.stage.platform))
+        };
+        let layers = self.layers_from(copy, place)?;
+        let question = layers.as_ref().map(|layers| self.question(copy, layers));
+        // What layers hold never changes: where it is known, and with it the result, no tree is needed.
+        if let Some(files) = question.as_ref().and_then(|question| self.engine.store.selection(question)) {
+            let record = record(state, &files);
+            if self.is_known(place, &record)? && self.look_up(state, place, record, &step.history)?.is_none() {
+                return Ok(());
+            }
+        }
+        let view = self.source(copy, layers.as_deref())?;
         let permit = self.permits.take().ok_or(EngineError::Dependency)?;
         let origin = match &copy.from {
             None | Some(Base::Files(_)) => Origin::Context,
             Some(_) => Origin::Root,
         };
         let selection = self.select(copy, &view, origin)?;
-        let mut record = self.dated(cooper_plan::key::copy_key(
-            Self::parent(state).as_ref(),
-            copy,
-            &selection.digest,
-            &place.stage.platform,
-        ));
+        if let Some(question) = question
+            && let Err(error) = self.engine.store.put_selection(&question, &selection.digest)
+        {
+            tracing::warn!(%error, "the digest of what was selected cannot be kept");
+        }
+        let mut record = record(state, &selection.digest);
         record.files = selection.files(NAMED_FILES).unwrap_or_default();
         let Some(miss) = self.look_up(state, place, record, &step.history)? else { return Ok(()) };
         let start = Instant::now();
@@ -65,16 +80,41 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn source(&self, copy: &op::Copy, place: &Place<'_>) -> Result<View, EngineError> {
-        match &copy.from {
-            None => self.main.view(),
-            Some(Base::Files(name)) => self.files_of(name)?.view(),
-            Some(Base::Scratch) => Ok(View::stack(Vec::new())),
-            Some(Base::Stage(id)) => self.engine.view(&self.stage(*id)?.layers),
+    /// The layers that are copied from; nothing for a context's files.
+    fn layers_from(&self, copy: &op::Copy, place: &Place<'_>) -> Result<Option<Vec<Layer>>, EngineError> {
+        Ok(match &copy.from {
+            None | Some(Base::Files(_)) => None,
+            Some(Base::Scratch) => Some(Vec::new()),
+            Some(Base::Stage(id)) => Some(self.stage(*id)?.layers.clone()),
             Some(base @ (Base::Image(_) | Base::Layout(_))) => {
-                let image = self.image(base, place.stage, self.request.freshness)?;
-                self.engine.view(&image.layers)
+                Some(self.image(base, place.stage, self.request.freshness)?.layers)
             }
+        })
+    }
+
+    /// Names what is selected from layers, and how.
+    fn question(&self, copy: &op::Copy, layers: &[Layer]) -> Digest {
+        let mut hash = StableHash::new("selection of layers/1");
+        // Without privileges, trees have no devices.
+        hash.part("tier", format!("{:?}", self.engine.tier));
+        for diff in crate::layers::diff_ids(layers) {
+            hash.part("layer", diff.to_string());
+        }
+        for source in &copy.sources {
+            hash.part("source", source);
+        }
+        for pattern in &copy.exclude {
+            hash.part("exclude", pattern);
+        }
+        hash.part("parents", [u8::from(copy.parents)]);
+        hash.finish()
+    }
+
+    fn source(&self, copy: &op::Copy, layers: Option<&[Layer]>) -> Result<View, EngineError> {
+        match (layers, &copy.from) {
+            (Some(layers), _) => self.engine.view(layers),
+            (None, Some(Base::Files(name))) => self.files_of(name)?.view(),
+            (None, _) => self.main.view(),
         }
     }
 
