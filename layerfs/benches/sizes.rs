@@ -32,7 +32,12 @@ fn main() {
     println!("| layer | method | whole | in chunks | more |\n|---|---|---|---|---|");
     for name in std::env::args().skip(1).filter(|a| !a.starts_with('-')) {
         let tar = std::fs::read(&name).unwrap();
-        for (shown, method) in [("gzip 6", Method::Gzip(6)), ("zstd 3", Method::Zstd(3)), ("zstd 9", Method::Zstd(9))] {
+        for (shown, method) in [
+            ("gzip 4", Method::Gzip(4)),
+            ("gzip 6", Method::Gzip(6)),
+            ("zstd 3", Method::Zstd(3)),
+            ("zstd 9", Method::Zstd(9)),
+        ] {
             let (whole, chunked) = (whole(&tar, method), chunked(&tar, method));
             let more = (chunked as f64 / whole as f64 - 1.0) * 100.0;
             let layer = name.rsplit('/').next().unwrap_or(&name);

@@ -1,8 +1,10 @@
-//! How long a Dockerfile of a thousand instructions takes to read and to plan. `cargo bench -p cooper-plan
+//! How long a Dockerfile of a thousand instructions takes to read and to plan, and the keys of its steps to make. `cargo bench -p cooper-plan
 //! --bench thousand` runs it. It judges no time; docs/performance.md holds what was measured.
 
-use cooper_image::Platform;
+use cooper_image::{ChainId, DiffId, Digest, Platform};
 use cooper_plan::build::{Planned, plan};
+use cooper_plan::key::{Given, copy_key, exec_key};
+use cooper_plan::op::Op;
 use cooper_plan::request::PlanRequest;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::collections::BTreeMap;
@@ -49,6 +51,17 @@ fn thousand_instructions(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("{count} instructions, {} bytes", text.len()));
     group.bench_function("parse", |b| b.iter(read));
     group.bench_function("plan", |b| b.iter(planned));
+    let Ok(Planned::Ready(steps)) = planned() else { unreachable!("it was planned above") };
+    let steps = || steps.stages.iter().flat_map(|stage| &stage.steps);
+    let (files, given, platform) = (Digest::sha256("files"), Given::default(), Platform::host());
+    let parent = ChainId::of(&[DiffId(Digest::sha256("layer"))]);
+    let key = |op: &Op| match op {
+        Op::Exec(exec) => Some(exec_key(parent.as_ref(), exec, &given, &platform).digest()),
+        Op::Copy(copy) => Some(copy_key(parent.as_ref(), copy, &files, &platform).digest()),
+        _ => None,
+    };
+    let keys = || steps().filter_map(|step| key(&step.op)).count();
+    group.bench_function(format!("{} keys", keys()), |b| b.iter(keys));
     group.finish();
 }
 

@@ -10,7 +10,7 @@
 //! this process. What comes out is bounded by `cooper_image::limits::LAYER_BYTES`.
 //! Must never: run another program to decompress, or hold more than a few chunks in memory.
 
-mod cut;
+pub mod cut;
 mod line;
 mod piece;
 
