@@ -5,3 +5,4 @@ pub(crate) mod body;
 pub(crate) mod growing;
 pub(crate) mod pull;
 pub(crate) mod push;
+mod windows;

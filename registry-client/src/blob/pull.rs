@@ -1,7 +1,9 @@
 //! Pulling a blob: every byte is hashed and counted on its way to the sink, a stream that breaks is
-//! taken up where it broke. Must never give the sink a byte twice, one byte more than the
+//! taken up where it broke, and the later parts of a large blob are asked for beside the first
+//! (`windows`) where the server takes ranges. Must never give the sink a byte twice, one byte more than the
 //! descriptor says, or success for bytes whose digest differs.
 
+use super::windows::{self, Windows};
 use crate::api::{ContentRange, Route, announced_length};
 use crate::http::Break;
 use crate::retry::Budget;
@@ -25,6 +27,15 @@ pub(crate) struct Arriving<'a> {
     delivered: u64,
     /// A registry whose ranges are wrong is asked for the whole blob.
     ranges: Ranges,
+    /// Once windows failed, there are no more of them.
+    windows: Windowing,
+}
+
+/// Are parts asked for beside each other?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Windowing {
+    Allowed,
+    Off,
 }
 
 /// May parts be asked for?
@@ -44,12 +55,12 @@ enum End {
 impl<'a> Arriving<'a> {
     pub(crate) fn new(descriptor: &'a Descriptor, sink: Sink<'a>) -> Self {
         let hasher = Hasher::with(descriptor.digest.algorithm());
-        Self { descriptor, sink, hasher, delivered: 0, ranges: Ranges::Usable }
+        Self { descriptor, sink, hasher, delivered: 0, ranges: Ranges::Usable, windows: Windowing::Allowed }
     }
 
     /// Takes what is missing from one endpoint and verifies the whole.
     pub(crate) async fn from(&mut self, s: &Session<'_>) -> Result<(), RegistryError> {
-        self.ranges = Ranges::Usable;
+        (self.ranges, self.windows) = (Ranges::Usable, Windowing::Allowed);
         let mut budget = Budget::new(s.policy());
         loop {
             let before = self.delivered;
@@ -90,6 +101,12 @@ impl<'a> Arriving<'a> {
             }
             Position::Refused => return Err(s.refuse(&call, response).await),
         };
+        if skip == 0
+            && self.windows == Windowing::Allowed
+            && windows::are_worth_it(&response, self.delivered, self.descriptor.size)
+        {
+            return self.beside(s, response, &asked).await;
+        }
         loop {
             match s.shared.transport.chunk(&mut response).await {
                 Ok(Some(piece)) => self.take(&piece, &mut skip, &asked)?,
@@ -99,6 +116,36 @@ impl<'a> Arriving<'a> {
                 Err(b) => return Err(broke(b, &asked)),
             }
         }
+    }
+
+    /// Takes a first part from an answer, and the rest in windows that were asked for meanwhile.
+    async fn beside(&mut self, s: &Session<'_>, mut response: Response, asked: &Asked) -> Result<End, RegistryError> {
+        let begin = self.delivered + windows::WINDOW;
+        let mut rest = Windows::open(s, self.descriptor, begin);
+        while self.delivered < begin {
+            // The windows are read while the first part is waited for.
+            match rest.beside(s.shared.transport.chunk(&mut response)).await {
+                Ok(Some(piece)) => {
+                    let room = usize::try_from(begin - self.delivered).unwrap_or(usize::MAX).min(piece.len());
+                    self.take(piece.get(..room).unwrap_or_default(), &mut 0, asked)?;
+                }
+                Ok(None) => return Ok(End::Again(self.wrong_size(self.delivered, asked))),
+                Err(b @ Break::Passing(_)) => return Ok(End::Again(broke(b, asked))),
+                Err(b) => return Err(broke(b, asked)),
+            }
+        }
+        drop(response);
+        while let Some(window) = rest.next().await {
+            match window {
+                Ok(bytes) => self.take(&bytes, &mut 0, asked)?,
+                Err(failure) => {
+                    // Whatever it was, the ordinary way finds out, and goes on from here.
+                    self.windows = Windowing::Off;
+                    return Ok(End::Again(failure));
+                }
+            }
+        }
+        Ok(End::Complete)
     }
 
     /// Where in the blob an answer's first byte is, as bytes to skip.

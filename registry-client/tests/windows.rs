@@ -1,0 +1,115 @@
+//! Large blobs, whose parts are asked for beside each other.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::{Descriptor, MediaType, Reference};
+use cooper_registry::{Client, RegistryError};
+use std::sync::LazyLock;
+use support::script::{blobs, named};
+use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
+
+const MIB: usize = 1 << 20;
+
+/// No two windows of it are alike.
+static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| (0..18 * MIB as u32 + 5).map(|n| (n / 257) as u8).collect());
+
+fn descriptor() -> Descriptor {
+    Descriptor::of(MediaType::OciLayerGzip, &LARGE)
+}
+
+async fn pull(name: &Reference) -> Result<Vec<u8>, RegistryError> {
+    let mut got = Vec::new();
+    let mut sink = |bytes: &[u8]| {
+        got.extend_from_slice(bytes);
+        Ok(())
+    };
+    Client::new(quick()).unwrap().blob(name, &descriptor(), &mut sink).await.map(|()| got)
+}
+
+/// First and last byte of a request's range.
+fn range(seen: &Seen) -> Option<(usize, usize)> {
+    let (first, last) = seen.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().unwrap(), last.parse().unwrap_or(LARGE.len() - 1)))
+}
+
+fn part(first: usize, last: usize) -> Answer {
+    let header = format!("Content-Range: bytes {first}-{last}/{}\r\n", LARGE.len());
+    answer("206 Partial Content", &header, &LARGE[first..=last])
+}
+
+fn whole() -> Answer {
+    answer("200 OK", "Accept-Ranges: bytes\r\n", &LARGE)
+}
+
+/// A registry that takes ranges, but for what the script says of them.
+fn ranged(script: impl Fn(usize, usize) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
+    blobs(move |seen, _| match range(seen) {
+        None => whole(),
+        Some((first, last)) => script(first, last).unwrap_or_else(|| part(first, last)),
+    })
+}
+
+fn ranges(server: &Scripted) -> Vec<(usize, usize)> {
+    let mut all: Vec<_> = server.requests().iter().filter_map(range).collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_part_is_asked_for_once() {
+    let server = ranged(|_, _| None);
+    assert!(pull(&named(&server)).await.unwrap() == *LARGE);
+    let window = |n: usize| (n * 4 * MIB, ((n + 1) * 4 * MIB).min(LARGE.len()) - 1);
+    assert_eq!(ranges(&server), (1..5).map(window).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_registry_gives_parts() {
+    let registry = DockerRegistry::start(Access::Open);
+    let name: Reference = format!("{}/large/it:1", registry.host).parse().unwrap();
+    let client = Client::new(quick()).unwrap();
+    client.push_blob(&name, &descriptor(), source(&LARGE), None).await.unwrap();
+    assert!(pull(&name).await.unwrap() == *LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_of_ranges_is_asked_once() {
+    let server = blobs(|_, _| answer("200 OK", "", &LARGE));
+    assert!(pull(&named(&server)).await.unwrap() == *LARGE);
+    assert_eq!(server.requests_for("/blobs/").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_parts_lead_to_the_ordinary_way() {
+    type Script = fn(usize, usize) -> Option<Answer>;
+    let wrong: [(&str, Script); 5] = [
+        ("the whole instead of a part", |_, _| Some(whole())),
+        ("another place", |first, last| (first == 8 * MIB).then(|| part(first + 1, last))),
+        ("too few bytes", |first, last| {
+            let header = format!("Content-Range: bytes {first}-{last}/{}\r\n", LARGE.len());
+            (first == 12 * MIB && last < LARGE.len() - 1)
+                .then(|| answer("206 Partial Content", &header, &LARGE[first..last]))
+        }),
+        ("a refusal", |first, _| (first == 4 * MIB).then(|| answer("429 Too Many Requests", "", b""))),
+        ("a break", |first, last| (first == 16 * MIB && last == 16 * MIB + 4).then(|| Answer::Bytes(Vec::new()))),
+    ];
+    for (what, script) in wrong {
+        let server = ranged(script);
+        match pull(&named(&server)).await {
+            Ok(got) => assert!(got == *LARGE, "{what}"),
+            // The part that is asked for anew begins where the refused one did.
+            Err(e) => assert!(what == "a refusal" && e.to_string().contains("429"), "{what}: {e}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_in_a_part_are_never_a_success() {
+    let server = ranged(|first, last| {
+        let header = format!("Content-Range: bytes {first}-{last}/{}\r\n", LARGE.len());
+        (first == 8 * MIB).then(|| answer("206 Partial Content", &header, &vec![0; last - first + 1]))
+    });
+    let error = pull(&named(&server)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
+}
