@@ -29,7 +29,7 @@ mod session;
 
 pub use auth::credential as credentials;
 pub use blob::body::BlobSource;
-pub use blob::growing::Growing;
+pub use blob::growing::{Following, Growing};
 pub use blob::push::Pushed;
 pub use client::Client;
 pub use error::{Asked, Fault, RegistryError};

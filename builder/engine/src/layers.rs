@@ -13,7 +13,7 @@ use cooper_layerfs::read_ahead::ReadAhead;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
 use cooper_sandbox::Tier;
-use cooper_store::{ChunkIndex, ChunkPlace, LayerForms};
+use cooper_store::{ChunkIndex, ChunkPlace, Ingest, LayerForms};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,12 +110,22 @@ impl Engine {
             (None, Some(blob)) => self.inflate(blob)?,
             (None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
         };
+        let roots = below.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
+        let unpacked = self.unpack(source, &View::stack(roots))?;
+        match blob.filter(|_| forms.tar.is_none()) {
+            Some(b) => self.believe(layer, b, unpacked.hasher)?,
+            None => compare(&layer.diff, unpacked.hasher)?,
+        }
+        let name = if unpacked.applied.implied_dirs == 0 { &layer.diff } else { upon };
+        Ok(self.store.publish_tree(&unpacked.dir, name)?)
+    }
+
+    /// Makes the tree of a layer from its tar, in a directory of its own.
+    pub(crate) fn unpack(&self, source: Box<dyn Read + Send>, lower: &View) -> Result<Unpacked, EngineError> {
         let ingest = self.store.ingest()?;
         let dir = ingest.path().join("tree");
         std::fs::create_dir(&dir).map_err(|source| io("creating a layer's tree", source))?;
         set_mode(&dir)?;
-        let roots = below.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
-        let lower = View::stack(roots);
         let target = Root::open(&dir)?;
         let mut tee = Tee { inner: source, hasher: Hasher::new() };
         let (ahead, work) = ReadAhead::split(&mut tee);
@@ -128,13 +138,7 @@ impl Engine {
             rest.map_err(|source| io("reading a layer to its end", source))?;
             Ok::<_, EngineError>(applied)
         })?;
-        let hasher = tee.hasher;
-        match blob.filter(|_| forms.tar.is_none()) {
-            Some(b) => self.believe(layer, b, hasher)?,
-            None => compare(&layer.diff, hasher)?,
-        }
-        let name = if applied.implied_dirs == 0 { &layer.diff } else { upon };
-        Ok(self.store.publish_tree(&dir, name)?)
+        Ok(Unpacked { dir, applied, hasher: tee.hasher, _ingest: ingest })
     }
 
     /// A blob of the layer in the form that is asked for, made when there is none yet.
@@ -234,7 +238,7 @@ impl Engine {
     }
 
     /// Records that a blob is a layer, after its inflated bytes were hashed.
-    fn believe(&self, layer: &Layer, blob: &Descriptor, hasher: Hasher) -> Result<(), EngineError> {
+    pub(crate) fn believe(&self, layer: &Layer, blob: &Descriptor, hasher: Hasher) -> Result<(), EngineError> {
         compare(&layer.diff, hasher)?;
         Ok(self.store.add_layer_blob(&layer.diff, blob)?)
     }
@@ -252,6 +256,16 @@ impl Engine {
             },
         }
     }
+}
+
+/// A tree that nothing has compared with its name yet.
+pub(crate) struct Unpacked {
+    pub dir: PathBuf,
+    pub applied: apply::Applied,
+    /// Has seen all bytes of the tar.
+    pub hasher: Hasher,
+    /// Keeps the directory until it was published.
+    _ingest: Ingest,
 }
 
 /// What a layer that is compressed so is called.

@@ -17,6 +17,7 @@ pub mod run_request;
 
 mod agent;
 mod ahead;
+mod arrive;
 mod checks;
 mod commit;
 mod deliver;

@@ -1,14 +1,13 @@
 //! Bases: from the store when it has them, else from the registry.
 
-use crate::event::{Direction, Event, Sink};
-use crate::layers::{Layer, lock};
+use crate::event::Sink;
+use crate::layers::Layer;
 use crate::request::Freshness;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::{self, Format, Notes};
 use cooper_image::{Descriptor, DiffId, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
 use cooper_store::StoreError;
 use std::fmt::Display;
-use std::sync::Mutex;
 
 /// An image whose documents are in the store.
 #[derive(Debug, Clone)]
@@ -31,9 +30,6 @@ pub(crate) enum Earlier {
     /// The name means the new one alone.
     Replace,
 }
-
-/// Most layers that are fetched at once.
-const PARALLEL: usize = 4;
 
 impl Engine {
     /// A base for a build.
@@ -133,7 +129,7 @@ impl Engine {
         if earlier == Earlier::Replace {
             self.discard_damaged(&manifest.layers)?;
         }
-        self.fetch_blobs(reference, std::iter::once(&manifest.config).chain(&manifest.layers).collect(), sink)?;
+        self.arrive(reference, manifest, earlier, sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
         let named = match earlier {
@@ -152,53 +148,6 @@ impl Engine {
                 self.store.discard_if_damaged(&blob.digest)?;
             }
         }
-        Ok(())
-    }
-
-    fn fetch_blobs(
-        &self,
-        reference: &Reference,
-        mut wanted: Vec<&Descriptor>,
-        sink: &dyn Sink,
-    ) -> Result<(), EngineError> {
-        wanted.reverse();
-        let queue = Mutex::new(wanted);
-        let work = || -> Result<(), EngineError> {
-            while let Some(d) = { lock(&queue).pop() } {
-                self.fetch_blob(reference, d, sink).inspect_err(|_| lock(&queue).clear())?;
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..PARALLEL).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(EngineError::Interrupted)))
-        })
-    }
-
-    fn fetch_blob(&self, reference: &Reference, d: &Descriptor, sink: &dyn Sink) -> Result<(), EngineError> {
-        // A blob of another size was damaged on this disk, or the manifest lies: fetching it tells, and mends.
-        if self.store.blob_size(&d.digest)? == Some(d.size) {
-            return Ok(());
-        }
-        let mut writer = self.store.blob_writer_with(d.digest.algorithm())?;
-        let mut done = 0;
-        let mut shown = 0;
-        let mut take = |bytes: &[u8]| {
-            std::io::Write::write_all(&mut writer, bytes)?;
-            done += bytes.len() as u64;
-            if done - shown > 1 << 20 || done == d.size {
-                shown = done;
-                sink.event(Event::Transfer {
-                    direction: Direction::Pull,
-                    digest: d.digest.clone(),
-                    done,
-                    total: d.size,
-                });
-            }
-            Ok(())
-        };
-        self.runtime.block_on(self.client.blob(reference, d, &mut take))?;
-        writer.commit(Some((&d.digest, d.size)))?;
         Ok(())
     }
 
@@ -231,7 +180,7 @@ impl Engine {
         })
     }
 
-    fn config(&self, d: &Descriptor) -> Result<ImageConfig, EngineError> {
+    pub(crate) fn config(&self, d: &Descriptor) -> Result<ImageConfig, EngineError> {
         let bytes = self.store.read_blob(d, limits::CONFIG_BYTES)?;
         serde_json::from_slice(bytes.get())
             .map_err(|source| EngineError::Json { what: format!("configuration {}", d.digest), source })

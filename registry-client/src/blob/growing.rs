@@ -1,4 +1,4 @@
-//! A file that is sent while it is written: how much of it there is, and whether it is whole.
+//! A file that is read while it is written: how much of it there is, and whether it is whole.
 //!
 //! Takes: a handle of the file, the lengths to which it has grown, and in the end its name. Gives: its bytes in order,
 //! to any number of readers, each of which waits for those that are not there yet. Must never: give a byte that was
@@ -6,10 +6,10 @@
 
 use cooper_image::Descriptor;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -82,6 +82,11 @@ impl Growing {
         self.ended.notify_one();
     }
 
+    /// Its bytes from the beginning. Reading waits for those that are not there yet, and fails when it is given up.
+    pub fn reader(self: &Arc<Self>) -> Following {
+        Following { growing: Arc::clone(self), at: 0 }
+    }
+
     /// What it became, once it is whole.
     pub(crate) fn whole(&self) -> Option<Descriptor> {
         match &self.lock().end {
@@ -130,5 +135,79 @@ impl Growing {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a growing file from its beginning to its end.
+#[derive(Debug)]
+pub struct Following {
+    growing: Arc<Growing>,
+    at: u64,
+}
+
+impl Read for Following {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.growing.read(self.at, buf.len())? {
+                Portion::End => return Ok(0),
+                Portion::NotYet => {}
+                Portion::Bytes(bytes) => {
+                    let n = bytes.len().min(buf.len());
+                    if let (Some(to), Some(from)) = (buf.get_mut(..n), bytes.get(..n)) {
+                        to.copy_from_slice(from);
+                    }
+                    self.at += n as u64;
+                    return Ok(n);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+    use std::io::Write as _;
+
+    fn growing() -> (tempfile::NamedTempFile, Arc<Growing>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let growing = Arc::new(Growing::new(file.reopen().unwrap()));
+        (file, growing)
+    }
+
+    #[test]
+    fn a_reader_gets_what_is_announced_and_waits_for_the_rest() {
+        let (mut file, growing) = growing();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut got = Vec::new();
+                growing.reader().read_to_end(&mut got).map(|_| got)
+            });
+            for part in bytes.chunks(70_000) {
+                file.write_all(part).unwrap();
+                growing.grow(file.as_file().metadata().unwrap().len());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert!(!reader.is_finished());
+            growing.finish(Descriptor::of(MediaType::OciLayer, &bytes));
+            reader.join().unwrap()
+        });
+        assert!(read.unwrap() == bytes);
+        // The end stays what it was.
+        growing.give_up();
+        assert_eq!(growing.reader().read(&mut [0; 4]).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_reader_of_what_is_given_up_fails() {
+        let (_file, growing) = growing();
+        growing.give_up();
+        let error = growing.reader().read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("given up"), "{error}");
     }
 }
