@@ -7,8 +7,10 @@ use crate::{open, signals, stdout, ui};
 use cooper_registry_server::ServerOptions;
 use tokio::net::TcpListener;
 
-/// Serves the store until a signal arrives, which is the ordinary end of a server.
+/// Serves the store until a signal arrives, which is the ordinary end of a server. What goes wrong meanwhile is said on
+/// standard error: clients are told no more than that something did.
 pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
+    ui::log::open();
     let store = open::store(place, &place.root()?)?;
     let runtime = open::runtime()?;
     let shutdown = signals::first(runtime.handle())?;

@@ -7,6 +7,7 @@ pub mod amount;
 pub mod escape;
 mod lines;
 mod live;
+pub mod log;
 mod plain;
 pub mod reasons;
 pub mod summary;

@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use cooper_image::limits;
-use cooper_store::BlobWriter;
+use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
 use std::time::Duration;
@@ -89,10 +89,6 @@ fn write(writer: &mut BlobWriter, piece: &[u8]) -> Result<(), ApiError> {
     if writer.written() + piece.len() as u64 > limits::LAYER_BYTES {
         return Err(ApiError::new(Code::TooLarge, format!("a blob has at most {} bytes", limits::LAYER_BYTES)));
     }
-    writer.write_all(piece).map_err(|e| match e.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            ApiError::new(Code::InsufficientStorage, "the registry's disk is full")
-        }
-        _ => ApiError::internal(&e),
-    })
+    let failed = |source| StoreError::Io { action: "writing", path: "an upload".into(), source };
+    writer.write_all(piece).map_err(|e| failed(e).into())
 }
