@@ -205,7 +205,8 @@ pub fn make_dirs(dir: &Path, durability: Durability) -> Result<(), StoreError> {
         Err(e) => return Err(StoreError::io("creating", dir)(e)),
     }
     match (durability, dir.parent()) {
-        (Durability::Synced, Some(above)) => sync_dir(above),
+        // Whoever comes next must not take a name for durable that is not.
+        (Durability::Synced, Some(above)) => sync_dir(above).inspect_err(|_| drop(std::fs::remove_dir(dir))),
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //! link is durable before its writing returns. Names are of a checked type before they get a path.
 
 use crate::layout::{BLOBS, MANIFESTS, digest_of, file_name};
-use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file};
+use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file, sync_dir};
 use crate::referrers::Referrer;
 use crate::{Store, StoreError};
 use cooper_image::reference::{valid_component, valid_tag};
@@ -185,10 +185,24 @@ impl Repo {
             // A repair may have found that the blob was not there, and be about to delete the link.
             let _lock = self.lock()?;
             if link.is_file() {
-                return Ok(());
+                // Whoever wrote it may have died before it was on the disk, or have told a failure.
+                return sync_dir(&self.store.layout().repository(&self.name).join(BLOBS));
             }
         }
         self.store.write_small(&link, b"", Durability::Synced)
+    }
+
+    /// Makes what it shows of blobs survive a power cut, also what somebody wrote who died before it was on the disk, or
+    /// who told a failure. Whoever looked may have been told that it is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let (all, mine) = (self.store.layout().registry(), self.store.layout().repository(&self.name));
+        let blobs = mine.join(BLOBS);
+        // A manifest without blobs is possible.
+        blobs.is_dir().then(|| sync_dir(&blobs)).transpose()?;
+        mine.ancestors().take_while(|dir| dir.starts_with(&all)).try_for_each(sync_dir)
     }
 
     /// Digests of the blobs that it holds, sorted.

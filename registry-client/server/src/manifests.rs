@@ -133,6 +133,7 @@ fn keep(
         Document::Manifest(m) => std::iter::once(&m.config).chain(&m.layers).try_for_each(|d| blob(&repository, d))?,
         Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d))?,
     }
+    repository.settle()?;
     repository.put_manifest(bytes, &descriptor, referrer.as_ref())?;
     if let Selector::Tag(tag) = selector {
         repository.set_tag(tag, &descriptor)?;
