@@ -5,6 +5,7 @@ use crate::publish::{Removed, bounded, names, read_json, remove_file};
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Reference};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::Path;
 
 /// Version of the file that is written here.
@@ -37,6 +38,9 @@ impl Store {
     pub fn set_ref(&self, name: &Reference, descriptor: &Descriptor) -> Result<(), StoreError> {
         let descriptor = &*bounded(descriptor);
         let path = self.layout().reference(name);
+        // Together with others who name something, but not while somebody takes away the names of what is broken.
+        let refs = self.open_refs()?;
+        refs.lock_shared().map_err(StoreError::io("locking", &self.layout().refs()))?;
         if let Ok(Some(now)) = read_ref(&path)
             && now.descriptor == *descriptor
         {
@@ -44,6 +48,19 @@ impl Store {
         }
         let file = RefFile { version: VERSION, reference: name.clone().or_latest(), descriptor: descriptor.clone() };
         self.write_json(&path, "a ref", &file)
+    }
+
+    /// Held by whoever looks whether a name leads to something whole, and takes it away if not: nobody gives it again
+    /// in between.
+    pub(crate) fn unnaming(&self) -> Result<File, StoreError> {
+        let refs = self.open_refs()?;
+        refs.lock().map_err(StoreError::io("locking", &self.layout().refs()))?;
+        Ok(refs)
+    }
+
+    fn open_refs(&self) -> Result<File, StoreError> {
+        let dir = self.layout().refs();
+        File::open(&dir).map_err(StoreError::io("opening", &dir))
     }
 
     /// Takes a name away; says whether there was one.
@@ -145,6 +162,24 @@ mod tests {
         assert_eq!(store.remove_ref(&"host:5000/a:b".parse().unwrap()).unwrap(), Removed::Yes);
         assert_eq!(store.remove_ref(&"host:5000/a:b".parse().unwrap()).unwrap(), Removed::WasAbsent);
         assert_eq!(store.refs().unwrap().len(), given.len() - 1);
+    }
+
+    #[test]
+    fn a_name_that_is_being_taken_away_is_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let name: Reference = "debian".parse().unwrap();
+        let d = Descriptor::of(MediaType::OciManifest, b"x");
+        store.set_ref(&name, &d).unwrap();
+        let lock = store.unnaming().unwrap();
+        std::thread::scope(|scope| {
+            let naming = scope.spawn(|| store.set_ref(&name, &d).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            store.remove_ref(&name).unwrap();
+            drop(lock);
+            naming.join().unwrap();
+        });
+        assert_eq!(store.get_ref(&name).unwrap(), Some(d));
     }
 
     #[test]

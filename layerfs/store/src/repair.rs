@@ -1,8 +1,8 @@
 //! Deletes what is not as it should be, so that the next pull or build makes it anew.
 //!
 //! Takes what a check found. Gives what of it is right now, and what is not. Others work on meanwhile, so that each
-//! finding is looked at again right before anything is deleted, in a repository of the registry under its lock. Must
-//! never: delete what somebody has mended since it was found.
+//! finding is looked at again right before anything is deleted, in a repository of the registry under its lock, and a
+//! name while nobody gives names. Must never: delete what somebody has mended since it was found.
 
 use crate::fsck::{Place, Problem, Report};
 use crate::held::claim;
@@ -57,6 +57,7 @@ impl Store {
                 Err(e) => Err(e),
             },
             Problem::BrokenImage { at: Place::Name(name), .. } | Problem::LostLayer { name, .. } => {
+                let _alone = self.unnaming()?;
                 let now = match self.get_ref(name) {
                     // That is a finding of its own.
                     Err(StoreError::DamagedFile { .. }) => return Ok(false),
@@ -81,6 +82,7 @@ impl Store {
             Problem::Unreadable(StoreError::DamagedFile { path, .. }) => {
                 let repository = path.strip_prefix(self.layout().registry()).ok().and_then(repository_of);
                 let _lock = repository.map(|name| self.repository(&name).lock()).transpose()?;
+                let _alone = path.starts_with(self.layout().refs()).then(|| self.unnaming()).transpose()?;
                 match self.check_file(path) {
                     Err(StoreError::DamagedFile { .. }) => delete(path),
                     other => other.map(|()| true),
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
     use cooper_image::assemble::{Format, assemble};
     use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform};
-    use std::fs;
+    use std::fs::{self, File};
 
     #[test]
     fn what_is_damaged_goes_and_what_is_whole_stays() {
@@ -144,6 +146,32 @@ mod tests {
         assert_eq!(store.get_ref(&"app".parse().unwrap()).unwrap(), None);
         assert_eq!((store.blob_size(&whole).unwrap(), store.blob_size(&layer.digest).unwrap()), (Some(5), None));
         assert_eq!(repo.manifest(&image.descriptor.digest).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_stays_while_somebody_gives_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let name = "app".parse().unwrap();
+        let lost = Descriptor::of(MediaType::OciManifest, b"lost");
+        let torn = store.layout().reference(&"torn".parse().unwrap());
+        store.set_ref(&name, &lost).unwrap();
+        fs::create_dir_all(torn.parent().unwrap()).unwrap();
+        fs::write(&torn, "{").unwrap();
+        let found = store.fsck().unwrap().problems;
+        assert_eq!(found.len(), 2, "{found:?}");
+        let naming = File::open(store.layout().refs()).unwrap();
+        naming.lock_shared().unwrap();
+        std::thread::scope(|scope| {
+            let mending: Vec<_> = found.iter().map(|problem| scope.spawn(|| store.mend(problem).unwrap())).collect();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(torn.exists());
+            assert_eq!(store.get_ref(&name).unwrap(), Some(lost));
+            drop(naming);
+            assert!(mending.into_iter().all(|m| m.join().unwrap()));
+        });
+        assert!(!torn.exists());
+        assert_eq!(store.get_ref(&name).unwrap(), None);
     }
 
     /// What was found, and put right by others before anything was deleted, stays and counts as mended.
