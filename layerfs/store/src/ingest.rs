@@ -33,8 +33,12 @@ impl Ingest {
     }
 
     pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
+        Self::named(layout, random_name)
+    }
+
+    fn named(layout: &Layout, name: impl Fn() -> String) -> Result<Self, StoreError> {
         for _ in 0..ATTEMPTS {
-            let path = layout.ingest().join(random_name());
+            let path = layout.ingest().join(name());
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.map_err(StoreError::io("creating", &path))?,
@@ -43,8 +47,7 @@ impl Ingest {
                 return Ok(Self { path, _lock: lock });
             }
         }
-        let path = layout.ingest();
-        Err(StoreError::Io { action: "creating a directory in", path, source: ErrorKind::ResourceBusy.into() })
+        Err(StoreError::Busy { path: layout.ingest() })
     }
 }
 
@@ -93,6 +96,15 @@ pub fn random_name() -> String {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn who_finds_no_free_name_is_told_that_others_have_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let named = || Ingest::named(store.layout(), || "it".to_owned());
+        let _others = named().unwrap();
+        assert!(matches!(named(), Err(StoreError::Busy { .. })));
+    }
 
     #[test]
     fn leftovers_go_and_the_living_stay() {

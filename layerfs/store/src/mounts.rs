@@ -11,8 +11,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// Most copies of one cache.
-const COPIES: usize = 1024;
+/// Most copies of one cache; in tests so few that one process can have them all open.
+const COPIES: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// How a cache is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl Store {
     /// somebody has it; ask again later. `fill` makes the directory that it is given the path of.
     ///
     /// # Errors
-    /// What `fill` and the system say.
+    /// [`StoreError::Busy`] when there are as many copies as there may be and all are in use, else what `fill` and the
+    /// system say.
     pub fn cache_mount<E: From<StoreError>>(
         &self,
         cache: &Digest,
@@ -73,8 +74,7 @@ impl Store {
                 }
             }
         }
-        Err(StoreError::Io { action: "finding a free copy of", path: all, source: ErrorKind::ResourceBusy.into() }
-            .into())
+        Err(StoreError::Busy { path: all }.into())
     }
 }
 
@@ -153,5 +153,17 @@ mod tests {
         drop((locked, private));
         assert_eq!(name(&take(CacheUse::Private)).as_deref(), Some("0"));
         assert_eq!(filled, 3);
+    }
+
+    #[test]
+    fn when_all_copies_are_in_use_that_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let take = || {
+            let mut fill = |path: &Path| std::fs::create_dir(path).map_err(StoreError::io("creating", path));
+            store.cache_mount(&Digest::sha256("cache"), CacheUse::Private, &mut fill)
+        };
+        let _all: Vec<_> = (0..COPIES).map(|_| take().unwrap().unwrap()).collect();
+        assert!(matches!(take(), Err(StoreError::Busy { .. })));
     }
 }
