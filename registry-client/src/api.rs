@@ -10,9 +10,11 @@ use serde::Deserialize;
 /// The digest of what is returned (distribution-spec, "Pulling manifests").
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// One route below `/v2/<name>/`.
+/// One route: of the registry, or below `/v2/<name>/`.
 #[derive(Debug, Clone)]
 pub(crate) enum Route<'a> {
+    /// `GET`: is it a registry, and does it know us (end-1)?
+    Base,
     /// `GET`, `PUT` (end-3, end-7).
     Manifest(&'a str),
     /// `GET`, `HEAD` (end-2).
@@ -25,6 +27,7 @@ impl Route<'_> {
     /// Path of the URL.
     pub(crate) fn path(&self, repository: &str) -> String {
         match self {
+            Self::Base => "/v2/".to_owned(),
             Self::Manifest(selector) => format!("/v2/{repository}/manifests/{selector}"),
             Self::Blob(digest) => format!("/v2/{repository}/blobs/{digest}"),
             Self::Uploads => format!("/v2/{repository}/blobs/uploads/"),
@@ -33,6 +36,7 @@ impl Route<'_> {
     /// The object in words, for errors.
     pub(crate) fn words(&self) -> String {
         match self {
+            Self::Base => "/v2/".to_owned(),
             Self::Manifest(selector) => format!("manifest {selector}"),
             Self::Blob(digest) => format!("blob {digest}"),
             Self::Uploads => "blob upload".to_owned(),

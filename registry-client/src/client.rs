@@ -1,17 +1,29 @@
 //! The door of the room: one client for all registries, cheap to clone. Takes names, descriptors,
 //! sources and sinks; asks the endpoints of a name one after the other.
 
+use crate::api::Route;
 use crate::blob::body::BlobSource;
 use crate::blob::growing::Growing;
 use crate::blob::pull::Arriving;
 use crate::blob::push::Pushed;
-use crate::endpoint::{for_pull, for_push};
+use crate::endpoint::{for_pull, for_push, for_registry};
 use crate::manifest::ResolvedManifest;
 use crate::options::ClientOptions;
+use crate::retry::Budget;
 use crate::session::{Access, Session, Shared};
 use crate::{RegistryError, blob, manifest};
 use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
+use reqwest::Method;
 use std::sync::Arc;
+
+/// How a registry met us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// It asked who we are, and took the answer.
+    Known,
+    /// It did not ask, so whatever credentials there are have proved nothing.
+    Open,
+}
 
 /// A client for all registries.
 #[derive(Debug, Clone)]
@@ -26,6 +38,26 @@ impl Client {
     /// [`RegistryError::Config`] when an authority or a proxy is malformed.
     pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         Ok(Self { shared: Arc::new(Shared::new(options)?) })
+    }
+
+    /// Asks a registry, `host[:port]`, whether it is one and whether it takes our credentials.
+    ///
+    /// # Errors
+    /// [`RegistryError::Auth`] and [`RegistryError::Status`] when it does not, and when credentials exist that were
+    /// not sent because its token server is another host.
+    pub async fn ping(&self, host: &str) -> Result<Greeting, RegistryError> {
+        let endpoint = for_registry(&self.shared.options.registries, &self.shared.options.insecure, host)?;
+        let session = Session::within(&self.shared, &endpoint, Vec::new()).await?;
+        let call = session.call(Method::GET, &Route::Base);
+        let response = session.send(&call, &mut Budget::new(session.policy())).await?;
+        if !response.status().is_success() {
+            return Err(session.refuse(&call, response).await);
+        }
+        // An anonymous token opens this route, and proves nothing.
+        match session.withheld(&call, "the credentials were not sent") {
+            Some(error) => Err(error),
+            None => Ok(if session.is_known() { Greeting::Known } else { Greeting::Open }),
+        }
     }
 
     /// The image that a name leads to on a platform. A digest in the name wins over its tag, and

@@ -7,6 +7,7 @@ use crate::registries_conf::{RegistriesConf, RegistryTable, name_of};
 use cooper_image::Reference;
 use cooper_image::reference::valid_component;
 use reqwest::Url;
+use std::fmt::Display;
 use std::net::IpAddr;
 
 /// Where Docker Hub's registry really is.
@@ -49,7 +50,7 @@ pub(crate) enum Role {
 pub(crate) struct Endpoint {
     /// `host[:port]` to connect to.
     pub(crate) host: String,
-    /// Repository there.
+    /// Repository there; empty when the registry as a whole is asked.
     pub(crate) repository: String,
     pub(crate) trust: Trust,
     pub(crate) role: Role,
@@ -113,8 +114,26 @@ pub(crate) fn for_push(
     primary(&name_of(name), insecure, trust)
 }
 
+/// The endpoint of a registry as a whole, `host[:port]`, as it would be pushed to.
+pub(crate) fn for_registry(conf: &RegistriesConf, insecure: &[String], host: &str) -> Result<Endpoint, RegistryError> {
+    let trust = permitted(conf.table_of(host), &host)?.map_or(Trust::Verified, table_trust);
+    let trust = if trust == Trust::Insecure { trust } else { marked(host, insecure) };
+    let host = if is_docker_hub(host) { DOCKER_HUB_HOST } else { host };
+    if host.is_empty() || host.contains('/') || Url::parse(&format!("https://{host}/")).is_err() {
+        return Err(RegistryError::Config { what: "registry".to_owned(), cause: format!("{host:?} is no host") });
+    }
+    Ok(Endpoint { host: host.to_owned(), repository: String::new(), trust, role: Role::Primary })
+}
+
 fn unblocked<'c>(conf: &'c RegistriesConf, name: &Reference) -> Result<Option<&'c RegistryTable>, RegistryError> {
-    match conf.table(name) {
+    permitted(conf.table(name), name)
+}
+
+fn permitted<'c>(
+    table: Option<&'c RegistryTable>,
+    name: &dyn Display,
+) -> Result<Option<&'c RegistryTable>, RegistryError> {
+    match table {
         Some(t) if t.blocked => Err(RegistryError::Blocked { name: name.to_string() }),
         found => Ok(found),
     }
@@ -223,6 +242,25 @@ blocked = true
             let name = name.parse().unwrap();
             assert!(matches!(for_push(&conf, &[], &name), Err(RegistryError::Blocked { .. })));
             assert!(matches!(for_pull(&conf, &[], &name), Err(RegistryError::Blocked { .. })));
+        }
+    }
+
+    #[test]
+    fn registries_as_a_whole() {
+        let conf = RegistriesConf::parse(CONF).unwrap();
+        let of = |host: &str| for_registry(&conf, &["lab.example:5000".to_owned()], host);
+        for (given, host, trust) in [
+            ("docker.io", "registry-1.docker.io", Trust::Verified),
+            ("old.example", "old.example", Trust::Verified),
+            ("lab.example:5000", "lab.example:5000", Trust::Insecure),
+            ("a.wild.example", "a.wild.example", Trust::Verified),
+        ] {
+            let e = of(given).unwrap();
+            assert_eq!((e.host.as_str(), e.repository.as_str(), e.trust), (host, "", trust), "{given}");
+        }
+        assert!(matches!(of("no.example"), Err(RegistryError::Blocked { .. })));
+        for wrong in ["", "a/b", "a b", "user@x:y"] {
+            assert!(matches!(of(wrong), Err(RegistryError::Config { .. })), "{wrong}");
         }
     }
 

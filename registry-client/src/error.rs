@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Asked {
     /// Host and port that were spoken to.
     pub registry: String,
-    /// Repository there.
+    /// Repository there; empty when the registry as a whole was asked.
     pub repository: String,
     /// The request in words, as `GET manifest latest`.
     pub request: String,
@@ -19,7 +19,8 @@ pub struct Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}: {}", self.registry, self.repository, self.request)
+        let slash = if self.repository.is_empty() { "" } else { "/" };
+        write!(f, "{}{slash}{}: {}", self.registry, self.repository, self.request)
     }
 }
 
@@ -174,6 +175,9 @@ impl RegistryError {
         match self {
             Self::Auth { advice, .. } => Some(advice.clone()),
             Self::Status { status: 401 | 403, asked, .. } => Some(login_hint(&asked.registry)),
+            Self::Status { status: 404, asked, .. } if asked.repository.is_empty() => {
+                Some(format!("check the name: what answers at {} may be no registry", asked.registry))
+            }
             Self::Status { status: 404, .. } => {
                 Some("check the name and the tag; a private repository can look absent".to_owned())
             }
@@ -195,7 +199,7 @@ impl RegistryError {
 /// Where to give credentials.
 pub(crate) fn login_hint(registry: &str) -> String {
     let name = if crate::endpoint::is_docker_hub(registry) { "docker.io" } else { registry };
-    format!("log in with: docker login {name}, or podman login {name}; Cooper reads what they keep")
+    format!("log in with: cooper login {name}; what docker login and podman login keep counts as well")
 }
 
 fn network_hint(cause: &str, asked: &Asked) -> String {
@@ -268,7 +272,7 @@ mod tests {
         assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
         assert_eq!(
             login_hint("registry-1.docker.io"),
-            "log in with: docker login docker.io, or podman login docker.io; Cooper reads what they keep"
+            "log in with: cooper login docker.io; what docker login and podman login keep counts as well"
         );
     }
 }

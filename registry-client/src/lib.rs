@@ -27,11 +27,11 @@ mod http;
 mod manifest;
 mod session;
 
-pub use auth::credential as credentials;
+pub use auth::{credential as credentials, edit, helper};
 pub use blob::body::BlobSource;
 pub use blob::growing::{Following, Growing};
 pub use blob::push::Pushed;
-pub use client::Client;
+pub use client::{Client, Greeting};
 pub use error::{Asked, Fault, RegistryError};
 pub use manifest::ResolvedManifest;
 pub use options::{ClientOptions, ProxyOptions, Timeouts, TrustedRealm};

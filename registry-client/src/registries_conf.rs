@@ -134,8 +134,12 @@ impl RegistriesConf {
 
     /// The table with the longest prefix that a name begins with.
     pub(crate) fn table(&self, reference: &Reference) -> Option<&RegistryTable> {
-        let name = name_of(reference);
-        self.registries.iter().filter(|t| t.matched(&name).is_some()).max_by_key(|t| t.prefix.len())
+        self.table_of(&name_of(reference))
+    }
+
+    /// The same for a text, which can be a host alone: then no table of a part of its repositories is meant.
+    pub(crate) fn table_of(&self, name: &str) -> Option<&RegistryTable> {
+        self.registries.iter().filter(|t| t.matched(name).is_some()).max_by_key(|t| t.prefix.len())
     }
 }
 

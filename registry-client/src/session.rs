@@ -67,10 +67,18 @@ impl<'c> Session<'c> {
         endpoint: &'c Endpoint,
         access: Access,
     ) -> Result<Self, RegistryError> {
+        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+        Self::within(shared, endpoint, vec![format!("repository:{}:{actions}", endpoint.repository)]).await
+    }
+
+    /// Opens a conversation for which tokens have these scopes; none, to say only who we are.
+    pub(crate) async fn within(
+        shared: &'c Shared,
+        endpoint: &'c Endpoint,
+        scopes: Vec<String>,
+    ) -> Result<Self, RegistryError> {
         let scheme = scheme(shared, endpoint).await?;
         let base = root(endpoint, scheme)?;
-        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
-        let scopes = vec![format!("repository:{}:{actions}", endpoint.repository)];
         Ok(Self { shared, endpoint, base, scopes })
     }
 
@@ -159,14 +167,22 @@ impl<'c> Session<'c> {
         // A body that cannot be read adds nothing to the status.
         let body = self.shared.transport.body(&mut response, limits::TOKEN_BYTES).await.unwrap_or_default();
         let asked = Box::new(self.asked(call));
-        match self.shared.auth.withheld_from(self.party()) {
-            Some(realm) if status == 401 || status == 403 => RegistryError::Auth {
-                cause: format!("the registry answered {status} to an anonymous request"),
-                advice: withheld_hint(&self.endpoint.host, &realm),
-                asked,
-            },
+        match self.withheld(call, &format!("the registry answered {status} to an anonymous request")) {
+            Some(error) if status == 401 || status == 403 => error,
             _ => RegistryError::Status { asked, status, answer: api::explain(&body) },
         }
+    }
+
+    /// The error for a request whose credentials were not sent, because its token server was not trusted with them.
+    pub(crate) fn withheld(&self, call: &Call, cause: &str) -> Option<RegistryError> {
+        let realm = self.shared.auth.withheld_from(self.party())?;
+        let advice = withheld_hint(&self.endpoint.host, &realm);
+        Some(RegistryError::Auth { asked: Box::new(self.asked(call)), cause: cause.to_owned(), advice })
+    }
+
+    /// Has the registry asked who we are, and taken the answer?
+    pub(crate) fn is_known(&self) -> bool {
+        self.shared.auth.kept(self.party()).is_some()
     }
 
     fn party(&self) -> Party<'_> {

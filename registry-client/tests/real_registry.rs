@@ -182,7 +182,7 @@ async fn passwords() {
     let anonymous = Client::new(quick()).unwrap();
     let error = anonymous.resolve(&to, &Platform::host()).await.unwrap_err();
     assert!(matches!(&error, RegistryError::Auth { .. }), "{error}");
-    assert!(error.hint().unwrap().starts_with(&format!("log in with: docker login {}", registry.host)));
+    assert!(error.hint().unwrap().starts_with(&format!("log in with: cooper login {}", registry.host)));
 
     let wrong = Client::new(credentials(&registry.host, "wrong-secret")).unwrap();
     let error = wrong.resolve(&to, &Platform::host()).await.unwrap_err();

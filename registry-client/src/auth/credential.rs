@@ -72,7 +72,8 @@ impl DockerConfig {
     /// [`RegistryError::Config`]; the text is not quoted, for it holds secrets.
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let bad = |cause: String| RegistryError::Config { what: "credential file".to_owned(), cause };
-        let file: File = serde_json::from_str(text)
+        // An empty file counts as one without entries, as in Docker.
+        let file: File = serde_json::from_str(if text.trim().is_empty() { "{}" } else { text })
             .map_err(|e| bad(format!("malformed JSON at line {} column {}", e.line(), e.column())))?;
         let mut auths = BTreeMap::new();
         for (key, entry) in file.auths {
@@ -89,6 +90,11 @@ impl DockerConfig {
     /// `host[:port]`, with a path for a part of its repositories.
     pub fn with(key: &str, credential: Credential) -> Self {
         Self { auths: BTreeMap::from([(normal_key(key), credential)]), ..Self::default() }
+    }
+
+    /// The helper that a login at this host is given to; `None` when the file itself keeps it.
+    pub fn keeper(&self, host: &str) -> Option<&str> {
+        self.helpers.get(&normal_key(host)).or(self.store.as_ref()).map(String::as_str)
     }
 
     /// Where the credential of a repository is: a helper of the host, the entry with the longest
@@ -112,13 +118,13 @@ impl DockerConfig {
     }
 }
 
-/// The name under which helpers keep the credential of a host.
-pub(crate) fn helper_key(host: &str) -> String {
+/// The name under which helpers and files of docker keep the credential of a host.
+pub(crate) fn server_key(host: &str) -> String {
     if is_docker_hub(host) { "https://index.docker.io/v1/".to_owned() } else { host.to_owned() }
 }
 
 /// Keys come as `host`, `host/path`, and from old clients as URLs, of which only the host counts.
-fn normal_key(key: &str) -> String {
+pub(super) fn normal_key(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let place = bare.map_or(key, |b| b.split('/').next().unwrap_or(b)).trim_end_matches('/');
     let (host, path) = place.split_once('/').map_or((place, None), |(h, p)| (h, Some(p)));
@@ -212,9 +218,11 @@ mod tests {
         assert_eq!(tok.registry_token, Some(Secret::new("rt")));
         assert_eq!(file.find("gcr.example", "x"), Some(Place::Helper("gcloud".into())));
         assert_eq!(file.find("kept.example", "x"), Some(Place::Helper("desktop".into())));
+        assert_eq!((file.keeper("gcr.example"), file.keeper("q.example")), (Some("gcloud"), Some("desktop")));
+        assert_eq!(DockerConfig::parse("\n").unwrap().keeper("a.example"), None);
         assert_eq!(DockerConfig::parse("{}").unwrap().find("a.example", "x"), None);
-        assert_eq!(helper_key("registry-1.docker.io"), "https://index.docker.io/v1/");
-        assert_eq!(helper_key("q.example"), "q.example");
+        assert_eq!(server_key("registry-1.docker.io"), "https://index.docker.io/v1/");
+        assert_eq!(server_key("q.example"), "q.example");
     }
 
     #[test]

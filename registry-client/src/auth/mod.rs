@@ -4,9 +4,10 @@
 //! that `realm` does not allow, nor keep anything beyond this process.
 
 pub mod credential;
+pub mod edit;
+pub mod helper;
 
 pub(crate) mod challenge;
-mod helper;
 mod realm;
 pub(crate) use token::withheld_hint;
 
@@ -126,14 +127,8 @@ impl Auth {
     /// The credential of a repository, from the first file that has one.
     async fn credential(&self, party: Party<'_>) -> Result<Option<Credential>, RegistryError> {
         for file in &self.files {
-            match file.find(party.host, party.repository) {
-                Some(Place::Known(credential)) => return Ok(Some(credential)),
-                Some(Place::Helper(name)) => {
-                    if let Some(found) = helper::get(&name, &credential::helper_key(party.host)).await? {
-                        return Ok(Some(found));
-                    }
-                }
-                None => {}
+            if let Some(found) = file.credential(party.host, party.repository).await? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -141,6 +136,20 @@ impl Auth {
 
     fn has_credential(&self, party: Party<'_>) -> bool {
         self.files.iter().any(|f| f.find(party.host, party.repository).is_some())
+    }
+}
+
+impl DockerConfig {
+    /// The credential of a repository, or with an empty one of the registry; a helper is asked where one keeps it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] when a helper fails.
+    pub async fn credential(&self, host: &str, repository: &str) -> Result<Option<Credential>, RegistryError> {
+        match self.find(host, repository) {
+            Some(Place::Known(credential)) => Ok(Some(credential)),
+            Some(Place::Helper(name)) => helper::get(&name, host).await,
+            None => Ok(None),
+        }
     }
 }
 
