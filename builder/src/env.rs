@@ -8,8 +8,8 @@
 //! | `HOME` | stands in for the XDG directories: `.local/share`, `.config`; also `.docker` |
 //! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it |
 //! | `CONTAINERS_REGISTRIES_CONF` | the registries.conf to follow; `--registries-conf` wins |
-//! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json` |
-//! | `DOCKER_CONFIG` | directory of docker's `config.json` |
+//! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json`; `cooper login` writes to it |
+//! | `DOCKER_CONFIG` | directory of docker's `config.json`; without the variable before, `cooper login` writes to it |
 //! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials |
 //! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to; the same as a build argument of that name, which wins |
 //! | `NO_COLOR` | no colours in reports, whatever the value |
@@ -149,6 +149,19 @@ impl Environment {
         let podman = self.runtime_dir.clone();
         let docker = docker.map(|d| d.join("config.json"));
         docker.into_iter().chain(podman.map(|d| d.join("containers/auth.json"))).collect()
+    }
+
+    /// The file that logins are written to: the one of these that wins.
+    ///
+    /// # Errors
+    /// When nothing says where it is.
+    pub fn login_file(&self) -> Result<PathBuf, Failure> {
+        self.credential_files().into_iter().next().ok_or_else(|| {
+            Failure::usage(
+                "there is no place for logins: HOME is not set",
+                "set HOME, DOCKER_CONFIG or REGISTRY_AUTH_FILE",
+            )
+        })
     }
 
     /// `$SOURCE_DATE_EPOCH`.

@@ -2,6 +2,7 @@
 //! the Dockerfile that the report quotes.
 
 use cooper_engine::{EngineError, ErrorClass};
+use cooper_registry::{Fault, RegistryError};
 use cooper_registry_server::ServerError;
 use std::error::Error;
 use std::io;
@@ -92,6 +93,15 @@ pub enum Failure {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A registry did not take a login.
+    #[error("{host} did not take the login")]
+    Login {
+        /// Which registry.
+        host: String,
+        /// What it said.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// The store holds more than it may.
     #[error("{what}")]
     Full {
@@ -126,6 +136,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) | Self::Build { error, .. } => error.class().into(),
+            Self::Login { source, .. } => exit_of(source),
             Self::Server(_) => Exit::Registry,
             Self::Full { .. } => Exit::Storage,
             Self::Usage { .. } => Exit::Usage,
@@ -138,11 +149,31 @@ impl Failure {
         match self {
             Self::Engine(error) | Self::Build { error, .. } => error.hint(),
             Self::Server(error) => error.hint(),
+            Self::Login { source, .. } => match &**source {
+                // The usual advice, to log in, is what was just tried.
+                RegistryError::Status { status: 401 | 403, .. } => Some(ABOUT_LOGINS.to_owned()),
+                RegistryError::Auth { advice, .. } if advice.starts_with("log in") => Some(ABOUT_LOGINS.to_owned()),
+                other => other.hint(),
+            },
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::File { source, .. } => source.downcast_ref::<io::Error>().and_then(hint_of_io).map(str::to_owned),
             Self::Full { in_the_way, .. } => Some(in_the_way.clone()),
             Self::Interrupted(_) => None,
         }
+    }
+}
+
+/// What to do when a registry refuses a login.
+const ABOUT_LOGINS: &str =
+    "check the user name and the password; many registries want an access token in place of the password";
+
+/// How a failure of the registry client is judged.
+fn exit_of(error: &RegistryError) -> Exit {
+    match error.fault() {
+        Fault::Caller => Exit::Usage,
+        Fault::Input => Exit::Input,
+        Fault::Local => Exit::Storage,
+        Fault::Auth | Fault::Registry | Fault::Network => Exit::Registry,
     }
 }
 

@@ -7,6 +7,7 @@
 mod agents;
 mod answer;
 mod cmd;
+mod credential_file;
 mod env;
 mod failure;
 mod flags;

@@ -86,7 +86,11 @@ pub fn runtime() -> Result<Runtime, Failure> {
     Runtime::new().map_err(|e| Failure::file("starting threads", Exit::Storage, e))
 }
 
-fn client(place: &Place) -> Result<ClientOptions, Failure> {
+/// How registries are reached.
+///
+/// # Errors
+/// When a file about registries is malformed.
+pub fn client(place: &Place) -> Result<ClientOptions, Failure> {
     Ok(ClientOptions {
         registries: settings::registries(place)?,
         credentials: settings::credentials(place)?,

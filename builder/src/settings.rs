@@ -74,8 +74,15 @@ fn registries_file(place: &Place, path: &Path) -> Result<Option<RegistriesConf>,
 /// When a file is malformed or cannot be read.
 pub fn credentials(place: &Place) -> Result<Vec<DockerConfig>, Failure> {
     let files = place.env.credential_files();
-    let read = files.iter().map(|f| parsed(place, f, DockerConfig::parse));
-    read.filter_map(Result::transpose).collect()
+    files.iter().filter_map(|f| credential_file(place, f).transpose()).collect()
+}
+
+/// One file of credentials; `None` when it is not there.
+///
+/// # Errors
+/// As [`credentials`].
+pub fn credential_file(place: &Place, path: &Path) -> Result<Option<DockerConfig>, Failure> {
+    parsed(place, path, DockerConfig::parse)
 }
 
 fn parsed<T>(
@@ -90,7 +97,10 @@ fn parsed<T>(
 }
 
 /// A file's text; `None` when there is no such file.
-fn read(path: &Path) -> Result<Option<String>, Failure> {
+///
+/// # Errors
+/// When it cannot be read, or is larger than a file of settings is.
+pub fn read(path: &Path) -> Result<Option<String>, Failure> {
     let cannot = |e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e);
     let file = match File::open(path) {
         Ok(file) => file,

@@ -9,6 +9,8 @@ mod explain;
 mod fsck;
 mod images;
 mod inspect;
+mod login;
+mod logout;
 mod prune;
 mod pull;
 mod push;
@@ -94,6 +96,8 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Explain(flags) => explain::run(place, &flags),
         Command::Push(flags) => push::run(place, &flags),
         Command::Pull(flags) => pull::run(place, &flags),
+        Command::Login(flags) => login::run(place, &flags),
+        Command::Logout(flags) => logout::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),
         Command::Inspect(flags) => inspect::run(place, &flags),
         Command::Rm(flags) => rm::run(place, &flags),

@@ -8,6 +8,7 @@ pub mod call;
 pub mod context;
 pub mod debug;
 pub mod explain;
+pub mod login;
 pub mod output;
 pub mod output_form;
 pub mod pair;
@@ -92,6 +93,21 @@ pub enum Command {
     Push(PushFlags),
     /// Fetch an image from its registry into the store
     Pull(PullFlags),
+    /// Keep a user name and a password, or an access token in its place, for a registry
+    ///
+    /// They are tried at the registry first, and kept only when it takes them. They go into the file that docker and
+    /// podman read as well: $REGISTRY_AUTH_FILE, else config.json in $DOCKER_CONFIG, else ~/.docker/config.json; or to
+    /// the credential helper that this file names for the registry.
+    ///
+    /// The password is asked for on a terminal, or comes on standard input:
+    /// `echo "$TOKEN" | cooper login --username me --password-stdin registry.example`. It is never an argument, since
+    /// every user of the machine can read those.
+    Login(login::LoginFlags),
+    /// Forget the user name and the password for a registry
+    ///
+    /// It takes them out of the file that `cooper login` writes, and out of the credential helper that this file names.
+    /// What another file still holds is said, and stays.
+    Logout(login::LogoutFlags),
     /// List the images that have names in the store
     Images(ListFlags),
     /// Show everything about an image of the store, as JSON

@@ -4,6 +4,7 @@
 //! comes from elsewhere passes `escape` before it is shown.
 
 pub mod amount;
+pub mod ask;
 pub mod escape;
 mod lines;
 mod live;

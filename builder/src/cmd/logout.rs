@@ -1,0 +1,38 @@
+//! `cooper logout`.
+
+use super::Place;
+use crate::credential_file::{self, Changed};
+use crate::failure::{Exit, Failure};
+use crate::flags::login::LogoutFlags;
+use crate::ui::{escape, say};
+use crate::{open, settings};
+use cooper_engine::EngineError;
+use cooper_registry::{edit, helper};
+
+/// Forgets a login, where `cooper login` would have kept it.
+pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
+    let host = flags.host.name();
+    let file = place.env.login_file()?;
+    let config = settings::credential_file(place, &file)?;
+    let runtime = open::runtime()?;
+    let keeper = config.as_ref().and_then(|c| c.keeper(host));
+    if let Some(name) = keeper {
+        runtime.block_on(helper::erase(name, host)).map_err(EngineError::from)?;
+    }
+    // Without the file there is nothing to take out of it, and none is made.
+    let changed = match &config {
+        Some(_) => credential_file::change(&file, |text| edit::without_login(text, host))?,
+        None => Changed::No,
+    };
+    say(&match (keeper, changed) {
+        (None, Changed::No) => format!("nobody was logged in to {host}"),
+        _ => format!("logged out of {host}"),
+    });
+    for other in place.env.credential_files().iter().skip(1) {
+        let Some(config) = settings::credential_file(place, other)? else { continue };
+        if runtime.block_on(config.credential(host, "")).map_err(EngineError::from)?.is_some() {
+            say(&escape::line(&format!("{} still has a login for {host}: podman logout {host}", other.display())));
+        }
+    }
+    Ok(Exit::Done)
+}
