@@ -67,6 +67,7 @@ fn add_archives(archives: &[&[u8]], owner: Owner, target: &[Make<'_>]) -> Result
         owner,
         chmod: None,
         clamp: None,
+        now: 0,
         inline: &[],
     };
     pack_copy(&request, &mut out)?;

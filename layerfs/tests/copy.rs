@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use trees::{Attribute, Dir, File, Hard, Link, Make, listing, root, times, tree};
 
 /// A copy with everything at its default.
+#[derive(Clone, Copy)]
 struct Copying<'a> {
     patterns: &'a [&'a str],
     dest: &'a str,
@@ -64,6 +65,7 @@ impl Copying<'_> {
             owner: self.owner,
             chmod: chmod.as_ref(),
             clamp: self.clamp,
+            now: NOW,
             inline: self.inline,
         };
         pack_copy(&request, out)
@@ -82,6 +84,9 @@ impl Copying<'_> {
         self.tar(source, target).map(|tar| listing(&tar))
     }
 }
+
+/// When the copies are made.
+const NOW: i64 = 1_700_000_000;
 
 /// Owner of what the tests make in a target.
 fn me() -> String {
@@ -333,6 +338,20 @@ fn files_from_the_dockerfile() {
     assert_eq!(two.list(&[], &[]).unwrap(), ["d 755 1:2 x/", "f 755 1:2 x/a = one", "f 755 1:2 x/b = two"]);
     let with_a_file = Copying { patterns: &["a"], dest: "/", inline: &inline[..1], ..PLAIN };
     assert_eq!(with_a_file.list(&[File("a", "file", 0o600)], &[]).unwrap(), ["f 644 0:0 a = one"], "it comes after");
+}
+
+#[test]
+fn files_of_the_dockerfile_are_made_now_and_no_later_than_the_date() {
+    let inline = [("a".to_owned(), b"one".to_vec())];
+    let copying = Copying { patterns: &["f"], dest: "/", inline: &inline, ..PLAIN };
+    let time = |clamp: Option<i64>| {
+        let tar = Copying { clamp, ..copying }.tar(&[File("f", "1", 0o644)], &[]).unwrap();
+        times(&tar).into_iter().find(|(name, _)| name == "a").unwrap().1
+    };
+    assert_eq!((time(None), time(Some(5))), (NOW, 5), "whatever the file beside it has");
+    // A directory that nothing has a time for is as new.
+    let alone = Copying { patterns: &[], dest: "/x/", inline: &inline, ..PLAIN };
+    assert!(times(&alone.tar(&[], &[]).unwrap()).iter().all(|(_, time)| *time == NOW));
 }
 
 #[test]

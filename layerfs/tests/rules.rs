@@ -48,6 +48,7 @@ fn packed(view: &View, selection: &Selection, target: &[Make<'_>], chmod: Option
         owner: Owner::Set { uid: 5, gid: 6 },
         chmod,
         clamp: None,
+        now: 0,
         inline: &[],
     };
     let mut out = Vec::new();

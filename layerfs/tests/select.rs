@@ -62,6 +62,7 @@ fn pack(view: &View, selection: &Selection) -> Result<Vec<u8>, LayerfsError> {
         owner: Owner::Keep,
         chmod: None,
         clamp: None,
+        now: 0,
         inline: &[],
     };
     let mut out = Vec::new();

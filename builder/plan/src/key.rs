@@ -114,10 +114,19 @@ fn mount(mount: &Mount) -> String {
         Mounted::Cache(cache) => json(&("cache", target, access, owned(&cache.ownership))),
         Mounted::Tmpfs { bytes } => json(&("tmpfs", target, access, bytes)),
         Mounted::Secret(secret) => {
-            json(&("secret", target, access, &secret.id, &secret.variable, owned(&secret.ownership)))
+            let told = json(&("secret", target, access, &secret.id, &secret.variable, owned(&secret.ownership)));
+            needed(told, secret.required)
         }
-        Mounted::Ssh { id, ownership, .. } => json(&("ssh", target, access, id, owned(ownership))),
+        Mounted::Ssh { id, ownership, required } => {
+            needed(json(&("ssh", target, access, id, owned(ownership))), *required)
+        }
     }
+}
+
+/// A command that must have a secret is another one than one that may do without: the step fails where it is missing,
+/// and no earlier result stands for it.
+fn needed(told: String, required: bool) -> String {
+    if required { format!("{told} required") } else { told }
 }
 
 /// The key of a COPY or ADD; `selection` is the digest of the files that the patterns choose.

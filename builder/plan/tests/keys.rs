@@ -149,7 +149,9 @@ fn what_is_given_to_a_run_counts() {
     read_only.mounts[0].access = Access::ReadOnly;
     let mut elsewhere = mounted(cache("a", None));
     elsewhere.mounts[0].target = Some(ContainerPath::from("/n"));
-    let ssh = Mounted::Ssh { id: "a".into(), required: true, ownership: Ownership::default() };
+    let ssh = |required| Mounted::Ssh { id: "a".into(), required, ownership: Ownership::default() };
+    let Mounted::Secret(may) = secret("a", None) else { unreachable!("it is one") };
+    let needed = Mounted::Secret(Secret { required: true, ..may });
     let insecure = Exec { security: Security::Insecure, ..exec() };
     all_differ(&[
         key(&exec(), &plain),
@@ -170,7 +172,9 @@ fn what_is_given_to_a_run_counts() {
         key(&mounted(secret("a", None)), &plain),
         key(&mounted(secret("b", None)), &plain),
         key(&mounted(secret("a", Some("A"))), &plain),
-        key(&mounted(ssh), &plain),
+        key(&mounted(needed), &plain),
+        key(&mounted(ssh(true)), &plain),
+        key(&mounted(ssh(false)), &plain),
     ]);
     // What only says where a thing comes from does not count.
     let same = [

@@ -80,10 +80,10 @@ pub struct InputFlags {
     #[arg(long = "build-context", value_name = "NAME=PLACE")]
     pub contexts: Vec<ContextFlag>,
 
-    /// The platform to build for, as linux/amd64; default: this machine's
+    /// The platform to build for, as linux/amd64; `local` and the default are this machine's
     ///
     /// Several, divided by commas, give an index with an image for each.
-    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',', value_parser = super::platform)]
     pub platform: Vec<Platform>,
 }
 

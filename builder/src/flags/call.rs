@@ -129,8 +129,8 @@ pub struct CheckFlags {
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub build_args: Vec<Pair>,
 
-    /// The platform to check for, as linux/amd64; default: this machine's
-    #[arg(long, value_name = "OS/ARCH")]
+    /// The platform to check for, as linux/amd64; `local` and the default are this machine's
+    #[arg(long, value_name = "OS/ARCH", value_parser = super::platform)]
     pub platform: Option<Platform>,
 
     /// How the findings are shown

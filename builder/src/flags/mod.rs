@@ -17,6 +17,7 @@ pub mod steps;
 pub mod store;
 
 use clap::{Args, Parser, Subcommand};
+use cooper_image::platform::PlatformError;
 use cooper_image::{Platform, Reference};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -156,7 +157,7 @@ pub struct PullFlags {
     #[arg(value_name = "NAME")]
     pub name: Reference,
     /// Which of the image's platforms to fetch, as linux/arm64; default: this machine's
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     pub platform: Option<Platform>,
 }
 
@@ -175,7 +176,7 @@ pub struct InspectFlags {
     #[arg(value_name = "NAME")]
     pub name: Reference,
     /// Which of the image's platforms to show; default: this machine's, else the first
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     pub platform: Option<Platform>,
 }
 
@@ -204,6 +205,11 @@ pub struct ServeFlags {
     /// Address and port to listen on; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
     pub listen: SocketAddr,
+}
+
+/// A platform; `local` is this machine's, as in buildx.
+fn platform(text: &str) -> Result<Platform, PlatformError> {
+    if text == "local" { Ok(Platform::host()) } else { text.parse() }
 }
 
 #[cfg(test)]

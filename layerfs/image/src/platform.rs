@@ -22,6 +22,54 @@ pub struct Platform {
     pub os_version: Option<String>,
 }
 
+/// Operating systems that a word alone can mean, as in containerd (`platforms/database.go`).
+const SYSTEMS: [&str; 17] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
+/// Architectures that a word alone can mean, likewise.
+const PROCESSORS: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "armbe",
+    "arm64",
+    "arm64be",
+    "ppc64",
+    "ppc64le",
+    "loong64",
+    "mips",
+    "mipsle",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "ppc",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+];
+
 /// A text that is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a platform: {0:?} (expected os/architecture[/variant], as linux/amd64)")]
@@ -95,10 +143,14 @@ impl FromStr for Platform {
             ..Self::linux(architecture)
         };
         match parts.as_slice() {
-            [one] if ["linux", "windows", "freebsd", "darwin", "macos"].contains(one) => {
+            [one] if SYSTEMS.contains(one) || *one == "macos" => {
                 Ok(Self { os: (*one).to_owned(), ..Self::host() }.normal())
             }
-            [one] => Ok(of("linux", one, None).normal()),
+            // A word alone has to be known: nobody could tell a slip in it from an unusual processor.
+            [one] => {
+                let platform = of("linux", one, None).normal();
+                if PROCESSORS.contains(&platform.architecture.as_str()) { Ok(platform) } else { Err(bad()) }
+            }
             [os, a] => Ok(of(os, a, None).normal()),
             [os, a, v] => Ok(of(os, a, Some(v)).normal()),
             _ => Err(bad()),
@@ -115,6 +167,9 @@ mod tests {
         let p = |s: &str| s.parse::<Platform>().unwrap();
         assert_eq!(p("linux/x86_64").to_string(), "linux/amd64");
         assert_eq!(p("arm64").to_string(), "linux/arm64");
+        assert_eq!(p("riscv64").to_string(), "linux/riscv64");
+        assert_eq!(p("windows").os, "windows");
+        assert_eq!(p("linux/foo").to_string(), "linux/foo", "not alone");
         assert!(p("linux/arm64/v8").satisfies(&p("linux/arm64")));
         assert!(!p("linux/arm/v6").satisfies(&p("linux/arm/v7")));
         assert!(!p("linux/amd64").satisfies(&p("linux/arm64")));
@@ -122,7 +177,7 @@ mod tests {
         let said = |variant: &str| Platform { variant: Some(variant.to_owned()), ..Platform::linux("arm64") };
         assert!(said("v8").satisfies(&p("arm64")) && said("8").satisfies(&p("arm64")));
         assert!(!said("v9").satisfies(&p("arm64")) && Platform::linux("arm").satisfies(&p("linux/arm/v7")));
-        for bad in ["", "a/b/c/d", "linux//x", "linux/a b"] {
+        for bad in ["", "a/b/c/d", "linux//x", "linux/a b", "amd46", "local", "bogus"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
     }

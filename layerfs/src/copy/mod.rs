@@ -80,6 +80,8 @@ pub struct CopyRequest<'a> {
     pub chmod: Option<&'a Chmod>,
     /// No time is later than this, in seconds since the epoch.
     pub clamp: Option<i64>,
+    /// Time of what no source has one for, in seconds since the epoch.
+    pub now: i64,
     /// Files given in the Dockerfile: name and content. They come after the selected ones.
     pub inline: &'a [(String, Vec<u8>)],
 }

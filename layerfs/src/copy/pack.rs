@@ -36,7 +36,7 @@ pub(super) fn write<W: Write>(
         tar,
         readers: request.parts.iter().map(|p| Reader::new(p.view)).collect(),
         first_names: HashMap::new(),
-        made_at: request.clamp.or(newest).unwrap_or(0),
+        made_at: request.clamp.or(newest).unwrap_or(request.now),
         packed: Packed::default(),
     };
     for (path, node) in &plan.nodes {
@@ -74,7 +74,8 @@ impl<'a, W: Write> Packer<'a, '_, W> {
             Node::Item { source, item } => self.item(path, *source, item),
             Node::Inline(bytes) => {
                 let kind = EntryKind::File { size: bytes.len() as u64 };
-                let entry = self.own(path, kind, self.mode_of(kind, INLINE));
+                let mtime = Time { secs: self.request.clamp.unwrap_or(self.request.now), nanos: 0 };
+                let entry = Entry { mtime, ..self.own(path, kind, self.mode_of(kind, INLINE)) };
                 self.with_body(&entry, &mut &**bytes)
             }
             Node::Stated(stated) => {
@@ -307,6 +308,7 @@ mod tests {
             owner,
             chmod,
             clamp: None,
+            now: 0,
             inline: &[],
         };
         pack_copy(&request, &mut out).unwrap();

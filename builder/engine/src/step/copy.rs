@@ -175,6 +175,7 @@ impl Build<'_> {
             owner,
             chmod: chmod.as_ref(),
             clamp: self.request.clamp.then_some(self.request.created),
+            now: self.request.created,
             inline: &inline,
         };
         self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_copy(&request, out).map(drop)?))

@@ -213,6 +213,7 @@ impl Build<'_> {
             owner: Owner::Keep,
             chmod: None,
             clamp: None,
+            now: self.request.created,
             inline: &[],
         };
         std::thread::scope(|scope| {

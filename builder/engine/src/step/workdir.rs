@@ -72,6 +72,7 @@ impl Build<'_> {
             owner,
             chmod: None,
             clamp: Some(self.request.created),
+            now: self.request.created,
             inline: &[],
         };
         self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_copy(&request, out).map(drop)?))

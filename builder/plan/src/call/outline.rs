@@ -9,7 +9,7 @@ use super::Location;
 use super::mount::{self, Mount};
 use super::targets::described;
 use crate::expand::{Budget, Word};
-use crate::lint::{At, State, Stock, take_stock};
+use crate::lint::{At, State, Stock, declare, take_stock};
 use crate::needs::{Bases, named_plainly};
 use crate::request::PlanRequest;
 use crate::scope::{Globals, Scopes};
@@ -19,6 +19,7 @@ use cooper_dockerfile::instruction::{ArgDecl, Dockerfile, Instruction, Run, Stag
 use cooper_dockerfile::lint::{self, Source as Text};
 use cooper_dockerfile::words;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// `--call=outline`.
@@ -138,9 +139,14 @@ impl Takes {
             Instruction::Arg(args) => {
                 // One instruction may declare many names, and the comments above it be very long.
                 let described = lint::descriptions(source, at.span.start);
-                for arg in args {
+                let mut state = Cow::Borrowed(state);
+                for (n, arg) in args.iter().enumerate() {
                     let description = described.get(arg.name.as_str()).map(|text| (*text).to_owned());
-                    self.arg(arg, description, at, state);
+                    self.arg(arg, description, at, &state);
+                    // The defaults behind it see it.
+                    if n + 1 < args.len() {
+                        declare(state.to_mut(), arg, at.span, at.scopes);
+                    }
                 }
             }
             Instruction::Run(run) => self.run(run, at, state),

@@ -14,7 +14,7 @@ mod variables;
 mod walk;
 
 use walk::Begin;
-pub(crate) use walk::{At, State};
+pub(crate) use walk::{At, State, declare};
 
 use crate::expand::Budget;
 use crate::needs::Bases;

@@ -8,7 +8,7 @@ use super::{View, from};
 use crate::expand::Word;
 use crate::needs::{BaseImage, BaseKey};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings, arg_value};
-use cooper_dockerfile::instruction::{Instruction, Located, Span};
+use cooper_dockerfile::instruction::{ArgDecl, Instruction, Located, Span};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -115,16 +115,19 @@ fn before(view: View<'_>, scopes: Scopes<'_>, begin: Begin<'_>, ends: &[End], in
     (state, triggers)
 }
 
+/// Declares one argument, for those that follow on the same line too.
+pub(crate) fn declare(state: &mut State, arg: &ArgDecl, span: Span, scopes: Scopes<'_>) {
+    let value = arg_value(arg, (scopes.file.escape, span), &state.around, &scopes).unwrap_or_default();
+    state.around.declare(&arg.name, value.as_deref());
+}
+
 /// Does what the instruction does to those that follow. A word that cannot be expanded sets an empty value: planning
 /// tells.
 fn apply(state: &mut State, located: &Located<Instruction>, scopes: Scopes<'_>) {
     let (escape, span) = (scopes.file.escape, located.span);
     match &located.value {
         Instruction::Arg(args) => {
-            for arg in args {
-                let value = arg_value(arg, (escape, span), &state.around, &scopes).unwrap_or_default();
-                state.around.declare(&arg.name, value.as_deref());
-            }
+            args.iter().for_each(|arg| declare(state, arg, span, scopes));
         }
         Instruction::Env(pairs) => {
             let expand = |text: &str| {

@@ -75,6 +75,13 @@ fn args(text: &str, request: &PlanRequest) -> Vec<String> {
 }
 
 #[test]
+fn arguments_of_one_line_see_those_before_them() {
+    let text = "FROM scratch\nARG B=12\nARG C=3 D=$C$B E=$D\nRUN echo $E\n";
+    let shown = args(text, &request());
+    assert!(["D=312 3", "E=312 3"].iter().all(|line| shown.contains(&(*line).to_owned())), "{shown:?}");
+}
+
+#[test]
 fn an_outline_tells_the_arguments_that_decide_something() {
     // As BuildKit's own case: the default of an unused ARG uses nothing.
     let text = "ARG inherited=box\nARG inherited2=box2\nARG unused=abc${inherited2}\nARG sfx=\"busy${inherited}\"\n\

@@ -105,6 +105,8 @@ fn variables() {
         ),
         ("FROM scratch\nENV X=$JAVA_HOME/bin\n", &["UndefinedVar 2: Usage of undefined variable '$JAVA_HOME'"]),
         // As in BuildKit, a default for it does not make a variable a defined one.
+        // Arguments of one line see those before them.
+        ("FROM scratch\nARG A=1 B=${A} C=$B$D D=2\n", &["UndefinedVar 2: Usage of undefined variable '$D'"]),
         ("FROM scratch\nENV X=${Y:-1}\n", &["UndefinedVar 2: Usage of undefined variable '$Y'"]),
         ("FROM scratch\nCOPY <<E <<'F' /\n$A\nE\n$B\nF\n", &["UndefinedVar 2: Usage of undefined variable '$A'"]),
         ("FROM scratch AS a\nONBUILD ARG T=1\nFROM a\nLABEL t=$T\n", &[]),
