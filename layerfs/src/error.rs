@@ -177,7 +177,7 @@ pub enum Reason {
     #[error("the name climbs out of the archive")]
     Climbs,
     /// A device in an archive that is no layer.
-    #[error("devices are allowed in layers alone")]
+    #[error("a device, which only a layer may hold; leave it out of the archive")]
     Device,
     /// The stream ended within a header or a body.
     #[error("the archive is cut short")]

@@ -166,3 +166,13 @@ fn files_of_two_roots_collide_and_directories_do_not() {
         assert!(collision(&[&view(&one), &view(&two), &view(&other)]).unwrap().is_some());
     }
 }
+
+#[test]
+fn what_a_directory_does_not_get_is_told() {
+    let lower = tree(&[Dir("d", 0o755), File("d/a", "1", 0o644)]);
+    let _held = ["d/s", "d/t"].map(|name| std::os::unix::net::UnixListener::bind(lower.path().join(name)).unwrap());
+    let out = tree(&[]);
+    let left_out = export_dir(&alone(View::dir(root(&lower))), out.path(), Others::Keep, None).unwrap();
+    assert_eq!((left_out.count, left_out.first.unwrap().display()), (2, "d/s".to_owned()));
+    assert!(out.path().join("d/a").exists() && !out.path().join("d/s").exists());
+}

@@ -9,7 +9,7 @@ use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
 use cooper_image::{Platform, RelPath};
-use cooper_layerfs::export::{Part, collision, export_dir, export_tar};
+use cooper_layerfs::export::{LeftOut, Part, collision, export_dir, export_tar};
 use cooper_store::archive::{self, Kind, Place};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -69,7 +69,7 @@ impl Engine {
                     keep_only(&output.dest, &parts)?;
                 }
                 for part in &parts {
-                    export_dir(part, &output.dest, output.others, time)?;
+                    told_of(&export_dir(part, &output.dest, output.others, time)?, sink);
                 }
             }
         }
@@ -101,6 +101,14 @@ fn keep_only(dest: &Path, parts: &[Part]) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+fn told_of(left_out: &LeftOut, sink: &dyn Sink) {
+    let Some(first) = &left_out.first else { return };
+    let more = if left_out.count > 1 { format!(" and {} more", left_out.count - 1) } else { String::new() };
+    let text =
+        format!("/{}{more}: devices and sockets are left out of a directory (type=tar keeps devices)", first.display());
+    sink.event(Event::Warning { text });
 }
 
 fn told(dest: &Path, sink: &dyn Sink) {

@@ -2,7 +2,7 @@
 //!
 //! Everything becomes the caller's: owners and attributes stay behind, and so do the set-id bits, which would
 //! lend the caller's rights to others. Contents, links, the other mode bits and times are kept. Devices and
-//! sockets are left out, with a warning each. A file or link that is in the way is replaced; a directory is not,
+//! sockets are left out, and told of. A file or link that is in the way is replaced; a directory is not,
 //! unless what the view does not have is to be deleted.
 
 use super::{FirstNames, Part, dated};
@@ -33,12 +33,21 @@ pub enum Others {
     Delete,
 }
 
+/// Devices and sockets that a directory of the caller's does not get.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LeftOut {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Option<RelPath>,
+}
+
 /// Writes everything in the view into its folder below `dest`, which is made when it is not there; a link that has the
 /// folder's name gives way. With `time`, in Unix seconds, every entry has that time.
 ///
 /// # Errors
 /// [`LayerfsError::IsADirectory`] when a directory of `dest` is where a file has to go; [`LayerfsError::Io`].
-pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -> Result<(), LayerfsError> {
+pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -> Result<LeftOut, LayerfsError> {
     let Part { into, view } = part;
     let creating = || LayerfsError::io(format!("creating {} in {}", into.display(), dest.display()));
     std::fs::create_dir_all(dest).map_err(LayerfsError::io(format!("creating {}", dest.display())))?;
@@ -47,7 +56,8 @@ pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -
         root.dir(&RelPath::root()).and_then(|out| make_dir(&out, into.as_bytes())).map_err(creating())?;
         root = root.sub(into).map_err(creating())?;
     }
-    let mut exporter = Exporter { view, root, reader: Reader::new(view), names: FirstNames::default(), time };
+    let (reader, names, left_out) = (Reader::new(view), FirstNames::default(), LeftOut::default());
+    let mut exporter = Exporter { view, root, reader, names, time, left_out };
     let mut dirs: Vec<(RelPath, Meta)> = Vec::new();
     let mut pending = vec![RelPath::root()];
     while let Some(dir) = pending.pop() {
@@ -72,7 +82,7 @@ pub fn export_dir(part: &Part, dest: &Path, others: Others, time: Option<i64>) -
         let set = exporter.root.dir(path).and_then(|dir| set_meta(dir.as_fd(), meta, time));
         set.map_err(LayerfsError::io(format!("setting the mode of {}", path.display())))?;
     }
-    Ok(())
+    Ok(exporter.left_out)
 }
 
 struct Exporter<'a> {
@@ -81,6 +91,7 @@ struct Exporter<'a> {
     reader: Reader<'a>,
     names: FirstNames,
     time: Option<i64>,
+    left_out: LeftOut,
 }
 
 /// Deletes what the view does not have, and directories that are something else there.
@@ -156,7 +167,8 @@ impl Exporter<'_> {
         let made = match found.meta.kind {
             Kind::Dir => make_dir(out, name),
             Kind::Char | Kind::Block | Kind::Socket => {
-                tracing::warn!(path = %path.display(), "a device or socket is not exported");
+                self.left_out.count += 1;
+                self.left_out.first.get_or_insert_with(|| path.clone());
                 return Ok(());
             }
             Kind::Symlink => {

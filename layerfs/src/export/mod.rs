@@ -7,7 +7,7 @@
 mod dir;
 mod tar;
 
-pub use dir::{Others, export_dir};
+pub use dir::{LeftOut, Others, export_dir};
 pub use tar::export_tar;
 
 use crate::LayerfsError;
