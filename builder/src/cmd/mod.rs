@@ -7,6 +7,7 @@ mod doctor;
 mod du;
 mod explain;
 mod fsck;
+mod history;
 mod images;
 mod inspect;
 mod login;
@@ -16,6 +17,7 @@ mod pull;
 mod push;
 mod registry;
 mod rm;
+mod tag;
 mod unshare;
 
 use crate::env::{self, Environment, User};
@@ -98,6 +100,8 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Pull(flags) => pull::run(place, &flags),
         Command::Login(flags) => login::run(place, &flags),
         Command::Logout(flags) => logout::run(place, &flags),
+        Command::Tag(flags) => tag::run(place, &flags),
+        Command::History(flags) => history::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),
         Command::Inspect(flags) => inspect::run(place, &flags),
         Command::Rm(flags) => rm::run(place, &flags),

@@ -15,6 +15,7 @@ pub mod pair;
 pub mod secret;
 pub mod steps;
 pub mod store;
+pub mod toolkit;
 
 use clap::{Args, Parser, Subcommand};
 use cooper_image::platform::PlatformError;
@@ -113,6 +114,16 @@ pub enum Command {
     Images(ListFlags),
     /// Show everything about an image of the store, as JSON
     Inspect(InspectFlags),
+    /// Give an image of the store further names
+    ///
+    /// `cooper tag app:1 registry.example/team/app:1` and then `cooper push registry.example/team/app:1` sends it there.
+    /// A name that another image had is taken from it.
+    Tag(toolkit::TagFlags),
+    /// Show how an image of the store came about, step by step, the last one first
+    ///
+    /// Sizes are those of the compressed layers, as a registry counts them; of a layer that was never compressed it is
+    /// that of its files, marked as unpacked. A step without a layer has no size.
+    History(toolkit::HistoryFlags),
     /// Take names of images away; `cooper prune` frees what only they led to
     #[command(alias = "rmi")]
     Rm(store::RmFlags),

@@ -1,0 +1,111 @@
+//! Commands about images of the store, over images that need nothing but the binary.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// With the image `app:1` of two layers.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary directory can be made"));
+        let dockerfile = "FROM scratch\nCOPY a /a\nENV E=1\nCOPY b /b\n";
+        std::fs::create_dir(place.path().join("ctx")).expect("it is ours");
+        for (name, text) in [("Dockerfile", dockerfile), ("a", "a"), ("b", "bb")] {
+            std::fs::write(place.path().join("ctx").join(name), text).expect("it is ours");
+        }
+        place.done(&["build", "-q", "-t", "app:1", "ctx"]);
+        place
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn cooper(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+        command.env_clear().env("HOME", self.path()).env("SOURCE_DATE_EPOCH", "1700000000");
+        command.current_dir(self.path()).args(args).args(["--root", "store"]);
+        command.output().expect("the binary runs")
+    }
+    #[track_caller]
+    fn done(&self, args: &[&str]) -> String {
+        let output = self.cooper(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("output is UTF-8")
+    }
+    /// Fails with 2 and these words.
+    #[track_caller]
+    fn wrong(&self, args: &[&str], words: &str) {
+        let output = self.cooper(args);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && err.contains(words), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_tag_is_as_good_as_the_name() {
+    let place = Place::new();
+    place.done(&["tag", "app:1", "app:2", "registry.example/team/app"]);
+    place.done(&["rm", "app:1"]);
+    place.done(&["prune", "--all", "--force"]);
+    let names = place.done(&["images"]);
+    for name in ["app:2", "registry.example/team/app:latest"] {
+        assert!(names.contains(name), "{names}");
+        let inspected = place.done(&["inspect", name]);
+        assert!(inspected.contains("E=1"), "{inspected}");
+    }
+    // Its layers are there as well: an archive takes them.
+    std::fs::write(place.path().join("ctx/Dockerfile"), "FROM app:2\nCOPY a /c\n").expect("it is ours");
+    place.done(&["build", "-o", "type=oci,dest=app.tar", "ctx"]);
+    place.done(&["tag", "app:2", "app:2"]);
+    place.wrong(&["tag", "app:1", "app:3"], "no image");
+    place.wrong(&["tag", "app:2"], "TARGET");
+    let digest = format!("app@sha256:{}", "a".repeat(64));
+    place.wrong(&["tag", "app:2", &digest], "names one image for ever");
+    place.done(&["debug", "fsck"]);
+}
+
+#[test]
+fn nothing_that_is_broken_gets_a_name() {
+    let place = Place::new();
+    let trees = place.path().join("store/trees");
+    let blobs = place.path().join("store/blobs");
+    for dir in [trees, blobs] {
+        for entry in walk(&dir) {
+            // Layers are tars or trees; documents begin with a brace.
+            let is_document = std::fs::read(&entry).is_ok_and(|bytes| bytes.starts_with(b"{"));
+            if !is_document {
+                std::fs::remove_file(entry).expect("it is ours");
+            }
+        }
+    }
+    let output = place.cooper(&["tag", "app:1", "app:2"]);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(!place.done(&["images"]).contains("app:2"));
+}
+
+/// The files below a directory.
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.map(|e| e.expect("it is ours").path());
+    paths.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p] }).collect()
+}
+
+#[test]
+fn a_history() {
+    let place = Place::new();
+    let table = place.done(&["history", "app:1"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("CREATED") && lines[0].contains("CREATED BY"), "{table}");
+    for (line, words) in lines[1..].iter().zip(["COPY b /b", "ENV E=1", "COPY a /a"]) {
+        assert!(line.starts_with("2023-11-14T22:13:20Z") && line.contains(words), "{table}");
+    }
+    assert!(lines[1].contains("unpacked") && !lines[2].contains("unpacked"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&place.done(&["history", "--json", "app:1"])).expect("JSON");
+    let steps = json.as_array().expect("a list");
+    let layers: Vec<bool> = steps.iter().map(|s| s["diff_id"].is_string() && s["size"].as_u64() > Some(0)).collect();
+    assert_eq!(layers, [true, false, true], "{json}");
+    assert_eq!((&steps[0]["form"], &steps[1]["empty_layer"]), (&"unpacked".into(), &true.into()), "{json}");
+    place.wrong(&["history", "app:7"], "no image");
+    place.wrong(&["history", "--platform", "linux/s390x", "app:1"], "no image for");
+}
