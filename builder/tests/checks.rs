@@ -210,6 +210,46 @@ fn json_has_all_errors() {
     );
 }
 
+/// The lines of all errors that an answer to programs has.
+fn lines(found: &Value) -> Vec<u64> {
+    found["errors"].as_array().into_iter().flatten().filter_map(|e| e["line"].as_u64()).collect()
+}
+
+#[test]
+fn all_errors_of_all_stages_are_told_at_once() {
+    let text = "FROM scratch AS a\nEXPOSE foo\nENV X=${Y:?no}\nUSER $X${X:?no}\nFROM scratch as b\nCOPPY a b\n\
+                RUN --network=bad x\nCOPY --from=c a /\nVOLUME $nope\nFROM x/Bad\nFROM scratch AS c\nADD --chmod=999 a /\n";
+    let place = Place::new(text);
+    for args in [&["build", "--call=check,format=json", "."][..], &["check", "--format", "json"]] {
+        let (code, found) = place.json(args);
+        assert_eq!((code, lines(&found)), (Some(2), vec![2, 3, 6, 7, 8, 9, 10, 12]), "{found}");
+    }
+    for args in [&["build", "--check", "."][..], &["check"]] {
+        let ended = place.run(args);
+        assert_eq!((ended.code, ended.err.matches("\nhint: ").count()), (Some(2), 8), "{ended:?}");
+    }
+    // A build tells those of what it needs, and those of the language.
+    let built = |args: &[&str]| place.run(&[&["build", "."], args].concat()).err;
+    let told = |err: &str| -> Vec<String> {
+        let place = |line: &str| Some(line.trim().strip_prefix("--> Dockerfile:")?.split(':').next()?.to_owned());
+        err.lines().filter_map(place).collect()
+    };
+    assert_eq!(told(&built(&[])), ["6", "10", "12"]);
+    assert_eq!(told(&built(&["--target", "b"])), ["6", "7", "8", "9", "10"]);
+    // An unknown target has no line, and stages that nobody asks for are none of its business.
+    let unknown = built(&["--target", "nope"]);
+    assert_eq!(told(&unknown), ["6", "10"]);
+    assert!(unknown.contains("error[UnknownStage]: there is no target stage \"nope\"\nhint: "), "{unknown}");
+    let (_, found) = place.json(&["check", "--format", "json", "--target", "nope"]);
+    assert_eq!((&found["errors"][0]["line"], &found["errors"][0]["column"]), (&json!(0), &json!(null)), "{found}");
+    assert_eq!(found["buildError"]["location"], json!({"ranges": []}));
+    // Where the file wants it, findings are errors among the others.
+    place.write("Dockerfile", &format!("# check=error=true\n{text}"));
+    let (code, found) = place.json(&["check", "--format", "json"]);
+    assert_eq!((code, lines(&found)), (Some(2), vec![3, 4, 6, 7, 8, 9, 10, 11, 13]), "{found}");
+    assert_eq!(told(&built(&[])), ["6", "7", "11", "13"]);
+}
+
 #[test]
 fn a_file_that_is_no_text_is_told_to_programs_too() {
     let place = Place::new("");

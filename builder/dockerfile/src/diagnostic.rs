@@ -6,6 +6,7 @@
 use crate::instruction::Span;
 use crate::limits;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 /// How bad a finding is.
@@ -127,6 +128,9 @@ pub fn dump(findings: &[Diagnostic]) -> String {
     out
 }
 
+/// The code of the error that stands for those that are not told.
+const MORE: &str = "TooManyProblems";
+
 /// Where findings are gathered.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
@@ -153,16 +157,43 @@ impl Sink {
         self.errors > 0
     }
 
+    /// Has an error of one of these kinds been found?
+    pub(crate) fn has(&self, codes: &[&str]) -> bool {
+        self.found.iter().any(|d| d.severity == Severity::Error && codes.contains(&d.code))
+    }
+
     /// Everything found. What the file wants of warnings is heard where all checks are ([`crate::lint`]).
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        if self.errors > limits::DIAGNOSTICS {
-            let last = self.found.iter().map(|d| d.span).max().unwrap_or_default();
-            let more = self.errors - limits::DIAGNOSTICS;
-            let summary = Diagnostic::error("TooManyProblems", last, format!("and {more} more errors"));
-            self.found.push(summary.with_hint("mend those above first; is this the Dockerfile at all?"));
+        if let Some(more) = self.errors.checked_sub(limits::DIAGNOSTICS).filter(|n| *n > 0) {
+            self.found.push(summary(more, &self.found));
         }
         self.found
     }
+}
+
+fn summary(more: usize, found: &[Diagnostic]) -> Diagnostic {
+    let last = found.iter().map(|d| d.span).max().unwrap_or_default();
+    let summary = Diagnostic::error(MORE, last, format!("and {more} more errors"));
+    summary.with_hint("mend those above first; is this the Dockerfile at all?")
+}
+
+/// Puts what was found later to errors that were told: each error once, by place, at most [`limits::DIAGNOSTICS`].
+/// `text` is what all of them are about. Where there are already more than are told, nothing is added.
+pub fn merge(told: Vec<Diagnostic>, more: Vec<Diagnostic>, text: &str) -> Vec<Diagnostic> {
+    if more.is_empty() || told.iter().any(|d| d.code == MORE) {
+        return told;
+    }
+    let mut all: Vec<Diagnostic> = told.into_iter().chain(more).collect();
+    crate::place::fill(&mut all, text);
+    let mut seen = BTreeSet::new();
+    all.retain(|d| seen.insert((d.span, d.columns, d.message.clone())));
+    let errors = |all: &[Diagnostic]| all.iter().filter(|d| d.severity == Severity::Error).count();
+    if let Some(more) = errors(&all).checked_sub(limits::DIAGNOSTICS).filter(|n| *n > 0) {
+        let mut left = limits::DIAGNOSTICS;
+        all.retain(|d| d.severity != Severity::Error || left.checked_sub(1).map(|n| left = n).is_some());
+        all.push(summary(more, &all));
+    }
+    all
 }
 
 /// Foreign text in quotes, cut to a length that fits a message.

@@ -9,6 +9,7 @@ pub mod ast;
 pub mod csv;
 pub mod diagnostic;
 pub mod directives;
+pub mod draft;
 pub mod glob;
 pub mod heredoc;
 pub mod ignore;
@@ -31,6 +32,7 @@ pub use lines::{Comment, Tabs};
 pub use split::Flag;
 
 use diagnostic::{Diagnostic, Severity, Sink};
+use draft::Draft;
 use instruction::{Dockerfile, Instruction, Located};
 
 /// What became of a file.
@@ -38,6 +40,8 @@ use instruction::{Dockerfile, Instruction, Located};
 pub struct Parsed {
     /// The instructions; nothing when any finding is an error.
     pub dockerfile: Option<Dockerfile>,
+    /// What can be read of a file with errors, when it has a stage at all; nothing when there is no error.
+    pub draft: Option<Draft>,
     /// Everything found, by line: all the errors of the file, not the first alone.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -46,11 +50,14 @@ pub struct Parsed {
 pub fn parse(text: &str) -> Parsed {
     let mut sink = Sink::default();
     let ast = parse::file(text, &mut sink);
-    let dockerfile = lower::file(&ast, &mut sink);
+    let draft = lower::file(&ast, &mut sink);
     let mut diagnostics = sink.finish();
     place::fill_from(&mut diagnostics, text, &ast);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    Parsed { dockerfile: dockerfile.filter(|_| !failed), diagnostics }
+    match draft {
+        Some(draft) if !failed => Parsed { dockerfile: Some(draft.file), draft: None, diagnostics },
+        draft => Parsed { dockerfile: None, draft, diagnostics },
+    }
 }
 
 /// Reads a Dockerfile as far as the dumb tree, for `dump` and for tools; findings are left out.

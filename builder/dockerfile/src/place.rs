@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Gives every finding about this file its columns, and sorts them by place. A finding that names
 /// its subject is put where that stands in the instruction, any other on the whole instruction
-/// without the bodies of its heredocs.
+/// without the bodies of its heredocs. One that is about no line, as of a flag, gets none.
 pub fn fill(findings: &mut [Diagnostic], text: &str) {
     fill_from(findings, text, &crate::tree(text));
 }
@@ -20,7 +20,7 @@ pub fn fill(findings: &mut [Diagnostic], text: &str) {
 pub(crate) fn fill_from(findings: &mut [Diagnostic], text: &str, ast: &Ast) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines: Option<Vec<&str>> = None;
-    for finding in findings.iter_mut().filter(|d| d.columns.is_none()) {
+    for finding in findings.iter_mut().filter(|d| d.columns.is_none() && d.span.start > 0) {
         let found = node_at(ast, finding.span.start).and_then(|node| in_node(node, finding));
         let (span, columns) = found.unwrap_or_else(|| {
             let lines = lines.get_or_insert_with(|| text.split('\n').collect());

@@ -6,34 +6,59 @@
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
-use cooper_dockerfile::diagnostic::Severity;
-use cooper_dockerfile::lint::{Experimental, OptionsError};
+use cooper_dockerfile::diagnostic::{Diagnostic, Severity, merge};
+use cooper_dockerfile::draft::Draft;
+use cooper_dockerfile::lint::{Experimental, Finding, OptionsError};
 use cooper_image::ImageConfig;
-use cooper_plan::build::{BaseImage, BaseKey, Bases};
+use cooper_plan::build::{self, BaseImage, BaseKey, Bases, Wanted};
 use cooper_plan::lint::{self, Report, Stages, Subject};
 use cooper_plan::request::PlanRequest;
 
-/// Checks what a build needs. Findings of a file that wants `error=true` are the error.
+/// Checks what a build needs. Findings of a file that wants `error=true` are the error; what counts for nothing is told
+/// beside it.
 pub(crate) fn check(
     request: &BuildRequest,
     asked: &PlanRequest,
     bases: &Bases,
     sink: &dyn Sink,
 ) -> Result<(), EngineError> {
-    let report = report(request, asked, bases)?;
-    let mut errors: Vec<_> = report.errors().map(|f| f.diagnostic(Severity::Error)).collect();
-    if !errors.is_empty() {
-        cooper_dockerfile::place::fill(&mut errors, &request.dockerfile);
-        return Err(EngineError::Dockerfile(errors));
+    let Report { findings, severity } = report(request, asked, bases)?;
+    let (errors, told) = parted(findings, severity);
+    sink.event(Event::Checked { findings: told });
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(EngineError::Dockerfile(merge(Vec::new(), errors, &request.dockerfile)))
     }
-    sink.event(Event::Checked { findings: report.findings });
-    Ok(())
 }
 
-/// Tells the findings of a file that fails for another reason.
-pub(crate) fn tell(request: &BuildRequest, asked: &PlanRequest, bases: &Bases, sink: &dyn Sink) {
-    if let Ok(report) = report(request, asked, bases) {
-        sink.event(Event::Checked { findings: report.findings });
+/// The findings that are errors, and the others.
+fn parted(findings: Vec<Finding>, severity: Severity) -> (Vec<Diagnostic>, Vec<Finding>) {
+    let (errors, told): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|f| severity == Severity::Error && f.rule.set.counts());
+    (errors.iter().map(|f| f.diagnostic(Severity::Error)).collect(), told)
+}
+
+impl Engine {
+    /// The error that a file is: all that was found and all else that is wrong with it, as far as the bases that the
+    /// store has tell; what the checks find is told, or is part of the error where the file wants that.
+    pub(crate) fn refuse(
+        &self,
+        (request, asked): (&BuildRequest, &PlanRequest),
+        (draft, mut bases): (Option<&Draft>, Bases),
+        found: Vec<Diagnostic>,
+        sink: &dyn Sink,
+    ) -> EngineError {
+        let mut known = |key: &BaseKey| self.known_base(key).ok().flatten();
+        let planned = draft.map(|draft| build::faults(draft, (asked, Wanted::Needed), &mut bases, &mut known));
+        let found = merge(found, planned.unwrap_or_default(), &request.dockerfile);
+        // That the settings of the checks are malformed is told once the file can be read.
+        let Ok(Report { findings, severity }) = report(request, asked, &bases) else {
+            return EngineError::Dockerfile(found);
+        };
+        let (errors, told) = parted(findings, severity);
+        sink.event(Event::Checked { findings: told });
+        EngineError::Dockerfile(merge(found, errors, &request.dockerfile))
     }
 }
 

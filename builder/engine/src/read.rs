@@ -5,8 +5,9 @@
 use crate::context::{self, Behalf, ContextSource, Named};
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
-use crate::{Engine, EngineError, checks};
-use cooper_dockerfile::diagnostic::Diagnostic;
+use crate::{Engine, EngineError};
+use cooper_dockerfile::diagnostic::{Diagnostic, merge};
+use cooper_dockerfile::draft::Draft;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::Platform;
 use cooper_plan::build::Bases;
@@ -66,15 +67,18 @@ impl Engine {
             contexts: context::kinds(&request.contexts),
         };
         let Some(mut dockerfile) = parsed.dockerfile else {
-            checks::tell(request, &asked, &Bases::new(), sink);
-            return Err(EngineError::Dockerfile(parsed.diagnostics));
+            let mut found = parsed.diagnostics;
+            let dated = parsed.draft.as_ref().and_then(|draft| epoch::wanted(&draft.file, &asked).err());
+            found = merge(found, dated.unwrap_or_default(), &request.dockerfile);
+            return Err(self.refuse((request, &asked), (parsed.draft.as_ref(), Bases::new()), found, sink));
         };
         for text in cooper_plan::notice::notices(&dockerfile, &asked) {
             sink.event(Event::Warning { text });
         }
-        let refused = |mut faults: Vec<Diagnostic>| {
-            cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
-            EngineError::Dockerfile(faults)
+        let refused = |faults: Vec<Diagnostic>| {
+            let draft = Draft::whole(dockerfile.clone());
+            let found = merge(Vec::new(), faults, &request.dockerfile);
+            self.refuse((request, &asked), (Some(&draft), Bases::new()), found, sink)
         };
         let at = match epoch::wanted(&dockerfile, &asked).map_err(refused)? {
             Epoch::At(seconds) => Some(seconds),

@@ -9,6 +9,7 @@ use crate::read::Read;
 use crate::request::{BuildRequest, Freshness};
 use crate::resolve::Resolved;
 use crate::{Engine, EngineError, ErrorClass, checks};
+use cooper_dockerfile::draft::Draft;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::{ImageConfig, Platform};
 use cooper_plan::build::{BaseImage, BaseKey, Need, Planned};
@@ -63,11 +64,13 @@ impl Engine {
         let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
-            let planned = cooper_plan::build::plan(dockerfile, asked, &bases).map_err(|mut faults| {
-                checks::tell(request, asked, &bases, sink);
-                cooper_dockerfile::place::fill(&mut faults, &request.dockerfile);
-                EngineError::Dockerfile(faults)
-            })?;
+            let planned = match cooper_plan::build::plan(dockerfile, asked, &bases) {
+                Ok(planned) => planned,
+                Err(faults) => {
+                    let draft = Draft::whole(dockerfile.clone());
+                    return Err(self.refuse((request, asked), (Some(&draft), bases), faults, sink));
+                }
+            };
             match planned {
                 Planned::Ready(plan) => {
                     checks::check(request, asked, &bases, sink)?;

@@ -44,8 +44,10 @@ pub(crate) struct Node {
     pub base: Origin,
     /// `FROM --platform`, if it was given.
     pub platform: Option<Platform>,
-    /// Did the base leave triggers?
-    pub triggered: bool,
+    /// Is something wrong with its FROM? Then it begins with nothing, and what its base brings is not known.
+    pub lost: bool,
+    /// How many of the items are triggers of the base.
+    pub triggers: usize,
     /// Triggers of the base, then its own instructions.
     pub items: Vec<Item>,
 }
@@ -96,7 +98,7 @@ mod tests {
     use super::*;
 
     fn node(base: Origin) -> Node {
-        Node { base, platform: None, triggered: false, items: Vec::new() }
+        Node { base, platform: None, lost: false, triggers: 0, items: Vec::new() }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub type Bases = BTreeMap<BaseKey, ImageConfig>;
 
 /// What was found on the way from the target to everything that it needs.
 pub(crate) struct Survey {
-    /// The stages that are in order, by number in the file.
+    /// The stages, by number in the file. What is wrong with one is in the faults, and it begins with nothing then.
     pub nodes: BTreeMap<usize, Node>,
     /// Base images that are not known yet.
     pub needs: Vec<Need>,
@@ -50,22 +50,25 @@ pub(crate) struct Survey {
     pub faults: Vec<Diagnostic>,
 }
 
-/// Walks from the target to everything that it needs.
-pub(crate) fn survey(scopes: Scopes<'_>, target: usize, bases: &Bases) -> Survey {
-    let mut walk = Walk { scopes, bases, needs: BTreeMap::new(), faults: Vec::new() };
-    let (mut nodes, mut seen, mut open) = (BTreeMap::new(), BTreeSet::new(), vec![target]);
+/// Walks from the targets to everything that they need. Of the other stages only the FROM is looked at, as in BuildKit.
+/// `lost` are stages whose FROM could not be read.
+pub(crate) fn survey(scopes: Scopes<'_>, targets: Vec<usize>, bases: &Bases, lost: &BTreeSet<usize>) -> Survey {
+    let mut walk = Walk { scopes, bases, lost, needs: BTreeMap::new(), faults: Vec::new() };
+    let (mut nodes, mut seen, mut open) = (BTreeMap::new(), BTreeSet::new(), targets);
     while let Some(index) = open.pop() {
         if !seen.insert(index) {
             continue;
         }
         let Some(source) = scopes.file.stages.get(index) else { continue };
-        match walk.node(index, source) {
-            Ok(node) => {
-                open.extend(node.uses());
-                nodes.insert(index, node);
-            }
-            Err(fault) => walk.faults.push(fault),
+        let node = walk.node(index, source);
+        open.extend(node.uses());
+        nodes.insert(index, node);
+        if scopes.budget.is_exhausted() {
+            break;
         }
+    }
+    for (index, source) in scopes.file.stages.iter().enumerate().filter(|(index, _)| !seen.contains(index)) {
+        walk.begin(index, source);
         if scopes.budget.is_exhausted() {
             break;
         }
@@ -96,36 +99,76 @@ type Named = (Option<Origin>, Vec<Option<Origin>>);
 struct Walk<'a> {
     scopes: Scopes<'a>,
     bases: &'a Bases,
+    /// Stages whose FROM could not be read.
+    lost: &'a BTreeSet<usize>,
     /// The first stage that begins with each.
     needs: BTreeMap<BaseKey, usize>,
     faults: Vec<Diagnostic>,
 }
 
 impl Walk<'_> {
-    fn node(&mut self, index: usize, source: &Stage) -> Result<Node, Diagnostic> {
-        let platform = source.platform.as_deref().map(|p| self.platform(p, source.span)).transpose()?;
+    /// What a stage begins with; whether a named context stands in its place.
+    fn begin(&mut self, index: usize, source: &Stage) -> (Node, bool) {
+        let lost = |platform| Node { base: Origin::Scratch, platform, lost: true, triggers: 0, items: Vec::new() };
+        let named = |base, platform| Node { base, lost: false, ..lost(platform) };
+        let mut platform = Ok(None);
+        if let Some(written) = &source.platform {
+            platform = self.platform(written, source.span).map(Some);
+        }
+        let platform = match self.sure(platform) {
+            Ok(platform) => platform,
+            Err(fault) => {
+                self.faults.extend(fault);
+                let base = self.base(index, source, None);
+                let base = self.sure(base);
+                self.faults.extend(base.err().flatten());
+                return (lost(None), false);
+            }
+        };
         // A context in the stage's place: nothing of the stage is done, its FROM is not even looked up.
         if let Some(base) = source.name.as_deref().and_then(|name| self.context(name, platform.as_ref())) {
-            let node = Node { base, platform, triggered: false, items: Vec::new() };
+            return (named(base, platform), true);
+        }
+        if self.lost.contains(&index) {
+            return (lost(platform), false);
+        }
+        let base = self.base(index, source, platform.as_ref());
+        match self.sure(base) {
+            Ok(base) => (named(base, platform), false),
+            Err(fault) => {
+                self.faults.extend(fault);
+                (lost(platform), false)
+            }
+        }
+    }
+
+    /// No fault where it comes of a variable whose value is only guessed; what was found is of no use then, either.
+    fn sure<T>(&self, found: Result<T, Diagnostic>) -> Result<T, Option<Diagnostic>> {
+        match (found, self.scopes.globals.take_doubt()) {
+            (Ok(found), false) => Ok(found),
+            (Err(fault), false) => Err(Some(fault)),
+            (_, true) => Err(None),
+        }
+    }
+
+    fn node(&mut self, index: usize, source: &Stage) -> Node {
+        let (mut node, replaced) = self.begin(index, source);
+        if replaced {
             // What begins with the stage begins with the context's configuration.
             if let Some(key) = base_key(&node, &self.scopes.request.platform).filter(|k| !self.bases.contains_key(k)) {
                 self.need(key, index);
             }
-            return Ok(node);
+            return node;
         }
-        let base = self.base(index, source, platform.as_ref())?;
-        let mut node = Node { base, platform, triggered: false, items: Vec::new() };
         let triggers = self.triggers(&node, index, source);
-        node.triggered = !triggers.is_empty();
+        node.triggers = triggers.len();
         let own = source.instructions.iter().map(|i| (i.clone(), self.scopes.file.escape));
         for (instruction, escape) in triggers.into_iter().chain(own) {
             self.faults.extend(support::check(&instruction, escape));
-            match self.origins(&instruction, index, node.platform.as_ref()) {
-                Ok((from, mounts)) => node.items.push(Item { instruction, escape, from, mounts }),
-                Err(fault) => self.faults.push(fault),
-            }
+            let (from, mounts) = self.origins(&instruction, index, node.platform.as_ref());
+            node.items.push(Item { instruction, escape, from, mounts });
         }
-        Ok(node)
+        node
     }
 
     fn need(&mut self, key: BaseKey, stage: usize) {
@@ -268,34 +311,29 @@ impl Walk<'_> {
         parsed.into_iter().map(|i| (placed(i), escape)).collect()
     }
 
-    /// What `COPY --from` and the mounts of a RUN name.
-    fn origins(
-        &self,
-        instruction: &Located<Instruction>,
-        index: usize,
-        platform: Option<&Platform>,
-    ) -> Result<Named, Diagnostic> {
+    /// What `COPY --from` and the mounts of a RUN name; nothing where that is wrong.
+    fn origins(&mut self, instruction: &Located<Instruction>, index: usize, platform: Option<&Platform>) -> Named {
         let span = instruction.span;
-        let origin = |from: &str, flag: &str| match self.named_context(from, platform) {
-            Some(context) => Ok(context),
-            None => self.origin(from, flag, index, span),
+        let mut faults = Vec::new();
+        let mut origin = |from: &str, flag: &str| match self.named_context(from, platform) {
+            Some(context) => Some(context),
+            None => self.origin(from, flag, index, span).map_err(|fault| faults.push(fault)).ok(),
         };
-        match &instruction.value {
-            Instruction::Copy(copy) => {
-                let from = copy.from.as_deref();
-                Ok((from.map(|from| origin(from, "--from")).transpose()?, Vec::new()))
-            }
+        let named = match &instruction.value {
+            Instruction::Copy(copy) => (copy.from.as_deref().and_then(|from| origin(from, "--from")), Vec::new()),
             Instruction::Run(run) => {
                 let named = run.mounts.iter().map(|flag| {
                     let fields = mount::split(flag).unwrap_or_default();
                     // A variable in it is told as such.
                     let from = mount::from(&fields).filter(|from| !from.contains('$'));
-                    from.map(|from| origin(from, "--mount from")).transpose()
+                    from.and_then(|from| origin(from, "--mount from"))
                 });
-                Ok((None, named.collect::<Result<_, _>>()?))
+                (None, named.collect())
             }
-            _ => Ok((None, Vec::new())),
-        }
+            _ => (None, Vec::new()),
+        };
+        self.faults.append(&mut faults);
+        named
     }
 
     /// The context that a `from` names; a number is always that of a stage.

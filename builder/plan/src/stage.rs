@@ -36,7 +36,9 @@ pub(crate) fn target(file: &Dockerfile, wanted: Option<&str>) -> Result<usize, D
                 all => format!("the stages are {}", clip(all)),
             },
         };
-        fault::error(fault::STAGE, span, format!("there is no target stage {:?}", clip(wanted)), hint)
+        // No line of the file has to do with it.
+        let message = format!("there is no target stage {:?}", clip(wanted));
+        fault::error(fault::STAGE, Span::default(), message, hint)
     })
 }
 

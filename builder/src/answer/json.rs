@@ -28,7 +28,11 @@ pub fn checked(checked: &Checked<'_>) -> Value {
         }],
     });
     if let (Some(error), Some(fields)) = (checked.error, answer.as_object_mut()) {
-        let error = json!({"message": error.message, "location": Location::from(error.span)});
+        let location = match error.span.start {
+            0 => Location { ranges: Vec::new() },
+            _ => Location::from(error.span),
+        };
+        let error = json!({"message": error.message, "location": location});
         fields.insert("buildError".to_owned(), error);
     }
     if let (false, Some(fields)) = (checked.errors.is_empty(), answer.as_object_mut()) {

@@ -11,13 +11,14 @@ use crate::flags::call::{Call, CheckFlags, Format, Method};
 use crate::open::{self, Session};
 use crate::source::{self, Source};
 use crate::stdout;
-use cooper_dockerfile::diagnostic::{Diagnostic, Severity};
+use cooper_dockerfile::diagnostic::{Diagnostic, Severity, merge};
+use cooper_dockerfile::draft::Draft;
 use cooper_dockerfile::instruction::Dockerfile;
 use cooper_dockerfile::lint::{self, Experimental, Finding, OptionsError};
 use cooper_engine::EngineError;
 use cooper_engine::context::kinds;
-use cooper_image::Platform;
-use cooper_plan::build::{BaseKey, Bases, Planned};
+use cooper_image::{ImageConfig, Platform};
+use cooper_plan::build::{BaseKey, Bases, Wanted};
 use cooper_plan::lint::{Stages, Subject};
 use cooper_plan::request::PlanRequest;
 use cooper_plan::{build as planning, call, epoch};
@@ -60,9 +61,7 @@ pub fn call(place: &Place, flags: BuildFlags, call: Call) -> Result<Exit, Failur
         Method::Outline => {
             let refused = |found| asked.failure(EngineError::Dockerfile(found));
             let (file, request) = asked.dated(asked.parsed()?).map_err(refused)?;
-            let mut bases = Bases::new();
-            // What is wrong beyond the outline is told by a build.
-            drop(asked.plan(place, &file, &request, &mut bases));
+            let bases = asked.bases(place, &file, &request);
             let outline = call::outline(dockerfile, &file, &request, &bases).map_err(refused)?;
             answered(call.format, || text::outline(&outline), || json::with_source(&outline, dockerfile))
         }
@@ -153,15 +152,25 @@ impl Asked {
     }
 
     fn check(&self, place: &Place, experimental: Experimental) -> Result<Outcome, Failure> {
-        let parsed = cooper_dockerfile::parse(&self.source.text);
-        let mut bases = Bases::new();
-        let dated = parsed.dockerfile.map_or(Err(parsed.diagnostics), |file| self.dated(file));
-        let (errors, request) = match dated {
-            Ok((file, request)) => (self.plan(place, &file, &request, &mut bases), request),
-            Err(errors) => (errors, self.request.clone()),
-        };
+        let text = &self.source.text;
+        let parsed = cooper_dockerfile::parse(text);
+        let (mut bases, mut request) = (Bases::new(), self.request.clone());
+        let mut draft = parsed.dockerfile.map(Draft::whole).or(parsed.draft);
+        let mut errors: Vec<_> = parsed.diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
+        if let Some(draft) = &mut draft {
+            let dated = match errors.as_slice() {
+                [] => epoch::resolve(&mut draft.file, &mut request, self.source.files.time()).map(drop),
+                // What a date is taken from may be what could not be read.
+                _ => epoch::wanted(&draft.file, &request).map(drop),
+            };
+            errors = merge(errors, dated.err().unwrap_or_default(), text);
+            let mut store = Store::new(place);
+            let wanted = (&request, Wanted::All);
+            let faults = planning::faults(draft, wanted, &mut bases, &mut |key| store.base(key));
+            errors = merge(errors, faults, text);
+        }
         let subject = Subject {
-            text: &self.source.text,
+            text,
             request: &request,
             ignore: self.source.files.ignore(),
             bases: &bases,
@@ -175,35 +184,17 @@ impl Asked {
                 OptionsError::HINT,
             )
         })?;
-        let errors = errors.into_iter().filter(|d| d.severity == Severity::Error).collect();
         let fail = report.errors().next().is_some();
         Ok(Outcome { findings: report.findings, errors, fail })
     }
 
-    /// Plans as far as bases are known; gives what is wrong.
-    fn plan(&self, place: &Place, file: &Dockerfile, request: &PlanRequest, bases: &mut Bases) -> Vec<Diagnostic> {
-        let mut session = None;
-        loop {
-            let needs = match planning::plan(file, request, bases) {
-                Err(mut errors) => {
-                    cooper_dockerfile::place::fill(&mut errors, &self.source.text);
-                    return errors;
-                }
-                Ok(Planned::Ready(_)) => return Vec::new(),
-                Ok(Planned::Needs(needs)) => needs,
-            };
-            if session.is_none() {
-                session = store(place);
-            }
-            let Some(session) = &session else { return Vec::new() };
-            let known = |key: &BaseKey| session.engine.known_base(key).ok().flatten();
-            let keys = needs.into_iter().map(|need| need.key);
-            let found: Vec<_> = keys.filter_map(|key| known(&key).map(|config| (key, config))).collect();
-            if found.is_empty() {
-                return Vec::new();
-            }
-            bases.extend(found);
-        }
+    /// Plans as far as bases are known: what an outline knows of them.
+    fn bases(&self, place: &Place, file: &Dockerfile, request: &PlanRequest) -> Bases {
+        let (mut bases, mut store) = (Bases::new(), Store::new(place));
+        let draft = Draft::whole(file.clone());
+        // What is wrong beyond the outline is told by a build.
+        drop(planning::faults(&draft, (request, Wanted::Needed), &mut bases, &mut |key| store.base(key)));
+        bases
     }
 
     /// Shows the findings, then what stops a build.
@@ -211,9 +202,9 @@ impl Asked {
         let Outcome { findings, errors, .. } = outcome;
         let violated = outcome.violated();
         let error = errors.first().or(violated.as_ref());
-        let wanted = if violated.is_some() && errors.is_empty() { self.wanted(findings) } else { Vec::new() };
-        let stops = if errors.is_empty() { &wanted } else { errors };
-        let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error, errors: stops };
+        let wanted = if violated.is_some() { wanted(findings) } else { Vec::new() };
+        let stops = merge(errors.clone(), wanted, &self.source.text);
+        let checked = Checked { name: &self.source.name, text: &self.source.text, findings, error, errors: &stops };
         let text = || text::checked(&checked);
         match format {
             Format::Text if text().is_empty() => {}
@@ -223,14 +214,6 @@ impl Asked {
             return Err(self.failure(EngineError::Dockerfile(errors.clone())));
         }
         outcome.end()
-    }
-
-    /// The findings that the file wants to be errors, as errors.
-    fn wanted(&self, findings: &[Finding]) -> Vec<Diagnostic> {
-        let mut errors: Vec<Diagnostic> =
-            findings.iter().filter(|f| f.rule.set.counts()).map(|f| f.diagnostic(Severity::Error)).collect();
-        cooper_dockerfile::place::fill(&mut errors, &self.source.text);
-        errors
     }
 
     /// Shows what mends the findings. Findings that take a person are counted on standard error.
@@ -274,6 +257,11 @@ fn status(findings: &[Finding]) -> Exit {
     if findings.iter().any(|f| f.rule.set.counts()) { Exit::Step } else { Exit::Done }
 }
 
+/// The findings that the file wants to be errors, as errors.
+fn wanted(findings: &[Finding]) -> Vec<Diagnostic> {
+    findings.iter().filter(|f| f.rule.set.counts()).map(|f| f.diagnostic(Severity::Error)).collect()
+}
+
 /// BuildKit's words for findings of a file with `error=true`.
 fn violation(findings: &[Finding]) -> Diagnostic {
     let counting = || findings.iter().filter(|f| f.rule.set.counts());
@@ -283,8 +271,25 @@ fn violation(findings: &[Finding]) -> Diagnostic {
     Diagnostic::error("LintViolation", span, format!("lint violation found for rules: {}", rules.join(", ")))
 }
 
-/// The store, where there is one already. That it cannot be read only means that bases are not known.
-fn store(place: &Place) -> Option<Session> {
+/// The store, where there is one already; opened when it is first asked. That it cannot be read only means that bases are
+/// not known.
+struct Store<'a> {
+    place: &'a Place,
+    session: Option<Option<Session>>,
+}
+
+impl<'a> Store<'a> {
+    fn new(place: &'a Place) -> Self {
+        Self { place, session: None }
+    }
+
+    fn base(&mut self, key: &BaseKey) -> Option<ImageConfig> {
+        let session = self.session.get_or_insert_with(|| open(self.place)).as_ref()?;
+        session.engine.known_base(key).ok().flatten()
+    }
+}
+
+fn open(place: &Place) -> Option<Session> {
     let root = place.root().ok().filter(|root| root.is_dir())?;
     let opened = Session::open(place, &root, open::unchanged_tier());
     opened.inspect_err(|e| place.note(|| format!("bases are not known: {e}"))).ok()

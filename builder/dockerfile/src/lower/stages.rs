@@ -5,28 +5,44 @@ use super::simple::list;
 use super::{Cx, instruction, located, pairs};
 use crate::ast::{Ast, Node};
 use crate::diagnostic::{Diagnostic, Sink, quoted};
+use crate::draft::{self, Draft, Effect, Unread};
 use crate::instruction::{ArgDecl, Dockerfile, Located, Span, Stage};
 use crate::limits;
 
-/// The whole file. Nothing is given when there is no stage; other faults are in the findings.
-pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
-    let mut file = Dockerfile { escape: ast.directives.escape, global_args: Vec::new(), stages: Vec::new() };
-    let (mut froms, mut early) = (0usize, false);
+/// Codes of errors behind which there may be stages that are not seen.
+const CUTTING: [&str; 2] = ["UnterminatedHeredoc", "TooManyInstructions"];
+
+/// The whole file, faulty instructions left out. Nothing is given when there is no stage; all faults are in the
+/// findings.
+pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Draft> {
+    let file = Dockerfile { escape: ast.directives.escape, global_args: Vec::new(), stages: Vec::new() };
+    let mut draft = Draft::whole(file);
+    draft.cut = sink.has(&CUTTING);
+    let mut early = false;
     for node in &ast.nodes {
+        let file = &mut draft.file;
         let mut cx = Cx { node, escape: file.escape, sink: &mut *sink };
-        match (node.keyword.as_str(), froms) {
-            ("FROM", _) => {
-                froms += 1;
-                if froms > limits::STAGES {
+        match (node.keyword.as_str(), file.stages.len()) {
+            ("FROM", froms) => {
+                if froms == limits::STAGES {
                     let message = format!("there are more than {} stages", limits::STAGES);
                     cx.fail_hint::<()>("TooManyStages", message, "split the file into several");
                     return None;
                 }
-                if let Some(stage) = from(&mut cx) {
-                    file.stages.push(stage);
+                match from(&mut cx) {
+                    Some(stage) => file.stages.push(stage),
+                    None => {
+                        let stage = unread(node);
+                        draft.cut |= stage.name.is_none();
+                        draft.unread.push(Unread { stage: Some(froms), behind: 0, effect: Effect::Base });
+                        file.stages.push(stage);
+                    }
                 }
             }
-            ("ARG", 0) => file.global_args.extend(global(node, pairs::arg(&mut cx).unwrap_or_default())),
+            ("ARG", 0) => match pairs::arg(&mut cx) {
+                Some(declared) => file.global_args.extend(global(node, declared)),
+                None => draft.leave_out(node),
+            },
             (_, at) => {
                 if at == 0 && !early {
                     early = true;
@@ -34,16 +50,33 @@ pub(crate) fn file(ast: &Ast, sink: &mut Sink) -> Option<Dockerfile> {
                     let hint = "begin with FROM; only ARG may stand before it";
                     cx.fail_hint::<()>("InstructionBeforeFrom", message, hint);
                 }
-                let lowered = instruction(&mut cx);
-                // After a malformed FROM there is an error, so the stage these go to does not matter.
-                if let (Some(value), Some(stage)) = (lowered, file.stages.last_mut()) {
-                    stage.instructions.push(located(node, value));
+                match (instruction(&mut cx), file.stages.last_mut()) {
+                    (Some(value), Some(stage)) => stage.instructions.push(located(node, value)),
+                    _ => draft.leave_out(node),
                 }
             }
         }
     }
-    no_stage(ast, froms, sink)?;
-    (!file.stages.is_empty()).then_some(file)
+    no_stage(ast, draft.file.stages.len(), sink)?;
+    Some(draft)
+}
+
+impl Draft {
+    fn leave_out(&mut self, node: &Node) {
+        let known = super::KEYWORDS.contains(&node.keyword.as_str());
+        let Some(effect) = draft::effect(node, known, self.file.escape) else { return };
+        let behind = self.file.stages.last().map_or(self.file.global_args.len(), |s| s.instructions.len());
+        self.unread.push(Unread { stage: self.file.stages.len().checked_sub(1), behind, effect });
+    }
+}
+
+/// The stage of a FROM that cannot be read, by its name if it has one.
+fn unread(node: &Node) -> Stage {
+    let words: Vec<&str> = list(&node.args).collect();
+    let by = words.iter().rposition(|word| word.eq_ignore_ascii_case("as"));
+    let name = by.and_then(|by| valid_name(words.get(by + 1)?));
+    let (base, span, text) = ("scratch".to_owned(), node.span, node.text.clone());
+    Stage { name, base, platform: None, span, text, instructions: Vec::new() }
 }
 
 /// Declarations before the first FROM. Each of several has a text of its own: the whole line for each of its names would
@@ -103,11 +136,15 @@ fn from(cx: &mut Cx<'_>) -> Option<Stage> {
 }
 
 /// `[a-z][a-z0-9-_.]*` in lower case.
-fn stage_name(cx: &mut Cx<'_>, written: &str) -> Option<String> {
+fn valid_name(written: &str) -> Option<String> {
     let name = written.to_lowercase();
     let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'));
-    if valid {
+    valid.then_some(name)
+}
+
+fn stage_name(cx: &mut Cx<'_>, written: &str) -> Option<String> {
+    if let Some(name) = valid_name(written) {
         return Some(name);
     }
     let message = format!("{} cannot be the name of a stage", quoted(written));

@@ -16,7 +16,7 @@ use serde::Serialize;
 /// A place in the one source that there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Location {
-    /// Its lines; never empty.
+    /// Its lines; none for what is about no line.
     pub ranges: Vec<Range>,
 }
 

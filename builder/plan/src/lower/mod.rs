@@ -21,6 +21,7 @@ use crate::op::{Base, Copy, Op, Plan, Reuse, Stage, StageId, Step};
 use crate::scope::{DEFAULT_PATH, Scopes, Surroundings};
 use crate::{fault, stage};
 use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::draft::{Effect, Unread};
 use cooper_dockerfile::instruction::{Instruction, Span};
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{ContainerPath, Platform};
@@ -30,20 +31,25 @@ use std::collections::BTreeMap;
 struct End {
     around: Surroundings,
     platform: Platform,
-    ground: Ground,
+    /// Is something wrong with the FROM that it goes back to?
+    lost: bool,
 }
 
 /// Makes the plan of a complete graph.
 pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<Plan, Vec<Diagnostic>> {
     let ids: BTreeMap<usize, StageId> = graph.in_order().enumerate().map(|(i, (n, _))| (n, StageId(i))).collect();
-    let (ends, faults) = (BTreeMap::new(), Vec::new());
-    let mut walk = Walk { scopes, bases, ids: &ids, ends, faults, doubtful: Doubtful::Told };
+    let mut walk =
+        Walk { scopes, bases, unread: &[], ids: &ids, ends: BTreeMap::new(), faults: Vec::new(), left: None };
     let mut stages = Vec::new();
     for (number, node) in graph.in_order() {
         stages.extend(walk.stage(number, node));
         if scopes.budget.is_exhausted() {
             break;
         }
+    }
+    // A plan loses no step without a word.
+    if walk.faults.is_empty() {
+        walk.faults.extend(walk.left);
     }
     if !walk.faults.is_empty() {
         return Err(walk.faults);
@@ -52,12 +58,16 @@ pub(crate) fn lower(scopes: Scopes<'_>, graph: &Graph, bases: &Bases) -> Result<
     Ok(Plan { stages, target })
 }
 
-/// What is wrong with the instructions of stages of which some, or some bases, are not known: only what does not
-/// depend on them.
-pub(crate) fn faults(scopes: Scopes<'_>, nodes: &BTreeMap<usize, Node>, bases: &Bases) -> Vec<Diagnostic> {
+/// What is wrong with the instructions of stages of which some, or some bases or instructions, are not known: only what
+/// does not depend on them.
+pub(crate) fn faults(
+    scopes: Scopes<'_>,
+    nodes: &BTreeMap<usize, Node>,
+    bases: &Bases,
+    unread: &[Unread],
+) -> Vec<Diagnostic> {
     let ids = BTreeMap::new();
-    let (ends, faults) = (BTreeMap::new(), Vec::new());
-    let mut walk = Walk { scopes, bases, ids: &ids, ends, faults, doubtful: Doubtful::Dropped };
+    let mut walk = Walk { scopes, bases, unread, ids: &ids, ends: BTreeMap::new(), faults: Vec::new(), left: None };
     for (number, node) in nodes {
         walk.stage(*number, node);
         if scopes.budget.is_exhausted() {
@@ -67,33 +77,20 @@ pub(crate) fn faults(scopes: Scopes<'_>, nodes: &BTreeMap<usize, Node>, bases: &
     walk.faults
 }
 
-/// Is everything known of what a stage begins with?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ground {
-    Known,
-    Unknown,
-}
-
 /// One walk over the stages.
 struct Walk<'a> {
     scopes: Scopes<'a>,
     bases: &'a Bases,
+    /// What the file lacks, by stage.
+    unread: &'a [Unread],
     ids: &'a BTreeMap<usize, StageId>,
     ends: BTreeMap<usize, End>,
     faults: Vec<Diagnostic>,
-    doubtful: Doubtful,
+    /// A fault that may be none once everything is known, and was left out.
+    left: Option<Diagnostic>,
 }
 
-/// What becomes of a fault that may be none once the base is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubtful {
-    /// A plan loses no step without a word.
-    Told,
-    /// It is asked again when more is known.
-    Dropped,
-}
-
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn stage(&mut self, number: usize, node: &Node) -> Option<Stage> {
         let scopes = self.scopes;
         let source = scopes.file.stages.get(number)?;
@@ -108,21 +105,34 @@ impl Walk<'_> {
                 return None;
             }
         };
-        let ground = self.ground(node);
         let mut lowering = Lowering { scopes, ids: self.ids, around, cmd_set: false, steps: Vec::new() };
         lowering.inherit(node, &platform, source.span);
-        for item in &node.items {
-            let Err(fault) = lowering.item(item) else { continue };
-            // What a variable holds may come from the base.
-            if self.doubtful == Doubtful::Told || ground == Ground::Known || !item.instruction.text.contains('$') {
-                self.faults.push(fault);
+        let mut unread = self.unread_of(number).iter().peekable();
+        for (at, item) in node.items.iter().enumerate() {
+            while let Some(unread) = unread.next_if(|u| u.behind + node.triggers <= at) {
+                lowering.around.lack(&unread.effect);
+            }
+            let found = lowering.item(item);
+            let doubt = lowering.take_doubt();
+            let Err(fault) = found else { continue };
+            // ARG and ENV take note of their own.
+            if matches!(item.instruction.value, Instruction::Workdir(_)) {
+                lowering.around.lack(&Effect::Directory);
+            }
+            // What is only guessed may have been wrong.
+            if doubt {
+                self.left.get_or_insert(fault);
+            } else {
+                self.faults.push(fault)
             }
             if scopes.budget.is_exhausted() {
                 return None;
             }
         }
+        unread.for_each(|unread| lowering.around.lack(&unread.effect));
         let Lowering { around, steps, .. } = lowering;
-        self.ends.insert(number, End { around, platform: platform.clone(), ground });
+        let below = matches!(node.base, Origin::Stage(n) if self.ends.get(&n).is_some_and(|end| end.lost));
+        self.ends.insert(number, End { around, platform: platform.clone(), lost: node.lost || below });
         Some(Stage {
             label: scopes.label(number),
             base: match &node.base {
@@ -137,15 +147,10 @@ impl Walk<'_> {
         })
     }
 
-    fn ground(&self, node: &Node) -> Ground {
-        let known = match &node.base {
-            Origin::Scratch | Origin::Files(_) => true,
-            Origin::Stage(n) => self.ends.get(n).is_some_and(|e| e.ground == Ground::Known),
-            Origin::Image(_) | Origin::Layout(_) => {
-                base_key(node, &self.scopes.request.platform).is_some_and(|key| self.bases.contains_key(&key))
-            }
-        };
-        if known { Ground::Known } else { Ground::Unknown }
+    fn unread_of(&self, number: usize) -> &'a [Unread] {
+        let from = self.unread.partition_point(|u| u.stage < Some(number));
+        let all = self.unread.get(from..).unwrap_or_default();
+        all.get(..all.partition_point(|u| u.stage == Some(number))).unwrap_or_default()
     }
 }
 
@@ -166,14 +171,15 @@ fn surroundings(
         Origin::Stage(n) => {
             let end = ends.get(n).map(|e| &e.around);
             scopes.budget.spend(end.map_or(0, Surroundings::copied), span)?;
-            return Ok(end.cloned().unwrap_or_default());
+            return Ok(end.cloned().unwrap_or_else(Surroundings::unknown));
         }
         Origin::Image(_) | Origin::Layout(_) => {
-            base_key(node, &scopes.request.platform).and_then(|key| bases.get(&key)).map(Surroundings::of_image)
+            let known = base_key(node, &scopes.request.platform).and_then(|key| bases.get(&key));
+            known.map_or_else(Surroundings::unknown, Surroundings::of_image)
         }
-        Origin::Scratch | Origin::Files(_) => None,
+        Origin::Scratch if node.lost => Surroundings::unknown(),
+        Origin::Scratch | Origin::Files(_) => Surroundings::default(),
     };
-    let around = around.unwrap_or_default();
     scopes.budget.spend(around.size(), span)?;
     Ok(around)
 }
@@ -193,6 +199,9 @@ fn base(origin: &Origin, ids: &BTreeMap<usize, StageId>) -> Base {
 fn platform(scopes: Scopes<'_>, node: &Node, ends: &BTreeMap<usize, End>, span: Span) -> Result<Platform, Diagnostic> {
     let asked = node.platform.clone();
     let Origin::Stage(n) = &node.base else { return Ok(asked.unwrap_or_else(|| scopes.request.platform.clone())) };
+    if let (Some(asked), true) = (&asked, ends.get(n).is_some_and(|end| end.lost)) {
+        return Ok(asked.clone());
+    }
     let of_base = ends.get(n).map_or_else(|| scopes.request.platform.clone(), |e| e.platform.clone());
     match asked {
         Some(asked) if !of_base.satisfies(&asked) => {
@@ -250,7 +259,10 @@ impl Lowering<'_> {
     /// Edits that come with the base and not with an instruction: a PATH where there is none, triggers used up.
     fn inherit(&mut self, node: &Node, platform: &Platform, span: Span) {
         let mut edits = Vec::new();
-        if self.around.get("PATH").is_none() && Scopes::wants_path(platform) {
+        let path = self.around.get("PATH");
+        // That is nothing which an instruction asks for.
+        self.take_doubt();
+        if path.is_none() && Scopes::wants_path(platform) {
             self.around.set("PATH", DEFAULT_PATH);
             edits.push(ConfigEdit::Env { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
         }
@@ -258,7 +270,7 @@ impl Lowering<'_> {
         if matches!(node.base, Origin::Scratch | Origin::Files(_)) {
             edits.push(ConfigEdit::WorkingDir("/".to_owned()));
         }
-        if node.triggered {
+        if node.triggers > 0 {
             edits.push(ConfigEdit::ClearOnBuild);
         }
         if !edits.is_empty() {
@@ -294,6 +306,11 @@ impl Lowering<'_> {
         self.scopes.budget.spend(text.len() + done.history.len(), span)?;
         self.steps.push(Step { op: done.op, span, text, history: done.history });
         Ok(())
+    }
+
+    /// Did the last instruction ask for what is only guessed?
+    fn take_doubt(&self) -> bool {
+        self.around.take_doubt() | self.scopes.globals.take_doubt()
     }
 
     /// Expands one word with what is known before the instruction.

@@ -68,7 +68,8 @@ impl Lowering<'_> {
             from: from.map(|o| base(o, self.ids)),
             path: ContainerPath::root().resolve(given.source.as_deref().unwrap_or_default().as_bytes()),
         };
-        let mut fallback = self.around.cwd.to_string();
+        // The working directory, else.
+        let mut fallback = None;
         let what = match given.kind {
             MountType::Bind => Mounted::Bind(source()),
             MountType::Cache => Mounted::Cache(Cache {
@@ -80,7 +81,7 @@ impl Lowering<'_> {
             MountType::Tmpfs => Mounted::Tmpfs { bytes: given.size },
             MountType::Secret => {
                 let id = secret_id(&given, span)?;
-                fallback = format!("{SECRETS}/{}", last_name(&id, span)?);
+                fallback = Some(format!("{SECRETS}/{}", last_name(&id, span)?));
                 Mounted::Secret(Secret {
                     id,
                     variable: given.env.clone(),
@@ -89,18 +90,20 @@ impl Lowering<'_> {
                 })
             }
             MountType::Ssh => {
-                fallback = format!("{AGENTS}{}", agents.saturating_sub(1));
+                fallback = Some(format!("{AGENTS}{}", agents.saturating_sub(1)));
                 let id = agent_id(&given);
                 Mounted::Ssh { id, required: given.required, ownership: given.ownership }
             }
         };
         let only_variable = given.env.is_some() && given.target.is_none();
-        let target = if only_variable { None } else { Some(self.target(&given, &fallback, span)?) };
+        let target = if only_variable { None } else { Some(self.target(&given, fallback.as_deref(), span)?) };
         Ok(Mount { target, access: access(&given), what })
     }
 
-    fn target(&self, given: &MountOptions, fallback: &str, span: Span) -> Result<ContainerPath, Diagnostic> {
-        let target = self.around.cwd.resolve(given.target.as_deref().unwrap_or(fallback).as_bytes());
+    fn target(&self, given: &MountOptions, fallback: Option<&str>, span: Span) -> Result<ContainerPath, Diagnostic> {
+        let written = given.target.as_deref().or(fallback).unwrap_or_default();
+        let cwd = if written.starts_with('/') { &self.around.cwd } else { self.around.ask_cwd() };
+        let target = cwd.resolve(written.as_bytes());
         self.scopes.budget.spend(target.rel().as_bytes().len(), span)?;
         let first = target.rel().components().next();
         let kernels = match first {

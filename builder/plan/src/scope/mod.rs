@@ -10,9 +10,11 @@ use crate::fault;
 use crate::request::PlanRequest;
 use crate::stage;
 use cooper_dockerfile::diagnostic::Diagnostic;
+use cooper_dockerfile::draft::{Effect, Unread};
 use cooper_dockerfile::instruction::{ArgDecl, Dockerfile, Span};
 use cooper_image::{ContainerPath, ImageConfig, Platform};
 use map::SharedMap;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -59,13 +61,13 @@ pub(crate) fn predefined(name: &str) -> bool {
 }
 
 /// Refuses a host name that no sandbox could have.
-pub(crate) fn check_hostname(request: &PlanRequest) -> Result<(), Vec<Diagnostic>> {
+pub(crate) fn check_hostname(request: &PlanRequest) -> Result<(), Diagnostic> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match request.build_args.get(HOSTNAME) {
         Some(name) if name.len() > HOSTNAME_BYTES || !name.chars().all(allowed) => {
             let message = format!("{HOSTNAME} is {:?}, which is no host name", clip(name));
             let hint = "use at most 64 letters, digits, - and .";
-            Err(vec![fault::value(Span::default(), message, hint)])
+            Err(fault::value(Span::default(), message, hint))
         }
         _ => Ok(()),
     }
@@ -76,17 +78,35 @@ pub(crate) fn check_hostname(request: &PlanRequest) -> Result<(), Vec<Diagnostic
 pub(crate) struct Globals {
     values: BTreeMap<String, String>,
     declared: BTreeSet<String>,
+    /// Those whose value is only guessed, since what sets it is faulty.
+    doubtful: BTreeSet<String>,
+    doubt: Cell<bool>,
 }
 
 impl Globals {
     /// Platform arguments, then the ARGs before the first FROM in file order.
     pub(crate) fn new(file: &Dockerfile, request: &PlanRequest, budget: &Budget) -> Result<Self, Vec<Diagnostic>> {
-        let mut globals = Self { values: platform_args(file, request), declared: BTreeSet::new() };
-        globals.declared.extend(globals.values.keys().cloned());
+        let (globals, faults) = Self::guess((file, &[]), request, budget);
+        if faults.is_empty() { Ok(globals) } else { Err(faults) }
+    }
+    /// The same with what is wrong, and as far as values are known; `unread` is what the file lacks.
+    pub(crate) fn guess(
+        (file, unread): (&Dockerfile, &[Unread]),
+        request: &PlanRequest,
+        budget: &Budget,
+    ) -> (Self, Vec<Diagnostic>) {
+        let values = platform_args(file, request);
+        let declared = values.keys().cloned().collect();
+        let mut globals = Self { values, declared, doubtful: BTreeSet::new(), doubt: Cell::new(false) };
+        let mut unread = unread.iter().filter(|u| u.stage.is_none()).peekable();
         let mut faults = Vec::new();
-        for arg in &file.global_args {
-            globals.declared.insert(arg.value.name.clone());
-            let value = match (request.build_args.get(&arg.value.name), &arg.value.default) {
+        for (at, arg) in file.global_args.iter().enumerate() {
+            while let Some(unread) = unread.next_if(|u| u.behind <= at) {
+                globals.lack(&unread.effect);
+            }
+            let name = &arg.value.name;
+            globals.declared.insert(name.clone());
+            let value = match (request.build_args.get(name), &arg.value.default) {
                 (Some(given), _) => Ok(Some(given.clone())),
                 (None, None) => Ok(None),
                 (None, Some(text)) => {
@@ -94,17 +114,39 @@ impl Globals {
                     budget.expand(word, &|name| globals.get(name)).map(Some)
                 }
             };
+            let sure = !globals.take_doubt();
+            if sure && value.is_ok() {
+                globals.doubtful.remove(name)
+            } else {
+                globals.doubtful.insert(name.clone())
+            };
             match value {
-                Ok(Some(v)) => drop(globals.values.insert(arg.value.name.clone(), v)),
+                Ok(Some(v)) => drop(globals.values.insert(name.clone(), v)),
                 Ok(None) => {}
-                Err(fault) => faults.push(fault),
+                Err(fault) => faults.extend(sure.then_some(fault)),
             }
         }
-        if faults.is_empty() { Ok(globals) } else { Err(faults) }
+        unread.for_each(|unread| globals.lack(&unread.effect));
+        (globals, faults)
+    }
+    /// Takes note of what an instruction may have declared that could not be read.
+    fn lack(&mut self, effect: &Effect) {
+        let Effect::Variables(names) = effect else { return };
+        for name in names {
+            self.declared.insert(name.clone());
+            self.doubtful.insert(name.clone());
+        }
     }
     /// A value, if the variable has one.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
+        if self.doubtful.contains(name) {
+            self.doubt.set(true);
+        }
         self.values.get(name).cloned()
+    }
+    /// Was a value asked for that is only guessed, since this was last asked? What is wrong with it then may be right.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.doubt.take()
     }
     /// Was it declared, with or without a value?
     pub(crate) fn is_declared(&self, name: &str) -> bool {
@@ -162,6 +204,18 @@ pub(crate) struct Surroundings {
     pub cwd: ContainerPath,
     /// USER, empty when it was never set.
     pub user: String,
+    /// Variables whose value is only guessed, since what sets it is faulty.
+    doubtful: SharedMap<bool>,
+    /// May there be variables that nobody knows of, and is the working directory only guessed?
+    open: Open,
+    doubt: Cell<bool>,
+}
+
+/// What may be otherwise than it is written down, since the base is not known or an instruction is faulty.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    variables: bool,
+    cwd: bool,
 }
 
 impl Surroundings {
@@ -180,9 +234,47 @@ impl Surroundings {
         }
         around
     }
+    /// Those of a base that is not known.
+    pub(crate) fn unknown() -> Self {
+        Self { open: Open { variables: true, cwd: true }, ..Self::default() }
+    }
     /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        self.env.get(name).map(|v| v.to_string())
+        let value = self.env.get(name).map(|v| v.to_string());
+        if value.is_none() && self.open.variables || self.doubtful.get(name) == Some(&true) {
+            self.doubt.set(true);
+        }
+        value
+    }
+    /// Was something asked for that is only guessed, since this was last asked? What is wrong then may be right.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.doubt.take()
+    }
+    /// Says whether what is wrong may be right.
+    pub(crate) fn set_doubt(&self, doubt: bool) {
+        self.doubt.set(doubt);
+    }
+    /// What the working directory decides is asked for.
+    pub(crate) fn ask_cwd(&self) -> &ContainerPath {
+        if self.open.cwd {
+            self.doubt.set(true);
+        }
+        &self.cwd
+    }
+    /// Takes note of what an instruction may have done that is faulty.
+    pub(crate) fn lack(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Variables(names) => names.iter().for_each(|name| self.doubt(name)),
+            Effect::AnyVariable => self.open.variables = true,
+            Effect::Directory => self.open.cwd = true,
+            Effect::Base => self.open = Open { variables: true, cwd: true },
+        }
+    }
+    /// The value of a variable is only guessed from here on.
+    pub(crate) fn doubt(&mut self, name: &str) {
+        if self.doubtful.insert(name, true).is_none() {
+            self.bytes += ENTRY_BYTES + name.len();
+        }
     }
     /// Is there such a variable, or an ARG of that name without a value?
     pub(crate) fn knows(&self, name: &str) -> bool {
@@ -194,6 +286,9 @@ impl Surroundings {
     }
     /// Sets a variable.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
+        if self.doubtful.get(name) == Some(&true) {
+            self.doubtful.insert(name, false);
+        }
         let old = self.env.insert(name, value.into());
         self.count(name, old.as_deref(), Some(value));
     }

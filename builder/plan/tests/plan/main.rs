@@ -1,5 +1,6 @@
 //! Planning from text to steps, rule by rule.
 
+mod all_errors;
 mod calls;
 mod checks;
 mod contexts;
