@@ -4,7 +4,7 @@
 use crate::redact::excerpt;
 use cooper_image::{Digest, MediaType};
 use reqwest::Response;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, LINK};
 use serde::Deserialize;
 
 /// The digest of what is returned (distribution-spec, "Pulling manifests").
@@ -15,7 +15,11 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub(crate) enum Route<'a> {
     /// `GET`: is it a registry, and does it know us (end-1)?
     Base,
-    /// `GET`, `PUT` (end-3, end-7).
+    /// `GET`: the repositories of the registry. Of Docker's registry, not of the specification.
+    Catalog,
+    /// `GET`: the tags of the repository (end-8a).
+    Tags,
+    /// `GET`, `HEAD`, `PUT` (end-3, end-7).
     Manifest(&'a str),
     /// `GET`, `HEAD` (end-2).
     Blob(&'a Digest),
@@ -28,6 +32,8 @@ impl Route<'_> {
     pub(crate) fn path(&self, repository: &str) -> String {
         match self {
             Self::Base => "/v2/".to_owned(),
+            Self::Catalog => "/v2/_catalog".to_owned(),
+            Self::Tags => format!("/v2/{repository}/tags/list"),
             Self::Manifest(selector) => format!("/v2/{repository}/manifests/{selector}"),
             Self::Blob(digest) => format!("/v2/{repository}/blobs/{digest}"),
             Self::Uploads => format!("/v2/{repository}/blobs/uploads/"),
@@ -37,6 +43,8 @@ impl Route<'_> {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Base => "/v2/".to_owned(),
+            Self::Catalog => "list of repositories".to_owned(),
+            Self::Tags => "list of tags".to_owned(),
             Self::Manifest(selector) => format!("manifest {selector}"),
             Self::Blob(digest) => format!("blob {digest}"),
             Self::Uploads => "blob upload".to_owned(),
@@ -71,6 +79,32 @@ impl ContentRange {
         let range = Self { first: first.parse().ok()?, last: last.parse().ok()?, whole };
         (range.first <= range.last).then_some(range)
     }
+}
+
+/// The target of the `Link` to the next page (RFC 8288, section 3), as it stands there.
+pub(crate) fn next_link(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(LINK).into_iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(links).find_map(|(target, parameters)| is_next(parameters).then(|| target.to_owned()))
+}
+
+/// The links of one header value: what stands between the brackets, and what follows up to the next link.
+fn links(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        let (_, opened) = rest.split_once('<')?;
+        let (target, after) = opened.split_once('>')?;
+        let end = after.find('<').unwrap_or(after.len());
+        let (parameters, next) = after.split_at(end);
+        rest = next;
+        Some((target, parameters))
+    })
+}
+
+fn is_next(parameters: &str) -> bool {
+    let pairs = parameters.split([';', ',']).filter_map(|p| p.split_once('='));
+    let mut relations = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("rel"));
+    let words = relations.next().map(|(_, value)| value.trim().trim_matches('"'));
+    words.is_some_and(|w| w.split_whitespace().any(|w| w.eq_ignore_ascii_case("next")))
 }
 
 /// What an error body says: the codes and messages of the specification's form, else its beginning.
@@ -111,6 +145,31 @@ mod tests {
         ] {
             assert_eq!(ContentRange::parse(text), range, "{text}");
         }
+    }
+
+    #[test]
+    fn links_to_the_next_page() {
+        for (value, target) in [
+            ("</v2/a/tags/list?last=x&n=2>; rel=\"next\"", Some("/v2/a/tags/list?last=x&n=2")),
+            ("<?last=b>;REL=Next", Some("?last=b")),
+            ("</first>; rel=first, </second>; title=x; rel=\"last next\"", Some("/second")),
+            ("</a,b;c>; rel=next", Some("/a,b;c")),
+            ("</a>; rel=prev", None),
+            ("</a>; rel=first; rel=next", None),
+            ("</a>", None),
+            ("/a; rel=next", None),
+            ("<never closed; rel=next", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, value.parse().unwrap());
+            assert_eq!(next_link(&headers).as_deref(), target, "{value}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(LINK, "</a>; rel=prev".parse().unwrap());
+        headers.append(LINK, "</b>; rel=next".parse().unwrap());
+        assert_eq!(next_link(&headers).as_deref(), Some("/b"));
+        assert_eq!(next_link(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use crate::blob::growing::Growing;
 use crate::blob::pull::Arriving;
 use crate::blob::push::Pushed;
 use crate::endpoint::{for_pull, for_push, for_registry};
-use crate::manifest::ResolvedManifest;
+use crate::manifest::{Fetched, ResolvedManifest};
 use crate::options::ClientOptions;
 use crate::retry::Budget;
 use crate::session::{Access, Session, Shared};
-use crate::{RegistryError, blob, manifest};
+use crate::{Asked, RegistryError, blob, list, manifest};
 use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
 use reqwest::Method;
 use std::sync::Arc;
@@ -60,16 +60,92 @@ impl Client {
         }
     }
 
+    /// The tags of a name's repository, in the registry's order. Mirrors are not asked: they may know only some.
+    ///
+    /// # Errors
+    /// [`RegistryError::TooLarge`] and [`RegistryError::Protocol`] for lists that do not end or lead elsewhere, and what
+    /// the registry said.
+    pub async fn tags(&self, name: &Reference) -> Result<Vec<String>, RegistryError> {
+        let endpoints = for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let mut found = Err(RegistryError::Endpoints { name: name.to_string(), failures: Vec::new() });
+        // The primary one is the last.
+        if let Some(endpoint) = endpoints.last() {
+            found = list::tags(&Session::open(&self.shared, endpoint, Access::Pull).await?).await;
+        }
+        found
+    }
+
+    /// The repositories of a registry, `host[:port]`, that we may see, in its order. Many registries do not tell them.
+    ///
+    /// # Errors
+    /// As [`Client::tags`].
+    pub async fn catalog(&self, host: &str) -> Result<Vec<String>, RegistryError> {
+        let endpoint = for_registry(&self.shared.options.registries, &self.shared.options.insecure, host)?;
+        let session = Session::within(&self.shared, &endpoint, vec!["registry:catalog:*".to_owned()]).await?;
+        list::catalog(&session).await
+    }
+
+    /// Describes what a name itself leads to, an image or an index, and fetches it only where the registry cannot say
+    /// it otherwise. Without fetching, digest and size are the registry's word.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`]; [`RegistryError::is_absence`] tells when there is nothing.
+    pub async fn describe(&self, name: &Reference) -> Result<Descriptor, RegistryError> {
+        self.first(name, async |session| manifest::describe(session, name).await).await
+    }
+
+    /// Fetches what a name itself leads to, an image's manifest or an index.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub async fn top(&self, name: &Reference) -> Result<Fetched, RegistryError> {
+        self.first(name, async |session| manifest::top(session, name).await).await
+    }
+
     /// The image that a name leads to on a platform. A digest in the name wins over its tag, and
     /// `latest` stands in for both.
     ///
     /// # Errors
     /// What the one endpoint said, or [`RegistryError::Endpoints`] with what each of them said.
     pub async fn resolve(&self, name: &Reference, platform: &Platform) -> Result<ResolvedManifest, RegistryError> {
+        self.first(name, async |session| manifest::resolve(session, name, platform).await).await
+    }
+
+    /// A small blob of the name's repository whole, as a configuration is: no larger than `limit`, in bytes.
+    ///
+    /// # Errors
+    /// [`RegistryError::TooLarge`] before anything is asked, else as [`Client::blob`].
+    pub async fn small_blob(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        if descriptor.size > limit {
+            let request = format!("GET blob {}", descriptor.digest);
+            let (registry, repository) = (name.host().to_owned(), name.repository().to_owned());
+            let asked = Box::new(Asked { registry, repository, request });
+            return Err(RegistryError::TooLarge { asked, limit: format!("{limit} bytes") });
+        }
+        let mut bytes = Vec::new();
+        let mut sink = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        self.blob(name, descriptor, &mut sink).await?;
+        Ok(bytes)
+    }
+
+    /// What the first endpoint that can do it gives.
+    async fn first<T>(
+        &self,
+        name: &Reference,
+        ask: impl AsyncFn(&Session<'_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
         let mut failures = Vec::new();
         for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
             let found = match Session::open(&self.shared, &endpoint, Access::Pull).await {
-                Ok(session) => manifest::resolve(&session, name, platform).await,
+                Ok(session) => ask(&session).await,
                 Err(e) => Err(e),
             };
             match found {

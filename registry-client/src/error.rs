@@ -165,6 +165,15 @@ impl RegistryError {
         }
     }
 
+    /// Did the registry say that there is no such thing? A mirror's word does not count for another endpoint's.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Status { status: 404, .. } => true,
+            Self::Endpoints { failures, .. } => failures.last().is_some_and(Self::is_absence),
+            _ => false,
+        }
+    }
+
     /// Is it invalid or hostile input (exit code 3), rather than the registry or the network (4)?
     pub fn is_input(&self) -> bool {
         self.fault() == Fault::Input

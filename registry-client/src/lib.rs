@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
 //! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
-//! with authentication and retries), then `manifest` and `blob`. [`web`]
+//! with authentication and retries), then `manifest`, `list` and `blob`. [`web`]
 //! fetches files that are no registry's over the same connections.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod auth;
 mod blob;
 mod endpoint;
 mod http;
+mod list;
 mod manifest;
 mod session;
 
@@ -33,6 +34,6 @@ pub use blob::growing::{Following, Growing};
 pub use blob::push::Pushed;
 pub use client::{Client, Greeting};
 pub use error::{Asked, Fault, RegistryError};
-pub use manifest::ResolvedManifest;
+pub use manifest::{Fetched, ResolvedManifest};
 pub use options::{ClientOptions, ProxyOptions, Timeouts, TrustedRealm};
 pub use redact::Secret;

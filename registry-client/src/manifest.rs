@@ -3,14 +3,16 @@
 
 use crate::RegistryError;
 use crate::api::{CONTENT_DIGEST, Route, announced_length, content_type};
-use crate::http::{Break, Payload};
+use crate::http::Payload;
 use crate::retry::Budget;
-use crate::session::{Call, Session, broke};
+use crate::session::{Call, Session};
 use bytes::Bytes;
 use cooper_image::index::DocumentError;
-use cooper_image::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Reference, Verified, limits};
+use cooper_image::{
+    Descriptor, Digest, DigestError, Document, Index, Manifest, MediaType, Platform, Reference, Verified, limits,
+};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response};
 
 /// The image that a name and a platform lead to.
 #[derive(Debug, Clone)]
@@ -25,11 +27,59 @@ pub struct ResolvedManifest {
     pub index: Option<Verified<Vec<u8>>>,
 }
 
-/// What a manifest route gave.
-struct Fetched {
-    bytes: Verified<Vec<u8>>,
-    document: Document,
-    media_type: MediaType,
+/// What a name itself leads to: an image's manifest or an index of several.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The bytes, as the registry has them.
+    pub bytes: Verified<Vec<u8>>,
+    /// These bytes, parsed.
+    pub document: Document,
+    /// What they are.
+    pub media_type: MediaType,
+}
+
+impl Fetched {
+    /// Describes the bytes.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.bytes.digest().clone(), self.bytes.get().len() as u64)
+    }
+}
+
+/// Fetches what a name itself leads to.
+pub(crate) async fn top(s: &Session<'_>, name: &Reference) -> Result<Fetched, RegistryError> {
+    fetch(s, &name.selector(), name.digest(), None, &mut Budget::new(s.policy())).await
+}
+
+/// Describes what a name leads to without fetching it, where the registry can do that.
+pub(crate) async fn describe(s: &Session<'_>, name: &Reference) -> Result<Descriptor, RegistryError> {
+    let mut call = s.call(Method::HEAD, &Route::Manifest(&name.selector()));
+    accept_all(&mut call);
+    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    if !response.status().is_success() {
+        // Registries that know no HEAD say so in several ways; what these mean, all understand alike.
+        return match response.status().as_u16() {
+            401 | 403 | 404 | 429 => Err(s.refuse(&call, response).await),
+            _ => Ok(top(s, name).await?.descriptor()),
+        };
+    }
+    let said = said_digest(s, &call, &response)?;
+    let (Some(digest), Some(size), Some(media_type)) = (said, head_length(&response), content_type(response.headers()))
+    else {
+        return Ok(top(s, name).await?.descriptor());
+    };
+    match name.digest() {
+        Some(wanted) if wanted.algorithm() == digest.algorithm() && *wanted != digest => Err(RegistryError::Digest {
+            asked: Box::new(s.asked(&call)),
+            source: DigestError::Mismatch { expected: wanted.clone(), actual: digest },
+        }),
+        Some(wanted) => Ok(Descriptor::new(media_type, wanted.clone(), size)),
+        None => Ok(Descriptor::new(media_type, digest, size)),
+    }
+}
+
+/// The length that an answer without a body announces for one.
+fn head_length(response: &Response) -> Option<u64> {
+    announced_length(response).filter(|n| *n > 0)
 }
 
 /// Follows a name to the image of a platform.
@@ -84,6 +134,12 @@ fn get(s: &Session<'_>, selector: &str) -> Call {
     s.call(Method::GET, &Route::Manifest(selector))
 }
 
+/// Without this, registries give what the oldest clients understand.
+fn accept_all(call: &mut Call) {
+    let accept = MediaType::accepted().map(|m| m.to_string()).join(", ");
+    call.headers.extend(HeaderValue::from_str(&accept).ok().map(|v| (ACCEPT, v)));
+}
+
 async fn fetch(
     s: &Session<'_>,
     selector: &str,
@@ -92,9 +148,8 @@ async fn fetch(
     budget: &mut Budget,
 ) -> Result<Fetched, RegistryError> {
     let mut call = get(s, selector);
-    let accept = MediaType::accepted().map(|m| m.to_string()).join(", ");
-    call.headers.extend(HeaderValue::from_str(&accept).ok().map(|v| (ACCEPT, v)));
-    let (response, body) = fetch_body(s, &call, budget).await?;
+    accept_all(&mut call);
+    let (response, body) = s.document(&call, limits::MANIFEST_BYTES, budget).await?;
     let bytes = verify(s, &call, &response, body, wanted, entry.map(|e| e.size))?;
     let said = content_type(response.headers());
     let parse = |as_type: Option<&MediaType>| {
@@ -120,27 +175,6 @@ async fn fetch(
     let known = said.filter(|m| m.is_manifest() || m.is_index());
     let media_type = own.or(known).unwrap_or_else(|| document.media_type());
     Ok(Fetched { bytes, document, media_type })
-}
-
-/// The answer and its whole body; a body that breaks off is asked for again.
-async fn fetch_body(s: &Session<'_>, call: &Call, budget: &mut Budget) -> Result<(Response, Vec<u8>), RegistryError> {
-    loop {
-        let mut response = s.send(call, budget).await?;
-        if response.status() != StatusCode::OK {
-            return Err(s.refuse(call, response).await);
-        }
-        if announced_length(&response).is_some_and(|n| n > limits::MANIFEST_BYTES) {
-            return Err(broke(Break::TooLarge(limits::MANIFEST_BYTES), &s.asked(call)));
-        }
-        match s.shared.transport.body(&mut response, limits::MANIFEST_BYTES).await {
-            Ok(body) => return Ok((response, body)),
-            Err(b @ Break::Passing(_)) => {
-                let wait = budget.next(None).ok_or_else(|| broke(b, &s.asked(call)))?;
-                tokio::time::sleep(wait).await;
-            }
-            Err(b) => return Err(broke(b, &s.asked(call))),
-        }
-    }
 }
 
 /// Compares the body with the digest that was asked for, else computes one; then with the header.

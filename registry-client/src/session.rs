@@ -161,6 +161,37 @@ impl<'c> Session<'c> {
         Ok(self.shared.transport.send(&request).await?)
     }
 
+    /// Sends a call for a document of bounded size, in bytes; one that breaks off is asked for again.
+    pub(crate) async fn document(
+        &self,
+        call: &Call,
+        limit: u64,
+        budget: &mut Budget,
+    ) -> Result<(Response, Vec<u8>), RegistryError> {
+        loop {
+            let mut response = self.send(call, budget).await?;
+            if response.status() != StatusCode::OK {
+                return Err(self.refuse(call, response).await);
+            }
+            if api::announced_length(&response).is_some_and(|n| n > limit) {
+                return Err(broke(Break::TooLarge(limit), &self.asked(call)));
+            }
+            match self.shared.transport.body(&mut response, limit).await {
+                Ok(body) => return Ok((response, body)),
+                Err(b @ Break::Passing(_)) => {
+                    let wait = budget.next(None).ok_or_else(|| broke(b, &self.asked(call)))?;
+                    tokio::time::sleep(wait).await;
+                }
+                Err(b) => return Err(broke(b, &self.asked(call))),
+            }
+        }
+    }
+
+    /// Is it a URL of the registry itself?
+    pub(crate) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
     /// Turns an answer that was not hoped for into an error.
     pub(crate) async fn refuse(&self, call: &Call, mut response: Response) -> RegistryError {
         let status = response.status().as_u16();
