@@ -13,7 +13,7 @@ use std::io;
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// A build step failed, or checks found something.
+    /// A build step failed, checks found something, or what `exists` asked for is not there.
     Step = 1,
     /// Wrong use, or a wrong Dockerfile.
     Usage = 2,
@@ -113,6 +113,12 @@ pub enum Failure {
     /// A signal asked to stop.
     #[error("interrupted")]
     Interrupted(Exit),
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        EngineError::from(error).into()
+    }
 }
 
 impl From<EngineError> for Failure {

@@ -1,4 +1,4 @@
-//! Opens what commands work with: store, runtime, engine.
+//! Opens what commands work with: store, runtime, engine, registries.
 
 use crate::cmd::Place;
 use crate::failure::{Exit, Failure};
@@ -8,7 +8,7 @@ use crate::source::{Found, Source};
 use cooper_engine::context::Behalf;
 use cooper_engine::request::BuildRequest;
 use cooper_engine::{Engine, EngineError, EngineOptions};
-use cooper_registry::ClientOptions;
+use cooper_registry::{Client, ClientOptions, RegistryError};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 use std::path::Path;
@@ -46,6 +46,39 @@ impl Session {
         let (handle, git) = (runtime.handle().clone(), place.env.git().clone());
         let engine = Engine::new(EngineOptions { store, client, tier, runtime: handle, git })?;
         Ok(Self { engine, runtime })
+    }
+}
+
+/// A client for registries and the runtime that carries it, for commands that need no store.
+pub struct Remote {
+    /// Asks the registries.
+    pub client: Client,
+    runtime: Runtime,
+}
+
+impl Remote {
+    /// Reads the files about registries and makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a file about registries is malformed.
+    pub fn open(place: &Place) -> Result<Self, Failure> {
+        Self::over(client(place)?)
+    }
+
+    /// The same with other options than those of the files.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    pub fn over(options: ClientOptions) -> Result<Self, Failure> {
+        Ok(Self { client: Client::new(options).map_err(EngineError::from)?, runtime: runtime()? })
+    }
+
+    /// Waits for an answer.
+    ///
+    /// # Errors
+    /// What the registry said.
+    pub fn wait<T>(&self, answer: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+        self.runtime.block_on(answer)
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::failure::{Exit, Failure};
 use crate::ui::escape;
 use serde::Serialize;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 /// Writes text and a line feed.
 ///
@@ -14,6 +14,35 @@ use std::io::{ErrorKind, Write as _};
 pub fn line(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::file("writing to standard output", Exit::Storage, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes names, one on each line; none make no line.
+///
+/// # Errors
+/// As [`line`].
+pub fn names(names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    line(&names.iter().map(|name| escape::line(name)).collect::<Vec<_>>().join("\n"))
+}
+
+/// Writes bytes as they are, so that their digest stays the same; on a terminal as text that does not steer it.
+///
+/// # Errors
+/// As [`line`].
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        drop(out);
+        return line(&escape::lines(&String::from_utf8_lossy(bytes)));
+    }
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::file("writing to standard output", Exit::Storage, e))
         }

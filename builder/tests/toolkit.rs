@@ -109,3 +109,21 @@ fn a_history() {
     place.wrong(&["history", "app:7"], "no image");
     place.wrong(&["history", "--platform", "linux/s390x", "app:1"], "no image for");
 }
+
+#[test]
+fn documents_of_an_image_that_was_never_compressed() {
+    let place = Place::new();
+    let id = place.done(&["images", "--json"]);
+    let config = place.done(&["inspect", "--config", "app:1"]);
+    let json: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!(json["config"]["Env"][1], "E=1");
+    let digest = cooper_image::Digest::sha256(config.as_bytes()).to_string();
+    assert!(id.contains(&digest), "the bytes are those that the image's id names: {id}");
+    for flag in ["--raw", "--manifest"] {
+        place.wrong(&["inspect", flag, "app:1"], "has no manifest yet");
+    }
+    // Of an index it is that of one image.
+    place.done(&["build", "--platform", "linux/amd64,linux/arm64", "-q", "-t", "two:1", "ctx"]);
+    let arm = place.done(&["inspect", "--config", "--platform", "linux/arm64", "two:1"]);
+    assert!(arm.contains("\"arm64\""), "{arm}");
+}

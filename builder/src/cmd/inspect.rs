@@ -2,13 +2,76 @@
 
 use super::Place;
 use crate::failure::{Exit, Failure};
-use crate::flags::InspectFlags;
-use crate::open::Session;
-use crate::stdout;
+use crate::flags::toolkit::InspectFlags;
+use crate::open::{Remote, Session};
+use crate::{remote, stdout};
+use cooper_engine::images::ImageDetail;
+use cooper_engine::{Engine, EngineError};
+use cooper_image::{Descriptor, Document, limits};
 
-/// Prints everything about an image.
+/// Prints everything about an image, or one of its documents.
 pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
+    if flags.remote {
+        return of_registry(place, flags);
+    }
     let session = Session::look(place, &place.root()?)?;
-    stdout::json(&session.engine.inspect(&flags.name, flags.platform.as_ref())?)?;
+    let engine = &session.engine;
+    let detail = engine.inspect(&flags.name, flags.platform.as_ref())?;
+    let is_document = |d: &Descriptor| d.media_type.is_manifest() || d.media_type.is_index();
+    let (wanted, limit) = if flags.raw {
+        (Some(detail.descriptor.clone()).filter(is_document), limits::MANIFEST_BYTES)
+    } else if flags.manifest {
+        (Some(image(engine, &detail)?).filter(is_document), limits::MANIFEST_BYTES)
+    } else if flags.config {
+        let of_manifest = detail.manifest.as_ref().map(|m| m.config.clone());
+        (Some(of_manifest.map_or_else(|| image(engine, &detail), Ok)?), limits::CONFIG_BYTES)
+    } else {
+        stdout::json(&detail)?;
+        return Ok(Exit::Done);
+    };
+    // A name of an image that was never compressed leads to its configuration.
+    let wanted = wanted.ok_or_else(|| {
+        Failure::usage(
+            format!("{} has no manifest yet: its layers were never compressed", detail.reference.familiar()),
+            "push it or write it to an archive first; --config shows its configuration",
+        )
+    })?;
+    let bytes = engine.store().read_blob(&wanted, limit).map_err(EngineError::from)?;
+    stdout::bytes(bytes.get())?;
+    Ok(Exit::Done)
+}
+
+/// Describes the image that is shown: of an index, the first one for its platform, as it was chosen.
+fn image(engine: &Engine, detail: &ImageDetail) -> Result<Descriptor, EngineError> {
+    if !detail.descriptor.media_type.is_index() {
+        return Ok(detail.descriptor.clone());
+    }
+    let bytes = engine.store().read_blob(&detail.descriptor, limits::MANIFEST_BYTES)?;
+    let invalid = |reason: String| EngineError::InvalidImage { reference: detail.reference.to_string(), reason };
+    let parsed = Document::parse(bytes.get(), Some(&detail.descriptor.media_type));
+    let Document::Index(index) = parsed.map_err(|e| invalid(e.to_string()))? else {
+        return Ok(detail.descriptor.clone());
+    };
+    let platform = detail.config.platform();
+    let place = detail.platforms.iter().position(|p| *p == platform);
+    let found = place.and_then(|n| index.images().nth(n)).cloned();
+    found.ok_or_else(|| invalid("its index has changed".to_owned()))
+}
+
+fn of_registry(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
+    let remote = Remote::open(place)?;
+    let name = flags.name.clone().or_latest();
+    if flags.raw {
+        stdout::bytes(remote.wait(remote.client.top(&name))?.bytes.get())?;
+        return Ok(Exit::Done);
+    }
+    let image = remote::image(&remote, &name, flags.platform.as_ref())?;
+    if flags.manifest {
+        stdout::bytes(image.manifest.manifest.get())?;
+    } else if flags.config {
+        stdout::bytes(&image.config(&remote, &name)?)?;
+    } else {
+        stdout::json(&image.detail(&remote, &name)?)?;
+    }
     Ok(Exit::Done)
 }

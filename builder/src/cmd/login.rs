@@ -3,12 +3,13 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::login::{Host, LoginFlags};
+use crate::open::Remote;
 use crate::ui::{ask, escape, say};
 use crate::{credential_file, open, settings, stdout};
 use cooper_engine::EngineError;
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
 use cooper_registry::edit::{self, Keeping};
-use cooper_registry::{Client, ClientOptions, Greeting, Secret, helper};
+use cooper_registry::{ClientOptions, Greeting, Secret, helper};
 use std::io::Read as _;
 
 /// Largest password on standard input, in bytes.
@@ -29,16 +30,15 @@ pub fn run(place: &Place, flags: &LoginFlags) -> Result<Exit, Failure> {
     let login = asked(flags)?;
     edit::check_name(&login.username).map_err(EngineError::from)?;
 
-    let runtime = open::runtime()?;
     let credential = Credential { login: Some(login.clone()), ..Credential::default() };
     let tried = ClientOptions { credentials: vec![DockerConfig::with(host, credential)], ..options };
-    let client = Client::new(tried).map_err(EngineError::from)?;
+    let remote = Remote::over(tried)?;
     let refused = |e| Failure::Login { host: host.to_owned(), source: Box::new(e) };
-    let greeting = runtime.block_on(client.ping(host)).map_err(refused)?;
+    let greeting = remote.wait(remote.client.ping(host)).map_err(refused)?;
 
     let keeping = match &keeper {
         Some(name) => {
-            runtime.block_on(helper::store(name, host, &login)).map_err(EngineError::from)?;
+            remote.wait(helper::store(name, host, &login)).map_err(EngineError::from)?;
             Keeping::Helper
         }
         None => Keeping::Here(&login),

@@ -1,10 +1,13 @@
 //! The commands, one file for each, and the way from an argument list to an exit code.
 
 mod build;
+mod catalog;
 mod check;
 mod debug;
+mod digest;
 mod doctor;
 mod du;
+mod exists;
 mod explain;
 mod fsck;
 mod history;
@@ -12,6 +15,7 @@ mod images;
 mod inspect;
 mod login;
 mod logout;
+mod ls_tags;
 mod prune;
 mod pull;
 mod push;
@@ -104,6 +108,10 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::History(flags) => history::run(place, &flags),
         Command::Images(flags) => images::run(place, &flags),
         Command::Inspect(flags) => inspect::run(place, &flags),
+        Command::LsTags(flags) => ls_tags::run(place, &flags),
+        Command::Catalog(flags) => catalog::run(place, &flags),
+        Command::Digest(flags) => digest::run(place, &flags),
+        Command::Exists(flags) => exists::run(place, &flags),
         Command::Rm(flags) => rm::run(place, &flags),
         Command::Du(flags) => du::run(place, &flags),
         Command::Prune(flags) => prune::run(place, &flags),

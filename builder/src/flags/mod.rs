@@ -40,8 +40,9 @@ const AFTER_HELP: &str = "\
 Results go to standard output, everything else to standard error.
 
 Exit codes:
-  0 done            1 a step failed, or checks   2 wrong use or a wrong Dockerfile
-                      found something
+  0 done            1 a step failed, checks      2 wrong use or a wrong Dockerfile
+                      found something, or
+                      exists found nothing
   3 invalid input   4 registry or network        5 storage
   6 no sandbox      7 a lock was not free        130, 143 interrupted";
 
@@ -112,8 +113,30 @@ pub enum Command {
     Logout(login::LogoutFlags),
     /// List the images that have names in the store
     Images(ListFlags),
-    /// Show everything about an image of the store, as JSON
-    Inspect(InspectFlags),
+    /// Show everything about an image of the store, or with --remote of a registry, as JSON
+    ///
+    /// With --raw, --manifest and --config it is the very bytes of one document, so that their digest can be computed:
+    /// `cooper inspect --remote --manifest debian:bookworm | sha256sum`. --remote fetches documents alone, never a layer,
+    /// and needs no store.
+    Inspect(toolkit::InspectFlags),
+    /// List the tags of a repository of a registry, one on each line
+    ///
+    /// Long lists come in pages, which are all read. Mirrors are not asked, since they may know only some.
+    LsTags(toolkit::LsTagsFlags),
+    /// List the repositories of a registry, one on each line
+    ///
+    /// Only those that the registry wants to show us; many, Docker Hub among them, do not list any.
+    Catalog(toolkit::CatalogFlags),
+    /// Print the digest that an image has at its registry, without fetching it
+    ///
+    /// It is that of what the name itself leads to, which of an image for several platforms is their index; with
+    /// --platform that of the one image. `NAME@DIGEST` then means the same for ever.
+    Digest(toolkit::DigestFlags),
+    /// Ask a registry whether it has an image: ends with 0 when it has, with 1 when it has not
+    ///
+    /// Nothing is fetched and nothing printed. 4 means that the registry could not be asked or would not say; a private
+    /// repository that this user may not see can look like one that is not there.
+    Exists(toolkit::ExistsFlags),
     /// Give an image of the store further names
     ///
     /// `cooper tag app:1 registry.example/team/app:1` and then `cooper push registry.example/team/app:1` sends it there.
@@ -178,17 +201,6 @@ pub struct ListFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
-}
-
-/// `cooper inspect`.
-#[derive(Debug, Args)]
-pub struct InspectFlags {
-    /// The image's name
-    #[arg(value_name = "NAME")]
-    pub name: Reference,
-    /// Which of the image's platforms to show; default: this machine's, else the first
-    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
-    pub platform: Option<Platform>,
 }
 
 /// `cooper unshare`.

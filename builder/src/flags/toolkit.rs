@@ -1,5 +1,6 @@
-//! Commands about single images: `cooper tag`, `cooper history`.
+//! Commands about single images and about what registries hold, without builds.
 
+use super::login::Host;
 use clap::Args;
 use cooper_image::{Platform, Reference};
 
@@ -29,4 +30,71 @@ pub struct HistoryFlags {
     /// Print JSON, for programs; whole commands and exact sizes
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cooper inspect`.
+#[derive(Debug, Args)]
+pub struct InspectFlags {
+    /// The image's name
+    #[arg(value_name = "NAME")]
+    pub name: Reference,
+    /// Which of the image's platforms to show; default: this machine's, else of the store's images the first
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+    /// Ask the image's registry, not the store
+    #[arg(long)]
+    pub remote: bool,
+    /// Print what the name itself leads to, byte for byte: the manifest, or the index of an image for several platforms
+    #[arg(long, group = "document", conflicts_with = "platform")]
+    pub raw: bool,
+    /// Print the manifest of the image for the platform, byte for byte
+    #[arg(long, group = "document")]
+    pub manifest: bool,
+    /// Print the configuration of the image for the platform, byte for byte
+    #[arg(long, group = "document")]
+    pub config: bool,
+}
+
+/// `cooper ls-tags`.
+#[derive(Debug, Args)]
+pub struct LsTagsFlags {
+    /// The repository: an image's name without a tag
+    #[arg(value_name = "REPOSITORY")]
+    pub repository: Reference,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cooper catalog`.
+#[derive(Debug, Args)]
+pub struct CatalogFlags {
+    /// The registry, as HOST or HOST:PORT
+    #[arg(value_name = "HOST")]
+    pub host: Host,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cooper digest`.
+#[derive(Debug, Args)]
+pub struct DigestFlags {
+    /// The image's name; without a tag `latest`
+    #[arg(value_name = "IMAGE")]
+    pub name: Reference,
+    /// The digest of the image for this platform, as linux/arm64
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+    /// Print JSON, for programs: with media type and size
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cooper exists`.
+#[derive(Debug, Args)]
+pub struct ExistsFlags {
+    /// The image's name; without a tag `latest`
+    #[arg(value_name = "IMAGE")]
+    pub name: Reference,
 }

@@ -1,0 +1,81 @@
+//! One image of a registry, by its documents alone: no layer is fetched.
+//!
+//! Takes a name and a platform, gives manifest and configuration. Must never show one platform's image for another's.
+
+use crate::failure::Failure;
+use crate::open::Remote;
+use cooper_engine::EngineError;
+use cooper_engine::images::ImageDetail;
+use cooper_image::{Descriptor, Document, ImageConfig, Platform, Reference, limits};
+use cooper_registry::ResolvedManifest;
+
+/// An image's documents.
+pub struct Image {
+    /// Its manifest, and the index that its name leads to.
+    pub manifest: ResolvedManifest,
+    /// Its configuration, when it had to be looked at.
+    config: Option<Vec<u8>>,
+}
+
+/// The image that a name leads to on a platform, by default this machine's. Without an index there is one image, whose
+/// configuration says what it is for: that is looked at when somebody asked for a platform.
+///
+/// # Errors
+/// What the registry says, and when there is no image for the platform.
+pub fn image(remote: &Remote, name: &Reference, platform: Option<&Platform>) -> Result<Image, Failure> {
+    let host = Platform::host();
+    let manifest = remote.wait(remote.client.resolve(name, platform.unwrap_or(&host)))?;
+    let mut image = Image { manifest, config: None };
+    if let Some(wanted) = platform.filter(|_| image.manifest.index.is_none()) {
+        let bytes = image.config(remote, name)?;
+        let is = parsed(&bytes, name)?.platform();
+        if !is.satisfies(wanted) {
+            let message = format!("{} has no image for {wanted}", name.familiar());
+            return Err(Failure::usage(message, format!("it has {is}")));
+        }
+        image.config = Some(bytes);
+    }
+    Ok(image)
+}
+
+impl Image {
+    /// The configuration's bytes.
+    ///
+    /// # Errors
+    /// What the registry says, and when it is larger than configurations may be.
+    pub fn config(&self, remote: &Remote, name: &Reference) -> Result<Vec<u8>, Failure> {
+        match &self.config {
+            Some(bytes) => Ok(bytes.clone()),
+            None => {
+                let config = &self.manifest.document.config;
+                Ok(remote.wait(remote.client.small_blob(name, config, limits::CONFIG_BYTES))?)
+            }
+        }
+    }
+
+    /// Everything about it, as of an image of the store.
+    ///
+    /// # Errors
+    /// As [`Image::config`], and when it is no configuration of an image.
+    pub fn detail(self, remote: &Remote, name: &Reference) -> Result<ImageDetail, Failure> {
+        let config = parsed(&self.config(remote, name)?, name)?;
+        let of_index = self.manifest.index.as_ref().and_then(|bytes| {
+            // It was parsed before, when the image was chosen from it.
+            let Ok(Document::Index(index)) = Document::parse(bytes.get(), None) else { return None };
+            let media_type = Document::Index(index.clone()).media_type();
+            let descriptor = Descriptor::new(media_type, bytes.digest().clone(), bytes.get().len() as u64);
+            Some((descriptor, index.images().filter_map(|d| d.platform.clone()).collect()))
+        });
+        let (descriptor, platforms) = match of_index {
+            Some(found) => found,
+            None => (self.manifest.descriptor, vec![config.platform()]),
+        };
+        let manifest = Some(self.manifest.document);
+        Ok(ImageDetail { reference: name.clone(), descriptor, platforms, config, manifest })
+    }
+}
+
+fn parsed(bytes: &[u8], name: &Reference) -> Result<ImageConfig, EngineError> {
+    serde_json::from_slice(bytes)
+        .map_err(|source| EngineError::Json { what: format!("the configuration of {name}"), source })
+}
