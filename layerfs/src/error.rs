@@ -3,6 +3,7 @@
 //! Three families: storage failed ([`LayerfsError::is_storage`]), the user asked for something that
 //! is not there ([`LayerfsError::is_usage`]), and everything else is input that was rejected.
 
+use cooper_image::chmod::{self, ChmodError};
 use std::io;
 use thiserror::Error;
 
@@ -100,13 +101,8 @@ pub enum LayerfsError {
         path: String,
     },
     /// `--chmod` with something that is no mode.
-    #[error("invalid mode {text:?}: {reason}")]
-    Chmod {
-        /// As written.
-        text: String,
-        /// Why not.
-        reason: String,
-    },
+    #[error(transparent)]
+    Chmod(#[from] ChmodError),
     /// `--chown` or USER with somebody whom the target does not know.
     #[error("invalid owner {spec:?}: {reason}")]
     Owner {
@@ -220,7 +216,7 @@ impl LayerfsError {
                 | Self::UnsupportedKind { .. }
                 | Self::NotADirectory { .. }
                 | Self::IsADirectory { .. }
-                | Self::Chmod { .. }
+                | Self::Chmod(_)
                 | Self::Owner { .. }
                 | Self::NoNames { .. }
         )
@@ -250,7 +246,7 @@ impl LayerfsError {
             }
             Self::IsADirectory { .. } => "remove the directory in an earlier step, or copy to another place".into(),
             Self::TooManyLinks { .. } => "look for a symbolic link that leads to itself".into(),
-            Self::Chmod { .. } => "give octal digits like 0755, or clauses like u=rwX,go=rX".into(),
+            Self::Chmod(_) => chmod::HINT.into(),
             Self::Owner { .. } => "create the user in an earlier step or give numeric ids".into(),
             Self::NoNames { .. } => "give numeric ids, or drop --link".into(),
             Self::Archive { .. } => "unpack it in a RUN step, or use COPY to keep it as a file".into(),

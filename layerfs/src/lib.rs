@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
-pub mod chmod;
 pub mod clamp;
 pub mod compress;
 pub mod copy;

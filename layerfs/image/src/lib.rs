@@ -6,6 +6,7 @@
 
 pub mod annotations;
 pub mod assemble;
+pub mod chmod;
 pub mod config;
 pub mod descriptor;
 pub mod digest;

@@ -20,7 +20,7 @@ mod archive;
 mod pack;
 mod plan;
 
-pub use crate::chmod::Chmod;
+pub use cooper_image::chmod::Chmod;
 
 use crate::LayerfsError;
 use crate::select::Selection;

@@ -6,7 +6,6 @@
 use super::plan::{Node, Place, Plan};
 use super::{CopyRequest, Owner, Packed, archive};
 use crate::LayerfsError;
-use crate::chmod::Target;
 use crate::seen::Seen;
 use crate::select::{Content, Item, Reader, Sum, is_gone};
 use crate::stat::{Kind, Meta, Time};
@@ -14,6 +13,7 @@ use crate::tar::read::{Body, ReadEntry, ReadKind};
 use crate::tar::write::{Entry, EntryKind, TarWriter};
 use crate::walk::{self, Xattrs};
 use cooper_image::RelPath;
+use cooper_image::chmod::Target;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 

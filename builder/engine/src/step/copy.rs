@@ -164,7 +164,7 @@ impl Build<'_> {
             // The selection has made files of the context root's; archives keep the owners that they name.
             None => Owner::Keep,
         };
-        let chmod = copy.chmod.as_deref().map(Chmod::parse).transpose()?;
+        let chmod = copy.chmod.as_deref().map(Chmod::parse).transpose().map_err(LayerfsError::from)?;
         let inline: Vec<(String, Vec<u8>)> =
             copy.inline.iter().map(|(n, b)| (n.clone(), b.clone().into_bytes())).collect();
         let request = CopyRequest {

@@ -6,6 +6,7 @@
 
 use super::run::file_name;
 use super::{Done, Lowering, base, fetch};
+use crate::expand::clip;
 use crate::graph::Item;
 use crate::op::{self, PIVOT};
 use crate::{fault, history, support};
@@ -14,6 +15,7 @@ use cooper_dockerfile::ignore::{Ignore, IgnoreError};
 use cooper_dockerfile::instruction::{Copy, Heredoc, Span};
 use cooper_dockerfile::remote;
 use cooper_image::RelPath;
+use cooper_image::chmod::{self, Chmod};
 
 impl Lowering<'_> {
     pub(super) fn copy(&self, copy: &Copy, item: &Item) -> Result<Done, Diagnostic> {
@@ -116,16 +118,12 @@ fn check_patterns(flag: &str, patterns: &[String], span: Span) -> Result<(), Dia
     all.map_err(|e| fault::value(span, format!("{flag}: {e}"), e.hint()))
 }
 
-/// A mode in digits has to be octal and within 07777; symbolic modes are read where they are applied.
+/// A mode is digits, octal and within 07777, or symbols.
 fn check_mode(mode: Option<&str>, span: Span) -> Result<(), Diagnostic> {
-    let Some(mode) = mode.filter(|m| m.starts_with(|c: char| c.is_ascii_digit())) else { return Ok(()) };
-    match u32::from_str_radix(mode, 8) {
-        Ok(m) if m <= 0o7777 => Ok(()),
-        _ => {
-            let message = format!("--chmod={mode} is not a mode");
-            Err(fault::value(span, message, "give octal digits from 0 to 07777, or symbols as u=rwX,go=rX"))
-        }
-    }
+    let parsed = mode.map(Chmod::parse).transpose();
+    parsed
+        .map(drop)
+        .map_err(|e| fault::value(span, format!("--chmod={} is not a mode: {}", clip(&e.text), e.reason), chmod::HINT))
 }
 
 #[cfg(test)]
@@ -167,9 +165,16 @@ mod tests {
 
     #[test]
     fn modes() {
-        for (mode, good) in
-            [("755", true), ("0644", true), ("07777", true), ("10000", false), ("8", false), ("u=rwX", true)]
-        {
+        for (mode, good) in [
+            ("755", true),
+            ("0644", true),
+            ("07777", true),
+            ("10000", false),
+            ("8", false),
+            ("u=rwX", true),
+            ("u=zz", false),
+            ("u+x,", false),
+        ] {
             assert_eq!(check_mode(Some(mode), Span::default()).is_ok(), good, "{mode}");
         }
     }

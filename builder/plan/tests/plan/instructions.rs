@@ -135,8 +135,8 @@ fn copies_and_their_words() {
         ("COPY [\"a b\", \"c d\"]", Copy { sources: list(&["a b"]), dest: "/w/c d".into(), ..plain.clone() }),
         ("COPY /$V/../../x* $V", Copy { sources: list(&["x*"]), dest: "/w/value".into(), ..plain.clone() }),
         (
-            "COPY --chown=$V:1 --chmod=$V a b",
-            Copy { chown: Some("value:1".into()), chmod: Some("value".into()), ..plain.clone() },
+            "COPY --chown=$V:1 --chmod=u=${V:+rw} a b",
+            Copy { chown: Some("value:1".into()), chmod: Some("u=rw".into()), ..plain.clone() },
         ),
         ("ADD a b", Copy { unpack: true, ..plain.clone() }),
         ("ADD --unpack=false a b", Copy { unpack: false, ..plain.clone() }),

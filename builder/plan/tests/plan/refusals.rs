@@ -147,7 +147,12 @@ fn values() {
             2,
             "--parents: the pattern \"a[\" is malformed: a [ that is not closed or is empty",
         ),
-        ("FROM a\nCOPY --chmod=888 a b", 2, "--chmod=888 is not a mode"),
+        ("FROM a\nCOPY --chmod=888 a b", 2, "--chmod=888 is not a mode: octal modes go from 0 to 07777"),
+        (
+            "FROM a\nCOPY --chmod=u=zz a b",
+            2,
+            "--chmod=u=zz is not a mode: after + - = only r, w, x, X, s, t, or one of u, g, o, may stand",
+        ),
         ("FROM a\nEXPOSE 99999", 2, "EXPOSE 99999: it is no port and no range of ports"),
         ("FROM a\nSTOPSIGNAL SIGNOTHING", 2, "STOPSIGNAL SIGNOTHING is not a signal"),
         ("FROM a\nVOLUME $NONE", 2, "VOLUME has an empty path"),
