@@ -2,13 +2,14 @@
 
 use crate::cmd::Place;
 use crate::failure::{Exit, Failure};
+use crate::flags::login::TokenServer;
 use crate::settings;
 use crate::signals::{Manner, Signals};
 use crate::source::{Found, Source};
 use cooper_engine::context::Behalf;
 use cooper_engine::request::BuildRequest;
 use cooper_engine::{Engine, EngineError, EngineOptions};
-use cooper_registry::{Client, ClientOptions, RegistryError};
+use cooper_registry::{Client, ClientOptions, RegistryError, TrustedRealm};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 use std::path::Path;
@@ -128,9 +129,14 @@ pub fn client(place: &Place) -> Result<ClientOptions, Failure> {
         registries: settings::registries(place)?,
         credentials: settings::credentials(place)?,
         insecure: place.global.insecure_registries.clone(),
+        trusted_realms: place.global.token_servers.iter().map(trusted).collect(),
         proxies: place.env.proxies().clone(),
         ..ClientOptions::default()
     })
+}
+
+fn trusted(both: &TokenServer) -> TrustedRealm {
+    TrustedRealm { registry: both.registry.name().to_owned(), realm: both.server.clone() }
 }
 
 /// The tier of a command that enters no user namespace, since it neither runs steps nor touches
@@ -147,5 +153,19 @@ pub fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Root => "root",
         Tier::Rootless => "rootless",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_servers_are_trusted_by_who_said_so() {
+        let mut place = Place::bare();
+        assert!(client(&place).unwrap().trusted_realms.is_empty());
+        place.global.token_servers = vec!["registry.example=auth.example".parse().unwrap()];
+        let realm = TrustedRealm { registry: "registry.example".to_owned(), realm: "auth.example".to_owned() };
+        assert_eq!(client(&place).unwrap().trusted_realms, [realm]);
     }
 }

@@ -58,7 +58,13 @@ impl Place {
     /// Nowhere, with nothing set.
     #[cfg(test)]
     pub fn bare() -> Self {
-        let global = Global { root: None, registries_conf: None, insecure_registries: Vec::new(), verbose: false };
+        let global = Global {
+            root: None,
+            registries_conf: None,
+            insecure_registries: Vec::new(),
+            token_servers: Vec::new(),
+            verbose: false,
+        };
         Self { env: Environment::default(), global, user: User::Root }
     }
 

@@ -1,4 +1,4 @@
-//! `cooper login` and `cooper logout`, and the registry that they are about.
+//! `cooper login` and `cooper logout`, the registry that they are about, and who else may see a login.
 
 use clap::Args;
 use cooper_image::Reference;
@@ -72,6 +72,28 @@ impl FromStr for Host {
     }
 }
 
+/// `--trusted-token-server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenServer {
+    /// The registry that names it.
+    pub registry: Host,
+    /// Its host, without a port.
+    pub server: String,
+}
+
+impl FromStr for TokenServer {
+    type Err = HostError;
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        let bad = |reason| HostError { text: text.chars().take(160).collect(), reason };
+        let (registry, server) = text.split_once('=').ok_or_else(|| bad("write REGISTRY=HOST"))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        if server.is_empty() || !server.chars().all(plain) {
+            return Err(bad("the token server is a host without https://, port and path"));
+        }
+        Ok(Self { registry: registry.parse()?, server: server.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +121,23 @@ mod tests {
             ("host.example:port", "malformed"),
         ] {
             let wrong = text.parse::<Host>().unwrap_err().to_string();
+            assert!(wrong.contains(reason), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn token_servers() {
+        let both = "registry.example:5000=auth.example".parse::<TokenServer>().unwrap();
+        assert_eq!((both.registry.name(), both.server.as_str()), ("registry.example:5000", "auth.example"));
+        for (text, reason) in [
+            ("auth.example", "REGISTRY=HOST"),
+            ("registry.example=", "without https://"),
+            ("registry.example=https://auth.example", "without https://"),
+            ("registry.example=auth.example:443", "without https://"),
+            ("=auth.example", "malformed"),
+            ("https://registry.example=auth.example", "without https://"),
+        ] {
+            let wrong = text.parse::<TokenServer>().unwrap_err().to_string();
             assert!(wrong.contains(reason), "{wrong}");
         }
     }

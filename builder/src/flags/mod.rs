@@ -71,6 +71,14 @@ pub struct Global {
     #[arg(long = "insecure-registry", global = true, value_name = "HOST")]
     pub insecure_registries: Vec<String>,
 
+    /// Let a token server on another host see the credentials for a registry, as
+    /// registry.example=auth.example; repeatable
+    ///
+    /// A registry names its token server itself. Credentials go to one on another host only when somebody
+    /// says that it belongs to the registry, and only over https. Docker Hub's is known.
+    #[arg(long = "trusted-token-server", global = true, value_name = "REGISTRY=HOST")]
+    pub token_servers: Vec<login::TokenServer>,
+
     /// Say which store, files and settings are used
     #[arg(short, long, global = true)]
     pub verbose: bool,

@@ -196,7 +196,7 @@ impl Question<'_> {
 pub(crate) fn withheld_hint(registry: &str, realm: &str) -> String {
     format!(
         "credentials for {registry} exist but were not sent to its token server {realm}, which is another host; \
-         if that server really belongs to the registry, allow it as a trusted token server ({registry}={realm})"
+         if that server really belongs to the registry, give --trusted-token-server {registry}={realm}"
     )
 }
 
