@@ -333,6 +333,19 @@ fn a_build_tells_at_its_end() {
 }
 
 #[test]
+fn a_base_of_the_store_for_another_platform() {
+    let place = Place::new("FROM scratch\nCOPY Dockerfile /\n");
+    let built = place.run(&["build", "-t", "registry.test/x/y:1", "."]);
+    assert_eq!(built.code, Some(0), "{built:?}");
+    let other = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
+    place.write("Dockerfile", &format!("FROM --platform=linux/{other} registry.test/x/y:1 AS {other}\n"));
+    for args in [&["check"][..], &["build", "--check", "."]] {
+        let ended = place.run(args);
+        assert!(ended.code == Some(1) && ended.out.contains("WARNING: InvalidBaseImagePlatform"), "{ended:?}");
+    }
+}
+
+#[test]
 fn the_ignore_file_is_heard() {
     let place = Place::new("FROM scratch\nCOPY secret /\n");
     place.write(".dockerignore", "secret\n");

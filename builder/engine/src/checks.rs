@@ -78,12 +78,19 @@ fn report(request: &BuildRequest, asked: &PlanRequest, bases: &Bases) -> Result<
 }
 
 impl Engine {
-    /// The configuration of a base, when the store has it for that platform.
+    /// The configuration of a base, when the store has it for that platform, or knows that there is no other: then it is
+    /// what a build begins with, whatever it was made for.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn known_base(&self, key: &BaseKey) -> Result<Option<ImageConfig>, EngineError> {
         let BaseKey { image: BaseImage::Named(reference), platform } = key else { return Ok(None) };
-        Ok(self.local(&reference.clone().or_latest(), platform)?.map(|image| image.config))
+        let reference = reference.clone().or_latest();
+        if let Some(image) = self.local(&reference, platform)? {
+            return Ok(Some(image.config));
+        }
+        let sole = self.store.get_ref(&reference)?.filter(|d| !d.media_type.is_index() && d.platform.is_none());
+        // What is damaged is not known.
+        Ok(sole.and_then(|sole| self.load(&reference, &sole).ok()).map(|image| image.config))
     }
 }

@@ -132,9 +132,12 @@ impl Engine {
         self.arrive(reference, manifest, earlier, sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
+        // One of several says which it is; the only one that a name has says nothing ([`Engine::known_base`]).
+        let platform = found.index.is_some().then(|| resolved.config.platform());
+        let new = Descriptor { platform, ..found.descriptor };
         let named = match earlier {
-            Earlier::Keep => self.beside(reference, &resolved, &found.descriptor)?,
-            Earlier::Replace => found.descriptor,
+            Earlier::Keep => self.beside(reference, &resolved, &new)?,
+            Earlier::Replace => new,
         };
         self.store.set_ref(reference, &named)?;
         Ok(resolved)
