@@ -100,6 +100,14 @@ pub enum LayerfsError {
         /// The path that was looked up, escaped for people.
         path: String,
     },
+    /// A file of the context that this user may not read.
+    #[error("{what}: {source}")]
+    Unreadable {
+        /// What was being done, and to which path.
+        what: String,
+        /// The operating system's words.
+        source: io::Error,
+    },
     /// `--chmod` with something that is no mode.
     #[error(transparent)]
     Chmod(#[from] ChmodError),
@@ -198,6 +206,17 @@ impl LayerfsError {
         }
     }
 
+    /// The same where files of a context were read: that one of them may not be read is no fault of the storage.
+    #[must_use]
+    pub fn of_context(self) -> Self {
+        match self {
+            Self::Io { what, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Self::Unreadable { what, source }
+            }
+            other => other,
+        }
+    }
+
     /// Did the storage fail (I/O error, no space, no permission), and not the input?
     pub fn is_storage(&self) -> bool {
         match self {
@@ -228,7 +247,9 @@ impl LayerfsError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space on that disk".into()
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Self::Io { source, .. } | Self::Unreadable { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 "check its permissions; what is not to be copied can be named in .dockerignore".into()
             }
             Self::Unmapped { id, .. } => format!(
@@ -273,6 +294,12 @@ mod tests {
         assert!(!cut.is_storage() && !cut.is_usage());
         assert!(LayerfsError::stream(io::Error::from_raw_os_error(5)).is_storage());
         assert!(LayerfsError::MissingSource { path: "x".into() }.is_usage());
+        let denied = || LayerfsError::io("reading x")(io::ErrorKind::PermissionDenied.into());
+        let (ours, context) = (denied(), denied().of_context());
+        assert!(ours.is_storage() && !context.is_storage() && !context.is_usage());
+        assert_eq!((ours.to_string(), ours.hint()), (context.to_string(), context.hint()));
+        let full = LayerfsError::io("writing x")(io::ErrorKind::StorageFull.into());
+        assert!(full.of_context().is_storage());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Build<'_> {
         let found = found.collect::<Result<Vec<_>, _>>()?;
         let taken = found.iter().zip(&kept).map(|(r, kept)| Taken { rule: r.as_ref().map(|r| r as &dyn Rule), kept });
         let taken: Vec<Taken<'_>> = taken.collect();
-        Ok(cooper_layerfs::select::select(&SelectRequest {
+        let selected = cooper_layerfs::select::select(&SelectRequest {
             view,
             patterns: &patterns,
             ignored: &ignored,
@@ -144,7 +144,8 @@ impl Build<'_> {
             glob: &glob,
             ownership: if origin == Origin::Root { Ownership::Keep } else { Ownership::Zero },
             rules: Rules { excluded: excluded.as_ref().map(|e| e as &dyn Rule), taken: &taken },
-        })?)
+        });
+        Ok(selected.map_err(|e| if origin == Origin::Context { e.of_context() } else { e })?)
     }
 
     pub fn pack(
