@@ -65,11 +65,9 @@ impl Lowering<'_> {
         Ok(Done { op: Op::Edit(edits), history })
     }
 
+    /// A name may come out empty and is kept so, as in BuildKit.
     pub(super) fn label(&self, pairs: &[(String, String)], escape: char, span: Span) -> Result<Done, Diagnostic> {
         let pairs = self.pairs(pairs, escape, span)?;
-        if pairs.iter().any(|(name, _)| name.is_empty()) {
-            return Err(fault::value(span, "LABEL has an empty name", "write LABEL name=value"));
-        }
         let history = history::pairs("LABEL", &pairs);
         let edits = pairs.into_iter().map(|(name, value)| ConfigEdit::Label { name, value }).collect();
         Ok(Done { op: Op::Edit(edits), history })

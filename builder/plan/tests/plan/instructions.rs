@@ -256,6 +256,12 @@ fn settings_and_their_history() {
 }
 
 #[test]
+fn a_label_without_a_name_is_kept() {
+    let labels = config(&good("FROM scratch\nLABEL $NONE=b"), &with_path()).config.labels;
+    assert_eq!(labels.into_iter().collect::<Vec<_>>(), [(String::new(), "b".to_owned())]);
+}
+
+#[test]
 fn health_checks() {
     let check = |text: &str| config(&good(&format!("FROM debian\n{text}")), &with_path()).config.healthcheck.unwrap();
     let test =
