@@ -90,8 +90,10 @@ fn bodies(node: &mut Node, reader: &mut Reader<'_>, sink: &mut Sink) {
             }
             Err(Unclosed { near }) => {
                 let message = format!("the heredoc {} is never closed", quoted(&mark.name));
+                let shift = node.args.get(..mark.range.start).is_some_and(|before| before.contains("(("));
                 let hint = match near {
                     Some(line) => format!("line {line} is nearly it: write exactly {} there", mark.name),
+                    None if shift => "where << is a shift, write $((1<<3)) without blanks, or quote it".to_owned(),
                     None => format!("write a line that is exactly {}", mark.name),
                 };
                 let finding = Diagnostic::error("UnterminatedHeredoc", node.span, message).at(place);
