@@ -82,7 +82,7 @@ pub struct InputFlags {
 
     /// The platform to build for, as linux/amd64; `local` and the default are this machine's
     ///
-    /// Several, divided by commas, give an index with an image for each.
+    /// Several, divided by commas, give an index with an image for each; a plan, keys and a check are for one.
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',', value_parser = super::platform)]
     pub platform: Vec<Platform>,
 }
