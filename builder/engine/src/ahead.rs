@@ -8,7 +8,7 @@ use crate::Engine;
 use crate::layers::{Layer, lock};
 use crate::output::{Compression, Finish, Form, ImageOutput, Output, Push};
 use crate::request::BuildRequest;
-use crate::uplink::Uplink;
+use crate::uplink::{self, Uplink};
 use cooper_plan::op::{Base, Plan, StageId};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -26,9 +26,11 @@ pub struct Ahead {
 
 impl Ahead {
     /// The way to hand layers in, and where they come out; nothing when no output compresses layers. Of several forms
-    /// the first one is made ahead.
+    /// that of the push is made ahead, else the first one. What is sent is in the form of the push and in no other.
     pub fn of(request: &BuildRequest, uplink: Option<Arc<Uplink>>) -> Option<(Self, Receiver<Layer>)> {
-        let form = request.outputs.iter().find_map(compressed)?;
+        let pushed = request.outputs.iter().find(|output| uplink::is_pushed(output)).and_then(compressed);
+        let uplink = uplink.filter(|_| pushed.is_some());
+        let form = pushed.or_else(|| request.outputs.iter().find_map(compressed))?;
         let (sender, receiver) = channel();
         Some((Self { form: form.clone(), uplink, queue: Mutex::new(Some(sender)) }, receiver))
     }

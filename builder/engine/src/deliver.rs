@@ -98,7 +98,8 @@ impl Engine {
             Some(config) => (config, None),
             None => {
                 let described = {
-                    let uplink = uplink.filter(|_| image.push != Push::No);
+                    let uplink = uplink
+                        .filter(|uplink| image.push != Push::No && given.iter().any(|name| uplink.leads_to(name)));
                     self.describe(product, &image.form, image.form.format_or(Format::Oci), uplink)?
                 };
                 (described.descriptor.clone(), Some(described))

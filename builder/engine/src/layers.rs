@@ -186,7 +186,10 @@ impl Engine {
     ) -> Result<(DiffId, Descriptor), EngineError> {
         let index = self.store.chunks(&method.id());
         let mut writer = self.store.blob_writer()?;
-        let sending = uplink.map(|uplink| Ok::<_, EngineError>(uplink.begin(writer.reader()?))).transpose()?;
+        let sending = match uplink {
+            Some(uplink) => uplink.begin(|| Ok(writer.reader()?))?,
+            None => None,
+        };
         let mut out = Announced::new(&mut writer, sending.as_ref());
         let (diff, placed) = compress::compress(method, &Cached(&index), &mut out, produce)?;
         let (digest, size) = writer.commit(None)?;

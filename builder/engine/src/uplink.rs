@@ -4,8 +4,9 @@
 //! only saves time: what was not sent so, or failed, is sent by the push, which tells its failures and tries again.
 //! Must never: slow down who compresses, or fail a build.
 
+use crate::EngineError;
 use crate::layers::lock;
-use crate::output::{ImageOutput, Output, Push};
+use crate::output::{Output, Push};
 use crate::request::BuildRequest;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Client, Growing, Pushed, RegistryError};
@@ -13,13 +14,24 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+
+/// Most blobs that are under way at once: each has a connection and two open files.
+const PARALLEL: usize = 4;
+
+/// Is the output sent to a registry?
+pub fn is_pushed(output: &Output) -> bool {
+    matches!(output, Output::Image(image) if image.push != Push::No)
+}
 
 /// The way to one repository. Dropping it ends what is under way.
 pub struct Uplink {
     client: Client,
     runtime: Handle,
     name: Reference,
+    /// How many more may be under way.
+    permits: Arc<Semaphore>,
     whole: Mutex<Vec<Sent>>,
 }
 
@@ -32,29 +44,37 @@ struct Sent {
 impl Uplink {
     /// To the repository of a name.
     pub fn new(client: Client, runtime: Handle, name: Reference) -> Self {
-        Self { client, runtime, name, whole: Mutex::default() }
+        Self { client, runtime, name, permits: Arc::new(Semaphore::new(PARALLEL)), whole: Mutex::default() }
     }
 
     /// Where the build pushes to, if it does: of several repositories the first one.
     pub fn target(request: &BuildRequest) -> Option<&Reference> {
-        let pushed = |output| match output {
-            &Output::Image(ImageOutput { push: Push::No, .. }) | &Output::Archive(_) | &Output::Files(_) => None,
-            Output::Image(image) => image.names.first().or(request.tags.first()),
-        };
-        request.outputs.iter().find_map(pushed)
+        match request.outputs.iter().find(|output| is_pushed(output)) {
+            Some(Output::Image(image)) => image.names.first().or(request.tags.first()),
+            _ => None,
+        }
     }
 
-    /// Begins to send what will be written to the file.
-    pub fn begin(&self, file: File) -> Sending<'_> {
-        let growing = Arc::new(Growing::new(file));
+    /// Does it lead to the repository of this name?
+    pub fn leads_to(&self, name: &Reference) -> bool {
+        (name.host(), name.repository()) == (self.name.host(), self.name.repository())
+    }
+
+    /// Begins to send what will be written to the file; nothing when enough is under way.
+    pub fn begin(&self, file: impl FnOnce() -> Result<File, EngineError>) -> Result<Option<Sending<'_>>, EngineError> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(None) };
+        let growing = Arc::new(Growing::new(file()?));
         let (client, name, source) = (self.client.clone(), self.name.clone(), Arc::clone(&growing));
-        let task = self.runtime.spawn(async move { client.stream_blob(&name, &source).await });
-        Sending { uplink: self, growing, task: Some(task) }
+        let task = self.runtime.spawn(async move {
+            let _under_way = permit;
+            client.stream_blob(&name, &source).await
+        });
+        Ok(Some(Sending { uplink: self, growing, task: Some(task) }))
     }
 
     /// Waits for a blob that was sent; `false` when it was not, or in vain.
     pub fn has_sent(&self, name: &Reference, digest: &Digest) -> bool {
-        if (name.host(), name.repository()) != (self.name.host(), self.name.repository()) {
+        if !self.leads_to(name) {
             return false;
         }
         let sent = {

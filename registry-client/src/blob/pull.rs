@@ -139,8 +139,8 @@ impl<'a> Arriving<'a> {
             match window {
                 Ok(bytes) => self.take(&bytes, &mut 0, asked)?,
                 Err(failure) => {
-                    // Whatever it was, the ordinary way finds out, and goes on from here.
-                    self.windows = Windowing::Off;
+                    // Whatever it was: a server whose ranges fail is asked for the whole, as if it had none.
+                    (self.windows, self.ranges) = (Windowing::Off, Ranges::Broken);
                     return Ok(End::Again(failure));
                 }
             }
