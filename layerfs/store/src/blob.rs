@@ -9,6 +9,7 @@ use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read as _, Write};
+use std::path::Path;
 
 /// Bytes that are collected before a write to the file.
 const BUFFER: usize = 128 * 1024;
@@ -177,14 +178,15 @@ impl Store {
             .map_err(|source| StoreError::DamagedBlob { digest: blob.digest.clone(), source })
     }
 
-    /// Gives a verified file its name. When the name is taken by a file of the right size, that
-    /// one stays: another writer was faster. Either is held; gives the lease unless the handle keeps it.
+    /// Gives a verified file its name. When the name is taken by a file that holds the same, that one stays: another
+    /// writer was faster, or the bytes were made anew. One that the disk has damaged is replaced. What gets the name
+    /// is held; gives the lease unless the handle keeps it.
     fn publish_blob(&self, mut temp: Temp, file: File, digest: &Digest, size: u64) -> Result<Option<Held>, StoreError> {
         let target = self.layout().blob(digest);
         let mut mine = None;
         let held = loop {
             match self.lease(&target)? {
-                Some(there) if there.len() == size => break there,
+                Some(there) if there.len() == size && is_whole(&target, digest)? => break there,
                 there => {
                     let held = match mine.take() {
                         Some(held) => held,
@@ -197,7 +199,7 @@ impl Store {
                     };
                     self.note_made(&target);
                     match there {
-                        // It has the wrong size.
+                        // It is damaged.
                         Some(there) => {
                             let _alone = self.replacing(digest.algorithm())?;
                             if there.has_name(&target).map_err(StoreError::io("looking for", &target))? {
@@ -220,6 +222,16 @@ impl Store {
     }
 }
 
+/// Does the file hold what its name says?
+fn is_whole(path: &Path, digest: &Digest) -> Result<bool, StoreError> {
+    match File::open(path).and_then(|mut file| hash_again(&mut file, digest.algorithm())) {
+        Ok(actual) => Ok(actual == *digest),
+        // It went meanwhile.
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StoreError::io("reading", path)(e)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +242,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         (dir, store)
+    }
+
+    #[test]
+    fn bytes_that_are_made_anew_take_the_place_of_damaged_ones() {
+        let (_dir, store) = store();
+        let write = || {
+            let mut writer = store.blob_writer().unwrap();
+            writer.write_all(b"right").unwrap();
+            writer.commit(None).unwrap().0
+        };
+        let path = store.layout().blob(&write());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"wrong").unwrap();
+        write();
+        assert_eq!(fs::read(&path).unwrap(), b"right");
+        assert_eq!(in_flight(&store), 0);
     }
 
     fn in_flight(store: &Store) -> usize {
