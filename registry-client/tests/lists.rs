@@ -3,10 +3,10 @@
 
 mod support;
 
-use cooper_registry::{Client, ClientOptions, RegistryError};
+use cooper_registry::{Client, RegistryError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::script::{blobs, named};
-use support::{Answer, Scripted, Seen, answer, quick};
+use support::{Answer, Scripted, Seen, answer, mirrored, quick};
 
 fn page(link: &str, body: &str) -> Answer {
     let headers = if link.is_empty() { String::new() } else { format!("Link: {link}\r\n") };
@@ -161,13 +161,7 @@ async fn the_catalog_has_a_scope_of_its_own() {
 async fn mirrors_are_not_asked_for_lists() {
     let mirror = Scripted::start(|_, _| page("", "{\"tags\":[\"old\"]}"));
     let server = blobs(|_, _| page("", "{\"tags\":[\"new\"]}"));
-    let conf = format!(
-        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
-        server.host(),
-        mirror.host()
-    );
-    let registries = cooper_registry::registries_conf::RegistriesConf::parse(&conf).unwrap();
-    let client = Client::new(ClientOptions { registries, ..quick() }).unwrap();
+    let client = mirrored(&server, &mirror);
     assert_eq!(client.tags(&named(&server)).await.unwrap(), ["new"]);
     assert_eq!(mirror.requests().len(), 0);
 }

@@ -4,9 +4,9 @@
 mod support;
 
 use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference};
-use cooper_registry::{Client, ClientOptions, RegistryError};
+use cooper_registry::{Client, RegistryError};
 use support::script::{blobs, named};
-use support::{Answer, Scripted, answer, quick};
+use support::{Answer, Scripted, answer, mirrored, quick};
 
 /// An index of nothing, which no platform could be chosen from.
 fn index() -> Vec<u8> {
@@ -92,13 +92,7 @@ async fn a_mirror_cannot_deny_an_image() {
     {
         let mirror = blobs(move |_, _| head(of_mirror, "Content-Length: 0\r\n"));
         let server = blobs(move |_, _| head(of_registry, "Content-Length: 0\r\n"));
-        let conf = format!(
-            "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
-            server.host(),
-            mirror.host()
-        );
-        let registries = cooper_registry::registries_conf::RegistriesConf::parse(&conf).unwrap();
-        let client = Client::new(ClientOptions { registries, ..quick() }).unwrap();
+        let client = mirrored(&server, &mirror);
         let error = client.describe(&named(&server)).await.unwrap_err();
         assert_eq!(error.is_absence(), absent, "{error}");
     }

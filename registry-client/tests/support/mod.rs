@@ -4,8 +4,9 @@
 
 pub mod script;
 
+use cooper_registry::registries_conf::RegistriesConf;
 use cooper_registry::retry::RetryPolicy;
-use cooper_registry::{BlobSource, ClientOptions, Timeouts};
+use cooper_registry::{BlobSource, Client, ClientOptions, Timeouts};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -101,6 +102,9 @@ impl Seen {
     }
 }
 
+/// Bodies in chunks that are sent to a target which begins so are never read, and the connection stays open.
+pub const DEAF: &str = "/deaf/";
+
 /// What the script answers; the connection is closed behind it.
 pub enum Answer {
     Bytes(Vec<u8>),
@@ -168,6 +172,12 @@ fn serve(stream: TcpStream, script: &dyn Fn(&Seen, usize) -> Answer, log: &Mutex
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         seen.headers.push((name.to_owned(), value.to_owned()));
+    }
+    if seen.target.starts_with(DEAF) && seen.header("transfer-encoding").is_some() {
+        log.lock().unwrap().push(seen);
+        // Longer than any test bears it.
+        std::thread::sleep(Duration::from_secs(60));
+        return None;
     }
     if seen.header("transfer-encoding") == Some("chunked") {
         seen.body = chunked(&mut reader)?;
@@ -244,4 +254,12 @@ pub fn run(program: &str, args: &[&str], place: &Path) -> Vec<u8> {
     let out = Command::new(program).args(args).current_dir(place).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     out.stdout
+}
+
+/// A client that asks the mirror before the registry.
+pub fn mirrored(registry: &Scripted, mirror: &Scripted) -> Client {
+    let (registry, mirror) = (registry.host(), mirror.host());
+    let conf = format!("[[registry]]\nlocation = \"{registry}\"\n[[registry.mirror]]\nlocation = \"{mirror}\"\n");
+    let registries = RegistriesConf::parse(&conf).unwrap();
+    Client::new(ClientOptions { registries, ..quick() }).unwrap()
 }
