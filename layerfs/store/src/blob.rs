@@ -9,7 +9,6 @@ use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read as _, Write};
-use std::path::Path;
 
 /// Bytes that are collected before a write to the file.
 const BUFFER: usize = 128 * 1024;
@@ -186,7 +185,7 @@ impl Store {
         let mut mine = None;
         let held = loop {
             match self.lease(&target)? {
-                Some(there) if there.len() == size && is_whole(&target, digest)? => break there,
+                Some(there) if there.len() == size && self.is_whole(&there, digest)? => break there,
                 there => {
                     let held = match mine.take() {
                         Some(held) => held,
@@ -219,16 +218,6 @@ impl Store {
         // Also when another writer was faster: its name must survive a power cut just as ours.
         sync_dir(&self.layout().blobs(digest.algorithm()))?;
         Ok(given)
-    }
-}
-
-/// Does the file hold what its name says?
-fn is_whole(path: &Path, digest: &Digest) -> Result<bool, StoreError> {
-    match File::open(path).and_then(|mut file| hash_again(&mut file, digest.algorithm())) {
-        Ok(actual) => Ok(actual == *digest),
-        // It went meanwhile.
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(StoreError::io("reading", path)(e)),
     }
 }
 

@@ -208,14 +208,19 @@ mod tests {
         assert!(!store.layout().tree(&diff).exists());
     }
 
+    /// What Cooper left before trees had marks.
+    fn make_first_version(store: &Store) {
+        std::fs::remove_dir_all(store.layout().synced()).unwrap();
+        std::fs::remove_file(store.layout().boot()).unwrap();
+        std::fs::write(store.layout().format(), r#"{"version":1}"#).unwrap();
+    }
+
     #[test]
     fn trees_of_the_first_version_are_on_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let old = make(&store, "old");
-        std::fs::remove_dir_all(store.layout().synced()).unwrap();
-        std::fs::remove_file(store.layout().boot()).unwrap();
-        std::fs::write(store.layout().format(), r#"{"version":1}"#).unwrap();
+        make_first_version(&store);
         let store = Store::open(dir.path()).unwrap();
         assert!(has(&store, &old));
         let new = make(&store, "new");
@@ -229,9 +234,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let old = make(&store, "old");
-        std::fs::remove_dir_all(store.layout().synced()).unwrap();
-        std::fs::remove_file(store.layout().boot()).unwrap();
-        std::fs::write(store.layout().format(), r#"{"version":1}"#).unwrap();
+        make_first_version(&store);
         assert_eq!(enter_as(store.layout(), 1, None).unwrap(), Trees::Marked);
         assert!(store.layout().synced_tree(&old).exists());
         assert_eq!(format::version(store.layout()).unwrap(), Some(2));

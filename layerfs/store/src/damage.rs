@@ -20,9 +20,7 @@ impl Store {
         let path = self.layout().blob(digest);
         loop {
             let Some(held) = self.lease(&path)? else { return Err(StoreError::MissingBlob(digest.clone())) };
-            let mut file = held.file();
-            let actual = hash_again(&mut file, digest.algorithm()).map_err(StoreError::io("reading", &path))?;
-            if actual == *digest {
+            if self.is_whole(&held, digest)? {
                 self.keep(&path, held);
                 return Ok(false);
             }
@@ -33,6 +31,12 @@ impl Store {
                 return Ok(true);
             }
         }
+    }
+
+    /// Does the file that is held hold what the name says?
+    pub(crate) fn is_whole(&self, held: &Held, digest: &Digest) -> Result<bool, StoreError> {
+        let actual = hash_again(&mut held.file(), digest.algorithm());
+        Ok(actual.map_err(StoreError::io("reading", &self.layout().blob(digest)))? == *digest)
     }
 
     /// Deletes a blob that this process holds, if its name still leads to this file; says whether it did. Others who
