@@ -56,10 +56,7 @@ impl Build<'_> {
             self.missed(place, &miss, vec![Difference::note(reason)]);
             return Ok(Some(miss));
         }
-        let store = &self.engine.store;
-        if let Some(StepRecord { layer: Some(diff), created_unix, .. }) = store.record(&miss.key)?
-            && self.engine.has_layer(&diff)?
-        {
+        if let Some((diff, created_unix)) = self.kept(&miss.key)? {
             self.sink.event(Event::Cached { step: place.no, label: place.label.clone(), key: miss.key });
             self.cached.fetch_add(1, Ordering::Relaxed);
             self.add(state, diff, created_unix, history_text);
@@ -78,9 +75,16 @@ impl Build<'_> {
         if self.without_cache(place).is_some() {
             return Ok(false);
         }
-        match self.engine.store.record(&record.digest())? {
-            Some(StepRecord { layer: Some(diff), .. }) => self.engine.has_layer(&diff),
-            _ => Ok(false),
+        Ok(self.kept(&record.digest())?.is_some())
+    }
+
+    /// The layer that a step with this key made, and when; nothing when the store has lost it.
+    fn kept(&self, key: &Digest) -> Result<Option<(DiffId, i64)>, EngineError> {
+        match self.engine.store.record(key)? {
+            Some(StepRecord { layer: Some(diff), created_unix, .. }) if self.engine.has_layer(&diff)? => {
+                Ok(Some((diff, created_unix)))
+            }
+            _ => Ok(None),
         }
     }
 
