@@ -68,11 +68,14 @@ impl Engine {
             return Ok(());
         }
         let writer = self.store.blob_writer_with(d.digest.algorithm())?;
-        let Some(layer) = layer.filter(|_| d.size > 0) else { return self.receive(reference, d, writer, None, sink) };
-        if self.store.layer(&layer.diff)?.tree.is_some() {
+        let wanted = match layer {
+            Some(layer) if self.store.layer(&layer.diff)?.tree.is_none() => Some(layer),
+            _ => None,
+        };
+        let Some((layer, file)) = wanted.and_then(|layer| Some((layer, writer.reader().ok()?))) else {
             return self.receive(reference, d, writer, None, sink);
-        }
-        let growing = Arc::new(Growing::new(writer.reader()?));
+        };
+        let growing = Arc::new(Growing::new(file));
         std::thread::scope(|scope| {
             let unpacking = scope.spawn(|| self.unpack_growing(&growing));
             let received = {

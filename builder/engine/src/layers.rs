@@ -186,10 +186,7 @@ impl Engine {
     ) -> Result<(DiffId, Descriptor), EngineError> {
         let index = self.store.chunks(&method.id());
         let mut writer = self.store.blob_writer()?;
-        let sending = match uplink {
-            Some(uplink) => uplink.begin(|| Ok(writer.reader()?))?,
-            None => None,
-        };
+        let sending = uplink.and_then(|uplink| uplink.begin(|| writer.reader()));
         let mut out = Announced::new(&mut writer, sending.as_ref());
         let (diff, placed) = compress::compress(method, &Cached(&index), &mut out, produce)?;
         let (digest, size) = writer.commit(None)?;

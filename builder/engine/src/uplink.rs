@@ -4,12 +4,12 @@
 //! only saves time: what was not sent so, or failed, is sent by the push, which tells its failures and tries again.
 //! Must never: slow down who compresses, or fail a build.
 
-use crate::EngineError;
 use crate::layers::lock;
 use crate::output::{Output, Push};
 use crate::request::BuildRequest;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Client, Growing, Pushed, RegistryError};
+use cooper_store::StoreError;
 use std::fs::File;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -60,16 +60,17 @@ impl Uplink {
         (name.host(), name.repository()) == (self.name.host(), self.name.repository())
     }
 
-    /// Begins to send what will be written to the file; nothing when enough is under way.
-    pub fn begin(&self, file: impl FnOnce() -> Result<File, EngineError>) -> Result<Option<Sending<'_>>, EngineError> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(None) };
-        let growing = Arc::new(Growing::new(file()?));
+    /// Begins to send what will be written to the file; nothing when enough is under way or it cannot be read.
+    pub fn begin(&self, file: impl FnOnce() -> Result<File, StoreError>) -> Option<Sending<'_>> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let file = file().inspect_err(|error| tracing::debug!(%error, "a layer is not sent while it is made")).ok()?;
+        let growing = Arc::new(Growing::new(file));
         let (client, name, source) = (self.client.clone(), self.name.clone(), Arc::clone(&growing));
         let task = self.runtime.spawn(async move {
             let _under_way = permit;
             client.stream_blob(&name, &source).await
         });
-        Ok(Some(Sending { uplink: self, growing, task: Some(task) }))
+        Some(Sending { uplink: self, growing, task: Some(task) })
     }
 
     /// Waits for a blob that was sent; `false` when it was not, or in vain.
