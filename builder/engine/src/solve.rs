@@ -54,6 +54,8 @@ pub struct Build<'a> {
     pub ahead: Option<Arc<Ahead>>,
     /// The stages whose layers are the image's.
     lasting: BTreeSet<usize>,
+    /// The stage that becomes the image.
+    target: StageId,
     results: Mutex<Vec<Settled>>,
     finished: Condvar,
 }
@@ -174,6 +176,7 @@ impl<'a> Build<'a> {
             doing: Arc::default(),
             ahead: None,
             lasting: crate::ahead::lasting(plan),
+            target: plan.target,
             results: Mutex::new(vec![None; plan.stages.len()]),
             finished: Condvar::new(),
         })
@@ -239,7 +242,8 @@ impl<'a> Build<'a> {
             told += 1;
             let (no, label) = (StepNo(start + told), labels.next().unwrap_or_default());
             let ahead = self.ahead.as_deref().filter(|_| self.lasting.contains(&id.0));
-            let place = crate::step::Place { stage, index: i, no, label, ahead };
+            let last = id == self.target && crate::step::ends_files(&stage.steps, i);
+            let place = crate::step::Place { stage, index: i, no, label, ahead, last };
             let done = match &step.op {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),

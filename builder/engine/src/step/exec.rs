@@ -50,7 +50,7 @@ impl Build<'_> {
         }
         let diff = self.keep_upper(place, &root)?;
         self.engine.store.publish_tree(&spec.upper, &diff)?;
-        if let Some(ahead) = place.ahead.filter(|_| !place.is_last()) {
+        if let Some(ahead) = place.ahead.filter(|_| !place.last) {
             ahead.hand_in(&Layer { diff: diff.clone(), claimed: None });
         }
         self.commit(state, miss, diff, &step.history)?;
@@ -61,7 +61,7 @@ impl Build<'_> {
     /// Names what the step left. Compressed layers are made while later steps run; where none comes, at once, in the
     /// same reading.
     fn keep_upper(&self, place: &Place<'_>, root: &Root) -> Result<DiffId, EngineError> {
-        if place.ahead.is_some() && place.is_last() {
+        if place.ahead.is_some() && place.last {
             return self.keep_layer(place, |mut out| Ok(layer::pack_upper(root, &mut out).map(drop)?));
         }
         let mut hash = DigestWriter::new(std::io::sink());

@@ -10,7 +10,7 @@ mod workdir;
 
 use crate::ahead::Ahead;
 use crate::event::StepNo;
-use cooper_plan::op::Stage;
+use cooper_plan::op::{Op, Stage, Step};
 
 /// Which step of which stage, and how people know it.
 pub struct Place<'a> {
@@ -24,11 +24,40 @@ pub struct Place<'a> {
     pub label: String,
     /// Where its layer is compressed ahead, when it becomes one of the image's.
     pub ahead: Option<&'a Ahead>,
+    /// Is it the step that makes the image's topmost layer?
+    pub last: bool,
 }
 
-impl Place<'_> {
-    /// Does no other step of the stage come after it?
-    pub fn is_last(&self) -> bool {
-        self.index + 1 == self.stage.steps.len()
+/// Do all steps after this one of a stage leave the files alone?
+pub fn ends_files(steps: &[Step], index: usize) -> bool {
+    steps.iter().skip(index + 1).all(|step| matches!(step.op, Op::Edit(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::Platform;
+    use cooper_plan::build::{Planned, plan};
+    use cooper_plan::request::PlanRequest;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn what_sets_only_the_configuration_may_come_after_the_last_layer() {
+        let text = "FROM scratch\nCOPY a /\nENV A=b\nRUN [\"x\"]\nUSER 1\nEXPOSE 80\nCMD [\"y\"]\n";
+        let request = PlanRequest {
+            target: None,
+            build_args: BTreeMap::new(),
+            platform: Platform::host(),
+            build_platform: Platform::host(),
+            no_cache_filter: Vec::new(),
+            contexts: Default::default(),
+        };
+        let file = cooper_dockerfile::parse(text).dockerfile.unwrap();
+        let Ok(Planned::Ready(plan)) = plan(&file, &request, &BTreeMap::new()) else { panic!("nothing is missing") };
+        let steps = &plan.stages[plan.target.0].steps;
+        let at = |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
+        assert!(!ends_files(steps, at(|op| matches!(op, Op::Copy(_)))));
+        assert!(ends_files(steps, at(|op| matches!(op, Op::Exec(_)))));
+        assert!(ends_files(steps, steps.len() - 1));
     }
 }
