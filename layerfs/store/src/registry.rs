@@ -109,6 +109,22 @@ impl Store {
         Ok(found)
     }
 
+    /// A repository that holds a blob, of those that `may` says yes to. All are looked through: there is no list by blob.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn repository_with(
+        &self,
+        digest: &Digest,
+        may: impl Fn(&RepoName) -> bool,
+    ) -> Result<Option<RepoName>, StoreError> {
+        if self.blob_size(digest)?.is_none() {
+            return Ok(None);
+        }
+        let holds = |name: &RepoName| self.layout().repository_blob(name, digest).is_file();
+        Ok(self.all_repositories()?.into_iter().find(|name| holds(name) && may(name)))
+    }
+
     /// The repositories that hold a manifest or a blob.
     pub(crate) fn all_repositories(&self) -> Result<Vec<RepoName>, StoreError> {
         let mut found = Vec::new();
@@ -366,6 +382,9 @@ mod tests {
         repo("a").link_blob(&digest).unwrap();
         assert_eq!(repo("a").blob(&digest).unwrap(), Some(4));
         assert_eq!(repo("a/b").blob(&digest).unwrap(), None);
+        let with = |digest: &Digest, may: bool| store.repository_with(digest, |_| may).unwrap();
+        assert_eq!(with(&digest, true), Some("a".parse().unwrap()));
+        assert_eq!((with(&digest, false), with(&Digest::sha256("absent"), true)), (None, None));
         assert!(matches!(repo("a").link_blob(&Digest::sha256("absent")), Err(StoreError::MissingBlob(_))));
         assert_eq!(repo("a").unlink_blob(&digest).unwrap(), Removed::Yes);
         assert_eq!(repo("a").blob(&digest).unwrap(), None);

@@ -11,6 +11,8 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-d
 pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// Which filters a list of referrers went through.
 pub const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// Tags that a pushed manifest got by the query (distribution-spec, "Pushing Manifests").
+pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// Identifies an upload, for Docker's clients.
 pub const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Tells Docker's clients that this is a registry.

@@ -24,10 +24,12 @@ pub enum Code {
     NameInvalid,
     NameUnknown,
     PageInvalid,
+    PreconditionFailed,
     RangeInvalid,
     SizeInvalid,
     TooLarge,
     TooManyRequests,
+    TooManyTags,
     Unsupported,
 }
 
@@ -47,10 +49,12 @@ const TABLE: &[(Code, &str, StatusCode)] = &[
     (Code::NameInvalid, "NAME_INVALID", StatusCode::BAD_REQUEST),
     (Code::NameUnknown, "NAME_UNKNOWN", StatusCode::NOT_FOUND),
     (Code::PageInvalid, "PAGINATION_NUMBER_INVALID", StatusCode::BAD_REQUEST),
+    (Code::PreconditionFailed, "DENIED", StatusCode::PRECONDITION_FAILED),
     (Code::RangeInvalid, "BLOB_UPLOAD_INVALID", StatusCode::RANGE_NOT_SATISFIABLE),
     (Code::SizeInvalid, "SIZE_INVALID", StatusCode::BAD_REQUEST),
     (Code::TooLarge, "SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),
     (Code::TooManyRequests, "TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS),
+    (Code::TooManyTags, "MANIFEST_INVALID", StatusCode::URI_TOO_LONG),
     (Code::Unsupported, "UNSUPPORTED", StatusCode::BAD_REQUEST),
 ];
 

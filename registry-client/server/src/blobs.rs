@@ -2,10 +2,11 @@
 
 use crate::answer::{Answer, CONTENT_DIGEST};
 use crate::api_error::{ApiError, Code};
+use crate::conditions::{etag, held, part_fits};
 use crate::ranges::{Wanted, wanted};
 use crate::{Registry, StoreError};
 use axum::body::Body;
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use cooper_image::Digest;
@@ -20,14 +21,20 @@ const PIECE: usize = 256 * 1024;
 /// Blobs are bytes: their media type is in the manifest.
 const MEDIA_TYPE: &str = "application/octet-stream";
 
-pub async fn head(registry: &Registry, name: RepoName, digest: Digest) -> Result<Answer, ApiError> {
+pub async fn head(
+    registry: &Registry,
+    name: RepoName,
+    digest: Digest,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiError> {
+    let held = held(headers, &digest);
     registry
         .on_disk(move |store| {
             let size = store.repository(&name).blob(&digest)?.ok_or_else(|| unknown(&digest))?;
-            Ok(Answer::ok()
-                .without_body(MEDIA_TYPE, size)
-                .header(ACCEPT_RANGES, "bytes")
-                .header(CONTENT_DIGEST, &digest))
+            if held {
+                return Ok(about(StatusCode::NOT_MODIFIED, &digest));
+            }
+            Ok(about(StatusCode::OK, &digest).without_body(MEDIA_TYPE, size))
         })
         .await
 }
@@ -38,21 +45,24 @@ pub async fn get(
     digest: Digest,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let range = headers.get(RANGE).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let held = held(headers, &digest);
+    let range = headers.get(RANGE).filter(|_| part_fits(headers, &digest));
+    let range = range.and_then(|v| v.to_str().ok()).map(str::to_owned);
     registry
         .on_disk(move |store| {
             let size = store.repository(&name).blob(&digest)?.ok_or_else(|| unknown(&digest))?;
+            if held {
+                return Ok(about(StatusCode::NOT_MODIFIED, &digest).into_response());
+            }
             let mut file = store.open_blob(&digest)?;
-            let answer = Answer::ok().header(CONTENT_DIGEST, &digest).header(ACCEPT_RANGES, "bytes");
             match wanted(range.as_deref(), size) {
-                Wanted::All => Ok(stream(answer.without_body(MEDIA_TYPE, size), file, size)),
+                Wanted::All => Ok(stream(about(StatusCode::OK, &digest).without_body(MEDIA_TYPE, size), file, size)),
                 Wanted::Part { first, last } => {
                     let failed = |source| StoreError::Io { action: "reading", path: "a blob".into(), source };
                     file.seek(SeekFrom::Start(first)).map_err(failed)?;
                     let length = last - first + 1;
-                    let answer = Answer::new(StatusCode::PARTIAL_CONTENT)
+                    let answer = about(StatusCode::PARTIAL_CONTENT, &digest)
                         .without_body(MEDIA_TYPE, length)
-                        .header(CONTENT_DIGEST, &digest)
                         .header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
                     Ok(stream(answer, file, length))
                 }
@@ -62,6 +72,11 @@ pub async fn get(
             }
         })
         .await
+}
+
+/// What every answer about a blob says.
+fn about(status: StatusCode, digest: &Digest) -> Answer {
+    Answer::new(status).header(CONTENT_DIGEST, digest).header(ETAG, etag(digest)).header(ACCEPT_RANGES, "bytes")
 }
 
 fn stream(answer: Answer, file: File, length: u64) -> Response {

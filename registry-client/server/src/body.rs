@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 
 /// A sender that sends nothing for so long has gone.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Most bytes of a refused body that are read all the same, and for how long.
+const UNREAD: usize = 16 * 1024 * 1024;
+const UNREAD_TIME: Duration = Duration::from_secs(5);
 /// Pieces that wait between the network and the disk.
 const WAITING: usize = 16;
 
@@ -35,11 +38,33 @@ pub async fn document(body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
     let mut stream = body.into_data_stream();
     while let Some(piece) = next(&mut stream).await? {
         if bytes.len() as u64 + piece.len() as u64 > limit {
+            drain(&mut stream).await;
             return Err(ApiError::new(Code::TooLarge, format!("a manifest has at most {limit} bytes")));
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
+}
+
+/// Refuses a request whose body was not read. Closing a connection on which something is unread resets it, and what
+/// was just answered gets lost on the way; so the rest is read, unless it is long.
+pub async fn refuse<T>(body: Body, refusal: ApiError) -> Result<T, ApiError> {
+    drain(&mut body.into_data_stream()).await;
+    Err(refusal)
+}
+
+async fn drain(stream: &mut axum::body::BodyDataStream) {
+    let all = async {
+        let mut left = UNREAD;
+        while let Some(Ok(piece)) = stream.next().await {
+            match left.checked_sub(piece.len()) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    // Who sends slowly sees the connection end.
+    let _ = tokio::time::timeout(UNREAD_TIME, all).await;
 }
 
 /// Appends a body to a blob. Writing and hashing happen on a thread that may block; a bounded

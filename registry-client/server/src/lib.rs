@@ -11,6 +11,7 @@ mod answer;
 mod api_error;
 mod blobs;
 mod body;
+mod conditions;
 mod lists;
 mod manifests;
 mod ranges;
@@ -21,13 +22,12 @@ mod uploads;
 
 use answer::Answer;
 use axum::Router;
-use axum::extract::{Query, Request, State};
-use axum::http::Uri;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use cooper_store::{Store, StoreError};
 use std::sync::Arc;
 
-use api_error::{ApiError, Code};
+use api_error::ApiError;
 use route::{Params, Route};
 pub use serve::{ServerError, serve};
 use sessions::Sessions;
@@ -79,15 +79,19 @@ async fn handle(State(registry): State<Registry>, request: Request) -> Response 
 }
 
 async fn dispatch(registry: Registry, request: Request) -> Result<Response, ApiError> {
-    let route = route::parse(request.method(), request.uri().path())?;
-    let params = params(request.uri())?;
+    let asked = route::parse(request.method(), request.uri().path())
+        .and_then(|route| Params::of(request.uri()).map(|params| (route, params)));
+    let (route, params) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return body::refuse(request.into_body(), refusal).await,
+    };
     tracing::debug!(method = %request.method(), ?route, "request");
     let answer = match route {
         Route::Version => Answer::ok().json(b"{}".to_vec()),
         Route::Catalog => lists::catalog(&registry, &params).await?,
         Route::Tags(name) => lists::tags(&registry, name, &params).await?,
         Route::Referrers(name, digest) => lists::referrers(&registry, name, digest, &params).await?,
-        Route::BlobHead(name, digest) => blobs::head(&registry, name, digest).await?,
+        Route::BlobHead(name, digest) => blobs::head(&registry, name, digest, request.headers()).await?,
         Route::BlobGet(name, digest) => return blobs::get(&registry, name, digest, request.headers()).await,
         Route::BlobDelete(name, digest) => blobs::delete(&registry, name, digest).await?,
         Route::UploadStart(name) => uploads::start(&registry, name, &params, request).await?,
@@ -95,17 +99,10 @@ async fn dispatch(registry: Registry, request: Request) -> Result<Response, ApiE
         Route::UploadPatch(name, id) => uploads::patch(&registry, name, id, request).await?,
         Route::UploadFinish(name, id) => uploads::finish(&registry, name, id, &params, request).await?,
         Route::UploadCancel(name, id) => uploads::cancel(&registry, &name, id)?,
-        Route::ManifestHead(name, selector) => manifests::head(&registry, name, selector).await?,
-        Route::ManifestGet(name, selector) => manifests::get(&registry, name, selector).await?,
-        Route::ManifestPut(name, selector) => manifests::put(&registry, name, selector, request).await?,
+        Route::ManifestHead(name, selector) => manifests::head(&registry, name, selector, request.headers()).await?,
+        Route::ManifestGet(name, selector) => manifests::get(&registry, name, selector, request.headers()).await?,
+        Route::ManifestPut(name, selector) => manifests::put(&registry, name, selector, &params, request).await?,
         Route::ManifestDelete(name, selector) => manifests::delete(&registry, name, selector).await?,
     };
     Ok(answer.into_response())
-}
-
-fn params(uri: &Uri) -> Result<Params, ApiError> {
-    match Query::try_from_uri(uri) {
-        Ok(Query(params)) => Ok(params),
-        Err(e) => Err(ApiError::new(Code::Unsupported, format!("the query is malformed: {e}"))),
-    }
 }

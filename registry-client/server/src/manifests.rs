@@ -1,50 +1,103 @@
 //! Manifests and indexes: kept byte for byte, and only when everything that they name is there.
 
 use crate::Registry;
-use crate::answer::{Answer, CONTENT_DIGEST, OCI_SUBJECT};
+use crate::answer::{Answer, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG};
 use crate::api_error::{ApiError, Code};
-use crate::body::document;
-use crate::route::Selector;
+use crate::body::{document, refuse};
+use crate::conditions::{Precondition, etag, held};
+use crate::route::{Params, Selector};
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG, WARNING};
 use axum::http::{HeaderMap, StatusCode};
 use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType};
-use cooper_store::{Referrer, Removed, Repo, RepoName, Store, StoreError};
+use cooper_store::{NameError, Referrer, Removed, Repo, RepoName, Store, StoreError, TagName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Largest manifest that is accepted, in bytes (distribution-spec, "Pushing Manifests").
 const LIMIT: u64 = 4 * 1024 * 1024;
+/// Told about layers that are fetched from elsewhere (distribution-spec, "Warnings").
+const ELSEWHERE: &str = r#"299 - "this registry does not keep layers that may not be distributed""#;
+/// Most tags that one request may give a manifest; the specification asks for ten at least.
+const TAGS: usize = 100;
 
-pub async fn head(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
+pub async fn head(
+    registry: &Registry,
+    name: RepoName,
+    selector: Selector,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiError> {
+    let headers = headers.clone();
     registry
         .on_disk(move |store| {
             let d = find(&store.repository(&name), &selector)?;
-            Ok(Answer::ok().without_body(&d.media_type, d.size).header(CONTENT_DIGEST, &d.digest))
+            if held(&headers, &d.digest) {
+                return Ok(about(StatusCode::NOT_MODIFIED, &d.digest));
+            }
+            Ok(about(StatusCode::OK, &d.digest).without_body(&d.media_type, d.size))
         })
         .await
 }
 
-pub async fn get(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
+pub async fn get(
+    registry: &Registry,
+    name: RepoName,
+    selector: Selector,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiError> {
+    let headers = headers.clone();
     registry
         .on_disk(move |store| {
             let d = find(&store.repository(&name), &selector)?;
+            if held(&headers, &d.digest) {
+                return Ok(about(StatusCode::NOT_MODIFIED, &d.digest));
+            }
             let bytes = store.read_blob(&d, LIMIT)?;
-            Ok(Answer::ok().body(&d.media_type, bytes.into_inner()).header(CONTENT_DIGEST, &d.digest))
+            Ok(about(StatusCode::OK, &d.digest).body(&d.media_type, bytes.into_inner()))
         })
         .await
+}
+
+/// What every answer about a manifest says.
+fn about(status: StatusCode, digest: &Digest) -> Answer {
+    Answer::new(status).header(CONTENT_DIGEST, digest).header(ETAG, etag(digest))
 }
 
 pub async fn put(
     registry: &Registry,
     name: RepoName,
     selector: Selector,
+    params: &Params,
     request: Request,
 ) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
-    let content_type = content_type(&parts.headers)?;
+    let push = tags(&params.tags).and_then(|tags| {
+        let content_type = content_type(&parts.headers)?;
+        Ok(Push { name, selector, tags, content_type, precondition: Precondition::of(&parts.headers) })
+    });
+    let push = match push {
+        Ok(push) => push,
+        Err(refusal) => return refuse(body, refusal).await,
+    };
     let bytes = document(body, LIMIT).await?;
-    registry.on_disk(move |store| keep(store, &name, &selector, content_type, &bytes)).await
+    registry.on_disk(move |store| keep(store, push, &bytes)).await
+}
+
+/// What is pushed, and under which names.
+struct Push {
+    name: RepoName,
+    selector: Selector,
+    /// Tags of the query.
+    tags: Vec<TagName>,
+    content_type: Option<MediaType>,
+    precondition: Precondition,
+}
+
+fn tags(wanted: &[String]) -> Result<Vec<TagName>, ApiError> {
+    if wanted.len() > TAGS {
+        return Err(ApiError::new(Code::TooManyTags, format!("one request may give {TAGS} tags")));
+    }
+    wanted.iter().map(|tag| tag.parse().map_err(|e: NameError| invalid(e.to_string()))).collect()
 }
 
 pub async fn delete(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
@@ -108,40 +161,49 @@ struct Referral {
     annotations: BTreeMap<String, String>,
 }
 
-fn keep(
-    store: &Store,
-    name: &RepoName,
-    selector: &Selector,
-    content_type: Option<MediaType>,
-    bytes: &[u8],
-) -> Result<Answer, ApiError> {
+fn keep(store: &Store, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
+    let Push { name, selector, tags, content_type, precondition } = push;
     let parsed = Document::parse(bytes, content_type.as_ref()).map_err(|e| invalid(e.to_string()))?;
     let referral: Referral = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
     if referral.schema_version != 2 {
         return Err(invalid(format!("schemaVersion {} is not 2", referral.schema_version)));
     }
-    let digest = digest(selector, bytes)?;
+    let digest = digest(&selector, bytes)?;
     let media_type = content_type.unwrap_or_else(|| parsed.media_type());
     let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
     let subject = referral.subject.as_ref().map(|s| s.digest.clone());
     let referrer = referrer(referral, &parsed, &descriptor);
 
-    let repository = store.repository(name);
+    let repository = store.repository(&name);
     // From here to the tag nobody takes away what is found to be there.
     let _lock = repository.lock()?;
-    match &parsed {
-        Document::Manifest(m) => std::iter::once(&m.config).chain(&m.layers).try_for_each(|d| blob(&repository, d))?,
-        Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d))?,
-    }
+    precondition.check(there(&repository, &selector)?.as_ref())?;
+    let elsewhere = match &parsed {
+        Document::Manifest(m) => {
+            let parts = || std::iter::once(&m.config).chain(&m.layers);
+            parts().try_for_each(|d| blob(&repository, d))?;
+            parts().any(|d| is_elsewhere(&d.media_type))
+        }
+        Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d)).map(|()| false)?,
+    };
     repository.settle()?;
     repository.put_manifest(bytes, &descriptor, referrer.as_ref())?;
-    if let Selector::Tag(tag) = selector {
-        repository.set_tag(tag, &descriptor)?;
+    let named = if let Selector::Tag(tag) = &selector { Some(tag) } else { None };
+    named.into_iter().chain(&tags).try_for_each(|tag| repository.set_tag(tag, &descriptor))?;
+    let place = format!("/v2/{name}/manifests/{}", descriptor.digest);
+    let answer = about(StatusCode::CREATED, &descriptor.digest).location(place);
+    let answer = subject.into_iter().fold(answer, |a, s| a.header(OCI_SUBJECT, s));
+    let tags = tags.iter().map(TagName::as_str).collect::<Vec<_>>().join(", ");
+    let answer = if tags.is_empty() { answer } else { answer.header(OCI_TAG, tags) };
+    Ok(if elsewhere { answer.header(WARNING, ELSEWHERE) } else { answer })
+}
+
+/// What a name leads to now.
+fn there(repository: &Repo, selector: &Selector) -> Result<Option<Digest>, ApiError> {
+    match selector {
+        Selector::Tag(tag) => Ok(repository.tag(tag)?.map(|d| d.digest)),
+        Selector::Digest(digest) => Ok(repository.manifest(digest)?.map(|d| d.digest)),
     }
-    let answer = Answer::new(StatusCode::CREATED)
-        .location(format!("/v2/{name}/manifests/{}", descriptor.digest))
-        .header(CONTENT_DIGEST, &descriptor.digest);
-    Ok(subject.into_iter().fold(answer, |a, s| a.header(OCI_SUBJECT, s)))
 }
 
 /// The digest of the bytes, in the algorithm that the client chose.

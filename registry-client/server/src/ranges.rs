@@ -13,7 +13,8 @@ pub enum Wanted {
 }
 
 /// Reads a `Range` header for a blob of `size` bytes. Several ranges in one header are answered
-/// with the whole blob, as RFC 9110 allows.
+/// with the whole blob, as RFC 9110 allows. One that ends before it begins names no byte: whoever asks for it has
+/// miscounted, and would take the whole blob for the part.
 pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let Some((first, last)) = header.and_then(|h| h.strip_prefix("bytes=")).and_then(|h| h.trim().split_once('-'))
     else {
@@ -21,6 +22,7 @@ pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     };
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first <= last => part(first, last, size),
+        (Some(_), Some(_)) => Wanted::Outside,
         (Some(first), None) if last.is_empty() => part(first, u64::MAX, size),
         (None, Some(count)) if first.is_empty() => match count {
             0 => Wanted::Outside,
@@ -77,7 +79,7 @@ mod tests {
             ("bytes=-99", part(0, 9)),
             ("bytes=10-", Wanted::Outside),
             ("bytes=-0", Wanted::Outside),
-            ("bytes=5-2", Wanted::All),
+            ("bytes=5-2", Wanted::Outside),
             ("bytes=0-1,3-4", Wanted::All),
             ("bytes=+1-2", Wanted::All),
             ("bytes=99999999999999999999-", Wanted::All),

@@ -4,10 +4,11 @@
 
 use crate::api_error::{ApiError, Code};
 use crate::sessions::UploadId;
-use axum::http::Method;
+use axum::extract::Query;
+use axum::http::header::ALLOW;
+use axum::http::{Method, Uri};
 use cooper_image::Digest;
 use cooper_store::{RepoName, TagName};
-use serde::Deserialize;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +39,45 @@ pub enum Selector {
 }
 
 /// Everything that a query can say. Values are checked where they are used.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Params {
     pub digest: Option<String>,
     pub mount: Option<String>,
     pub from: Option<String>,
     pub n: Option<String>,
     pub last: Option<String>,
-    #[serde(rename = "artifactType")]
     pub artifact_type: Option<String>,
+    /// Tags that a pushed manifest gets besides; the only one that may be said several times.
+    pub tags: Vec<String>,
+}
+
+impl Params {
+    /// Reads a query. What it says twice has no meaning, and what nobody knows is left out.
+    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let wrong = |message: String| ApiError::new(Code::Unsupported, message);
+        let malformed = |e| wrong(format!("the query is malformed: {e}"));
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(malformed)?;
+        let mut params = Self::default();
+        for (key, value) in pairs {
+            let place = match key.as_str() {
+                "digest" => &mut params.digest,
+                "mount" => &mut params.mount,
+                "from" => &mut params.from,
+                "n" => &mut params.n,
+                "last" => &mut params.last,
+                "artifactType" => &mut params.artifact_type,
+                "tag" => {
+                    params.tags.push(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            if place.replace(value).is_some() {
+                return Err(wrong(format!("the query says {key} twice")));
+            }
+        }
+        Ok(params)
+    }
 }
 
 /// Reads method and path.
@@ -62,7 +93,7 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, ApiError> {
         [name @ .., "tags", "list"] => get_only(method, Route::Tags(repository(name)?)),
         [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => match *method {
             Method::POST => Ok(Route::UploadStart(repository(name)?)),
-            _ => Err(not_allowed(method)),
+            _ => Err(not_allowed(method, "POST")),
         },
         [name @ .., "blobs", "uploads", id] => upload(method, repository(name)?, id),
         [name @ .., "blobs", digest] => blob(method, repository(name)?, parse_digest(digest)?),
@@ -85,7 +116,7 @@ fn repository(parts: &[&str]) -> Result<RepoName, ApiError> {
 }
 
 fn get_only(method: &Method, route: Route) -> Result<Route, ApiError> {
-    if method == Method::GET || method == Method::HEAD { Ok(route) } else { Err(not_allowed(method)) }
+    if method == Method::GET || method == Method::HEAD { Ok(route) } else { Err(not_allowed(method, "GET, HEAD")) }
 }
 
 fn blob(method: &Method, name: RepoName, digest: Digest) -> Result<Route, ApiError> {
@@ -93,7 +124,7 @@ fn blob(method: &Method, name: RepoName, digest: Digest) -> Result<Route, ApiErr
         Method::HEAD => Ok(Route::BlobHead(name, digest)),
         Method::GET => Ok(Route::BlobGet(name, digest)),
         Method::DELETE => Ok(Route::BlobDelete(name, digest)),
-        _ => Err(not_allowed(method)),
+        _ => Err(not_allowed(method, "GET, HEAD, DELETE")),
     }
 }
 
@@ -105,13 +136,15 @@ fn upload(method: &Method, name: RepoName, id: &str) -> Result<Route, ApiError> 
         Method::PATCH => Ok(Route::UploadPatch(name, id)),
         Method::PUT => Ok(Route::UploadFinish(name, id)),
         Method::DELETE => Ok(Route::UploadCancel(name, id)),
-        _ => Err(not_allowed(method)),
+        _ => Err(not_allowed(method, "GET, PATCH, PUT, DELETE")),
     }
 }
 
 fn manifest(method: &Method, name: RepoName, reference: &str) -> Result<Route, ApiError> {
     let selector = match parse_digest(reference) {
         Ok(digest) => Selector::Digest(digest),
+        // No tag has a colon: it was meant to be a digest.
+        Err(e) if method == Method::PUT && reference.contains(':') => return Err(e),
         Err(_) => match reference.parse::<TagName>() {
             Ok(tag) => Selector::Tag(tag),
             Err(e) if method == Method::PUT => return Err(ApiError::new(Code::ManifestInvalid, e.to_string())),
@@ -124,7 +157,7 @@ fn manifest(method: &Method, name: RepoName, reference: &str) -> Result<Route, A
         Method::GET => Ok(Route::ManifestGet(name, selector)),
         Method::PUT => Ok(Route::ManifestPut(name, selector)),
         Method::DELETE => Ok(Route::ManifestDelete(name, selector)),
-        _ => Err(not_allowed(method)),
+        _ => Err(not_allowed(method, "GET, HEAD, PUT, DELETE")),
     }
 }
 
@@ -132,8 +165,8 @@ fn no_such_place() -> ApiError {
     ApiError::new(Code::NameUnknown, "there is nothing at this path")
 }
 
-fn not_allowed(method: &Method) -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("{method} is not possible here"))
+fn not_allowed(method: &Method, possible: &'static str) -> ApiError {
+    ApiError::new(Code::MethodNotAllowed, format!("{method} is not possible here")).header(ALLOW, possible)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::Registry;
 use crate::answer::{Answer, CONTENT_DIGEST, UPLOAD_UUID};
 use crate::api_error::{ApiError, Code};
-use crate::body::{Received, announced, append};
+use crate::body::{Received, announced, append, refuse};
 use crate::ranges::{Chunk, chunk};
 use crate::route::{Params, parse_digest};
 use crate::sessions::UploadId;
@@ -18,8 +18,8 @@ use cooper_store::{BlobWriter, RepoName};
 /// POST: mounts, takes a whole blob, or begins an upload.
 pub async fn start(registry: &Registry, name: RepoName, params: &Params, request: Request) -> Result<Answer, ApiError> {
     registry.sessions.expire();
-    if let (Some(mount), Some(from)) = (&params.mount, &params.from)
-        && let Some(answer) = mounted(registry, &name, parse_digest(mount)?, from).await?
+    if let Some(mount) = &params.mount
+        && let Some(answer) = mounted(registry, &name, parse_digest(mount)?, params.from.as_deref()).await?
     {
         return Ok(answer);
     }
@@ -35,13 +35,25 @@ pub async fn start(registry: &Registry, name: RepoName, params: &Params, request
     }
 }
 
-/// Links a blob that another repository holds; `None` when that one does not hold it.
-async fn mounted(registry: &Registry, name: &RepoName, digest: Digest, from: &str) -> Result<Option<Answer>, ApiError> {
-    let Ok(from) = from.parse::<RepoName>() else { return Ok(None) };
+/// Links a blob that another repository holds: the one that is named, else whichever it is. `None` when there is none.
+async fn mounted(
+    registry: &Registry,
+    name: &RepoName,
+    digest: Digest,
+    from: Option<&str>,
+) -> Result<Option<Answer>, ApiError> {
+    let source = match from.map(str::parse::<RepoName>).transpose() {
+        Ok(source) => source,
+        Err(_) => return Ok(None),
+    };
     let name = name.clone();
     registry
         .on_disk(move |store| {
-            if store.repository(&from).blob(&digest)?.is_none() {
+            let found = match source {
+                Some(source) => store.repository(&source).blob(&digest)?.is_some(),
+                None => store.repository_with(&digest, |_| true)?.is_some(),
+            };
+            if !found {
                 return Ok(None);
             }
             store.repository(&name).link_blob(&digest)?;
@@ -104,13 +116,16 @@ async fn receive_and_commit(
 
 /// Appends a request's body to an upload and gives the number of bytes that it has then.
 async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
-    let writer = registry.sessions.take(name, id)?;
     let (parts, body) = request.into_parts();
+    let writer = match registry.sessions.take(name, id) {
+        Ok(writer) => writer,
+        Err(e) => return refuse(body, e).await,
+    };
     let chunk = match expected(&parts.headers, name, id, writer.written()) {
         Ok(chunk) => chunk,
         Err(e) => {
             registry.sessions.give_back(id, writer);
-            return Err(e);
+            return refuse(body, e).await;
         }
     };
     // A task of its own: when the client goes away this request is forgotten, and the blob must

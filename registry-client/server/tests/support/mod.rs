@@ -48,6 +48,15 @@ impl Server {
         digest
     }
 
+    /// Pushes a manifest and gives its digest.
+    pub fn push_manifest(&self, repository: &str, reference: &str, document: &serde_json::Value) -> String {
+        let media_type = document["mediaType"].as_str().unwrap();
+        let (path, bytes) = (format!("/v2/{repository}/manifests/{reference}"), document.to_string());
+        let answer = self.send("PUT", &path, &[("Content-Type", media_type)], bytes.as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.headers["docker-content-digest"].clone()
+    }
+
     /// Begins an upload and gives its place.
     pub fn begin(&self, repository: &str) -> String {
         let answer = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
@@ -61,6 +70,13 @@ impl Drop for Server {
         drop(self.stop.take());
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+/// The digest of bytes in the other algorithm.
+pub fn sha512(bytes: &[u8]) -> String {
+    let mut hasher = cooper_image::Hasher::with(cooper_image::digest::Algorithm::Sha512);
+    hasher.update(bytes);
+    hasher.finish().to_string()
 }
 
 /// What a server said.
