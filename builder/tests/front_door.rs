@@ -164,17 +164,50 @@ fn nobody_reads_the_output() {
 }
 
 #[test]
+fn a_registry_says_what_is_wrong_with_its_files() {
+    let place = Place::new(&[
+        ("users", "me:secret\n"),
+        ("good", "me:$2b$04$abcdefghijklmnopqrstuu...............................\n"),
+        ("rules", "me read a\nyou read b\n"),
+        ("pem", "nothing\n"),
+    ]);
+    for (flags, says) in [
+        (&["--users", "absent"][..], "reading absent"),
+        (&["--users", "users"], "line 1: only hashes of bcrypt"),
+        (&["--users", "good", "--rules", "rules"], "line 2: there is no user \"you\""),
+        (&["--rules", "rules"], "--users"),
+        (&["--tls-cert", "pem"], "--tls-key"),
+        (&["--tls-cert", "pem", "--tls-key", "pem"], "there is no certificate"),
+        (&["--idle-timeout", "0"], "at least 1s"),
+        (&["--max-connections", "0"], "--max-connections"),
+        (&["--access-log", "."], "opening ."),
+    ] {
+        let args = [&["registry", "serve", "--listen", "127.0.0.1:0"], flags].concat();
+        let ended = place.run(&args);
+        assert_eq!(ended.code, Some(2), "{flags:?} {ended:?}");
+        assert!(ended.err.contains(says) && !ended.err.contains("secret"), "{flags:?} {ended:?}");
+    }
+}
+
+#[test]
 fn a_registry_ends_when_it_is_told() {
     use std::io::{BufRead as _, BufReader};
     let place = Place::new(&[]);
-    let mut server = place.command(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let mut server = place.command(&["registry", "serve", "--listen", "127.0.0.1:0", "--access-log", "log"]);
     let mut server = server.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stderr.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("http://127.0.0.1:") && !line.contains(":0\n"), "{line}");
     let pid = rustix::process::Pid::from_child(&server);
+    let host = line.trim().rsplit_once('/').unwrap().1;
+    let mut client = std::net::TcpStream::connect(host).unwrap();
+    std::io::Write::write_all(&mut client, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let answer = std::io::read_to_string(client).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0));
+    let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+    assert!(log.contains(r#""path":"/healthz","status":200"#) && log.lines().count() == 1, "{log}");
 }
 
 #[test]

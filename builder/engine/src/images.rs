@@ -3,7 +3,6 @@
 use crate::ahead::Ahead;
 use crate::context::{Behalf, Named};
 use crate::event::{Event, Sink, Unrepeated};
-use crate::history;
 use crate::product::{Built, Product, Shape};
 use crate::read::Read;
 use crate::request::{BuildRequest, BuildResult};
@@ -130,7 +129,7 @@ impl Engine {
         for (name, value) in &request.labels {
             ConfigEdit::Label { name: name.clone(), value: value.clone() }.apply(&mut config);
         }
-        config.created.get_or_insert_with(|| history::rfc3339(request.created));
+        config.created.get_or_insert_with(|| cooper_image::time::rfc3339(request.created));
         config.normalise_platform();
         config.rootfs.diff_ids = crate::layers::diff_ids(&target.layers);
         let config_descriptor = self.keep_config(&config)?;

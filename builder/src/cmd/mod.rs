@@ -26,7 +26,8 @@ mod unshare;
 
 use crate::env::{self, Environment, User};
 use crate::failure::{Exit, Failure};
-use crate::flags::{Cli, Command, Global, RegistryCommand};
+use crate::flags::serve::RegistryCommand;
+use crate::flags::{Cli, Command, Global};
 use crate::report::{self, Colours};
 use crate::ui;
 use clap::Parser as _;

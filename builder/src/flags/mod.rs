@@ -13,6 +13,7 @@ pub mod output;
 pub mod output_form;
 pub mod pair;
 pub mod secret;
+pub mod serve;
 pub mod steps;
 pub mod store;
 pub mod toolkit;
@@ -20,7 +21,6 @@ pub mod toolkit;
 use clap::{Args, Parser, Subcommand};
 use cooper_image::platform::PlatformError;
 use cooper_image::{Platform, Reference};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Builds container images from Dockerfiles and talks to registries, without a daemon and without root.
@@ -169,7 +169,7 @@ pub enum Command {
     Prune(store::PruneFlags),
     /// Commands for the built-in registry
     #[command(subcommand)]
-    Registry(RegistryCommand),
+    Registry(serve::RegistryCommand),
     /// Run a program in the user namespace that builds use
     ///
     /// Files of a rootless store may belong to subordinate ids, which only this namespace can delete:
@@ -217,25 +217,6 @@ pub struct UnshareFlags {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     pub argv: Vec<std::ffi::OsString>,
-}
-
-/// `cooper registry`.
-#[derive(Debug, Subcommand)]
-pub enum RegistryCommand {
-    /// Serve a registry to any client, until interrupted
-    ///
-    /// It holds what is pushed to it, in the directory that --root names. The images that builds and
-    /// pulls left there are not served. There is no authentication and no TLS: listen on the loopback
-    /// interface, or put a proxy in front.
-    Serve(ServeFlags),
-}
-
-/// `cooper registry serve`.
-#[derive(Debug, Args)]
-pub struct ServeFlags {
-    /// Address and port to listen on; port 0 takes a free one and says which
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
-    pub listen: SocketAddr,
 }
 
 /// A platform; `local` is this machine's, as in buildx.

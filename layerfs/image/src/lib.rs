@@ -19,6 +19,7 @@ pub mod path;
 pub mod platform;
 pub mod reference;
 pub mod stable_hash;
+pub mod time;
 
 pub use annotations::Annotation;
 pub use config::{History, ImageConfig, RuntimeConfig};

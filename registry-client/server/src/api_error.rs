@@ -14,6 +14,7 @@ pub enum Code {
     BlobUploadInvalid,
     BlobUploadUnknown,
     Conflict,
+    Denied,
     DigestInvalid,
     InsufficientStorage,
     Internal,
@@ -30,6 +31,8 @@ pub enum Code {
     TooLarge,
     TooManyRequests,
     TooManyTags,
+    Unauthorized,
+    Unavailable,
     Unsupported,
 }
 
@@ -39,6 +42,7 @@ const TABLE: &[(Code, &str, StatusCode)] = &[
     (Code::BlobUploadInvalid, "BLOB_UPLOAD_INVALID", StatusCode::BAD_REQUEST),
     (Code::BlobUploadUnknown, "BLOB_UPLOAD_UNKNOWN", StatusCode::NOT_FOUND),
     (Code::Conflict, "BLOB_UPLOAD_INVALID", StatusCode::CONFLICT),
+    (Code::Denied, "DENIED", StatusCode::FORBIDDEN),
     (Code::DigestInvalid, "DIGEST_INVALID", StatusCode::BAD_REQUEST),
     (Code::InsufficientStorage, "UNKNOWN", StatusCode::INSUFFICIENT_STORAGE),
     (Code::Internal, "UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR),
@@ -55,6 +59,8 @@ const TABLE: &[(Code, &str, StatusCode)] = &[
     (Code::TooLarge, "SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),
     (Code::TooManyRequests, "TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS),
     (Code::TooManyTags, "MANIFEST_INVALID", StatusCode::URI_TOO_LONG),
+    (Code::Unauthorized, "UNAUTHORIZED", StatusCode::UNAUTHORIZED),
+    (Code::Unavailable, "UNKNOWN", StatusCode::SERVICE_UNAVAILABLE),
     (Code::Unsupported, "UNSUPPORTED", StatusCode::BAD_REQUEST),
 ];
 

@@ -1,18 +1,17 @@
 //! Reading request bodies: documents into memory up to a bound, blobs to the disk as they come.
 
+use crate::Limits;
 use crate::api_error::{ApiError, Code};
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use cooper_image::limits;
 use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-/// A sender that sends nothing for so long has gone.
-const SILENCE: Duration = Duration::from_secs(60);
 /// Most bytes of a refused body that are read all the same, and for how long.
 const UNREAD: usize = 16 * 1024 * 1024;
 const UNREAD_TIME: Duration = Duration::from_secs(5);
@@ -33,12 +32,13 @@ pub fn announced(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Reads a whole document.
-pub async fn document(body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
+pub async fn document(body: Body, limits: Limits) -> Result<Vec<u8>, ApiError> {
+    let limit = limits.manifest_bytes;
     let mut bytes = Vec::new();
-    let mut stream = body.into_data_stream();
-    while let Some(piece) = next(&mut stream).await? {
+    let mut stream = Paced::new(body, limits);
+    while let Some(piece) = stream.next().await? {
         if bytes.len() as u64 + piece.len() as u64 > limit {
-            drain(&mut stream).await;
+            drain(&mut stream.stream).await;
             return Err(ApiError::new(Code::TooLarge, format!("a manifest has at most {limit} bytes")));
         }
         bytes.extend_from_slice(&piece);
@@ -69,18 +69,18 @@ async fn drain(stream: &mut axum::body::BodyDataStream) {
 
 /// Appends a body to a blob. Writing and hashing happen on a thread that may block; a bounded
 /// queue makes a fast sender wait for a slow disk.
-pub async fn append(body: Body, writer: BlobWriter) -> Received {
+pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received {
     let (send, mut pieces) = mpsc::channel::<Bytes>(WAITING);
     let disk = tokio::task::spawn_blocking(move || {
         let mut writer = writer;
         while let Some(piece) = pieces.blocking_recv() {
-            if let Err(error) = write(&mut writer, &piece) {
+            if let Err(error) = write(&mut writer, &piece, limits.blob_bytes) {
                 return Received { writer: None, error: Some(error) };
             }
         }
         Received { writer: Some(writer), error: None }
     });
-    let network = forward(body, send).await;
+    let network = forward(Paced::new(body, limits), send).await;
     let mut received = match disk.await {
         Ok(received) => received,
         Err(e) => Received { writer: None, error: Some(ApiError::internal(&e)) },
@@ -90,9 +90,8 @@ pub async fn append(body: Body, writer: BlobWriter) -> Received {
     received
 }
 
-async fn forward(body: Body, send: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
-    let mut stream = body.into_data_stream();
-    while let Some(piece) = next(&mut stream).await? {
+async fn forward(mut stream: Paced, send: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
+    while let Some(piece) = stream.next().await? {
         if send.send(piece).await.is_err() {
             return Ok(());
         }
@@ -100,20 +99,65 @@ async fn forward(body: Body, send: mpsc::Sender<Bytes>) -> Result<(), ApiError> 
     Ok(())
 }
 
-async fn next(stream: &mut axum::body::BodyDataStream) -> Result<Option<Bytes>, ApiError> {
-    let invalid = |message: String| ApiError::new(Code::BlobUploadInvalid, message);
-    match tokio::time::timeout(SILENCE, stream.next()).await {
-        Err(_) => Err(invalid(format!("nothing came for {} seconds", SILENCE.as_secs()))),
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(piece))) => Ok(Some(piece)),
-        Ok(Some(Err(e))) => Err(invalid(format!("the body ended early: {e}"))),
+/// A body that has to keep coming.
+struct Paced {
+    stream: axum::body::BodyDataStream,
+    limits: Limits,
+    /// How long was waited for it.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Paced {
+    fn new(body: Body, limits: Limits) -> Self {
+        Self { stream: body.into_data_stream(), limits, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let invalid = |message: String| ApiError::new(Code::BlobUploadInvalid, message);
+        let Limits { silence, slowest, .. } = self.limits;
+        let asked = Instant::now();
+        match tokio::time::timeout(silence, self.stream.next()).await {
+            Err(_) => Err(invalid(format!("nothing came for {} seconds", silence.as_secs()))),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(e))) => Err(invalid(format!("the body ended early: {e}"))),
+            Ok(Some(Ok(piece))) => {
+                self.bytes += piece.len() as u64;
+                self.waited += asked.elapsed();
+                // Only the time counts in which we waited: a slow disk is not the sender's fault.
+                if self.waited > silence && (self.bytes as f64) < self.waited.as_secs_f64() * slowest as f64 {
+                    return Err(invalid(format!("less than {slowest} bytes came in a second")));
+                }
+                Ok(Some(piece))
+            }
+        }
     }
 }
 
-fn write(writer: &mut BlobWriter, piece: &[u8]) -> Result<(), ApiError> {
-    if writer.written() + piece.len() as u64 > limits::LAYER_BYTES {
-        return Err(ApiError::new(Code::TooLarge, format!("a blob has at most {} bytes", limits::LAYER_BYTES)));
+fn write(writer: &mut BlobWriter, piece: &[u8], limit: u64) -> Result<(), ApiError> {
+    if writer.written() + piece.len() as u64 > limit {
+        return Err(ApiError::new(Code::TooLarge, format!("a blob has at most {limit} bytes")));
     }
     let failed = |source| StoreError::Io { action: "writing", path: "an upload".into(), source };
     writer.write_all(piece).map_err(|e| failed(e).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_only_trickles_is_given_up() {
+        let limits = Limits { silence: Duration::from_millis(400), ..Limits::default() };
+        // Never silent for long: the one sends a byte at a time, the other more than it has to.
+        let stream = |size: usize| {
+            futures_util::stream::unfold(0, move |n| async move {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                (n < 60).then(|| (Ok::<_, std::io::Error>(Bytes::from(vec![0; size])), n + 1))
+            })
+        };
+        let error = document(Body::from_stream(stream(1)), limits).await.unwrap_err();
+        assert!(format!("{error:?}").contains("less than 1024 bytes"), "{error:?}");
+        assert_eq!(document(Body::from_stream(stream(20_000)), limits).await.unwrap().len(), 1_200_000);
+    }
 }

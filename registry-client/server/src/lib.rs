@@ -7,59 +7,50 @@
 //! accept a manifest of which something is missing, or tell a client a path of this machine.
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod answer;
 mod api_error;
 mod blobs;
 mod body;
 mod conditions;
+mod counted;
+mod gate;
 mod lists;
 mod manifests;
+mod metrics;
+mod options;
+mod patient;
 mod ranges;
+mod registry;
 mod route;
+mod rules;
 mod serve;
 mod sessions;
+mod tls;
 mod uploads;
+mod users;
 
 use answer::Answer;
+use api_error::{ApiError, Code};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::header::USER_AGENT;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
-use cooper_store::{Store, StoreError};
-use std::sync::Arc;
-
-use api_error::ApiError;
+use cooper_store::StoreError;
+use counted::Counted;
+use metrics::Record;
+use registry::Registry;
 use route::{Params, Route};
+
+pub use access_log::AccessLog;
+pub use gate::Access;
+pub use options::{Limits, ServerOptions};
+pub use rules::Rules;
 pub use serve::{ServerError, serve};
-use sessions::Sessions;
-
-/// What a registry is made of.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// Where blobs, manifests and tags are kept.
-    pub store: Store,
-}
-
-/// Shared by all requests.
-#[derive(Clone)]
-struct Registry {
-    store: Store,
-    sessions: Arc<Sessions>,
-}
-
-impl Registry {
-    fn new(options: ServerOptions) -> Self {
-        Self { store: options.store, sessions: Arc::new(Sessions::default()) }
-    }
-
-    /// Runs what touches the disk where it may block.
-    async fn on_disk<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.map_err(|e| ApiError::internal(&e))?
-    }
-}
+pub use tls::{Tls, TlsError};
+pub use users::{LineError, Users};
 
 /// The registry as a service, for a server of one's own.
 pub fn router(options: ServerOptions) -> Router {
@@ -71,38 +62,95 @@ fn service(registry: Registry) -> Router {
     Router::new().fallback(handle).with_state(registry)
 }
 
+/// Answers a request, and records it when the last byte of the answer has gone.
 async fn handle(State(registry): State<Registry>, request: Request) -> Response {
-    match dispatch(registry, request).await {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let mut record = Record::begin(&registry.shared.metrics, registry.peer, method, path, agent);
+    let received = std::sync::Arc::clone(&record.received);
+    let request = request.map(|body| Body::new(Counted::new(body, received, ())));
+    let response = match dispatch(registry, request, &mut record).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
+    };
+    record.status = response.status().as_u16();
+    let sent = std::sync::Arc::clone(&record.sent);
+    response.map(|body| Body::new(Counted::new(body, sent, record)))
+}
+
+async fn dispatch(registry: Registry, request: Request, record: &mut Record) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    match admit(registry, &parts, record).await {
+        Ok((registry, route, params)) => answer(registry, route, &params, Request::from_parts(parts, body)).await,
+        Err(refusal) => body::refuse(body, refusal).await,
     }
 }
 
-async fn dispatch(registry: Registry, request: Request) -> Result<Response, ApiError> {
-    let asked = route::parse(request.method(), request.uri().path())
-        .and_then(|route| Params::of(request.uri()).map(|params| (route, params)));
-    let (route, params) = match asked {
-        Ok(asked) => asked,
-        Err(refusal) => return body::refuse(request.into_body(), refusal).await,
-    };
-    tracing::debug!(method = %request.method(), ?route, "request");
+/// Looks at who asks and what for; everything that can be refused before the body is read.
+async fn admit(
+    registry: Registry,
+    request: &Parts,
+    record: &mut Record,
+) -> Result<(Registry, Route, Params), ApiError> {
+    let registry = registry.identify(&request.headers).await?;
+    record.user = registry.who().to_string();
+    let route = route::parse(&request.method, request.uri.path())?;
+    record.endpoint = route.name();
+    match &route {
+        Route::Health => {}
+        Route::Version => registry.shared.gate.greet(registry.who())?,
+        Route::Metrics => registry.shared.gate.figures(registry.who())?,
+        // What it lists is only what may be read.
+        Route::Catalog => {}
+        other => {
+            if let Some((action, name)) = other.wants() {
+                registry.authorise(action, name)?;
+            }
+        }
+    }
+    let params = Params::of(&request.uri)?;
+    tracing::debug!(method = %request.method, ?route, "request");
+    Ok((registry, route, params))
+}
+
+async fn answer(registry: Registry, route: Route, params: &Params, request: Request) -> Result<Response, ApiError> {
     let answer = match route {
+        Route::Health => health(&registry).await?,
+        Route::Metrics => metrics_text(&registry),
         Route::Version => Answer::ok().json(b"{}".to_vec()),
-        Route::Catalog => lists::catalog(&registry, &params).await?,
-        Route::Tags(name) => lists::tags(&registry, name, &params).await?,
-        Route::Referrers(name, digest) => lists::referrers(&registry, name, digest, &params).await?,
+        Route::Catalog => lists::catalog(&registry, params).await?,
+        Route::Tags(name) => lists::tags(&registry, name, params).await?,
+        Route::Referrers(name, digest) => lists::referrers(&registry, name, digest, params).await?,
         Route::BlobHead(name, digest) => blobs::head(&registry, name, digest, request.headers()).await?,
         Route::BlobGet(name, digest) => return blobs::get(&registry, name, digest, request.headers()).await,
         Route::BlobDelete(name, digest) => blobs::delete(&registry, name, digest).await?,
-        Route::UploadStart(name) => uploads::start(&registry, name, &params, request).await?,
+        Route::UploadStart(name) => uploads::start(&registry, name, params, request).await?,
         Route::UploadStatus(name, id) => uploads::status(&registry, &name, id)?,
         Route::UploadPatch(name, id) => uploads::patch(&registry, name, id, request).await?,
-        Route::UploadFinish(name, id) => uploads::finish(&registry, name, id, &params, request).await?,
+        Route::UploadFinish(name, id) => uploads::finish(&registry, name, id, params, request).await?,
         Route::UploadCancel(name, id) => uploads::cancel(&registry, &name, id)?,
         Route::ManifestHead(name, selector) => manifests::head(&registry, name, selector, request.headers()).await?,
         Route::ManifestGet(name, selector) => manifests::get(&registry, name, selector, request.headers()).await?,
-        Route::ManifestPut(name, selector) => manifests::put(&registry, name, selector, &params, request).await?,
+        Route::ManifestPut(name, selector) => manifests::put(&registry, name, selector, params, request).await?,
         Route::ManifestDelete(name, selector) => manifests::delete(&registry, name, selector).await?,
     };
     Ok(answer.into_response())
+}
+
+/// Well is a registry that can look into its store.
+async fn health(registry: &Registry) -> Result<Answer, ApiError> {
+    registry
+        .on_disk(|store| match std::fs::metadata(store.root()) {
+            Ok(_) => Ok(Answer::ok().body("text/plain; charset=utf-8", b"ok\n".to_vec())),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store is not there");
+                Err(ApiError::new(Code::Unavailable, "the registry cannot look into its store"))
+            }
+        })
+        .await
+}
+
+fn metrics_text(registry: &Registry) -> Answer {
+    let text = registry.shared.metrics.text(registry.shared.sessions.count());
+    Answer::ok().body("text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
 }

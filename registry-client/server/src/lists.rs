@@ -6,7 +6,7 @@ use crate::api_error::{ApiError, Code};
 use crate::route::{Params, parse_digest};
 use axum::http::header::LINK;
 use cooper_image::{Digest, Index, MediaType};
-use cooper_store::{RepoName, TagName};
+use cooper_store::{RepoName, Store, TagName};
 use serde::Serialize;
 
 /// Most entries of one answer, whatever the client asks for.
@@ -42,7 +42,12 @@ pub async fn tags(registry: &Registry, name: RepoName, params: &Params) -> Resul
 }
 
 pub async fn catalog(registry: &Registry, params: &Params) -> Result<Answer, ApiError> {
-    let all = registry.on_disk(|store| Ok(store.repositories()?.iter().map(ToString::to_string).collect())).await?;
+    let caller = registry.clone();
+    let readable = move |store: &Store| {
+        let all = store.repositories()?.into_iter();
+        Ok(all.filter(|name| caller.may_read(name)).map(|name| name.to_string()).collect())
+    };
+    let all = registry.on_disk(readable).await?;
     let page = Page::of(all, params)?;
     let answer = json(&Catalog { repositories: &page.entries })?;
     Ok(page.link(answer, "/v2/_catalog"))

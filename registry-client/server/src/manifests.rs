@@ -5,6 +5,7 @@ use crate::answer::{Answer, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG};
 use crate::api_error::{ApiError, Code};
 use crate::body::{document, refuse};
 use crate::conditions::{Precondition, etag, held};
+use crate::gate::Action;
 use crate::route::{Params, Selector};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, ETAG, WARNING};
@@ -14,8 +15,6 @@ use cooper_store::{NameError, Referrer, Removed, Repo, RepoName, Store, StoreErr
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Largest manifest that is accepted, in bytes (distribution-spec, "Pushing Manifests").
-const LIMIT: u64 = 4 * 1024 * 1024;
 /// Told about layers that are fetched from elsewhere (distribution-spec, "Warnings").
 const ELSEWHERE: &str = r#"299 - "this registry does not keep layers that may not be distributed""#;
 /// Most tags that one request may give a manifest; the specification asks for ten at least.
@@ -52,7 +51,7 @@ pub async fn get(
             if held(&headers, &d.digest) {
                 return Ok(about(StatusCode::NOT_MODIFIED, &d.digest));
             }
-            let bytes = store.read_blob(&d, LIMIT)?;
+            let bytes = store.read_blob(&d, d.size)?;
             Ok(about(StatusCode::OK, &d.digest).body(&d.media_type, bytes.into_inner()))
         })
         .await
@@ -79,8 +78,9 @@ pub async fn put(
         Ok(push) => push,
         Err(refusal) => return refuse(body, refusal).await,
     };
-    let bytes = document(body, LIMIT).await?;
-    registry.on_disk(move |store| keep(store, push, &bytes)).await
+    let bytes = document(body, registry.shared.limits).await?;
+    let caller = registry.clone();
+    registry.on_disk(move |store| keep(store, &caller, push, &bytes)).await
 }
 
 /// What is pushed, and under which names.
@@ -161,7 +161,7 @@ struct Referral {
     annotations: BTreeMap<String, String>,
 }
 
-fn keep(store: &Store, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
+fn keep(store: &Store, caller: &Registry, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
     let Push { name, selector, tags, content_type, precondition } = push;
     let parsed = Document::parse(bytes, content_type.as_ref()).map_err(|e| invalid(e.to_string()))?;
     let referral: Referral = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
@@ -177,6 +177,13 @@ fn keep(store: &Store, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
     let repository = store.repository(&name);
     // From here to the tag nobody takes away what is found to be there.
     let _lock = repository.lock()?;
+    let named: Vec<&TagName> = if let Selector::Tag(tag) = &selector { vec![tag] } else { Vec::new() };
+    let named = || named.iter().copied().chain(&tags);
+    // Decided here, where nobody can move a tag any more.
+    for tag in named() {
+        let moves = repository.tag(tag)?.is_some_and(|d| d.digest != descriptor.digest);
+        caller.authorise(if moves { Action::Replace } else { Action::Create }, &name)?;
+    }
     precondition.check(there(&repository, &selector)?.as_ref())?;
     let elsewhere = match &parsed {
         Document::Manifest(m) => {
@@ -188,8 +195,7 @@ fn keep(store: &Store, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
     };
     repository.settle()?;
     repository.put_manifest(bytes, &descriptor, referrer.as_ref())?;
-    let named = if let Selector::Tag(tag) = &selector { Some(tag) } else { None };
-    named.into_iter().chain(&tags).try_for_each(|tag| repository.set_tag(tag, &descriptor))?;
+    named().try_for_each(|tag| repository.set_tag(tag, &descriptor))?;
     let place = format!("/v2/{name}/manifests/{}", descriptor.digest);
     let answer = about(StatusCode::CREATED, &descriptor.digest).location(place);
     let answer = subject.into_iter().fold(answer, |a, s| a.header(OCI_SUBJECT, s));

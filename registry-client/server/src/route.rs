@@ -3,6 +3,7 @@
 //! Every name, digest and identifier is checked here; nothing unchecked goes further.
 
 use crate::api_error::{ApiError, Code};
+use crate::gate::Action;
 use crate::sessions::UploadId;
 use axum::extract::Query;
 use axum::http::header::ALLOW;
@@ -13,6 +14,8 @@ use cooper_store::{RepoName, TagName};
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    Health,
+    Metrics,
     Version,
     Catalog,
     Tags(RepoName),
@@ -29,6 +32,49 @@ pub enum Route {
     ManifestGet(RepoName, Selector),
     ManifestPut(RepoName, Selector),
     ManifestDelete(RepoName, Selector),
+}
+
+impl Route {
+    /// The endpoint as it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Metrics => "metrics",
+            Self::Version => "base",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Referrers(..) => "referrers",
+            Self::BlobHead(..) | Self::BlobGet(..) | Self::BlobDelete(..) => "blob",
+            Self::UploadStart(_)
+            | Self::UploadStatus(..)
+            | Self::UploadPatch(..)
+            | Self::UploadFinish(..)
+            | Self::UploadCancel(..) => "upload",
+            Self::ManifestHead(..) | Self::ManifestGet(..) | Self::ManifestPut(..) | Self::ManifestDelete(..) => {
+                "manifest"
+            }
+        }
+    }
+
+    /// The least that it takes to ask this, when it is about a repository.
+    pub fn wants(&self) -> Option<(Action, &RepoName)> {
+        match self {
+            Self::Health | Self::Metrics | Self::Version | Self::Catalog => None,
+            Self::Tags(name)
+            | Self::Referrers(name, _)
+            | Self::BlobHead(name, _)
+            | Self::BlobGet(name, _)
+            | Self::ManifestHead(name, _)
+            | Self::ManifestGet(name, _) => Some((Action::Read, name)),
+            Self::UploadStart(name)
+            | Self::UploadStatus(name, _)
+            | Self::UploadPatch(name, _)
+            | Self::UploadFinish(name, _)
+            | Self::UploadCancel(name, _)
+            | Self::ManifestPut(name, _) => Some((Action::Create, name)),
+            Self::BlobDelete(name, _) | Self::ManifestDelete(name, _) => Some((Action::Delete, name)),
+        }
+    }
 }
 
 /// How a manifest is named.
@@ -82,6 +128,11 @@ impl Params {
 
 /// Reads method and path.
 pub fn parse(method: &Method, path: &str) -> Result<Route, ApiError> {
+    match path {
+        "/healthz" => return get_only(method, Route::Health),
+        "/metrics" => return get_only(method, Route::Metrics),
+        _ => {}
+    }
     let Some(rest) = path.strip_prefix("/v2") else { return Err(no_such_place()) };
     match rest.trim_start_matches('/') {
         "" => return get_only(method, Route::Version),

@@ -3,17 +3,13 @@
 //! An identifier is 128 random bits and worth nothing in another repository. One request at a time
 //! has the blob; when it ends, however it ends, the blob comes back with what was received.
 
+use crate::Limits;
 use crate::api_error::{ApiError, Code};
 use cooper_store::{BlobWriter, RepoName};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// An upload that nobody touches for so long is dropped.
-const IDLE: Duration = Duration::from_secs(60 * 60);
-/// Most uploads at once. Each has a file open.
-const MOST: usize = 256;
 
 /// Names an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,15 +46,27 @@ struct Session {
 }
 
 /// The uploads under way.
-#[derive(Default)]
-pub struct Sessions(Mutex<HashMap<UploadId, Session>>);
+pub struct Sessions {
+    all: Mutex<HashMap<UploadId, Session>>,
+    most: usize,
+    idle: Duration,
+}
 
 impl Sessions {
+    pub fn new(limits: Limits) -> Self {
+        Self { all: Mutex::default(), most: limits.uploads, idle: limits.idle_upload }
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Begins an upload.
     pub fn start(&self, repository: RepoName, writer: BlobWriter) -> Result<UploadId, ApiError> {
         let id = UploadId::random()?;
         let mut all = self.lock();
-        if all.len() >= MOST {
+        if all.len() >= self.most {
             return Err(ApiError::new(Code::TooManyRequests, "too many uploads are under way; try again later"));
         }
         all.insert(id, Session { repository, writer: Some(writer), touched: Instant::now() });
@@ -102,7 +110,7 @@ impl Sessions {
         let gone: Vec<Session> = {
             let mut all = self.lock();
             // One that a request has is not idle.
-            let old = |s: &mut Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > IDLE;
+            let old = |s: &mut Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > self.idle;
             all.extract_if(|_, s| old(s)).map(|(_, s)| s).collect()
         };
         if !gone.is_empty() {
@@ -111,7 +119,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,14 +146,14 @@ mod tests {
     fn an_upload_belongs_to_its_repository_and_to_one_request() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(Limits::default());
         let (mine, other): (RepoName, RepoName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let id = sessions.start(mine.clone(), store.blob_writer().unwrap()).unwrap();
         assert_eq!(UploadId::parse(&id.to_string()), Some(id));
         assert!(sessions.take(&other, id).is_err());
         let writer = sessions.take(&mine, id).unwrap();
         assert!(sessions.take(&mine, id).is_err());
-        let later = Instant::now() + IDLE + Duration::from_secs(60);
+        let later = Instant::now() + Limits::default().idle_upload + Duration::from_secs(60);
         sessions.expire_at(later);
         sessions.give_back(id, writer);
         assert_eq!(sessions.written(&mine, id).unwrap(), 0);
@@ -158,10 +166,10 @@ mod tests {
     #[test]
     fn the_number_of_uploads_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(Limits::default());
         let name: RepoName = "a".parse().unwrap();
         // Identifiers without blobs: only the number counts here, not hundreds of open files.
-        for n in 0..MOST as u128 - 1 {
+        for n in 0..Limits::default().uploads as u128 - 1 {
             let session = Session { repository: name.clone(), writer: None, touched: Instant::now() };
             sessions.lock().insert(UploadId(n), session);
         }

@@ -17,7 +17,7 @@ use cooper_store::{BlobWriter, RepoName};
 
 /// POST: mounts, takes a whole blob, or begins an upload.
 pub async fn start(registry: &Registry, name: RepoName, params: &Params, request: Request) -> Result<Answer, ApiError> {
-    registry.sessions.expire();
+    registry.shared.sessions.expire();
     if let Some(mount) = &params.mount
         && let Some(answer) = mounted(registry, &name, parse_digest(mount)?, params.from.as_deref()).await?
     {
@@ -25,12 +25,12 @@ pub async fn start(registry: &Registry, name: RepoName, params: &Params, request
     }
     let digest = params.digest.as_deref().map(parse_digest).transpose()?;
     let writer = registry.on_disk(|store| Ok(store.blob_writer()?)).await?;
-    let id = registry.sessions.start(name.clone(), writer)?;
+    let id = registry.shared.sessions.start(name.clone(), writer)?;
     match digest {
         // The client never learns the identifier: what failed cannot be continued.
-        Some(digest) => {
-            receive_and_commit(registry, name, id, digest, request).await.inspect_err(|_| registry.sessions.end(id))
-        }
+        Some(digest) => receive_and_commit(registry, name, id, digest, request)
+            .await
+            .inspect_err(|_| registry.shared.sessions.end(id)),
         None => Ok(under_way(StatusCode::ACCEPTED, &name, id, 0)),
     }
 }
@@ -46,12 +46,13 @@ async fn mounted(
         Ok(source) => source,
         Err(_) => return Ok(None),
     };
-    let name = name.clone();
+    let (name, caller) = (name.clone(), registry.clone());
     registry
         .on_disk(move |store| {
+            // Whoever may not read a repository does not learn what is in it by mounting.
             let found = match source {
-                Some(source) => store.repository(&source).blob(&digest)?.is_some(),
-                None => store.repository_with(&digest, |_| true)?.is_some(),
+                Some(source) => caller.may_read(&source) && store.repository(&source).blob(&digest)?.is_some(),
+                None => store.repository_with(&digest, |name| caller.may_read(name))?.is_some(),
             };
             if !found {
                 return Ok(None);
@@ -64,7 +65,7 @@ async fn mounted(
 
 /// GET: how much has come.
 pub fn status(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
-    let written = registry.sessions.written(name, id)?;
+    let written = registry.shared.sessions.written(name, id)?;
     Ok(under_way(StatusCode::NO_CONTENT, name, id, written))
 }
 
@@ -89,8 +90,8 @@ pub async fn finish(
 
 /// DELETE: forget it.
 pub fn cancel(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
-    drop(registry.sessions.take(name, id)?);
-    registry.sessions.end(id);
+    drop(registry.shared.sessions.take(name, id)?);
+    registry.shared.sessions.end(id);
     Ok(Answer::new(StatusCode::NO_CONTENT))
 }
 
@@ -102,8 +103,8 @@ async fn receive_and_commit(
     request: Request,
 ) -> Result<Answer, ApiError> {
     receive(registry, &name, id, request).await?;
-    let writer = registry.sessions.take(&name, id)?;
-    registry.sessions.end(id);
+    let writer = registry.shared.sessions.take(&name, id)?;
+    registry.shared.sessions.end(id);
     registry
         .on_disk(move |store| {
             let size = writer.written();
@@ -117,14 +118,14 @@ async fn receive_and_commit(
 /// Appends a request's body to an upload and gives the number of bytes that it has then.
 async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
     let (parts, body) = request.into_parts();
-    let writer = match registry.sessions.take(name, id) {
+    let writer = match registry.shared.sessions.take(name, id) {
         Ok(writer) => writer,
         Err(e) => return refuse(body, e).await,
     };
     let chunk = match expected(&parts.headers, name, id, writer.written()) {
         Ok(chunk) => chunk,
         Err(e) => {
-            registry.sessions.give_back(id, writer);
+            registry.shared.sessions.give_back(id, writer);
             return refuse(body, e).await;
         }
     };
@@ -142,9 +143,9 @@ async fn store_body(
     chunk: Option<Chunk>,
 ) -> Result<u64, ApiError> {
     let before = writer.written();
-    let Received { writer, error } = append(body, writer).await;
+    let Received { writer, error } = append(body, writer, registry.shared.limits).await;
     let Some(writer) = writer else {
-        registry.sessions.end(id);
+        registry.shared.sessions.end(id);
         return Err(error.unwrap_or_else(|| ApiError::new(Code::BlobUploadInvalid, "the upload failed")));
     };
     let written = writer.written();
@@ -153,10 +154,10 @@ async fn store_body(
         && written - before != chunk.len()
     {
         // What is hashed cannot be taken back.
-        registry.sessions.end(id);
+        registry.shared.sessions.end(id);
         return Err(ApiError::new(Code::SizeInvalid, "the chunk is not as long as its Content-Range"));
     }
-    registry.sessions.give_back(id, writer);
+    registry.shared.sessions.give_back(id, writer);
     error.map_or(Ok(written), Err)
 }
 

@@ -7,9 +7,9 @@ use cooper_image::Digest;
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Server, send};
+use support::{Server, layout, send};
 
 fn skopeo(args: &[&str]) -> String {
     let out = Command::new("skopeo").arg("--insecure-policy").args(args).output().expect("skopeo is installed");
@@ -20,38 +20,6 @@ fn skopeo(args: &[&str]) -> String {
 fn copy(from: &str, to: &str) {
     let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
     skopeo(&["copy", "-q", "--all", "--preserve-digests", tls[0], tls[1], from, to]);
-}
-
-/// An OCI layout with an index of two images that share a layer, written by hand.
-fn layout(dir: &Path) -> PathBuf {
-    let at = dir.join("layout");
-    std::fs::create_dir_all(at.join("blobs/sha256")).unwrap();
-    let blob = |media_type: &str, bytes: &[u8]| {
-        let digest = Digest::sha256(bytes);
-        std::fs::write(at.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
-        json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
-    };
-    // A tar of nothing: two blocks of zeros, and more of them so that the upload takes several pieces.
-    let tar = vec![0; 3 << 20];
-    let layer = blob("application/vnd.oci.image.layer.v1.tar", &tar);
-    let mut images = Vec::new();
-    for architecture in ["amd64", "arm64"] {
-        let config = json!({"architecture": architecture, "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}});
-        let config = blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-        let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config, "layers": [layer]});
-        let mut image = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
-        image["platform"] = json!({"architecture": architecture, "os": "linux"});
-        images.push(image);
-    }
-    let index =
-        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": images});
-    let mut top = blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
-    top["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
-    std::fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [top]}).to_string()).unwrap();
-    std::fs::write(at.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    at
 }
 
 fn blobs(layout: &Path) -> Vec<String> {

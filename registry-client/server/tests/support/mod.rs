@@ -1,12 +1,14 @@
 //! A registry on loopback and a client that sends exactly the bytes that a test wants.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use cooper_image::Digest;
 use cooper_registry_server::{ServerOptions, serve};
 use cooper_store::Store;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A running registry, stopped on drop.
@@ -19,13 +21,17 @@ pub struct Server {
 impl Server {
     /// Serves the store below `root` on a free port.
     pub fn start(root: &Path) -> Self {
-        let store = Store::open(root).unwrap();
+        Self::with(ServerOptions::new(Store::open(root).unwrap()))
+    }
+
+    /// Serves so on a free port.
+    pub fn with(options: ServerOptions) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
-            runtime.block_on(serve(listener, ServerOptions { store }, stopped)).unwrap();
+            runtime.block_on(serve(listener, options, stopped)).unwrap();
         });
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
@@ -41,7 +47,7 @@ impl Server {
 
     /// Pushes a blob and gives its digest.
     pub fn push_blob(&self, repository: &str, bytes: &[u8]) -> String {
-        let digest = cooper_image::Digest::sha256(bytes).to_string();
+        let digest = Digest::sha256(bytes).to_string();
         let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
         let answer = self.send("POST", &path, &[], bytes);
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -99,6 +105,60 @@ impl Answer {
     pub fn code(&self) -> String {
         self.json()["errors"][0]["code"].as_str().unwrap().to_owned()
     }
+}
+
+/// An OCI layout with an index of two images that share a layer, written by hand.
+pub fn layout(dir: &Path) -> PathBuf {
+    let at = dir.join("layout");
+    std::fs::create_dir_all(at.join("blobs/sha256")).unwrap();
+    let blob = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::sha256(bytes);
+        std::fs::write(at.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
+    };
+    // One file, two blocks of zeros, and more of them so that the upload takes several pieces.
+    let mut tar = file("hello", b"hello\n");
+    tar.resize(3 << 20, 0);
+    let layer = blob("application/vnd.oci.image.layer.v1.tar", &tar);
+    let mut images = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({"architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}});
+        let config = blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": [layer]});
+        let mut image = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+        image["platform"] = json!({"architecture": architecture, "os": "linux"});
+        images.push(image);
+    }
+    let index =
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": images});
+    let mut top = blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
+    top["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+    let mut one = index["manifests"][0].clone();
+    one["annotations"] = json!({"org.opencontainers.image.ref.name": "amd64"});
+    std::fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [top, one]}).to_string()).unwrap();
+    std::fs::write(at.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    at
+}
+
+/// A file in a tar (POSIX ustar), padded to whole blocks.
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    for (at, text) in [(100, "0000644"), (108, "0000000"), (116, "0000000"), (136, "00000000000")] {
+        put(at, text);
+    }
+    put(124, &format!("{:011o}", content.len()));
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\x0000");
+    let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block.extend_from_slice(content);
+    block.resize(block.len().next_multiple_of(512), 0);
+    block
 }
 
 /// Sends one request on a connection of its own and reads the answer.

@@ -1,0 +1,150 @@
+//! Who may do what: the one gate that every request passes.
+//!
+//! Takes: who asks, an action, a repository. Gives: leave, or the refusal to answer with. Must never: take wrong
+//! credentials for none, or tell from a refusal whether a repository exists.
+
+use crate::api_error::{ApiError, Code};
+use crate::rules::Rules;
+use crate::users::Users;
+use axum::http::HeaderMap;
+use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cooper_store::RepoName;
+use std::fmt;
+
+/// Longest `Authorization` header that is looked at, in bytes.
+const LONGEST: usize = 4096;
+/// What a client is asked for (RFC 7617).
+const CHALLENGE: &str = "Basic realm=\"Cooper registry\", charset=\"UTF-8\"";
+
+/// What somebody wants to do with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Get something, or learn that it is there.
+    Read,
+    /// Add blobs, manifests and tags that are not there yet.
+    Create,
+    /// Have a tag lead elsewhere than before.
+    Replace,
+    /// Take something away.
+    Delete,
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody who said who they are.
+    Anonymous,
+    /// A user whose password was right.
+    User(String),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "anonymous",
+            Self::User(name) => name,
+        })
+    }
+}
+
+/// Users, and what each may do.
+#[derive(Debug)]
+pub struct Access {
+    /// Those who have a password.
+    pub users: Users,
+    /// What each may do. Without rules every user may do everything, and nobody else anything.
+    pub rules: Rules,
+}
+
+/// The gate.
+#[derive(Debug)]
+pub struct Gate {
+    read_only: bool,
+    access: Option<Access>,
+}
+
+impl Gate {
+    pub fn new(read_only: bool, access: Option<Access>) -> Self {
+        Self { read_only, access }
+    }
+
+    /// Who sent these headers.
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
+        // An open registry asks nobody who they are.
+        let Some(access) = &self.access else { return Ok(Who::Anonymous) };
+        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Who::Anonymous) };
+        let Some((name, password)) = header.to_str().ok().and_then(basic) else {
+            return Err(unauthorized("the Authorization header is none of Basic"));
+        };
+        // So send clients that were asked for credentials and have none.
+        if name.is_empty() && password.is_empty() {
+            return Ok(Who::Anonymous);
+        }
+        match access.users.verify(&name, password).await? {
+            true => Ok(Who::User(name)),
+            false => Err(unauthorized("there is no such user with this password")),
+        }
+    }
+
+    /// May this be done?
+    pub fn authorise(&self, who: &Who, action: Action, name: &RepoName) -> Result<(), ApiError> {
+        let allowed = self.access.as_ref().is_none_or(|access| access.rules.allow(who, action, name.as_str()));
+        match (allowed, who) {
+            (false, Who::Anonymous) => Err(unauthorized("this is not for everybody: say who you are").about(name)),
+            (false, Who::User(user)) => {
+                let message = format!("{user} may not {} in this repository", action.name());
+                Err(ApiError::new(Code::Denied, message).about(name))
+            }
+            (true, _) if self.read_only && action != Action::Read => {
+                Err(ApiError::new(Code::MethodNotAllowed, "this registry is only read").header(ALLOW, "GET, HEAD"))
+            }
+            (true, _) => Ok(()),
+        }
+    }
+
+    /// Asks a client that only looks whether this is a registry to say who it is: whoever is not asked there never is.
+    pub fn greet(&self, who: &Who) -> Result<(), ApiError> {
+        match (&self.access, who) {
+            (Some(_), Who::Anonymous) => Err(unauthorized("say who you are")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Are figures about the whole registry for this one?
+    pub fn figures(&self, who: &Who) -> Result<(), ApiError> {
+        match &self.access {
+            None => Ok(()),
+            Some(access) if access.rules.allow_metrics(who) => Ok(()),
+            Some(_) if *who == Who::Anonymous => Err(unauthorized("say who you are")),
+            Some(_) => Err(ApiError::new(Code::Denied, format!("{who} may not see the metrics"))),
+        }
+    }
+}
+
+/// Name and password of `Basic` (RFC 7617).
+fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if header.len() > LONGEST || !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+fn unauthorized(message: &str) -> ApiError {
+    ApiError::new(Code::Unauthorized, message).header(WWW_AUTHENTICATE, CHALLENGE)
+}
