@@ -16,7 +16,8 @@ pub enum RegistryCommand {
     /// pulls left there are not served. Everybody who reaches the address may push and delete, unless
     /// --users or --readonly says otherwise: without them, listen on the loopback interface.
     ///
-    /// /healthz says whether the registry is well, /metrics counts what it does in Prometheus' form.
+    /// / is a page that shows what there is, /healthz says whether the registry is well, /metrics counts
+    /// what it does in Prometheus' form.
     #[command(after_long_help = EXAMPLES)]
     Serve(Box<ServeFlags>),
 }

@@ -19,6 +19,7 @@ mod lists;
 mod manifests;
 mod metrics;
 mod options;
+mod page;
 mod patient;
 mod ranges;
 mod registry;
@@ -100,8 +101,8 @@ async fn admit(
         Route::Health => {}
         Route::Version => registry.shared.gate.greet(registry.who())?,
         Route::Metrics => registry.shared.gate.figures(registry.who())?,
-        // What it lists is only what may be read.
-        Route::Catalog => {}
+        // What they list is only what may be read.
+        Route::Catalog | Route::Page => {}
         other => {
             if let Some((action, name)) = other.wants() {
                 registry.authorise(action, name)?;
@@ -115,6 +116,7 @@ async fn admit(
 
 async fn answer(registry: Registry, route: Route, params: &Params, request: Request) -> Result<Response, ApiError> {
     let answer = match route {
+        Route::Page => page::show(&registry, params).await?,
         Route::Health => health(&registry).await?,
         Route::Metrics => metrics_text(&registry),
         Route::Version => Answer::ok().json(b"{}".to_vec()),

@@ -118,7 +118,8 @@ pub async fn delete(registry: &Registry, name: RepoName, selector: Selector) -> 
         .await
 }
 
-fn find(repository: &Repo, selector: &Selector) -> Result<Descriptor, ApiError> {
+/// What a name leads to.
+pub fn find(repository: &Repo, selector: &Selector) -> Result<Descriptor, ApiError> {
     let digest = match selector {
         Selector::Digest(digest) => Some(digest.clone()),
         Selector::Tag(tag) => repository.tag(tag)?.map(|d| d.digest),

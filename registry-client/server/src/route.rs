@@ -14,6 +14,7 @@ use cooper_store::{RepoName, TagName};
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    Page,
     Health,
     Metrics,
     Version,
@@ -38,6 +39,7 @@ impl Route {
     /// The endpoint as it is counted.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Page => "page",
             Self::Health => "health",
             Self::Metrics => "metrics",
             Self::Version => "base",
@@ -59,7 +61,7 @@ impl Route {
     /// The least that it takes to ask this, when it is about a repository.
     pub fn wants(&self) -> Option<(Action, &RepoName)> {
         match self {
-            Self::Health | Self::Metrics | Self::Version | Self::Catalog => None,
+            Self::Page | Self::Health | Self::Metrics | Self::Version | Self::Catalog => None,
             Self::Tags(name)
             | Self::Referrers(name, _)
             | Self::BlobHead(name, _)
@@ -93,6 +95,10 @@ pub struct Params {
     pub n: Option<String>,
     pub last: Option<String>,
     pub artifact_type: Option<String>,
+    /// What the page shows.
+    pub repository: Option<String>,
+    /// A reader of the page wants to be asked who they are.
+    pub login: Option<String>,
     /// Tags that a pushed manifest gets besides; the only one that may be said several times.
     pub tags: Vec<String>,
 }
@@ -111,6 +117,8 @@ impl Params {
                 "from" => &mut params.from,
                 "n" => &mut params.n,
                 "last" => &mut params.last,
+                "repository" => &mut params.repository,
+                "login" => &mut params.login,
                 "artifactType" => &mut params.artifact_type,
                 "tag" => {
                     params.tags.push(value);
@@ -129,6 +137,7 @@ impl Params {
 /// Reads method and path.
 pub fn parse(method: &Method, path: &str) -> Result<Route, ApiError> {
     match path {
+        "/" => return get_only(method, Route::Page),
         "/healthz" => return get_only(method, Route::Health),
         "/metrics" => return get_only(method, Route::Metrics),
         _ => {}
@@ -249,7 +258,6 @@ mod tests {
     #[test]
     fn nothing_else_gets_through() {
         for path in [
-            "/",
             "/v1/",
             "/v2/a",
             "/v2/../manifests/x",

@@ -276,7 +276,7 @@ fn refusals_have_the_codes_of_the_specification() {
     let wrong = Digest::sha256("wrong").to_string();
     let unknown = "/v2/a/blobs/uploads/00000000000000000000000000000000";
     for (method, path, status, code) in [
-        ("GET", "/", 404, "NAME_UNKNOWN"),
+        ("GET", "/x", 404, "NAME_UNKNOWN"),
         ("GET", "/v2/../../etc/passwd", 404, "NAME_UNKNOWN"),
         ("GET", "/v2/UPPER/manifests/x", 400, "NAME_INVALID"),
         ("GET", "/v2/a/../b/manifests/x", 400, "NAME_INVALID"),

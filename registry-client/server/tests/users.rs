@@ -114,6 +114,19 @@ fn everybody_may_do_what_the_rules_give_and_nothing_else() {
     }
     assert_eq!(send(&server, None, "GET", "/v2/_catalog", b"").json()["repositories"], json!([]));
     assert_eq!(send(&server, Some("reader"), "GET", "/v2/_catalog", b"").json()["repositories"], json!(["team/app"]));
+    // The page shows the same, and asks those to whom it has nothing to show.
+    for (who, path, status) in [
+        (None, "/", 401),
+        (None, "/?repository=team/app", 401),
+        (None, "/?repository=team/app&tag=v1", 401),
+        (None, "/?login=", 401),
+        (Some("reader"), "/?login=", 200),
+        (Some("reader"), "/?repository=team/app", 200),
+        (Some("reader"), "/?repository=secret/app", 403),
+    ] {
+        assert_eq!(send(&server, who, "GET", path, b"").status, status, "{who:?} {path}");
+    }
+    assert!(send(&server, Some("reader"), "GET", "/", b"").text().contains(">team/app</a>"));
     for (who, status) in [(None, 401), (Some("reader"), 403), (Some("owner"), 200)] {
         assert_eq!(send(&server, who, "GET", "/metrics", b"").status, status);
     }

@@ -1,0 +1,89 @@
+//! The page at `/`: what it shows, and that nothing that was pushed becomes markup.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cooper_image::Digest;
+use serde_json::json;
+use support::Server;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+#[test]
+fn repositories_tags_platforms_layers_and_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    assert!(server.get("/").text().contains("There is nothing here yet."));
+    let layer = server.push_blob("team/app", &vec![0; 1_500_000]);
+    let mut images = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+        let digest = server.push_blob("team/app", config.to_string().as_bytes());
+        let document = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest, "size": config.to_string().len()},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+<script>alert(1)</script>", "digest": layer, "size": 1_500_000}],
+            "annotations": {"<b>": "\"><img src=x onerror=alert(1)>"}});
+        let named = Digest::sha256(document.to_string()).to_string();
+        server.push_manifest("team/app", &named, &document);
+        images.push(json!({"mediaType": MANIFEST, "digest": named, "size": document.to_string().len(),
+            "platform": {"os": "linux", "architecture": architecture}}));
+    }
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": images});
+    let digest = server.push_manifest("team/app", "v1", &index);
+    let artifact = json!({"schemaVersion": 2, "mediaType": INDEX, "artifactType": "text/sbom<i>", "manifests": [],
+        "subject": {"mediaType": INDEX, "digest": digest, "size": index.to_string().len()}});
+    server.push_manifest("team/app", "sbom", &artifact);
+
+    let of_image = format!("/?repository=team/app&digest={}", images[1]["digest"].as_str().unwrap());
+    for (path, says) in [
+        ("/", &["<a href=\"/?repository=team/app\">team/app</a>", "<td class=\"n\">2</td>"][..]),
+        ("/?repository=team/app", &["/?repository=team/app&amp;tag=v1", "linux/amd64, linux/arm64", "1.5 MB", &digest]),
+        ("/?repository=team/app&tag=v1", &["linux/arm64", "1.5 MB", "text/sbom&lt;i&gt;", &digest]),
+        (&of_image, &["linux/arm64", "layer 1", &layer, "configuration", "&lt;script&gt;", "&lt;img src=x"]),
+    ] {
+        let answer = server.get(path);
+        assert_eq!(
+            (answer.status, answer.headers["content-type"].as_str()),
+            (200, "text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert!(answer.headers["content-security-policy"].starts_with("default-src 'none'"));
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        let text = answer.text();
+        for part in says {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        for never in ["<script", "<img", "<b>", "<i>"] {
+            assert!(!text.contains(never), "{never} in {text}");
+        }
+    }
+    for (path, status) in [
+        ("/?repository=absent", 404),
+        ("/?repository=team/app&tag=absent", 404),
+        ("/?repository=../x", 400),
+        ("/?repository=team/app&tag=%3Cb%3E", 400),
+        ("/?repository=team/app&digest=x", 400),
+    ] {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+    assert_eq!(server.send("POST", "/", &[], b"").status, 405);
+}
+
+#[test]
+fn long_lists_come_in_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+    let digest = Digest::sha256(document.to_string());
+    for from in [0, 80] {
+        let tags = (from..from + 80).map(|n| format!("tag=t{n:03}")).collect::<Vec<_>>().join("&");
+        server.push_manifest("a", &format!("{digest}?{tags}"), &document);
+    }
+    let first = server.get("/?repository=a").text();
+    assert!(first.contains(">t099</a>") && !first.contains(">t100</a>"));
+    assert!(first.contains("<a href=\"/?repository=a&amp;last=t099\">More</a>"), "{first}");
+    let second = server.get("/?repository=a&last=t099").text();
+    assert!(second.contains(">t159</a>") && !second.contains(">t099</a>") && !second.contains("More"));
+}
