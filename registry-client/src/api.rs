@@ -10,6 +10,10 @@ use serde::Deserialize;
 /// The digest of what is returned (distribution-spec, "Pulling manifests").
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The manifest that the one which was sent refers to: said by registries that note it (distribution-spec, "Pushing
+/// Manifests with Subject").
+pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
 /// One route: of the registry, or below `/v2/<name>/`.
 #[derive(Debug, Clone)]
 pub(crate) enum Route<'a> {
@@ -19,8 +23,10 @@ pub(crate) enum Route<'a> {
     Catalog,
     /// `GET`: the tags of the repository (end-8a).
     Tags,
-    /// `GET`, `HEAD`, `PUT` (end-3, end-7).
+    /// `GET`, `HEAD`, `PUT`, `DELETE` (end-3, end-7, end-9).
     Manifest(&'a str),
+    /// `GET`: what refers to a manifest (end-12a).
+    Referrers(&'a Digest),
     /// `GET`, `HEAD` (end-2).
     Blob(&'a Digest),
     /// `POST` (end-4, end-11).
@@ -35,6 +41,7 @@ impl Route<'_> {
             Self::Catalog => "/v2/_catalog".to_owned(),
             Self::Tags => format!("/v2/{repository}/tags/list"),
             Self::Manifest(selector) => format!("/v2/{repository}/manifests/{selector}"),
+            Self::Referrers(digest) => format!("/v2/{repository}/referrers/{digest}"),
             Self::Blob(digest) => format!("/v2/{repository}/blobs/{digest}"),
             Self::Uploads => format!("/v2/{repository}/blobs/uploads/"),
         }
@@ -46,6 +53,7 @@ impl Route<'_> {
             Self::Catalog => "list of repositories".to_owned(),
             Self::Tags => "list of tags".to_owned(),
             Self::Manifest(selector) => format!("manifest {selector}"),
+            Self::Referrers(digest) => format!("referrers of {digest}"),
             Self::Blob(digest) => format!("blob {digest}"),
             Self::Uploads => "blob upload".to_owned(),
         }

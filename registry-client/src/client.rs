@@ -2,13 +2,14 @@
 //! sources and sinks; asks the endpoints of a name one after the other.
 
 use crate::api::Route;
-use crate::blob::body::BlobSource;
+use crate::blob::body::{BlobSource, StreamSource, Upload};
 use crate::blob::growing::Growing;
 use crate::blob::pull::Arriving;
 use crate::blob::push::Pushed;
 use crate::endpoint::{for_pull, for_push, for_registry};
 use crate::manifest::{Fetched, ResolvedManifest};
 use crate::options::ClientOptions;
+use crate::referrers::{self, Referrer};
 use crate::retry::Budget;
 use crate::session::{Access, Session, Shared};
 use crate::{Asked, RegistryError, blob, list, manifest};
@@ -136,8 +137,20 @@ impl Client {
         Ok(bytes)
     }
 
+    /// How many bytes a blob of the name's repository has, by the registry's word; `None` when it is not there.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub async fn blob_size(&self, name: &Reference, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        match self.first(name, async |session| blob::pull::size(session, digest).await).await {
+            Ok(size) => Ok(Some(size)),
+            Err(e) if e.is_absence() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// What the first endpoint that can do it gives.
-    async fn first<T>(
+    pub(crate) async fn first<T>(
         &self,
         name: &Reference,
         ask: impl AsyncFn(&Session<'_>) -> Result<T, RegistryError>,
@@ -196,10 +209,35 @@ impl Client {
         source: BlobSource,
         mount_from: Option<&Reference>,
     ) -> Result<Pushed, RegistryError> {
+        self.push_from(name, descriptor, Upload::file(source, descriptor.size), mount_from).await
+    }
+
+    /// As [`Client::push_blob`], for a blob that is no file here: it is opened only when the registry wants its bytes,
+    /// and once more for each further try.
+    ///
+    /// # Errors
+    /// As [`Client::push_blob`].
+    pub async fn push_stream(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        source: StreamSource,
+        mount_from: Option<&Reference>,
+    ) -> Result<Pushed, RegistryError> {
+        self.push_from(name, descriptor, Upload::stream(source, descriptor.size), mount_from).await
+    }
+
+    async fn push_from(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        upload: Upload,
+        mount_from: Option<&Reference>,
+    ) -> Result<Pushed, RegistryError> {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
         let near = mount_from.filter(|m| m.host() == name.host() && m.repository() != name.repository());
-        blob::push::push(&session, descriptor, source, near.map(Reference::repository)).await
+        blob::push::push(&session, descriptor, upload, near.map(Reference::repository)).await
     }
 
     /// Sends a blob to the name's repository while it is being made, once and without asking first whether it is
@@ -215,7 +253,8 @@ impl Client {
     }
 
     /// Sends a manifest under the name's tag, else under its digest, and gives its digest. The
-    /// bytes go out as they are.
+    /// bytes go out as they are. When they refer to another manifest and the registry does not note that by itself,
+    /// they are entered in the referrers tag too (distribution-spec, "Pushing Manifests with Subject").
     ///
     /// # Errors
     /// [`RegistryError::Digest`] when the name or the registry gives the bytes another digest, and
@@ -228,7 +267,13 @@ impl Client {
     ) -> Result<Digest, RegistryError> {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
-        manifest::push(&session, name, bytes, media_type).await
+        let put = manifest::push(&session, name, bytes, media_type).await?;
+        if !put.subject_noted
+            && let Some(referrer) = Referrer::read(bytes, &put.digest, media_type)
+        {
+            referrers::note(&session, name, &referrer).await?;
+        }
+        Ok(put.digest)
     }
 }
 

@@ -190,6 +190,10 @@ impl RegistryError {
             Self::Status { status: 404, .. } => {
                 Some("check the name and the tag; a private repository can look absent".to_owned())
             }
+            Self::Status { status: 400 | 405, asked, .. } if asked.request.starts_with("DELETE ") => Some(
+                "many registries delete nothing, or only by digest: give NAME@DIGEST, or allow deletes at the registry"
+                    .to_owned(),
+            ),
             Self::Status { status: 429, .. } => {
                 Some("the registry limits requests; wait, log in, or use a mirror".to_owned())
             }

@@ -90,7 +90,7 @@ async fn collect(
 }
 
 /// The URL of the next page, relative to that of this one.
-fn followed(s: &Session<'_>, call: &Call, link: &str) -> Result<Url, RegistryError> {
+pub(crate) fn followed(s: &Session<'_>, call: &Call, link: &str) -> Result<Url, RegistryError> {
     let mut next = call.url.join(link).map_err(|_| wrong(s, call, "its Link is malformed".to_owned()))?;
     next.set_fragment(None);
     if !s.is_own(&next) || !next.username().is_empty() || next.password().is_some() {

@@ -2,7 +2,7 @@
 //! Must never give out bytes whose digest was not computed here, nor guess between two meanings.
 
 use crate::RegistryError;
-use crate::api::{CONTENT_DIGEST, Route, announced_length, content_type};
+use crate::api::{CONTENT_DIGEST, Route, SUBJECT, announced_length, content_type};
 use crate::http::Payload;
 use crate::retry::Budget;
 use crate::session::{Call, Session};
@@ -53,7 +53,7 @@ pub(crate) async fn top(s: &Session<'_>, name: &Reference) -> Result<Fetched, Re
 /// Describes what a name leads to without fetching it, where the registry can do that.
 pub(crate) async fn describe(s: &Session<'_>, name: &Reference) -> Result<Descriptor, RegistryError> {
     let mut call = s.call(Method::HEAD, &Route::Manifest(&name.selector()));
-    accept_all(&mut call);
+    accept(&mut call, None);
     let response = s.send(&call, &mut Budget::new(s.policy())).await?;
     if !response.status().is_success() {
         // Registries that know no HEAD say so in several ways; what these mean, all understand alike.
@@ -130,14 +130,16 @@ fn platforms(index: &Index) -> Vec<String> {
     names
 }
 
-fn get(s: &Session<'_>, selector: &str) -> Call {
+pub(crate) fn get(s: &Session<'_>, selector: &str) -> Call {
     s.call(Method::GET, &Route::Manifest(selector))
 }
 
-/// Without this, registries give what the oldest clients understand.
-fn accept_all(call: &mut Call) {
-    let accept = MediaType::accepted().map(|m| m.to_string()).join(", ");
-    call.headers.extend(HeaderValue::from_str(&accept).ok().map(|v| (ACCEPT, v)));
+/// Without this, registries give what the oldest clients understand. `besides` is a type that is known to be there.
+pub(crate) fn accept(call: &mut Call, besides: Option<&MediaType>) {
+    let known = MediaType::accepted();
+    let other = besides.filter(|m| !known.contains(m));
+    let all: Vec<String> = known.iter().chain(other).map(ToString::to_string).collect();
+    call.headers.extend(HeaderValue::from_str(&all.join(", ")).ok().map(|v| (ACCEPT, v)));
 }
 
 async fn fetch(
@@ -148,7 +150,7 @@ async fn fetch(
     budget: &mut Budget,
 ) -> Result<Fetched, RegistryError> {
     let mut call = get(s, selector);
-    accept_all(&mut call);
+    accept(&mut call, None);
     let (response, body) = s.document(&call, limits::MANIFEST_BYTES, budget).await?;
     let bytes = verify(s, &call, &response, body, wanted, entry.map(|e| e.size))?;
     let said = content_type(response.headers());
@@ -178,7 +180,7 @@ async fn fetch(
 }
 
 /// Compares the body with the digest that was asked for, else computes one; then with the header.
-fn verify(
+pub(crate) fn verify(
     s: &Session<'_>,
     call: &Call,
     response: &Response,
@@ -201,13 +203,20 @@ pub(crate) fn said_digest(s: &Session<'_>, call: &Call, response: &Response) -> 
     text.parse().map(Some).map_err(|source| RegistryError::Digest { asked: Box::new(s.asked(call)), source })
 }
 
-/// Sends a manifest; gives its digest.
+/// A manifest that the registry has taken.
+pub(crate) struct Put {
+    pub(crate) digest: Digest,
+    /// Has the registry noted that the manifest refers to another one (`OCI-Subject`)?
+    pub(crate) subject_noted: bool,
+}
+
+/// Sends a manifest.
 pub(crate) async fn push(
     s: &Session<'_>,
     name: &Reference,
     bytes: &[u8],
     media_type: &MediaType,
-) -> Result<Digest, RegistryError> {
+) -> Result<Put, RegistryError> {
     let selector = name.tag().map_or_else(|| name.selector(), str::to_owned);
     let mut call = s.call(Method::PUT, &Route::Manifest(&selector));
     let wrong = |call: &Call, source| RegistryError::Digest { asked: Box::new(s.asked(call)), source };
@@ -226,5 +235,5 @@ pub(crate) async fn push(
     if let Some(said) = said_digest(s, &call, &response)? {
         Verified::check(verified.get(), &said, None).map_err(|e| wrong(&call, e))?;
     }
-    Ok(digest)
+    Ok(Put { digest, subject_noted: response.headers().contains_key(SUBJECT) })
 }

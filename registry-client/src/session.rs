@@ -38,6 +38,7 @@ impl Shared {
 pub(crate) enum Access {
     Pull,
     Push,
+    Delete,
 }
 
 /// One request of a conversation.
@@ -67,7 +68,11 @@ impl<'c> Session<'c> {
         endpoint: &'c Endpoint,
         access: Access,
     ) -> Result<Self, RegistryError> {
-        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
+        };
         Self::within(shared, endpoint, vec![format!("repository:{}:{actions}", endpoint.repository)]).await
     }
 

@@ -55,6 +55,14 @@ impl Reference {
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
+    /// The same repository under a tag. A text that is no tag gives a name that no registry knows.
+    pub fn with_tag(&self, tag: &str) -> Self {
+        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+    }
+    /// The repository alone.
+    pub fn repository_only(&self) -> Self {
+        Self { tag: None, digest: None, ..self.clone() }
+    }
     /// Same path, tag and digest at another place.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! A file as the body of a request: one that is whole, or one that still grows. Must never read a file on a thread of
-//! the runtime.
+//! A file as the body of a request: one that is whole, one that still grows, or one that comes from elsewhere while it
+//! is sent. Must never read any of them on a thread of the runtime.
 
 use super::growing::{Growing, Portion};
 use crate::http::{Break, broken, silence};
@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 /// Opens the blob; called again for each try.
 pub type BlobSource = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
 
+/// Opens a blob that is no file, such as one that another registry is asked for; called again for each try.
+pub type StreamSource = Arc<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
+
 /// Bytes read from the file at once.
 const PIECE: usize = 256 * 1024;
 /// Pieces that wait to be sent.
@@ -27,14 +30,14 @@ pub(crate) struct Upload(Source);
 
 #[derive(Clone)]
 enum Source {
-    File { open: BlobSource, size: u64 },
+    Sized { open: StreamSource, size: u64 },
     Growing(Arc<Growing>),
 }
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::File { size, .. } => f.debug_struct("Upload").field("size", size).finish_non_exhaustive(),
+            Source::Sized { size, .. } => f.debug_struct("Upload").field("size", size).finish_non_exhaustive(),
             Source::Growing(_) => f.write_str("Upload(growing)"),
         }
     }
@@ -52,7 +55,12 @@ type Pieces = mpsc::Sender<io::Result<Bytes>>;
 impl Upload {
     /// A file of known size.
     pub(crate) fn file(open: BlobSource, size: u64) -> Self {
-        Self(Source::File { open, size })
+        Self::stream(Arc::new(move || open().map(|file| Box::new(file) as Box<dyn Read + Send>)), size)
+    }
+
+    /// Anything of known size that can be read.
+    pub(crate) fn stream(open: StreamSource, size: u64) -> Self {
+        Self(Source::Sized { open, size })
     }
 
     /// A file that grows while it is sent.
@@ -67,7 +75,7 @@ impl Upload {
         let (source, seen) = (self.0.clone(), progress.clone());
         tokio::task::spawn_blocking(move || {
             let read = match &source {
-                Source::File { open, size } => whole(open, *size, &sender, &seen),
+                Source::Sized { open, size } => whole(open, *size, &sender, &seen),
                 Source::Growing(growing) => follow(growing, &sender, &seen),
             };
             if let Err(e) = read {
@@ -97,7 +105,7 @@ impl Upload {
     /// Was everything handed to the connection, so that only the answer is awaited?
     fn is_sent(&self, handed: u64) -> bool {
         match &self.0 {
-            Source::File { size, .. } => handed >= *size,
+            Source::Sized { size, .. } => handed >= *size,
             Source::Growing(growing) => growing.whole().is_some_and(|blob| handed >= blob.size),
         }
     }
@@ -113,7 +121,7 @@ fn failure(progress: &Progress) -> Option<Break> {
 }
 
 /// Reads exactly the announced bytes, at the pace at which they are taken.
-fn whole(open: &BlobSource, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+fn whole(open: &StreamSource, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
     let mut file = open()?.take(size);
     let mut left = size;
     while left > 0 {

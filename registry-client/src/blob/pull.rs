@@ -9,7 +9,7 @@ use crate::http::Break;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Asked, RegistryError};
-use cooper_image::{Descriptor, DigestError, Hasher};
+use cooper_image::{Descriptor, Digest, DigestError, Hasher};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
@@ -214,6 +214,16 @@ impl<'a> Arriving<'a> {
     pub(crate) fn is_lost(&self, failure: &RegistryError) -> bool {
         let complete = self.delivered == self.descriptor.size && self.delivered > 0;
         complete || matches!(failure, RegistryError::Local { .. })
+    }
+}
+
+/// A blob's size, which the registry says without sending it.
+pub(crate) async fn size(s: &Session<'_>, digest: &Digest) -> Result<u64, RegistryError> {
+    let call = s.call(Method::HEAD, &Route::Blob(digest));
+    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    match announced_length(&response) {
+        Some(length) if response.status() == StatusCode::OK => Ok(length),
+        _ => Err(s.refuse(&call, response).await),
     }
 }
 

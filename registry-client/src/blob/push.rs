@@ -4,7 +4,7 @@
 //! an empty `PUT`, as Docker, skopeo and buildah push. Must never send an authorization to another
 //! host that an upload is sent to.
 
-use super::body::{BlobSource, Upload};
+use super::body::Upload;
 use super::growing::Growing;
 use crate::api::Route;
 use crate::http::{Payload, location};
@@ -33,7 +33,7 @@ pub enum Pushed {
 pub(crate) async fn push(
     s: &Session<'_>,
     blob: &Descriptor,
-    source: BlobSource,
+    source: Upload,
     neighbour: Option<&str>,
 ) -> Result<Pushed, RegistryError> {
     let mut budget = Budget::new(s.policy());
@@ -58,7 +58,7 @@ pub(crate) async fn push(
             Some(url) => url,
             None => start(s, &mut budget).await?,
         };
-        match put(s, blob, Payload::File(Upload::file(source.clone(), blob.size)), url).await {
+        match put(s, blob, Payload::File(source.clone()), url).await {
             Ok(()) => return Ok(Pushed::Uploaded),
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => {

@@ -1,0 +1,198 @@
+//! What refers to a manifest: signatures, bills of materials, attestations (distribution-spec, "Listing Referrers").
+//!
+//! Takes a subject; gives descriptors, from the registry's own list, else from the index under the referrers tag, which
+//! clients keep for registries that have no such list. Must never take a list of another place, nor drop an entry that
+//! somebody else has made.
+
+use crate::RegistryError;
+use crate::api::{Route, next_link};
+use crate::client::Client;
+use crate::endpoint::for_pull;
+use crate::list::followed;
+use crate::manifest::{self, accept, get};
+use crate::retry::Budget;
+use crate::session::{Access, Session};
+use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference, limits};
+use reqwest::Method;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashSet};
+
+/// Most pages of one list.
+const PAGES: usize = 1000;
+/// Tries to enter something in a tag that others write at the same time.
+const TRIES: usize = 5;
+
+/// A manifest that refers to another one.
+#[derive(Debug)]
+pub(crate) struct Referrer {
+    /// What it refers to.
+    subject: Digest,
+    /// How lists describe it.
+    entry: Descriptor,
+}
+
+impl Referrer {
+    /// `None` for manifests that refer to nothing.
+    pub(crate) fn read(bytes: &[u8], digest: &Digest, media_type: &MediaType) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Shape {
+            subject: Option<Descriptor>,
+            artifact_type: Option<String>,
+            config: Option<Descriptor>,
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let shape: Shape = serde_json::from_slice(bytes).ok()?;
+        let kind = shape.artifact_type.filter(|t| !t.is_empty());
+        let entry = Descriptor {
+            annotations: shape.annotations,
+            artifact_type: kind.or_else(|| shape.config.map(|c| c.media_type.to_string())),
+            ..Descriptor::new(media_type.clone(), digest.clone(), bytes.len() as u64)
+        };
+        Some(Self { subject: shape.subject?.digest, entry })
+    }
+}
+
+impl Client {
+    /// What refers to a manifest of the name's repository; with `kind` only artifacts of that type. Mirrors are not
+    /// asked: they may know only some.
+    ///
+    /// # Errors
+    /// As [`Client::tags`].
+    pub async fn referrers(
+        &self,
+        name: &Reference,
+        subject: &Digest,
+        kind: Option<&str>,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let endpoints = for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let mut found = Vec::new();
+        // The primary one is the last.
+        if let Some(endpoint) = endpoints.last() {
+            found = list(&Session::open(&self.shared, endpoint, Access::Pull).await?, name, subject, kind).await?;
+        }
+        found.retain(|d| kind.is_none_or(|kind| d.artifact_type.as_deref() == Some(kind)));
+        Ok(found)
+    }
+}
+
+async fn list(
+    s: &Session<'_>,
+    name: &Reference,
+    subject: &Digest,
+    kind: Option<&str>,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let mut call = s.call(Method::GET, &Route::Referrers(subject));
+    if let Some(kind) = kind {
+        call.url.query_pairs_mut().append_pair("artifactType", kind);
+    }
+    accept(&mut call, None);
+    let (mut found, mut asked_for) = (Vec::new(), HashSet::new());
+    let mut budget = Budget::new(s.policy());
+    for _ in 0..PAGES {
+        let (response, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut budget).await {
+            Ok(page) => page,
+            Err(RegistryError::Status { status: 404 | 405 | 501, .. }) if found.is_empty() => {
+                return Ok(tagged(s, name, subject).await?.map(|index| index.manifests).unwrap_or_default());
+            }
+            Err(e) => return Err(e),
+        };
+        let asked = || Box::new(s.asked(&call));
+        match Document::parse(&body, Some(&MediaType::OciIndex)) {
+            Ok(Document::Index(index)) => found.extend(index.manifests),
+            Ok(Document::Manifest(_)) => {
+                let cause = "the answer is no list of referrers".to_owned();
+                return Err(RegistryError::Protocol { asked: asked(), cause });
+            }
+            Err(source) => return Err(RegistryError::Document { asked: asked(), source }),
+        }
+        let Some(link) = next_link(response.headers()) else { return Ok(found) };
+        let next = followed(s, &call, &link)?;
+        asked_for.insert(std::mem::replace(&mut call.url, next));
+        if asked_for.contains(&call.url) {
+            break;
+        }
+        budget.progressed();
+    }
+    let cause = "its list of referrers does not end".to_owned();
+    Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
+}
+
+/// The tag under which clients keep the list (distribution-spec, "Referrers Tag Schema").
+fn tag_of(subject: &Digest) -> String {
+    let clipped = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    format!("{}-{}", clipped(subject.algorithm().name(), 32), clipped(subject.hex(), 64))
+}
+
+/// The index under the tag.
+async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<Option<Index>, RegistryError> {
+    let tag = tag_of(subject);
+    let mut call = get(s, &tag);
+    accept(&mut call, None);
+    let body = match s.document(&call, limits::MANIFEST_BYTES, &mut Budget::new(s.policy())).await {
+        Ok((_, body)) => body,
+        Err(e) if e.is_absence() => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    match Document::parse(&body, None) {
+        Ok(Document::Index(index)) => Ok(Some(index)),
+        _ => {
+            let cause = format!("the tag {tag} of {name} is no list of referrers");
+            Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
+        }
+    }
+}
+
+/// Enters a referrer in the list under its subject's tag. Who wrote it meanwhile keeps what was written: it is read
+/// again, and entered again when it is not there.
+pub(crate) async fn note(s: &Session<'_>, name: &Reference, referrer: &Referrer) -> Result<(), RegistryError> {
+    let at = tag_name(name, &referrer.subject);
+    let mut index = tagged(s, name, &referrer.subject).await?.unwrap_or_else(|| Index::of(Vec::new()));
+    for _ in 0..TRIES {
+        if index.manifests.iter().any(|d| d.digest == referrer.entry.digest) {
+            return Ok(());
+        }
+        index.manifests.push(referrer.entry.clone());
+        let bytes = serde_json::to_vec(&index).unwrap_or_default();
+        manifest::push(s, &at, &bytes, &MediaType::OciIndex).await?;
+        index = tagged(s, name, &referrer.subject).await?.unwrap_or_else(|| Index::of(Vec::new()));
+    }
+    let is_there = index.manifests.iter().any(|d| d.digest == referrer.entry.digest);
+    let call = get(s, &tag_of(&referrer.subject));
+    let cause = "others write the list of referrers at the same time".to_owned();
+    if is_there { Ok(()) } else { Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause }) }
+}
+
+fn tag_name(name: &Reference, subject: &Digest) -> Reference {
+    name.with_tag(&tag_of(subject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_say_what_the_manifest_says() {
+        let subject = Descriptor::of(MediaType::OciManifest, b"image");
+        let config = Descriptor::of(MediaType::Other("application/vnd.test.config".to_owned()), b"{}");
+        let manifest = |kind: Option<&str>, subject: Option<&Descriptor>| {
+            let document = serde_json::json!({
+                "schemaVersion": 2, "artifactType": kind, "config": config, "layers": [], "subject": subject,
+                "annotations": {"a": "b"},
+            });
+            let bytes = serde_json::to_vec(&document).unwrap();
+            Referrer::read(&bytes, &Digest::sha256(&bytes), &MediaType::OciManifest)
+        };
+        assert!(manifest(Some("x/y"), None).is_none());
+        for (kind, says) in
+            [(Some("x/y"), "x/y"), (Some(""), "application/vnd.test.config"), (None, "application/vnd.test.config")]
+        {
+            let referrer = manifest(kind, Some(&subject)).unwrap();
+            assert_eq!(referrer.subject, subject.digest);
+            assert_eq!(referrer.entry.artifact_type.as_deref(), Some(says));
+            assert_eq!(referrer.entry.annotations.get("a").map(String::as_str), Some("b"));
+        }
+        assert_eq!(tag_of(&subject.digest), format!("sha256-{}", subject.digest.hex()));
+    }
+}
