@@ -163,7 +163,7 @@ impl EngineError {
             Self::Unlike(unlike) => unlike.cause().class(),
             Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
             // Nothing of a stranger's was stored, because it was not what it said that it is.
-            Self::Store(StoreError::Refused(_)) => ErrorClass::Input,
+            Self::Store(StoreError::Refused(_) | StoreError::NotAnArchive { .. }) => ErrorClass::Input,
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore { .. } => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,

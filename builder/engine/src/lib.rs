@@ -14,6 +14,7 @@ pub mod output;
 pub mod output_file;
 pub mod request;
 pub mod run_request;
+pub mod toolkit;
 
 mod agent;
 mod ahead;
@@ -81,6 +82,20 @@ impl Engine {
         let proxies = client.proxies.clone();
         let client = Client::new(client)?;
         Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::new(HashMap::new()) })
+    }
+
+    /// The way to places of images, the store among them.
+    pub fn reach(&self) -> toolkit::Reach {
+        toolkit::Reach::with_store(self.client.clone(), self.runtime.clone(), self.store.clone())
+    }
+
+    /// Makes sure that an image of the store has a manifest, so that it can be read as a place: layers that were never
+    /// compressed are.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`], storage.
+    pub fn make_readable(&self, name: &cooper_image::Reference) -> Result<(), EngineError> {
+        self.finished(name, None).map(drop)
     }
 
     /// The store that it works on.

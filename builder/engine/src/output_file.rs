@@ -42,7 +42,7 @@ pub fn write_whole<E>(
 }
 
 /// A name of this process's own in the same directory.
-fn beside(dest: &Path) -> PathBuf {
+pub(crate) fn beside(dest: &Path) -> PathBuf {
     let mut partial = dest.as_os_str().to_owned();
     partial.push(format!(".partial.{}", std::process::id()));
     PathBuf::from(partial)

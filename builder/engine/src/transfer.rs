@@ -30,18 +30,27 @@ impl Engine {
     /// [`EngineError::NoImage`], registry, storage.
     pub fn push(&self, reference: &Reference, sink: &dyn Sink) -> Result<Digest, EngineError> {
         let reference = reference.clone().or_latest();
-        let missing = || EngineError::NoImage(reference.clone());
-        let mut descriptor = self.store.get_ref(&reference)?.ok_or_else(missing)?;
         let uplink = self.uplink(&reference);
+        let descriptor = self.finished(&reference, Some(&uplink))?;
+        self.send(&reference, &descriptor, &uplink, sink)
+    }
+
+    /// What a name of the store leads to, a manifest or an index: layers that were never compressed are now.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`], storage.
+    pub(crate) fn finished(&self, reference: &Reference, uplink: Option<&Uplink>) -> Result<Descriptor, EngineError> {
+        let missing = || EngineError::NoImage(reference.clone());
+        let mut descriptor = self.store.get_ref(reference)?.ok_or_else(missing)?;
         if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
-            let image = self.load(&reference, &descriptor)?;
+            let image = self.load(reference, &descriptor)?;
             let (config, layers) = (image.config, image.layers);
             let built = Built { platform: config.platform(), config, config_descriptor: descriptor, layers };
             let product = Product { images: vec![built], shape: Shape::Image };
-            descriptor = self.describe(&product, &Form::default(), Format::Oci, Some(&uplink))?.descriptor;
-            self.store.set_ref(&reference, &descriptor)?;
+            descriptor = self.describe(&product, &Form::default(), Format::Oci, uplink)?.descriptor;
+            self.store.set_ref(reference, &descriptor)?;
         }
-        self.send(&reference, &descriptor, &uplink, sink)
+        Ok(descriptor)
     }
 
     /// The way to where a name is pushed.
@@ -131,6 +140,15 @@ pub(crate) fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, EngineError> + Sync,
 ) -> Result<Vec<R>, EngineError> {
+    some_at_once(PARALLEL, items, work)
+}
+
+/// As [`each`], so many at a time.
+pub(crate) fn some_at_once<T: Sync, R: Send>(
+    most: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, EngineError> + Sync,
+) -> Result<Vec<R>, EngineError> {
     let next = Mutex::new(0..items.len());
     let results: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
     let run = &|| -> Result<(), EngineError> {
@@ -144,7 +162,7 @@ pub(crate) fn each<T: Sync, R: Send>(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..PARALLEL.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let workers: Vec<_> = (0..most.min(items.len())).map(|_| scope.spawn(run)).collect();
         workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(EngineError::Interrupted)))
     })?;
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

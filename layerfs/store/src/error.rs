@@ -99,6 +99,14 @@ pub enum StoreError {
         /// What was found.
         reason: &'static str,
     },
+    /// A file that is to be read as an image's archive is none.
+    #[error("{} is no archive of images: {reason}", path.display())]
+    NotAnArchive {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: &'static str,
+    },
     /// Somebody who uses or deletes a file does not come to an end.
     #[error("{} is in use by another process", path.display())]
     Busy {

@@ -30,7 +30,7 @@ pub struct LayoutName {
 
 impl LayoutName {
     /// Reads the text behind `oci-layout://`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(|_| format!("{digest:?} is no digest"))?)),
             None => (text, None),
@@ -56,15 +56,31 @@ impl fmt::Display for LayoutName {
 }
 
 /// An open layout.
-struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     name: &'a LayoutName,
     root: Root,
+}
+
+/// The entry with a tag or full name; without one `latest`, else the only entry. Of several, the one for the platform.
+pub(crate) fn chosen<'i>(index: &'i Index, tag: Option<&str>, platform: Option<&Platform>) -> Option<&'i Descriptor> {
+    let tagged = |tag: &str| {
+        let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
+        let found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
+        let fits =
+            |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| platform.is_some_and(|wanted| p.satisfies(wanted)));
+        found.iter().find(fits).or(found.first()).copied()
+    };
+    match (tag, index.manifests.as_slice()) {
+        (Some(tag), _) => tagged(tag),
+        (None, [only]) => tagged("latest").or(Some(only)),
+        (None, _) => tagged("latest"),
+    }
 }
 
 impl Engine {
     /// Takes the layout's image for a platform into the store.
     pub(super) fn import_layout(&self, name: &LayoutName, platform: &Platform) -> Result<Descriptor, EngineError> {
-        let layout = Layout { name, root: Root::open(&name.path)? };
+        let layout = Layout::open_at(name)?;
         let (descriptor, bytes, manifest) = layout.manifest(platform)?;
         crate::resolve::check(&manifest, name)?;
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
@@ -90,7 +106,12 @@ impl Engine {
     }
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
+    /// Opens the directory.
+    pub(crate) fn open_at(name: &'a LayoutName) -> Result<Self, EngineError> {
+        Ok(Self { name, root: Root::open(&name.path)? })
+    }
+
     /// The image's manifest, through as many indexes as are allowed.
     fn manifest(&self, platform: &Platform) -> Result<(Descriptor, Vec<u8>, Manifest), EngineError> {
         let mut digest = match &self.name.digest {
@@ -116,30 +137,25 @@ impl Layout<'_> {
 
     /// The entry of `index.json` with the tag; without one `latest`, else the only entry.
     fn by_tag(&self, platform: &Platform) -> Result<Descriptor, EngineError> {
-        let bytes = self.read("index.json", limits::MANIFEST_BYTES)?;
-        let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
-        let Document::Index(index) = parsed.map_err(|e| self.invalid(format!("index.json: {e}")))? else {
-            return Err(self.invalid("index.json is no index".to_owned()));
-        };
-        let tagged = |tag: &str| {
-            let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
-            let found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
-            let fits = |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| p.satisfies(platform));
-            found.iter().find(fits).or(found.first()).map(|d| (*d).clone())
-        };
-        let found = match (&self.name.tag, index.manifests.as_slice()) {
-            (Some(tag), _) => tagged(tag),
-            (None, [only]) => tagged("latest").or(Some(only.clone())),
-            (None, _) => tagged("latest"),
-        };
-        found.ok_or_else(|| {
+        let index = self.index()?;
+        chosen(&index, self.name.tag.as_deref(), Some(platform)).cloned().ok_or_else(|| {
             let tag = self.name.tag.as_deref().unwrap_or("latest");
             self.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
         })
     }
 
+    /// `index.json`.
+    pub(crate) fn index(&self) -> Result<Index, EngineError> {
+        let bytes = self.read("index.json", limits::MANIFEST_BYTES)?;
+        let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
+        match parsed.map_err(|e| self.invalid(format!("index.json: {e}")))? {
+            Document::Index(index) => Ok(index),
+            Document::Manifest(_) => Err(self.invalid("index.json is no index".to_owned())),
+        }
+    }
+
     /// A document by its digest.
-    fn document(&self, digest: &Digest) -> Result<Vec<u8>, EngineError> {
+    pub(crate) fn document(&self, digest: &Digest) -> Result<Vec<u8>, EngineError> {
         let bytes = self.read(&blob_path(digest), limits::MANIFEST_BYTES)?;
         Ok(Verified::check(bytes, digest, None)?.into_inner())
     }
@@ -154,7 +170,7 @@ impl Layout<'_> {
         Ok(bytes)
     }
 
-    fn open(&self, path: &str) -> Result<std::fs::File, EngineError> {
+    pub(crate) fn open(&self, path: &str) -> Result<std::fs::File, EngineError> {
         let at = RelPath::from(path);
         let there = self.root.stat(&at).map_err(|e| io(format!("looking for {path} of {}", self.name), e))?;
         match there.map(|m| m.kind) {
@@ -166,11 +182,18 @@ impl Layout<'_> {
         }
     }
 
+    /// Size of a regular file; `None` when there is none.
+    pub(crate) fn size(&self, path: &str) -> Result<Option<u64>, EngineError> {
+        let at = RelPath::from(path);
+        let there = self.root.stat(&at).map_err(|e| io(format!("looking for {path} of {}", self.name), e))?;
+        Ok(there.filter(|m| m.kind == cooper_layerfs::stat::Kind::File).map(|m| m.size))
+    }
+
     fn invalid(&self, reason: String) -> EngineError {
         EngineError::InvalidImage { reference: self.name.to_string(), reason }
     }
 
-    fn no_image(&self, message: String, index: &Index) -> EngineError {
+    pub(crate) fn no_image(&self, message: String, index: &Index) -> EngineError {
         let tags = index.manifests.iter().filter_map(|d| {
             let platform = d.platform.as_ref().map(ToString::to_string);
             d.annotations.get(TAG).cloned().or(platform)
@@ -184,7 +207,7 @@ impl Layout<'_> {
     }
 }
 
-fn blob_path(digest: &Digest) -> String {
+pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 

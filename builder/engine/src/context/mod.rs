@@ -6,7 +6,7 @@
 
 mod archive;
 mod files;
-mod layout;
+pub(crate) mod layout;
 mod remote;
 mod source;
 

@@ -35,7 +35,10 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
 }
 
 /// The entries that the directory's index has; `None` when the directory is empty or not there.
-fn earlier(dir: &Path) -> Result<Option<Vec<Descriptor>>, StoreError> {
+///
+/// # Errors
+/// [`StoreError::NotALayout`] when something else is there.
+pub fn earlier(dir: &Path) -> Result<Option<Vec<Descriptor>>, StoreError> {
     let mut names = match fs::read_dir(dir) {
         Ok(names) => names,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -61,7 +64,7 @@ fn earlier(dir: &Path) -> Result<Option<Vec<Descriptor>>, StoreError> {
 }
 
 /// The earlier entries with other names, then the new ones.
-fn merged(earlier: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
+pub fn merged(earlier: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
     let name = |d: &Descriptor| {
         let of = |key: &str| d.annotations.get(key).cloned();
         of(NAME_ANNOTATION).or_else(|| of(TAG_ANNOTATION))
@@ -137,7 +140,11 @@ impl Drop for Layout<'_> {
     }
 }
 
-fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
+/// Is there a regular file with this digest?
+///
+/// # Errors
+/// What the system says, for instance that there is none.
+pub fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
     if !path.symlink_metadata()?.is_file() {
         return Ok(false);
     }

@@ -4,9 +4,10 @@
 //! times, no owners. Blobs are compared with their digests while they are copied. Must never: leave half an archive
 //! in a directory, or write into a directory that holds something else.
 
-mod directory;
-mod docker;
-mod tarball;
+pub mod directory;
+pub mod docker;
+pub mod reader;
+pub mod tarball;
 
 use crate::{Store, StoreError, closure};
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Index, Reference};
@@ -16,11 +17,11 @@ use std::io::{Read, Take, Write};
 use std::path::Path;
 
 /// Full image name, as containerd and BuildKit note it.
-const NAME_ANNOTATION: &str = "io.containerd.image.name";
+pub const NAME_ANNOTATION: &str = "io.containerd.image.name";
 /// Tag (image-spec, annotations.md).
-const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 /// The `oci-layout` file (image-spec, image-layout.md).
-const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Which of the two formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn write(
     })?;
     let listed = match kind {
         Kind::Oci => None,
-        Kind::Docker => Some(docker::listing(store, image, tags)?),
+        Kind::Docker => Some(docker::listing(&[docker::Listed::of(store, image, tags)?])?),
     };
     let content = Content { blobs, index: entries(image, tags), listed };
     match place {
@@ -94,12 +95,17 @@ fn entries(image: &Descriptor, tags: &[Reference]) -> Vec<Descriptor> {
     if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(named).collect() }
 }
 
-fn index_json(manifests: Vec<Descriptor>) -> Result<Vec<u8>, StoreError> {
+/// Bytes of a layout's `index.json`.
+///
+/// # Errors
+/// None that can be provoked: it is what serialising gives.
+pub fn index_json(manifests: Vec<Descriptor>) -> Result<Vec<u8>, StoreError> {
     let index = Index::of(manifests);
     serde_json::to_vec(&index).map_err(|source| StoreError::Encode { what: "the archive's index", source })
 }
 
-fn blob_path(digest: &Digest) -> String {
+/// Where a layout has a blob.
+pub fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 

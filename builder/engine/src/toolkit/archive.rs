@@ -1,0 +1,237 @@
+//! An archive to read from: an OCI layout in a tar, or what `docker save` writes, of today or of earlier times. Which
+//! of them it is, the archive says itself.
+
+use super::layout::{bare, referring};
+use super::origin::{Checked, Origin, Reader};
+use crate::EngineError;
+use crate::context::layout::{blob_path, chosen};
+use crate::layers::io;
+use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Manifest, MediaType, Verified, limits};
+use cooper_layerfs::compress;
+use cooper_store::archive::docker::Entry;
+use cooper_store::archive::reader::{Archive, Part};
+use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek as _};
+use std::path::Path;
+
+/// First bytes of what is compressed.
+const PACKED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
+
+/// Reads from a file.
+pub(super) struct ArchiveOrigin {
+    archive: Archive,
+    wanted: Option<String>,
+    index: Index,
+    /// Documents that had to be made, since the archive has none.
+    made: BTreeMap<Digest, Vec<u8>>,
+    /// Where blobs are that have no place in a layout.
+    elsewhere: BTreeMap<Digest, String>,
+}
+
+impl ArchiveOrigin {
+    pub(super) fn open(path: &Path, wanted: Option<String>) -> Result<Self, EngineError> {
+        let archive = Archive::open(path, seekable(path)?)?;
+        let index = Index::of(Vec::new());
+        let (made, elsewhere) = (BTreeMap::new(), BTreeMap::new());
+        let mut this = Self { archive, wanted, index, made, elsewhere };
+        if let Some(bytes) = this.file("index.json", limits::MANIFEST_BYTES)? {
+            let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
+            let Ok(Document::Index(index)) = parsed else {
+                return Err(this.invalid("its index.json is no index".to_owned()));
+            };
+            this.index = index;
+        } else if let Some(bytes) = this.file("manifest.json", limits::MANIFEST_BYTES)? {
+            let listed: Vec<Entry> =
+                serde_json::from_slice(&bytes).map_err(|e| this.invalid(format!("its manifest.json: {e}")))?;
+            for entry in &listed {
+                this.list(entry)?;
+            }
+        } else {
+            return Err(this.invalid("it has neither index.json nor manifest.json".to_owned()));
+        }
+        Ok(this)
+    }
+
+    /// Makes a manifest for an image of an older archive.
+    fn list(&mut self, entry: &Entry) -> Result<(), EngineError> {
+        let missing = |path: &str| format!("its manifest.json names {path:?}, which it does not have");
+        let Some(config) = self.file(&entry.config, limits::CONFIG_BYTES)? else {
+            return Err(self.invalid(missing(&entry.config)));
+        };
+        let parsed: Result<ImageConfig, _> = serde_json::from_slice(&config);
+        let platform = parsed.map_err(|e| self.invalid(format!("its configuration {}: {e}", entry.config)))?.platform();
+        let described = Descriptor::of(MediaType::DockerConfig, &config);
+        self.made.insert(described.digest.clone(), config);
+        let mut layers = Vec::with_capacity(entry.layers.len());
+        for path in &entry.layers {
+            let Some(mut part) = self.archive.read(path) else { return Err(self.invalid(missing(path))) };
+            let size = self.archive.size(path).unwrap_or_default();
+            let (media_type, digest) =
+                hashed(&mut part).map_err(|e| io(format!("reading {path} of {}", self.archive.path().display()), e))?;
+            self.elsewhere.insert(digest.clone(), path.clone());
+            layers.push(Descriptor::new(media_type, digest, size));
+        }
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MediaType::DockerManifest),
+            artifact_type: None,
+            config: described,
+            layers,
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        let bytes = serde_json::to_vec(&manifest)
+            .map_err(|source| EngineError::Json { what: "the manifest of an archive's image".to_owned(), source })?;
+        let d = Descriptor { platform: Some(platform), ..Descriptor::of(MediaType::DockerManifest, &bytes) };
+        self.made.insert(d.digest.clone(), bytes);
+        if entry.repo_tags.is_empty() {
+            self.index.manifests.push(d.clone());
+        }
+        for name in &entry.repo_tags {
+            let mut named = d.clone();
+            named.annotations.insert(NAME_ANNOTATION.to_owned(), name.clone());
+            self.index.manifests.push(named);
+        }
+        Ok(())
+    }
+
+    fn file(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, EngineError> {
+        let Some(size) = self.archive.size(name) else { return Ok(None) };
+        if size > limit {
+            return Err(self.invalid(format!("its {name} is larger than {limit} bytes")));
+        }
+        let mut bytes = Vec::new();
+        let read = self.archive.read(name).map_or(Ok(0), |mut part| part.read_to_end(&mut bytes));
+        read.map_err(|e| io(format!("reading {name} of {}", self.archive.path().display()), e))?;
+        Ok(Some(bytes))
+    }
+
+    fn invalid(&self, reason: String) -> EngineError {
+        EngineError::InvalidImage { reference: self.place(), reason }
+    }
+}
+
+impl Origin for ArchiveOrigin {
+    fn place(&self) -> String {
+        self.archive.path().display().to_string()
+    }
+
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        let wanted = self.wanted.as_deref();
+        let full = wanted.and_then(|w| w.parse::<cooper_image::Reference>().ok()).map(|r| r.or_latest());
+        let found = chosen(&self.index, wanted, None).or_else(|| {
+            let full = full.as_ref()?;
+            self.index.manifests.iter().find(|d| names_of(d).any(|name| name == *full))
+        });
+        let only = || match self.index.manifests.split_first() {
+            // One image under several names is one image.
+            Some((first, rest)) if rest.iter().all(|d| d.digest == first.digest) => Some(first),
+            _ => None,
+        };
+        found.or_else(|| if wanted.is_none() { only() } else { None }).map(bare).ok_or_else(|| {
+            let names = self.index.manifests.iter().filter_map(label).take(8).collect::<Vec<_>>().join(", ");
+            EngineError::Request {
+                message: match wanted {
+                    Some(wanted) => format!("{} has no image {wanted:?}", self.place()),
+                    None => format!("{} has several images", self.place()),
+                },
+                hint: format!("write FILE:NAME; it has {names}"),
+            }
+        })
+    }
+
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        match self.made.get(&d.digest) {
+            Some(bytes) => Ok(Verified::check(bytes.clone(), &d.digest, Some(d.size))?.into_inner()),
+            None => super::small(self, d, limits::MANIFEST_BYTES),
+        }
+    }
+
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        if let Some(bytes) = self.made.get(&d.digest) {
+            return Ok(Box::new(Checked::new(std::io::Cursor::new(bytes.clone()), d)));
+        }
+        let path = self.elsewhere.get(&d.digest).cloned().unwrap_or_else(|| blob_path(&d.digest));
+        let part = self.archive.read(&path).ok_or_else(|| self.invalid(format!("it has no {path}")))?;
+        Ok(Box::new(Checked::new(part, d)))
+    }
+
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        let made = self.made.get(&d.digest).map(|bytes| bytes.len() as u64);
+        let path = self.elsewhere.get(&d.digest).cloned().unwrap_or_else(|| blob_path(&d.digest));
+        Ok(made.or_else(|| self.archive.size(&path)))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        referring(self, &self.index.manifests, subject)
+    }
+}
+
+/// The name of an entry, as its archive has it.
+pub(super) fn label(entry: &Descriptor) -> Option<String> {
+    let of = |key: &str| entry.annotations.get(key).cloned();
+    of(NAME_ANNOTATION).or_else(|| of(TAG_ANNOTATION))
+}
+
+/// The full names of an entry.
+pub(super) fn names_of(entry: &Descriptor) -> impl Iterator<Item = cooper_image::Reference> {
+    let full = entry.annotations.get(NAME_ANNOTATION).or_else(|| {
+        // skopeo writes whole names there.
+        entry.annotations.get(TAG_ANNOTATION).filter(|t| t.contains([':', '/']))
+    });
+    full.and_then(|name| name.parse::<cooper_image::Reference>().ok()).map(|name| name.or_latest()).into_iter()
+}
+
+/// Media type and digest of a layer of an older archive.
+fn hashed(part: &mut Part) -> std::io::Result<(MediaType, Digest)> {
+    let mut head = [0; 2];
+    let mut hasher = Hasher::new();
+    let mut n = 0;
+    while n < head.len() {
+        match part.read(head.get_mut(n..).unwrap_or_default())? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    hasher.update(head.get(..n).unwrap_or_default());
+    std::io::copy(part, &mut hasher)?;
+    let packed = head == *PACKED.first().copied().unwrap_or_default();
+    Ok((if packed { MediaType::DockerLayerGzip } else { MediaType::DockerLayer }, hasher.finish()))
+}
+
+/// The file, or a nameless copy of what is compressed or comes through a pipe.
+fn seekable(path: &Path) -> Result<File, EngineError> {
+    let failed = |e| io(format!("reading {}", path.display()), e);
+    let is_stdin = path == Path::new("-");
+    let file = if is_stdin {
+        File::from(rustix::io::dup(rustix::stdio::stdin()).map_err(|e| failed(e.into()))?)
+    } else {
+        File::open(path).map_err(failed)?
+    };
+    let is_file = file.metadata().map_err(failed)?.is_file();
+    if is_file {
+        use std::os::unix::fs::FileExt as _;
+        let mut head = [0; 4];
+        let n = file.read_at(&mut head, 0).map_err(failed)?;
+        let head = head.get(..n).unwrap_or_default();
+        if !PACKED.iter().any(|magic| head.starts_with(magic)) {
+            return Ok(file);
+        }
+    }
+    let mut copy = nameless().map_err(failed)?;
+    let plain = compress::decompress(Box::new(file))?;
+    std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut copy).map_err(failed)?;
+    copy.rewind().map_err(failed)?;
+    Ok(copy)
+}
+
+/// A file without a name, on the disk.
+fn nameless() -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let made =
+        open("/var/tmp", flags, Mode::RUSR | Mode::WUSR).or_else(|_| open("/tmp", flags, Mode::RUSR | Mode::WUSR));
+    Ok(File::from(made?))
+}

@@ -1,0 +1,141 @@
+//! An archive to write to: the small documents by which readers find their way come first, then the blobs in the order
+//! of their digests, so that the same image makes the same bytes.
+
+use super::origin::{Origin, cause};
+use super::shipment::{Name, Put, Shipment, Target, entries};
+use crate::layers::{io, lock};
+use crate::{EngineError, output_file};
+use cooper_image::{Descriptor, Document, Reference};
+use cooper_store::StoreError;
+use cooper_store::archive::docker::{Listed, listing};
+use cooper_store::archive::tarball::Tarball;
+use cooper_store::archive::{Kind, OCI_LAYOUT, index_json};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+type Out = Box<dyn Write + Send>;
+
+/// Writes to a file, which is there when all of it is; `-` is standard output.
+pub struct ArchiveTarget {
+    kind: Kind,
+    tar: Mutex<Option<Tarball<Out>>>,
+    /// The file in the making, and what it is to be called.
+    partial: Option<(File, PathBuf, PathBuf)>,
+}
+
+impl ArchiveTarget {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(kind: Kind, path: &Path) -> Result<Self, EngineError> {
+        let failed = |e| io(format!("writing {}", path.display()), e);
+        let (out, partial): (Out, _) = if path == Path::new("-") {
+            (Box::new(std::io::stdout()), None)
+        } else if output_file::is_stream(path) {
+            (Box::new(OpenOptions::new().write(true).open(path).map_err(failed)?), None)
+        } else {
+            let dest = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let beside = output_file::beside(&dest);
+            let file = File::create(&beside).map_err(failed)?;
+            let out = file.try_clone().map_err(failed)?;
+            (Box::new(out), Some((file, beside, dest)))
+        };
+        let out: Out = Box::new(BufWriter::with_capacity(1 << 18, out));
+        Ok(Self { kind, tar: Mutex::new(Some(Tarball::new(out))), partial })
+    }
+
+    fn within<T>(&self, work: impl FnOnce(&mut Tarball<Out>) -> Result<T, StoreError>) -> Result<T, EngineError> {
+        match lock(&self.tar).as_mut() {
+            Some(tar) => work(tar).map_err(|e| match e {
+                // What the place said from which a blob comes.
+                StoreError::Archive(e) => cause(e, || "writing the archive".to_owned()),
+                other => other.into(),
+            }),
+            None => Err(EngineError::Interrupted),
+        }
+    }
+}
+
+impl Drop for ArchiveTarget {
+    fn drop(&mut self) {
+        if let Some((_, beside, _)) = &self.partial {
+            // Gone when it got its name.
+            let _ = std::fs::remove_file(beside);
+        }
+    }
+}
+
+impl Target for ArchiveTarget {
+    fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
+        let index = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names)).chain(all.loose());
+        let index = index_json(index.collect())?;
+        let listed = match self.kind {
+            Kind::Oci => None,
+            Kind::Docker => Some(listing(&all.tops().iter().map(|t| listed(all, t)).collect::<Result<Vec<_>, _>>()?)?),
+        };
+        self.within(|tar| {
+            tar.bytes("oci-layout", OCI_LAYOUT)?;
+            tar.bytes("index.json", &index)?;
+            listed.map_or(Ok(()), |listed| tar.bytes("manifest.json", &listed))
+        })
+    }
+
+    fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+        let mut reader = from.open(d)?;
+        self.within(|tar| tar.blob(&d.digest, d.size, &mut Exact { inner: &mut reader, left: d.size }))?;
+        Ok(Put::Sent)
+    }
+
+    fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
+        self.within(|tar| tar.blob(&d.digest, d.size, &mut &*bytes))
+    }
+
+    fn name(&self, _: &Descriptor, _: &[u8], _: &Name) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), EngineError> {
+        let Some(tar) = lock(&self.tar).take() else { return Ok(()) };
+        tar.finish()?;
+        let Some((file, beside, dest)) = &self.partial else { return Ok(()) };
+        let named = file.sync_all().and_then(|()| std::fs::rename(beside, dest));
+        named.map_err(|e| io(format!("writing {}", dest.display()), e))
+    }
+
+    fn at_once(&self) -> usize {
+        1
+    }
+}
+
+fn listed(all: &Shipment, top: &super::Top) -> Result<Listed, EngineError> {
+    let one = || EngineError::from(StoreError::NotOneImage(top.descriptor.digest.clone()));
+    let bytes = all.document(&top.descriptor.digest).ok_or_else(one)?;
+    let Ok(Document::Manifest(manifest)) = Document::parse(bytes, Some(&top.descriptor.media_type)) else {
+        return Err(one());
+    };
+    let names = top.names.iter().filter_map(|name| match name {
+        Name::Full(name) => Some(name.clone()),
+        Name::Tag(tag) => tag.parse::<Reference>().ok(),
+    });
+    Ok(Listed { manifest, names: names.collect() })
+}
+
+/// Ends in an error when it ends early: a tar's entry would be filled with what follows.
+struct Exact<'a> {
+    inner: &'a mut dyn Read,
+    left: u64,
+}
+
+impl Read for Exact<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if n == 0 && self.left > 0 && !buf.is_empty() {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+        }
+        self.left = self.left.saturating_sub(n as u64);
+        Ok(n)
+    }
+}

@@ -1,0 +1,87 @@
+//! An OCI layout to read from.
+
+use super::origin::{Checked, Origin, Reader};
+use crate::EngineError;
+use crate::context::LayoutName;
+use crate::context::layout::{Layout, blob_path, chosen};
+use cooper_image::{Descriptor, Digest, Document, MediaType, limits};
+
+/// Most entries of `index.json` that are looked at for referrers.
+const ENTRIES: usize = 10_000;
+
+/// Reads from a directory.
+pub(super) struct LayoutOrigin {
+    name: LayoutName,
+}
+
+impl LayoutOrigin {
+    pub(super) fn new(name: LayoutName) -> Self {
+        Self { name }
+    }
+}
+
+impl Origin for LayoutOrigin {
+    fn place(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        let layout = Layout::open_at(&self.name)?;
+        let Some(digest) = &self.name.digest else {
+            let index = layout.index()?;
+            return chosen(&index, self.name.tag.as_deref(), None).map(bare).ok_or_else(|| {
+                let tag = self.name.tag.as_deref().unwrap_or("latest");
+                layout.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
+            });
+        };
+        let bytes = layout.document(digest)?;
+        Ok(Descriptor::new(type_of(&bytes), digest.clone(), bytes.len() as u64))
+    }
+
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        super::small(self, d, limits::MANIFEST_BYTES)
+    }
+
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        let file = Layout::open_at(&self.name)?.open(&blob_path(&d.digest))?;
+        Ok(Box::new(Checked::new(file, d)))
+    }
+
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        Layout::open_at(&self.name)?.size(&blob_path(&d.digest))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        let index = Layout::open_at(&self.name)?.index()?;
+        referring(self, &index.manifests, subject)
+    }
+}
+
+/// The entry without what only the index says of it.
+pub(super) fn bare(entry: &Descriptor) -> Descriptor {
+    Descriptor::new(entry.media_type.clone(), entry.digest.clone(), entry.size)
+}
+
+/// The type of a document, by its word or its shape.
+pub(super) fn type_of(bytes: &[u8]) -> MediaType {
+    Document::parse(bytes, None).map_or(MediaType::OciManifest, |document| document.media_type())
+}
+
+/// The manifests among these that refer to the subject.
+pub(super) fn referring(
+    origin: &dyn Origin,
+    entries: &[Descriptor],
+    subject: &Digest,
+) -> Result<Vec<Descriptor>, EngineError> {
+    let mut found: Vec<Descriptor> = Vec::new();
+    for entry in entries.iter().take(ENTRIES).filter(|d| d.media_type.is_manifest()) {
+        let Ok(Document::Manifest(manifest)) = Document::parse(&origin.document(entry)?, None) else { continue };
+        let refers = manifest.subject.is_some_and(|s| s.digest == *subject);
+        if refers && !found.iter().any(|d| d.digest == entry.digest) {
+            let kind = manifest.artifact_type.unwrap_or_else(|| manifest.config.media_type.to_string());
+            let annotations = manifest.annotations;
+            found.push(Descriptor { artifact_type: Some(kind), annotations, ..bare(entry) });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,97 @@
+//! An OCI layout to write to: blobs first, `index.json` last, so that a reader finds an image whole or not at all. What
+//! is there already stays; a blob of it is taken for what it is called only after it was read.
+
+use super::origin::{Origin, cause};
+use super::shipment::{Name, Put, Shipment, Target, entries};
+use crate::EngineError;
+use crate::context::layout::blob_path;
+use crate::layers::{io, lock};
+use cooper_image::{Descriptor, Digest};
+use cooper_store::archive::directory::{earlier, is_whole, merged};
+use cooper_store::archive::{OCI_LAYOUT, index_json};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Writes to a directory, which is made when it is not there.
+pub struct LayoutTarget {
+    dir: PathBuf,
+    entries: Mutex<Vec<Descriptor>>,
+}
+
+impl LayoutTarget {
+    /// Into a directory.
+    ///
+    /// # Errors
+    /// When there is something else.
+    pub fn new(dir: &Path) -> Result<Self, EngineError> {
+        earlier(dir)?;
+        Ok(Self { dir: dir.to_owned(), entries: Mutex::default() })
+    }
+
+    fn is_there(&self, digest: &Digest) -> bool {
+        is_whole(&self.dir.join(blob_path(digest)), digest).unwrap_or(false)
+    }
+
+    /// Writes beside the name and renames.
+    fn put(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+        said: impl FnOnce() -> String,
+    ) -> Result<(), EngineError> {
+        let path = self.dir.join(name);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let partial = crate::output_file::beside(&path);
+        let done = made.and_then(|()| File::create(&partial)).and_then(|mut file| {
+            fill(&mut file)?;
+            file.sync_all()?;
+            fs::rename(&partial, &path)
+        });
+        if done.is_err() {
+            // The failure that made it partial is the one to report.
+            let _ = fs::remove_file(&partial);
+        }
+        done.map_err(|e| cause(e, said))
+    }
+
+    fn small(&self, name: &str, bytes: &[u8]) -> Result<(), EngineError> {
+        let said = || format!("writing {}", self.dir.join(name).display());
+        self.put(name, |file| file.write_all(bytes), said)
+    }
+}
+
+impl Target for LayoutTarget {
+    fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
+        fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
+        let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
+        *lock(&self.entries) = named.chain(all.loose()).collect();
+        self.small("oci-layout", OCI_LAYOUT)
+    }
+
+    fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+        if self.is_there(&d.digest) {
+            return Ok(Put::Existed);
+        }
+        let mut reader = from.open(d)?;
+        let said = || format!("copying {} of {} to {}", d.digest, from.place(), self.dir.display());
+        self.put(&blob_path(&d.digest), |file| std::io::copy(&mut reader, file).map(drop), said)?;
+        Ok(Put::Sent)
+    }
+
+    fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
+        if self.is_there(&d.digest) { Ok(()) } else { self.small(&blob_path(&d.digest), bytes) }
+    }
+
+    fn name(&self, _: &Descriptor, _: &[u8], _: &Name) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), EngineError> {
+        let new = std::mem::take(&mut *lock(&self.entries));
+        // Whoever wrote there meanwhile keeps what was written.
+        let all = merged(earlier(&self.dir)?.unwrap_or_default(), new);
+        self.small("index.json", &index_json(all)?)
+    }
+}

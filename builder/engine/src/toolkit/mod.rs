@@ -1,0 +1,27 @@
+//! Images on their way from one place to another, and questions about them wherever they are.
+//!
+//! A place ([`Place`]) is a repository of a registry, a name of the store, an OCI layout or an archive. What is read
+//! from any of them is an [`Origin`], what is written to any of them a [`Target`]; [`Shipment`] is what goes from the
+//! ones to the other. Documents go as the bytes that they are, so that digests stay. Must never: hold a blob in memory,
+//! give on bytes that are not what their digest says, or name something before all of it is there.
+
+mod archive;
+mod archive_target;
+mod layout;
+mod layout_target;
+mod origin;
+mod place;
+mod reach;
+mod registry;
+mod shipment;
+mod store;
+pub mod validate;
+
+pub use archive_target::ArchiveTarget;
+pub use layout_target::LayoutTarget;
+pub use origin::{Origin, Reader, small};
+pub use place::{Kind, Place, PlaceError};
+pub use reach::Reach;
+pub use registry::RegistryTarget;
+pub use shipment::{Name, Put, Referrers, Shipment, Shipped, Target, Top, pick, ship};
+pub use store::StoreTarget;

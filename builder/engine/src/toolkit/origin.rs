@@ -1,0 +1,132 @@
+//! What an image can be read from.
+
+use crate::EngineError;
+use crate::layers::io;
+use cooper_image::{Descriptor, Digest, DigestError, Hasher, Reference};
+use std::io::{self as stdio, Read};
+
+/// Bytes of a blob; a failure of the place that they come from is in the error.
+pub type Reader = Box<dyn Read + Send>;
+
+/// A place from which an image can be read.
+pub trait Origin: Send + Sync {
+    /// The place in words, for errors.
+    fn place(&self) -> String;
+    /// What the place itself leads to.
+    ///
+    /// # Errors
+    /// When there is nothing, and what the place says.
+    fn top(&self) -> Result<Descriptor, EngineError>;
+    /// A document's bytes, which are what the descriptor says.
+    ///
+    /// # Errors
+    /// When it is not there, is too large, or something else.
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError>;
+    /// A blob's bytes. Reading fails at the end when they are not what the descriptor says.
+    ///
+    /// # Errors
+    /// When it is not there.
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError>;
+    /// How many bytes of a blob are there; `None` when there is none. Nothing is read.
+    ///
+    /// # Errors
+    /// What the place says.
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError>;
+    /// What refers to a manifest.
+    ///
+    /// # Errors
+    /// What the place says.
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError>;
+    /// The repository of a registry that it is, from which other repositories there can take blobs.
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
+}
+
+/// A blob that is read whole: at most `limit` bytes.
+///
+/// # Errors
+/// [`EngineError::InvalidImage`] when it is larger, and what the place says.
+pub fn small(origin: &dyn Origin, d: &Descriptor, limit: u64) -> Result<Vec<u8>, EngineError> {
+    if d.size > limit {
+        let reason = format!("{} is larger than {limit} bytes", d.digest);
+        return Err(EngineError::InvalidImage { reference: origin.place(), reason });
+    }
+    let mut bytes = Vec::new();
+    let read = origin.open(d)?.read_to_end(&mut bytes);
+    read.map_err(|e| cause(e, || format!("reading {} of {}", d.digest, origin.place())))?;
+    Ok(bytes)
+}
+
+/// The failure that a reader's error stands for.
+pub(super) fn cause(error: stdio::Error, what: impl FnOnce() -> String) -> EngineError {
+    match error.downcast::<EngineError>() {
+        Ok(known) => known,
+        Err(other) => io(what(), other),
+    }
+}
+
+/// Compares what is read with its descriptor.
+pub(super) struct Checked<R> {
+    inner: R,
+    wanted: Descriptor,
+    hasher: Option<Hasher>,
+    read: u64,
+}
+
+impl<R: Read> Checked<R> {
+    pub(super) fn new(inner: R, wanted: &Descriptor) -> Self {
+        let hasher = Some(Hasher::with(wanted.digest.algorithm()));
+        Self { inner, wanted: wanted.clone(), hasher, read: 0 }
+    }
+
+    fn wrong(source: DigestError) -> stdio::Error {
+        stdio::Error::other(EngineError::Digest(source))
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> stdio::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.read += n as u64;
+        let over = self.read > self.wanted.size;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(buf.get(..n).unwrap_or_default());
+        }
+        if over || (n == 0 && !buf.is_empty() && self.read < self.wanted.size) {
+            return Err(Self::wrong(DigestError::Size { expected: self.wanted.size, actual: self.read }));
+        }
+        // The last byte is not given away before all of them are known to be right.
+        if self.read == self.wanted.size
+            && let Some(hasher) = self.hasher.take()
+        {
+            let actual = hasher.finish();
+            if actual != self.wanted.digest {
+                return Err(Self::wrong(DigestError::Mismatch { expected: self.wanted.digest.clone(), actual }));
+            }
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+
+    #[test]
+    fn wrong_bytes_are_not_given_away_to_the_last() {
+        let right = Descriptor::of(MediaType::OciLayer, b"bytes");
+        for (bytes, fine) in [(&b"bytes"[..], true), (b"byte", false), (b"bytes!", false), (b"bytex", false)] {
+            let mut got = Vec::new();
+            let read = Checked::new(bytes, &right).read_to_end(&mut got);
+            assert_eq!(read.is_ok(), fine, "{bytes:?}");
+            if let Err(error) = read {
+                assert!(matches!(cause(error, String::new), EngineError::Digest(_)));
+                assert!(got.len() < 5, "{got:?}");
+            }
+        }
+        let none = Descriptor::of(MediaType::OciLayer, b"");
+        assert_eq!(Checked::new(&b""[..], &none).read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+}

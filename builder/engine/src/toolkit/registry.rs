@@ -1,0 +1,157 @@
+//! A repository of a registry, to read from and to write to.
+
+use super::origin::{Origin, Reader, cause};
+use super::reach::Reach;
+use super::shipment::{Name, Put, Target};
+use crate::EngineError;
+use cooper_image::{Descriptor, Digest, Reference};
+use cooper_registry::{Pushed, RegistryError};
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
+
+/// Pieces of a blob that wait to be read.
+const WAITING: usize = 16;
+
+/// Reads from a registry.
+pub(super) struct RegistryOrigin {
+    reach: Reach,
+    name: Reference,
+    top: OnceLock<(Descriptor, Vec<u8>)>,
+}
+
+impl RegistryOrigin {
+    pub(super) fn new(reach: Reach, name: Reference) -> Self {
+        Self { reach, name, top: OnceLock::new() }
+    }
+
+    fn fetch(&self, d: Option<&Descriptor>) -> Result<(Descriptor, Vec<u8>), EngineError> {
+        let raw = self.reach.wait(self.reach.client().raw(&self.name, d))?;
+        Ok((raw.descriptor(), raw.bytes.into_inner()))
+    }
+}
+
+impl Origin for RegistryOrigin {
+    fn place(&self) -> String {
+        self.name.familiar()
+    }
+
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        if let Some((descriptor, _)) = self.top.get() {
+            return Ok(descriptor.clone());
+        }
+        let fetched = self.fetch(None)?;
+        Ok(self.top.get_or_init(|| fetched).0.clone())
+    }
+
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        match self.top.get().filter(|(known, _)| known.digest == d.digest && known.size == d.size) {
+            Some((_, bytes)) => Ok(bytes.clone()),
+            None => Ok(self.fetch(Some(d))?.1),
+        }
+    }
+
+    /// The transfer runs on a thread of its own, and no faster than it is read.
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        let (send, receive) = sync_channel::<io::Result<Vec<u8>>>(WAITING);
+        let (reach, name, d) = (self.reach.clone(), self.name.clone(), d.clone());
+        std::thread::spawn(move || {
+            let mut sink =
+                |bytes: &[u8]| send.send(Ok(bytes.to_vec())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
+            if let Err(error) = reach.wait(reach.client().blob(&name, &d, &mut sink)) {
+                // A reader that is gone wants no more of it.
+                let _ = send.send(Err(io::Error::other(error)));
+            }
+        });
+        Ok(Box::new(Arriving { receive, piece: Vec::new(), at: 0 }))
+    }
+
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        self.reach.wait(self.reach.client().blob_size(&self.name, &d.digest))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        self.reach.wait(self.reach.client().referrers(&self.name, subject, None))
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        Some(&self.name)
+    }
+}
+
+/// A blob on its way.
+struct Arriving {
+    receive: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at >= self.piece.len() {
+            match self.receive.recv() {
+                Ok(piece) => (self.piece, self.at) = (piece?, 0),
+                // The transfer has ended well: whatever went wrong would have been said.
+                Err(_) => return Ok(0),
+            }
+        }
+        let rest = self.piece.get(self.at..).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// Writes to a repository.
+pub struct RegistryTarget {
+    reach: Reach,
+    repository: Reference,
+}
+
+impl RegistryTarget {
+    /// Into the repository of a name, whatever tag or digest that has.
+    pub fn new(reach: Reach, name: &Reference) -> Self {
+        Self { reach, repository: name.repository_only() }
+    }
+
+    fn put(&self, at: &Reference, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
+        self.reach.wait(self.reach.client().push_manifest(at, bytes, &d.media_type)).map(drop)
+    }
+}
+
+impl Target for RegistryTarget {
+    fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+        let (origin, wanted) = (Arc::clone(from), d.clone());
+        let source = Arc::new(move || origin.open(&wanted).map_err(io::Error::other));
+        let near = from.repository();
+        let pushed = self.reach.client().push_stream(&self.repository, d, source, near);
+        match self.reach.runtime().block_on(pushed) {
+            Ok(Pushed::Existed) => Ok(Put::Existed),
+            Ok(Pushed::Mounted) => Ok(Put::Mounted),
+            Ok(Pushed::Uploaded) => Ok(Put::Sent),
+            // The failure of the other side, not of this one.
+            Err(RegistryError::Local { source, .. }) => {
+                Err(cause(source, || format!("reading {} of {}", d.digest, from.place())))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
+        self.put(&self.repository.with_digest(d.digest.clone()), d, bytes)
+    }
+
+    fn name(&self, d: &Descriptor, bytes: &[u8], name: &Name) -> Result<(), EngineError> {
+        match name {
+            Name::Full(at) => self.put(at, d, bytes),
+            Name::Tag(tag) => self.put(&self.repository.with_tag(tag), d, bytes),
+        }
+    }
+
+    fn sends_by_name(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,334 @@
+//! What is to be brought from places to a place: which blobs and documents, in which order, under which names.
+
+use super::origin::{Origin, small};
+use crate::event::{Direction, Event, Sink};
+use crate::transfer::some_at_once;
+use crate::{EngineError, resolve};
+use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference, limits};
+use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Most documents and blobs that are brought at once; more than any image has.
+const PARTS: usize = 100_000;
+
+/// A name that something gets at its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// A full name.
+    Full(Reference),
+    /// A tag of the target's repository or layout.
+    Tag(String),
+}
+
+/// How a blob came to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was there.
+    Existed,
+    /// A registry took it from another of its repositories.
+    Mounted,
+    /// Its bytes went there.
+    Sent,
+}
+
+/// A place to which images can be written.
+pub trait Target: Sync {
+    /// Told of everything before anything comes.
+    ///
+    /// # Errors
+    /// When the place cannot be written to.
+    fn begin(&self, _all: &Shipment) -> Result<(), EngineError> {
+        Ok(())
+    }
+    /// Brings a blob there, unless it is.
+    ///
+    /// # Errors
+    /// What either place says.
+    fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError>;
+    /// Brings a document there, after everything that it names.
+    ///
+    /// # Errors
+    /// What the place says.
+    fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError>;
+    /// Gives a document a name.
+    ///
+    /// # Errors
+    /// What the place says.
+    fn name(&self, d: &Descriptor, bytes: &[u8], name: &Name) -> Result<(), EngineError>;
+    /// Called after everything.
+    ///
+    /// # Errors
+    /// What the place says.
+    fn finish(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+    /// Is a document there once it has a name, so that it need not be brought besides?
+    fn sends_by_name(&self) -> bool {
+        false
+    }
+    /// How many blobs can come at the same time.
+    fn at_once(&self) -> usize {
+        4
+    }
+}
+
+/// An image, an index or an artifact, and its names at the target.
+#[derive(Debug, Clone)]
+pub struct Top {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Its names; none, to be there under its digest alone.
+    pub names: Vec<Name>,
+}
+
+/// What is brought.
+#[derive(Default)]
+pub struct Shipment {
+    blobs: BTreeMap<Digest, (Descriptor, Arc<dyn Origin>)>,
+    /// In the order in which a registry takes them.
+    documents: Vec<(Descriptor, Vec<u8>)>,
+    known: BTreeSet<Digest>,
+    tops: Vec<Top>,
+    /// Referrers, which have no names.
+    loose: Vec<Descriptor>,
+}
+
+/// Are manifests brought that refer to those that are?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Referrers {
+    /// They stay.
+    Stay,
+    /// They come.
+    Come,
+}
+
+impl Shipment {
+    /// Adds something with everything that it leads to. Its documents are read for that, its blobs are not.
+    ///
+    /// # Errors
+    /// What the place says, and [`EngineError::InvalidImage`] for documents that name too much.
+    pub fn add(&mut self, origin: &Arc<dyn Origin>, top: Top, referrers: Referrers) -> Result<(), EngineError> {
+        let first = self.documents.len();
+        self.visit(origin, &top.descriptor, 0)?;
+        self.tops.push(top);
+        if referrers == Referrers::Come {
+            let mut at = first;
+            // What comes in may be referred to itself.
+            while let Some((d, _)) = self.documents.get(at) {
+                for referrer in origin.referrers(&d.digest.clone())? {
+                    if !self.known.contains(&referrer.digest) {
+                        self.visit(origin, &referrer, 0)?;
+                        self.loose.push(referrer);
+                    }
+                }
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor, depth: usize) -> Result<(), EngineError> {
+        if !self.known.insert(d.digest.clone()) {
+            return Ok(());
+        }
+        if depth > limits::INDEX_DEPTH || self.known.len() > PARTS {
+            return Err(resolve::invalid(&origin.place(), "its indexes nest too deep, or name too much".to_owned()));
+        }
+        let bytes = origin.document(d)?;
+        let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
+        for blob in parts.blobs.into_iter().filter(|blob| !is_foreign(&blob.media_type)) {
+            if self.known.insert(blob.digest.clone()) {
+                self.blobs.insert(blob.digest.clone(), (blob, Arc::clone(origin)));
+            }
+        }
+        for document in &parts.documents {
+            self.visit(origin, document, depth + 1)?;
+        }
+        self.documents.push((d.clone(), bytes));
+        Ok(())
+    }
+
+    /// What has names.
+    pub fn tops(&self) -> &[Top] {
+        &self.tops
+    }
+
+    /// The descriptors of referrers, as a layout lists them.
+    pub(super) fn loose(&self) -> impl Iterator<Item = Descriptor> {
+        self.loose.iter().map(super::layout::bare)
+    }
+
+    /// A document's bytes.
+    pub fn document(&self, digest: &Digest) -> Option<&[u8]> {
+        self.documents.iter().find(|(d, _)| d.digest == *digest).map(|(_, bytes)| bytes.as_slice())
+    }
+}
+
+/// What a document names.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) documents: Vec<Descriptor>,
+    pub(super) blobs: Vec<Descriptor>,
+}
+
+/// Reads a document of any type. Of types that are not known, everything counts that looks like a descriptor where
+/// descriptors stand in the known ones.
+pub(super) fn parts(bytes: &[u8], media_type: &MediaType) -> Result<Parts, String> {
+    #[derive(Deserialize)]
+    struct Other {
+        config: Option<Descriptor>,
+        subject: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        layers: Vec<Descriptor>,
+        #[serde(default)]
+        blobs: Vec<Descriptor>,
+        #[serde(default)]
+        manifests: Vec<Descriptor>,
+    }
+    if media_type.is_index() || media_type.is_manifest() {
+        return match Document::parse(bytes, Some(media_type)).map_err(|e| e.to_string())? {
+            Document::Manifest(m) => {
+                Ok(Parts { documents: Vec::new(), blobs: std::iter::once(m.config).chain(m.layers).collect() })
+            }
+            Document::Index(index) => {
+                let (documents, blobs) = index.manifests.into_iter().partition(|d| is_document(&d.media_type));
+                Ok(Parts { documents, blobs })
+            }
+        };
+    }
+    let other: Other = serde_json::from_slice(bytes).map_err(|e| format!("a {media_type}: {e}"))?;
+    // What it refers to is not part of it.
+    let _ = other.subject;
+    Ok(Parts {
+        documents: other.manifests,
+        blobs: other.config.into_iter().chain(other.layers).chain(other.blobs).collect(),
+    })
+}
+
+/// Is it a document, which registries keep apart from blobs?
+fn is_document(media_type: &MediaType) -> bool {
+    let text = media_type.as_str();
+    media_type.is_index() || media_type.is_manifest() || text.contains("manifest") || text.contains("index")
+}
+
+/// A layer that nobody may pass on: only its URLs are.
+fn is_foreign(media_type: &MediaType) -> bool {
+    let text = media_type.as_str();
+    text.contains(".nondistributable.") || text.contains(".rootfs.foreign.")
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Shipped {
+    /// Blobs whose bytes were sent.
+    pub sent: u64,
+    /// Bytes of these.
+    pub sent_bytes: u64,
+    /// Blobs that a registry took from another of its repositories.
+    pub mounted: u64,
+    /// Blobs that were there.
+    pub existed: u64,
+    /// Manifests and indexes.
+    pub documents: u64,
+    /// Referrers among them.
+    pub referrers: u64,
+}
+
+/// Brings all of it: blobs, documents, names.
+///
+/// # Errors
+/// What either place says.
+pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Shipped, EngineError> {
+    target.begin(all)?;
+    let count = [const { AtomicU64::new(0) }; 4];
+    let [sent, bytes, mounted, existed] = &count;
+    let blobs: Vec<_> = all.blobs.values().collect();
+    some_at_once(target.at_once(), &blobs, |(d, from)| {
+        let (of, size) = match target.put_blob(d, from)? {
+            Put::Sent => (sent, d.size),
+            Put::Mounted => (mounted, 0),
+            Put::Existed => (existed, 0),
+        };
+        of.fetch_add(1, Ordering::Relaxed);
+        bytes.fetch_add(size, Ordering::Relaxed);
+        let (direction, digest) = (Direction::Push, d.digest.clone());
+        sink.event(Event::Transfer { direction, digest, done: d.size, total: d.size });
+        Ok(())
+    })?;
+    for (d, bytes) in &all.documents {
+        let named = all.tops.iter().any(|top| top.descriptor.digest == d.digest && !top.names.is_empty());
+        if !(named && target.sends_by_name()) {
+            target.put_document(d, bytes)?;
+        }
+    }
+    for top in &all.tops {
+        let bytes = all.document(&top.descriptor.digest).unwrap_or_default();
+        top.names.iter().try_for_each(|name| target.name(&top.descriptor, bytes, name))?;
+    }
+    target.finish()?;
+    let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
+    Ok(Shipped {
+        sent: of(sent),
+        sent_bytes: of(bytes),
+        mounted: of(mounted),
+        existed: of(existed),
+        documents: all.documents.len() as u64,
+        referrers: all.loose.len() as u64,
+    })
+}
+
+/// The entries of a layout's `index.json` for something: one for each name, or one without.
+pub(super) fn entries(d: &Descriptor, names: &[Name]) -> Vec<Descriptor> {
+    let named = |name: &Name| {
+        let mut entry = d.clone();
+        let (tag, full) = match name {
+            Name::Full(name) => {
+                let name = name.clone().or_latest();
+                (name.tag().unwrap_or("latest").to_owned(), Some(name.to_string()))
+            }
+            Name::Tag(tag) => (tag.clone(), None),
+        };
+        entry.annotations.insert(TAG_ANNOTATION.to_owned(), tag);
+        entry.annotations.extend(full.map(|full| (NAME_ANNOTATION.to_owned(), full)));
+        entry
+    };
+    if names.is_empty() { vec![d.clone()] } else { names.iter().map(named).collect() }
+}
+
+/// The image for a platform; without one, what the place itself leads to.
+///
+/// # Errors
+/// [`EngineError::Request`] when there is no such image.
+pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descriptor, EngineError> {
+    let top = origin.top()?;
+    let Some(wanted) = platform else { return Ok(top) };
+    let none = |has: Vec<String>| EngineError::Request {
+        message: format!("{} has no image for {wanted}", origin.place()),
+        hint: format!("it has {}", if has.is_empty() { "none that says for what".to_owned() } else { has.join(", ") }),
+    };
+    let mut d = top;
+    for _ in 0..limits::INDEX_DEPTH {
+        let bytes = origin.document(&d)?;
+        let document = Document::parse(&bytes, Some(&d.media_type));
+        match document.map_err(|e| resolve::invalid(&origin.place(), e.to_string()))? {
+            Document::Index(index) => {
+                let has = || index.images().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
+                d = index.select(wanted).map(super::layout::bare).ok_or_else(|| none(has()))?;
+            }
+            Document::Manifest(_) if d.digest != origin.top()?.digest => return Ok(d),
+            Document::Manifest(manifest) => {
+                let config = small(origin, &manifest.config, limits::CONFIG_BYTES)?;
+                let is = serde_json::from_slice::<ImageConfig>(&config).map(|c| c.platform());
+                return match is {
+                    Ok(is) if is.satisfies(wanted) => Ok(d),
+                    Ok(is) => Err(none(vec![is.to_string()])),
+                    Err(_) => Err(none(Vec::new())),
+                };
+            }
+        }
+    }
+    Err(resolve::invalid(&origin.place(), "its indexes nest too deep".to_owned()))
+}

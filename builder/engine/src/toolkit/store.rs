@@ -1,0 +1,129 @@
+//! A name of the store, to read from and to write to.
+
+use super::layout::bare;
+use super::origin::{Checked, Origin, Reader, cause};
+use super::shipment::{Name, Put, Shipment, Target};
+use crate::{Engine, EngineError};
+use cooper_image::{Descriptor, Digest, Document, MediaType, Reference, limits};
+use cooper_store::Store;
+use std::io;
+use std::sync::Arc;
+
+/// Reads from the store. An image that was never compressed has to be before ([`Engine::finished`]).
+pub(super) struct StoreOrigin {
+    store: Store,
+    name: Reference,
+}
+
+impl StoreOrigin {
+    pub(super) fn new(store: Store, name: Reference) -> Self {
+        Self { store, name }
+    }
+}
+
+impl Origin for StoreOrigin {
+    fn place(&self) -> String {
+        self.name.familiar()
+    }
+
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        let named = self.store.get_ref(&self.name)?;
+        named.map(|d| bare(&d)).ok_or_else(|| EngineError::NoImage(self.name.clone()))
+    }
+
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        Ok(self.store.read_blob(d, limits::MANIFEST_BYTES)?.into_inner())
+    }
+
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        Ok(Box::new(Checked::new(self.store.open_blob(&d.digest)?, d)))
+    }
+
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        Ok(self.store.blob_size(&d.digest)?)
+    }
+
+    fn referrers(&self, _: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        // Names of the store lead to images alone.
+        Ok(Vec::new())
+    }
+}
+
+/// Writes to the store.
+pub struct StoreTarget<'e> {
+    engine: &'e Engine,
+}
+
+impl<'e> StoreTarget<'e> {
+    /// Into an engine's store.
+    pub fn new(engine: &'e Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Is it an image, and are its layers what its configuration says? A name never leads to anything else.
+    fn check(&self, name: &Reference, d: &Descriptor) -> Result<(), EngineError> {
+        for image in self.engine.images_of(name, d)? {
+            let image = self.engine.load(name, &image)?;
+            for layer in &image.layers {
+                self.engine.settle(layer)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The store has names for images alone.
+fn is_image(all: &Shipment, d: &Descriptor) -> bool {
+    let bytes = all.document(&d.digest).unwrap_or_default();
+    match Document::parse(bytes, Some(&d.media_type)) {
+        Ok(Document::Manifest(m)) => matches!(m.config.media_type, MediaType::OciConfig | MediaType::DockerConfig),
+        Ok(Document::Index(index)) => index.images().all(|image| is_image(all, image)),
+        Err(_) => false,
+    }
+}
+
+impl Target for StoreTarget<'_> {
+    fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
+        match all.tops().iter().find(|top| !is_image(all, &top.descriptor)) {
+            None => Ok(()),
+            Some(top) => Err(EngineError::Request {
+                message: format!("{} is no image, and the store has names for images alone", top.descriptor.digest),
+                hint: "copy it to a registry, an OCI layout or an OCI archive".to_owned(),
+            }),
+        }
+    }
+
+    fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+        if self.engine.store.blob_size(&d.digest)? == Some(d.size) {
+            return Ok(Put::Existed);
+        }
+        let mut writer = self.engine.store.blob_writer_with(d.digest.algorithm())?;
+        let copied = io::copy(&mut from.open(d)?, &mut writer);
+        copied.map_err(|e| cause(e, || format!("copying {} of {}", d.digest, from.place())))?;
+        writer.commit(Some((&d.digest, d.size)))?;
+        Ok(Put::Sent)
+    }
+
+    fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
+        if self.engine.store.blob_size(&d.digest)? == Some(d.size) {
+            return Ok(());
+        }
+        let mut writer = self.engine.store.blob_writer_with(d.digest.algorithm())?;
+        let written = io::Write::write_all(&mut writer, bytes);
+        written.map_err(|e| cause(e, || format!("keeping {}", d.digest)))?;
+        writer.commit(Some((&d.digest, d.size)))?;
+        Ok(())
+    }
+
+    fn name(&self, d: &Descriptor, _: &[u8], name: &Name) -> Result<(), EngineError> {
+        let name = match name {
+            Name::Full(name) => name.clone(),
+            Name::Tag(tag) => tag.parse::<Reference>().map_err(|e| EngineError::Request {
+                message: e.to_string(),
+                hint: "give the image a name for the store".to_owned(),
+            })?,
+        };
+        self.check(&name, d)?;
+        Ok(self.engine.store.set_ref(&name, d)?)
+    }
+}

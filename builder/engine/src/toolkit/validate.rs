@@ -1,0 +1,267 @@
+//! Is an image what it says that it is, wherever it is?
+//!
+//! Takes a place; gives what is wrong, all of it. That the place cannot be asked is an error, that what it gives is
+//! wrong is a finding.
+
+use super::origin::{Origin, Reader, cause, small};
+use super::shipment::parts;
+use crate::layers::lock;
+use crate::transfer::some_at_once;
+use crate::{EngineError, ErrorClass};
+use cooper_image::{Descriptor, Document, Hasher, ImageConfig, Manifest, MediaType, Platform, limits};
+use cooper_layerfs::compress;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::{Read, sink};
+use std::sync::{Arc, Mutex};
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Documents and configurations; of other blobs only whether they are there in their size.
+    Documents,
+    /// Every byte.
+    Everything,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The digest of the document or blob that is at fault.
+    pub of: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// One image that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// What its configuration says that it is for; `None` for artifacts.
+    pub platform: Option<Platform>,
+    /// How many layers it has.
+    pub layers: usize,
+    /// Their size as they are stored, in bytes.
+    pub bytes: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The images.
+    pub images: Vec<Image>,
+    /// What is wrong; nothing, when all is well.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    fn find(&mut self, of: &Descriptor, problem: impl Into<String>) {
+        self.findings.push(Finding { of: of.digest.to_string(), problem: problem.into() });
+    }
+
+    /// Notes what is wrong with the bytes, and gives on what is wrong with the place.
+    fn noted<T>(&mut self, of: &Descriptor, result: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(e) if is_finding(&e) => {
+                self.find(of, whole(&e));
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Is it about what was given, or not given, rather than about the giver?
+fn is_finding(error: &EngineError) -> bool {
+    let lost = match error {
+        EngineError::Registry(e) => e.is_absence(),
+        EngineError::Store(e) => {
+            matches!(e, cooper_store::StoreError::MissingBlob(_) | cooper_store::StoreError::DamagedBlob { .. })
+        }
+        _ => false,
+    };
+    lost || error.class() == ErrorClass::Input
+}
+
+fn whole(error: &EngineError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// Looks at everything that a descriptor leads to.
+///
+/// # Errors
+/// What the place says; not what is wrong with the image.
+pub fn validate(origin: &dyn Origin, top: &Descriptor, depth: Depth) -> Result<Report, EngineError> {
+    let mut report = Report::default();
+    let mut seen = BTreeSet::new();
+    let mut pending = vec![(top.clone(), 0)];
+    while let Some((d, level)) = pending.pop() {
+        if !seen.insert(d.digest.clone()) {
+            continue;
+        }
+        if level > limits::INDEX_DEPTH {
+            report.find(&d, "indexes nest too deep");
+            continue;
+        }
+        let Some(bytes) = report.noted(&d, origin.document(&d))? else { continue };
+        match Document::parse(&bytes, Some(&d.media_type)) {
+            Ok(Document::Index(index)) => {
+                if index.schema_version != 2 {
+                    report.find(&d, format!("its schemaVersion is {}, not 2", index.schema_version));
+                }
+                pending.extend(index.manifests.into_iter().rev().map(|m| (m, level + 1)));
+            }
+            Ok(Document::Manifest(manifest)) => of_manifest(origin, &d, &manifest, depth, &mut report)?,
+            Err(_) if !d.media_type.is_index() && !d.media_type.is_manifest() => {
+                // Of a type that nobody knows, its parts can be there or not.
+                match parts(&bytes, &d.media_type) {
+                    Ok(parts) => {
+                        blobs(origin, &parts.blobs, &[], depth, &mut report)?;
+                        pending.extend(parts.documents.into_iter().map(|m| (m, level + 1)));
+                    }
+                    Err(problem) => report.find(&d, problem),
+                }
+            }
+            Err(e) => report.find(&d, e.to_string()),
+        }
+    }
+    Ok(report)
+}
+
+fn of_manifest(
+    origin: &dyn Origin,
+    d: &Descriptor,
+    manifest: &Manifest,
+    depth: Depth,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    if manifest.schema_version != 2 {
+        report.find(d, format!("its schemaVersion is {}, not 2", manifest.schema_version));
+    }
+    let bytes = manifest.layers.iter().map(|l| l.size).fold(0, u64::saturating_add);
+    let mut image = Image { manifest: d.clone(), platform: None, layers: manifest.layers.len(), bytes };
+    let is_image = matches!(manifest.config.media_type, MediaType::OciConfig | MediaType::DockerConfig);
+    let config = report.noted(&manifest.config, small(origin, &manifest.config, limits::CONFIG_BYTES))?;
+    let mut diffs = Vec::new();
+    if let Some(bytes) = config.filter(|_| is_image) {
+        match serde_json::from_slice::<ImageConfig>(&bytes) {
+            Ok(config) => {
+                for problem in of_config(d, manifest, &config) {
+                    report.find(&manifest.config, problem);
+                }
+                image.platform = Some(config.platform());
+                diffs = config.rootfs.diff_ids;
+            }
+            Err(e) => report.find(&manifest.config, format!("it is no configuration of an image: {e}")),
+        }
+    }
+    report.images.push(image);
+    // Attestations are images in form alone: their layers are statements.
+    let layers = if diffs.len() == manifest.layers.len() { diffs } else { Vec::new() };
+    blobs(origin, &manifest.layers, &layers, depth, report)
+}
+
+/// What of a configuration does not fit itself, or the manifest, or the index's entry.
+fn of_config(d: &Descriptor, manifest: &Manifest, config: &ImageConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    let (layers, diffs) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers != diffs {
+        problems.push(format!("it has {diffs} DiffIds, and the manifest has {layers} layers"));
+    }
+    let made = config.history.iter().filter(|h| !h.empty_layer).count();
+    if !config.history.is_empty() && made != diffs {
+        problems.push(format!("its history makes {made} layers, and it has {diffs}"));
+    }
+    let is = config.platform();
+    if is.os.is_empty() || is.architecture.is_empty() {
+        problems.push("it says no operating system or no architecture".to_owned());
+    }
+    if let Some(said) = d.platform.as_ref().filter(|said| said.os != "unknown" && !is.satisfies(said)) {
+        problems.push(format!("it is for {is}, and the index says {said}"));
+    }
+    let is_docker = d.media_type == MediaType::DockerManifest;
+    let foreign = |m: &MediaType| {
+        let other = if is_docker { "application/vnd.oci." } else { "application/vnd.docker." };
+        m.as_str().starts_with(other)
+    };
+    if let Some(layer) = manifest.layers.iter().find(|l| foreign(&l.media_type)) {
+        problems.push(format!("a {} has a layer of type {}", d.media_type, layer.media_type));
+    }
+    problems
+}
+
+/// Looks at blobs; those that have a DiffId are inflated for it.
+fn blobs(
+    origin: &dyn Origin,
+    blobs: &[Descriptor],
+    diffs: &[cooper_image::DiffId],
+    depth: Depth,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let numbered: Vec<_> = blobs.iter().enumerate().collect();
+    let found = some_at_once(4, &numbered, |(n, d)| {
+        let looked = match depth {
+            Depth::Documents => presence(origin, d),
+            Depth::Everything => content(origin, d, diffs.get(*n)),
+        };
+        match looked {
+            Err(e) if is_finding(&e) => Ok(Some(whole(&e))),
+            other => other,
+        }
+    })?;
+    for (d, problem) in blobs.iter().zip(found) {
+        if let Some(problem) = problem {
+            report.find(d, problem);
+        }
+    }
+    Ok(())
+}
+
+fn presence(origin: &dyn Origin, d: &Descriptor) -> Result<Option<String>, EngineError> {
+    Ok(match origin.size(d)? {
+        None => Some("it is not there".to_owned()),
+        Some(size) if size != d.size => Some(format!("it has {size} bytes, and {} are promised", d.size)),
+        Some(_) => None,
+    })
+}
+
+fn content(
+    origin: &dyn Origin,
+    d: &Descriptor,
+    diff: Option<&cooper_image::DiffId>,
+) -> Result<Option<String>, EngineError> {
+    let said = |e| cause(e, || format!("reading {}", d.digest)).of_layer(&d.digest);
+    let blob = Shared(Arc::new(Mutex::new(origin.open(d)?)));
+    let mut problem = None;
+    let is_layer = !matches!(d.media_type, MediaType::Other(_));
+    if let Some(diff) = diff.filter(|_| is_layer) {
+        let mut hasher = Hasher::with(diff.0.algorithm());
+        let plain = compress::decompress(Box::new(blob.clone()))?;
+        std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut hasher).map_err(said)?;
+        let actual = hasher.finish();
+        if actual != diff.0 {
+            problem = Some(format!("it unpacks to {actual}, and the configuration says {}", diff.0));
+        }
+    }
+    // What stands behind the compressed stream belongs to the blob as well.
+    std::io::copy(&mut blob.clone(), &mut sink()).map_err(said)?;
+    Ok(problem)
+}
+
+/// A blob that is read by two, one after the other.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Reader>>);
+
+impl Read for Shared {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        lock(&self.0).read(buf)
+    }
+}
