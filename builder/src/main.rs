@@ -14,6 +14,7 @@ mod flags;
 mod metadata;
 mod open;
 mod outputs;
+mod places;
 mod remote;
 mod report;
 mod secrets;

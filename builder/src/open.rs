@@ -8,6 +8,7 @@ use crate::signals::{Manner, Signals};
 use crate::source::{Found, Source};
 use cooper_engine::context::Behalf;
 use cooper_engine::request::BuildRequest;
+use cooper_engine::toolkit::Reach;
 use cooper_engine::{Engine, EngineError, EngineOptions};
 use cooper_registry::{Client, ClientOptions, RegistryError, TrustedRealm};
 use cooper_sandbox::Tier;
@@ -72,6 +73,16 @@ impl Remote {
     /// When the options cannot be used.
     pub fn over(options: ClientOptions) -> Result<Self, Failure> {
         Ok(Self { client: Client::new(options).map_err(EngineError::from)?, runtime: runtime()? })
+    }
+
+    /// The threads.
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+
+    /// The way to places of images that are in no store.
+    pub fn reach(&self) -> Reach {
+        Reach::without_store(self.client.clone(), self.handle().clone())
     }
 
     /// Waits for an answer.

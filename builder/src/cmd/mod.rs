@@ -3,6 +3,7 @@
 mod build;
 mod catalog;
 mod check;
+mod copy;
 mod debug;
 mod digest;
 mod doctor;
@@ -19,10 +20,12 @@ mod ls_tags;
 mod prune;
 mod pull;
 mod push;
+mod referrers;
 mod registry;
 mod rm;
 mod tag;
 mod unshare;
+mod validate;
 
 use crate::env::{self, Environment, User};
 use crate::failure::{Exit, Failure};
@@ -109,6 +112,9 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Explain(flags) => explain::run(place, &flags),
         Command::Push(flags) => push::run(place, &flags),
         Command::Pull(flags) => pull::run(place, &flags),
+        Command::Copy(flags) => copy::run(place, &flags),
+        Command::Validate(flags) => validate::run(place, &flags),
+        Command::Referrers(flags) => referrers::run(place, &flags),
         Command::Login(flags) => login::run(place, &flags),
         Command::Logout(flags) => logout::run(place, &flags),
         Command::Tag(flags) => tag::run(place, &flags),

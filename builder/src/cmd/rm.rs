@@ -3,6 +3,7 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::store::RmFlags;
+use crate::open::Remote;
 use crate::ui::say;
 use crate::{open, report, stdout};
 use cooper_engine::EngineError;
@@ -11,6 +12,9 @@ use cooper_store::{Removed, Store};
 
 /// Takes each name away; those that are not there, or that cannot be taken away, make it fail after the others are done.
 pub fn run(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
+    if flags.remote {
+        return at_registry(place, flags);
+    }
     let store = open::store(place, &place.root()?)?;
     let mut failed = Vec::new();
     for name in &flags.names {
@@ -22,11 +26,34 @@ pub fn run(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
     }
     // A store that fails is told last, and decides the exit code.
     failed.sort_by_key(|error| !matches!(error, EngineError::NoImage(_)));
+    told(failed)
+}
+
+/// Tells all failures; the last one ends the command.
+fn told(mut failed: Vec<EngineError>) -> Result<Exit, Failure> {
     let Some(last) = failed.pop() else { return Ok(Exit::Done) };
     for error in &failed {
         say(&format!("error: {}", report::line(error)));
     }
     Err(last.into())
+}
+
+fn at_registry(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
+    if let Some(name) = flags.names.iter().find(|n| n.tag().is_none() && n.digest().is_none()) {
+        return Err(Failure::usage(
+            format!("{name} does not say which image is to be deleted"),
+            format!("write {name}:TAG, or {name}@DIGEST"),
+        ));
+    }
+    let remote = Remote::open(place)?;
+    let mut failed = Vec::new();
+    for name in &flags.names {
+        match remote.wait(remote.client.delete(name)) {
+            Ok(()) => stdout::line(&name.familiar())?,
+            Err(error) => failed.push(error.into()),
+        }
+    }
+    told(failed)
 }
 
 fn removed(store: &Store, name: &Reference) -> Result<(), EngineError> {

@@ -6,6 +6,7 @@ pub mod attest;
 pub mod build;
 pub mod call;
 pub mod context;
+pub mod copy;
 pub mod debug;
 pub mod explain;
 pub mod login;
@@ -104,6 +105,26 @@ pub enum Command {
     Push(PushFlags),
     /// Fetch an image from its registry into the store
     Pull(PullFlags),
+    /// Copy an image from one place to another: registries, OCI layouts, archives, the store
+    ///
+    /// `cooper copy debian:12 registry.example/mirror/debian:12` sends all platforms with their digests as they are. A
+    /// blob that is at the target already is not sent, one that is in another repository of the same registry is taken
+    /// from there, and the others go straight from the one registry to the other, never by the disk.
+    ///
+    /// Places are NAME for a registry, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] and
+    /// docker-archive://FILE[:NAME], FILE being - for standard input or output. docker-archive, which `docker load`
+    /// reads, holds one platform: this machine's, or that of --platform.
+    Copy(copy::CopyFlags),
+    /// Say whether an image is what it says that it is, wherever it is: registry, store, layout or archive
+    ///
+    /// It compares digests and sizes, what layers unpack to with the DiffIds, the configuration with the layers and with
+    /// the index, media types and the form of the documents, and tells everything that is wrong. Ends with 3 when
+    /// something is. --fast reads no layer.
+    Validate(copy::ValidateFlags),
+    /// List what refers to an image at its registry: signatures, bills of materials, attestations
+    ///
+    /// Of registries that keep no such list themselves it is the one that clients keep under a tag.
+    Referrers(copy::ReferrersFlags),
     /// Keep a user name and a password, or an access token in its place, for a registry
     ///
     /// They are tried at the registry first, and kept only when it takes them. They go into the file that docker and
@@ -156,6 +177,8 @@ pub enum Command {
     /// that of its files, marked as unpacked. A step without a layer has no size.
     History(toolkit::HistoryFlags),
     /// Take names of images away; `cooper prune` frees what only they led to
+    ///
+    /// With --remote it is at the registry: NAME:TAG takes the tag away, NAME@DIGEST deletes the image with all its tags.
     #[command(alias = "rmi")]
     Rm(store::RmFlags),
     /// Say how much the store holds, kind by kind, and how much of it could go

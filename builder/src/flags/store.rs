@@ -55,6 +55,9 @@ pub struct PruneFlags {
 /// `cooper rm`.
 #[derive(Debug, Args)]
 pub struct RmFlags {
+    /// Delete at the registry, not in the store
+    #[arg(long)]
+    pub remote: bool,
     /// The images' names
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<Reference>,
