@@ -12,6 +12,7 @@ use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::Selection;
 use cooper_layerfs::stat::Kind;
+use cooper_layerfs::userdb::resolve_owner;
 use cooper_layerfs::view::{Follow, View};
 use cooper_plan::op::{Step, Workdir};
 use std::time::Instant;
@@ -51,10 +52,7 @@ impl Build<'_> {
         }
         let owner = match user {
             "" => Owner::Keep,
-            user => {
-                let (uid, gid) = cooper_layerfs::userdb::resolve_owner(&target, user)?;
-                Owner::Set { uid, gid }
-            }
+            user => self.owner(&target, path, user)?,
         };
         if there.meta.is_some() {
             return self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_nothing(out)?));
@@ -76,5 +74,22 @@ impl Build<'_> {
             inline: &[],
         };
         self.keep_layer(place, |out| Ok(cooper_layerfs::copy::pack_copy(&request, out).map(drop)?))
+    }
+
+    /// Who the directory belongs to. USER is only looked up when something runs, so that a name which the image does not
+    /// know is no error here: as in BuildKit, root takes its place.
+    fn owner(&self, target: &View, path: &ContainerPath, user: &str) -> Result<Owner, EngineError> {
+        let name = user.split_once(':').map_or(user, |(name, _)| name);
+        let (uid, gid) = match resolve_owner(target, user) {
+            Err(e @ LayerfsError::Owner { .. }) => {
+                self.sink.event(Event::Warning { text: format!("WORKDIR {path}: {e}; root takes its place") });
+                match resolve_owner(target, name) {
+                    Err(LayerfsError::Owner { .. }) => (0, 0),
+                    known => known?,
+                }
+            }
+            known => known?,
+        };
+        Ok(Owner::Set { uid, gid })
     }
 }
