@@ -70,11 +70,13 @@ impl Engine {
             Tier::Rootless => TreeMarks::User,
         })?;
         let behalf = Behalf { request, cancel: &cancel };
-        let each = request.platforms.iter().map(|platform| self.read(behalf, platform, sink));
+        let mut dated = BTreeMap::new();
+        let each = request.platforms.iter().map(|platform| self.read(behalf, platform, &mut dated, sink));
         let reads = each.collect::<Result<Vec<Read>, _>>()?;
         let mut work: Vec<(Plan, Build<'_>)> = Vec::with_capacity(reads.len());
         let named = Named::new(request);
         for read in &reads {
+        named.hold(dated, &self.store)?;
             let plan = self.plan(read, &named, sink)?;
             let build = Build::new(self, read, &named, &plan, sink, &cancel)?;
             let build = build.beside(work.first().map(|(_, first)| first));

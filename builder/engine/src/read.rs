@@ -2,7 +2,7 @@
 //!
 //! Takes a request; gives the typed file, what is asked of it, and the request with its date settled.
 
-use crate::context::{self, Behalf, ContextSource, Named};
+use crate::context::{self, Behalf, ContextName, ContextSource, Files, Named};
 use crate::event::{Event, Sink};
 use crate::request::BuildRequest;
 use crate::{Engine, EngineError};
@@ -14,6 +14,7 @@ use cooper_plan::build::Bases;
 use cooper_plan::epoch::{self, Dated, Epoch};
 use cooper_plan::op::Plan;
 use cooper_plan::request::PlanRequest;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -49,13 +50,23 @@ impl Engine {
             });
         };
         let behalf = Behalf { request, cancel: &AtomicBool::new(false) };
-        let read = self.read(behalf, platform, &*sink)?;
-        let plan = self.plan(&read, &Named::new(&read.request), &*sink)?;
+        let mut dated = BTreeMap::new();
+        let read = self.read(behalf, platform, &mut dated, &*sink)?;
+        let named = Named::new(&read.request);
+        named.hold(dated, &self.store)?;
+        let plan = self.plan(&read, &named, &*sink)?;
         Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
     }
 
     /// Reads the Dockerfile and settles the date, for which a context or the source of a stage may have to be fetched.
-    pub(crate) fn read(&self, behalf: Behalf<'_>, platform: &Platform, sink: &dyn Sink) -> Result<Read, EngineError> {
+    /// Contexts that were are put to `fetched`, and not fetched again when they are there already.
+    pub(crate) fn read(
+        &self,
+        behalf: Behalf<'_>,
+        platform: &Platform,
+        fetched: &mut BTreeMap<ContextName, Files>,
+        sink: &dyn Sink,
+    ) -> Result<Read, EngineError> {
         let request = behalf.request;
         let parsed = cooper_dockerfile::parse(&request.dockerfile);
         let mut asked = PlanRequest {
@@ -85,7 +96,7 @@ impl Engine {
             Epoch::Unset => None,
             Epoch::Context => request.context.time(),
             Epoch::Source { name, span } => {
-                self.date(epoch::source(&dockerfile, &asked, &name, span).map_err(refused)?, behalf)?
+                self.date(epoch::source(&dockerfile, &asked, &name, span).map_err(refused)?, behalf, fetched)?
             }
         };
         epoch::settle(&mut dockerfile, &mut asked, at);
@@ -98,15 +109,23 @@ impl Engine {
 
     /// When a source was last changed. A directory, an image and a layout have no time: it would be another one on every
     /// machine, or is not that of the files.
-    fn date(&self, source: Dated, behalf: Behalf<'_>) -> Result<Option<i64>, EngineError> {
+    fn date(
+        &self,
+        source: Dated,
+        behalf: Behalf<'_>,
+        fetched: &mut BTreeMap<ContextName, Files>,
+    ) -> Result<Option<i64>, EngineError> {
         match source {
-            Dated::Named(name) => match behalf.request.contexts.get(&name) {
-                Some(ContextSource::Remote(remote)) => {
-                    let files = self.fetch_context(remote, behalf).map_err(|e| e.of_context(&name))?;
-                    Ok(files.time())
+            Dated::Named(name) => {
+                if let Some(files) = fetched.get(&name) {
+                    return Ok(files.time());
                 }
-                _ => Ok(None),
-            },
+                let Some(ContextSource::Remote(remote)) = behalf.request.contexts.get(&name) else { return Ok(None) };
+                let files = self.fetch_context(remote, behalf).map_err(|e| e.of_context(&name))?;
+                let time = files.time();
+                fetched.insert(name, files);
+                Ok(time)
+            }
             Dated::Added(source) => self.time_of(&source, behalf),
         }
     }

@@ -103,6 +103,19 @@ impl<'a> Named<'a> {
         let slot = |source| Slot { source, files: Mutex::default(), images: Mutex::default() };
         Self(request.contexts.iter().map(|(name, source)| (name, slot(source))).collect())
     }
+    /// Takes files that were fetched before a stage asked for them.
+    ///
+    /// # Errors
+    /// An ignore file that cannot be used.
+    pub fn hold(&self, fetched: BTreeMap<ContextName, Files>, store: &Store) -> Result<(), EngineError> {
+        for (name, files) in fetched {
+            let slot = self.0.get(&name).ok_or_else(|| unknown(&name))?;
+            let open = Opened::new(files, store).map_err(|e| e.of_context(&name))?;
+            *lock(&slot.files) = Some(Arc::new(open));
+        }
+        Ok(())
+    }
+
     /// The files of a context.
     pub fn files(&self, name: &ContextName, engine: &Engine, behalf: Behalf<'_>) -> Result<Arc<Opened>, EngineError> {
         let slot = self.0.get(name).ok_or_else(|| unknown(name))?;
