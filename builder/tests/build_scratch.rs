@@ -178,3 +178,12 @@ fn a_cap_on_the_command_line_takes_the_place_of_that_of_the_environment() {
     let (code, err) = capped(&["--gc-max-size", "1g"]);
     assert_eq!(code, Some(0), "{err}");
 }
+
+#[test]
+fn the_last_line_has_the_name_of_an_output() {
+    let place = Place::new();
+    let says = |args: &[&str]| text(&done(&mut place.build("store", args)).stderr);
+    let named = says(&["-o", "type=image,name=team/app:7"]);
+    assert!(named.lines().any(|l| l.starts_with("built team/app:7 sha256:")), "{named}");
+    assert!(says(&[]).contains("built an image without a name sha256:"));
+}

@@ -166,7 +166,8 @@ impl Prepared {
 }
 
 fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> String {
-    let name = request.tags.first().map(|t| t.clone().or_latest().familiar());
+    let given = request.tags.first().or(result.names.first());
+    let name = given.map(|name| name.clone().or_latest().familiar());
     let counts = Counts { run: result.steps_run, cached: result.steps_cached };
     summary::line(name.as_deref(), &result.image_id.to_string(), start.elapsed(), counts)
 }
