@@ -180,6 +180,14 @@ fn a_cap_on_the_command_line_takes_the_place_of_that_of_the_environment() {
 }
 
 #[test]
+fn a_folder_for_the_only_platform_when_one_is_asked_for() {
+    let place = Place::new();
+    let asked = "type=local,dest=split,platform-split=true";
+    done(&mut place.build("store", &["--platform", "linux/arm64", "-o", asked, "-o", "plain"]));
+    assert!(place.path().join("split/linux_arm64/in/kept").exists() && place.path().join("plain/in/kept").exists());
+}
+
+#[test]
 fn the_last_line_has_the_name_of_an_output() {
     let place = Place::new();
     let says = |args: &[&str]| text(&done(&mut place.build("store", args)).stderr);

@@ -46,7 +46,11 @@ impl Engine {
         product: &Product,
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
-        let folders = product.shape == Shape::Index && output.split == Split::Folders;
+        let folders = match output.split {
+            Split::Several => product.shape == Shape::Index,
+            Split::Folders => true,
+            Split::Merged => false,
+        };
         let mut parts = Vec::with_capacity(product.images.len());
         for built in &product.images {
             let into = if folders { RelPath::from(folder(&built.platform).as_str()) } else { RelPath::root() };

@@ -167,8 +167,10 @@ pub use cooper_layerfs::export::Others;
 /// `platform-split`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Split {
-    /// Each platform has a folder, as `linux_amd64`.
+    /// Each platform has a folder when there are several.
     #[default]
+    Several,
+    /// Each platform has a folder, as `linux_amd64`; also the only one.
     Folders,
     /// All in one place; files must not collide.
     Merged,

@@ -144,7 +144,8 @@ pub struct ResultFlags {
     /// type=local,dest=DIR: the image's files; mode=delete deletes other files there. A bare path
     /// means type=local, `-` means a tar on standard output. type=cacheonly: no image, the steps are kept.
     ///
-    /// Files of several platforms go to folders such as linux_amd64, unless platform-split=false.
+    /// Files of several platforms go to folders such as linux_amd64, unless platform-split=false;
+    /// platform-split=true makes a folder for a single one too.
     /// rewrite-timestamp changes nothing: with SOURCE_DATE_EPOCH layers are always made with times
     /// that are not later.
     #[arg(short, long = "output", value_name = "SPEC")]

@@ -109,7 +109,7 @@ impl FromStr for OutputFlag {
         {
             return match path.as_str() {
                 "" => Err(OutputError::NoType),
-                path => Ok(Self(Some(local(path, Others::Keep, Split::Folders)?))),
+                path => Ok(Self(Some(local(path, Others::Keep, Split::Several)?))),
             };
         }
         let mut keys = Keys::read(&fields)?;
@@ -131,7 +131,7 @@ impl FromStr for OutputFlag {
 }
 
 fn files(container: Container, dest: &str) -> Output {
-    Output::Files(FilesOutput { container, dest: PathBuf::from(dest), others: Others::Keep, split: Split::Folders })
+    Output::Files(FilesOutput { container, dest: PathBuf::from(dest), others: Others::Keep, split: Split::Several })
 }
 
 fn local(path: &str, others: Others, split: Split) -> Result<Output, OutputError> {
@@ -263,7 +263,8 @@ impl Keys {
         };
         let split = match self.switch("platform-split")? {
             Some(Switch::Off) => Split::Merged,
-            _ => Split::Folders,
+            Some(Switch::On) => Split::Folders,
+            None => Split::Several,
         };
         if others == Others::Delete && split == Split::Merged {
             return Err(OutputError::Conflict("mode=delete does not go with platform-split=false"));
@@ -330,10 +331,10 @@ mod tests {
         let layout = |kind| Output::Archive(ArchiveOutput { container: Container::Directory, ..archive(kind, "d") });
         for (text, expected) in [
             ("-", files(Container::Tar, "-")),
-            ("out", directory("out", Others::Keep, Split::Folders)),
-            ("type=local,dest=out", directory("out", Others::Keep, Split::Folders)),
+            ("out", directory("out", Others::Keep, Split::Several)),
+            ("type=local,dest=out", directory("out", Others::Keep, Split::Several)),
             ("type=local,dest=out,mode=copy,platform-split=true", directory("out", Others::Keep, Split::Folders)),
-            ("type=local,dest=out,mode=delete", directory("out", Others::Delete, Split::Folders)),
+            ("type=local,dest=out,mode=delete", directory("out", Others::Delete, Split::Several)),
             ("type=local,dest=out,platform-split=false", directory("out", Others::Keep, Split::Merged)),
             ("type=oci,dest=a.tar", oci("a.tar")),
             ("type=oci,tar=true,dest=", oci("-")),
