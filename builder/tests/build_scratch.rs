@@ -179,6 +179,58 @@ fn a_cap_on_the_command_line_takes_the_place_of_that_of_the_environment() {
     assert_eq!(code, Some(0), "{err}");
 }
 
+/// The platforms of an index or image in an OCI layout, as the index says and as the configuration says.
+fn platforms(layout: &Path) -> Vec<(String, String)> {
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).expect("it was written")).expect("it is JSON")
+    };
+    let blob = |descriptor: &serde_json::Value| {
+        let digest = descriptor["digest"].as_str().expect("it has one").replace(':', "/");
+        read(&layout.join("blobs").join(digest))
+    };
+    let of = |v: &serde_json::Value| {
+        let word = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", word("os"), word("architecture"))
+    };
+    let index = blob(&read(&layout.join("index.json"))["manifests"][0]);
+    let manifests = index["manifests"].as_array().expect("it is an index");
+    manifests.iter().map(|m| (of(&m["platform"]), of(&blob(&blob(m)["config"])))).collect()
+}
+
+#[test]
+fn an_image_claims_the_platform_that_was_asked_for() {
+    let place = Place::new();
+    let both = ["--platform", "linux/amd64,linux/arm64,darwin/arm64", "-o", "type=oci,tar=false,dest=layout"];
+    for from in ["scratch", "--platform=$BUILDPLATFORM scratch", "--platform=linux/s390x scratch"] {
+        std::fs::write(place.path().join("ctx/Dockerfile"), format!("FROM {from}\nCOPY kept /\n")).unwrap();
+        done(&mut place.build("store", &both));
+        let of = |p: &str| (p.to_owned(), p.to_owned());
+        assert_eq!(
+            platforms(&place.path().join("layout")),
+            [of("linux/amd64"), of("linux/arm64"), of("darwin/arm64")],
+            "{from}"
+        );
+        std::fs::remove_dir_all(place.path().join("layout")).unwrap();
+    }
+}
+
+#[test]
+fn files_for_any_system() {
+    let place = Place::new();
+    let text = "FROM scratch\nARG TARGETOS\nCOPY kept /app-$TARGETOS\n";
+    std::fs::write(place.path().join("ctx/Dockerfile"), text).unwrap();
+    done(&mut place.build("store", &["--platform", "windows/amd64,darwin/arm64", "-o", "bin"]));
+    for file in ["bin/windows_amd64/app-windows", "bin/darwin_arm64/app-darwin"] {
+        assert!(place.path().join(file).exists(), "{file}");
+    }
+    for args in [&["-t", "app:1", "-o", "bin"][..], &["-o", "type=oci,dest=a.tar"], &[]] {
+        let refused = place.build("store", &[&["--platform", "windows/amd64"], args].concat()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(says.contains("images for windows/amd64 cannot be built") && says.contains("hint: "), "{says}");
+    }
+}
+
 #[test]
 fn a_folder_for_the_only_platform_when_one_is_asked_for() {
     let place = Place::new();

@@ -3,6 +3,7 @@
 use crate::ahead::Ahead;
 use crate::context::{Behalf, Named};
 use crate::event::{Event, Sink, Unrepeated};
+use crate::output::Output;
 use crate::product::{Built, Product, Shape};
 use crate::read::Read;
 use crate::request::{BuildRequest, BuildResult};
@@ -75,8 +76,8 @@ impl Engine {
         let reads = each.collect::<Result<Vec<Read>, _>>()?;
         let mut work: Vec<(Plan, Build<'_>)> = Vec::with_capacity(reads.len());
         let named = Named::new(request);
-        for read in &reads {
         named.hold(dated, &self.store)?;
+        for read in &reads {
             let plan = self.plan(read, &named, sink)?;
             let build = Build::new(self, read, &named, &plan, sink, &cancel)?;
             let build = build.beside(work.first().map(|(_, first)| first));
@@ -132,6 +133,9 @@ impl Engine {
             ConfigEdit::Label { name: name.clone(), value: value.clone() }.apply(&mut config);
         }
         config.created.get_or_insert_with(|| cooper_image::time::rfc3339(request.created));
+        if request.platforms_asked {
+            config.claim(platform);
+        }
         config.normalise_platform();
         config.rootfs.diff_ids = crate::layers::diff_ids(&target.layers);
         let config_descriptor = self.keep_config(&config)?;
@@ -232,13 +236,22 @@ impl Engine {
 /// Does the request make sense?
 fn check(request: &BuildRequest) -> Result<(), EngineError> {
     crate::deliver::check(request)?;
-    if let Some(other) = request.platforms.iter().find(|p| p.os != "linux") {
-        return Err(EngineError::Request {
-            message: format!("images for {other} cannot be built"),
-            hint: "steps are Linux programs: give --platform linux/ARCH".to_owned(),
+    let windows = request.platforms.iter().find(|p| p.os == "windows");
+    // The image that the store is given has no name then, and nobody gets it.
+    let files = request.outputs.iter().any(|o| matches!(o, Output::Files(_)));
+    let image = !request.tags.is_empty()
+        || request.outputs.iter().any(|o| match o {
+            Output::Image(image) => !files || !image.names.is_empty(),
+            Output::Archive(_) => true,
+            Output::Files(_) => false,
         });
+    match windows.filter(|_| image) {
+        Some(platform) => Err(EngineError::Request {
+            message: format!("images for {platform} cannot be built: their layers have a form of their own"),
+            hint: "only the files of their stages can be had: give -o DIR or -o type=tar, and no name".to_owned(),
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -260,6 +273,7 @@ mod tests {
             build_args: std::collections::BTreeMap::new(),
             labels: std::collections::BTreeMap::new(),
             platforms: platforms.split(',').map(|p| p.parse().unwrap()).collect(),
+            platforms_asked: true,
             shape: Shape::Image,
             tags: (!tag.is_empty()).then(|| tag.parse().unwrap()).into_iter().collect(),
             freshness: Freshness { no_cache: false, pull: false },
@@ -295,7 +309,12 @@ mod tests {
         for (tag, platforms, outputs, says) in [
             ("", amd, vec![image(Push::ByName)], "a push needs a name"),
             (&digest, amd, vec![image(Push::No)], "names one image for ever"),
-            ("app:1", "windows/amd64", vec![], "images for windows/amd64 cannot be built"),
+            (
+                "app:1",
+                "windows/amd64",
+                vec![],
+                "images for windows/amd64 cannot be built: their layers have a form of their own",
+            ),
             (
                 "app:1",
                 amd,

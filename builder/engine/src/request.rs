@@ -27,6 +27,9 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// `--platform`, each once; the host's when none was given. Never empty.
     pub platforms: Vec<Platform>,
+    /// Was `--platform` given? An image then claims the platform that was asked for, whatever its stage began with, as
+    /// in BuildKit.
+    pub platforms_asked: bool,
     /// An index even of one platform (`BUILDKIT_MULTI_PLATFORM`)?
     pub shape: Shape,
     /// `-t`.

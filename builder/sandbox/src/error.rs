@@ -29,6 +29,14 @@ pub enum SandboxError {
         /// What was observed.
         cause: String,
     },
+    /// Steps are for another operating system, for which there is no emulator.
+    #[error("programs for {platform} cannot run on {host}: they are for another system")]
+    ForeignSystem {
+        /// What the steps are for.
+        platform: String,
+        /// What this machine is.
+        host: String,
+    },
     /// The step's world could not be built; the step did not start.
     #[error("sandbox set-up failed at {stage}: {object}: {cause}")]
     Setup {
@@ -105,6 +113,11 @@ impl SandboxError {
                  --privileged --rm tonistiigi/binfmt --install {architecture}; stages that only copy need none, nor \
                  do those FROM --platform=$BUILDPLATFORM"
             )),
+            Self::ForeignSystem { .. } => Some(
+                "compile for it in a stage FROM --platform=$BUILDPLATFORM and copy the result: stages that only copy \
+                 can be for any system"
+                    .into(),
+            ),
             Self::Exec { .. } => Some(
                 "check that the program is in the image, is executable and is built for this machine's architecture; \
                  an emulator for another one has to be in binfmt_misc with the flag F"

@@ -73,7 +73,8 @@ const ATTEMPTS: u32 = 20;
 /// Says whether steps for this platform can run, before the first of them begins.
 ///
 /// # Errors
-/// [`SandboxError::Foreign`] when they cannot, [`SandboxError::Io`] when that could not be found out.
+/// [`SandboxError::Foreign`] and [`SandboxError::ForeignSystem`] when they cannot, [`SandboxError::Io`] when that could
+/// not be found out.
 pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxError> {
     let host = Platform::host();
     if platform.os == host.os && platform.architecture == host.architecture {
@@ -87,6 +88,9 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
             cause: cause.to_owned(),
         })
     };
+    if platform.os != host.os {
+        return Err(SandboxError::ForeignSystem { platform: platform.to_string(), host: host.to_string() });
+    }
     let Some(machine) = MACHINES.iter().find(|m| m.architecture == platform.architecture) else {
         return refused("the processor is not known");
     };

@@ -146,6 +146,19 @@ impl ImageConfig {
         };
         claimed.normal()
     }
+    /// Takes a platform that was asked for in the place of the one that it claims. A variant or a version of the system
+    /// that was not asked for stays when the rest is the same.
+    pub fn claim(&mut self, asked: &Platform) {
+        let (now, asked) = (self.platform(), asked.clone().normal());
+        let same = now.os == asked.os && now.architecture == asked.architecture;
+        if asked.variant.is_some() || !same {
+            self.variant = asked.variant;
+        }
+        if !same {
+            self.other.retain(|key, _| key != "os.version" && key != "os.features");
+        }
+        (self.os, self.architecture) = (asked.os, asked.architecture);
+    }
     /// Spells the platform in its one form, as the configuration of an image that is made anew has it.
     pub fn normalise_platform(&mut self) {
         let Platform { architecture, os, variant, .. } = self.platform();
@@ -167,6 +180,20 @@ fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_that_is_asked_for_takes_the_place_of_the_other() {
+        let claims = |text: &str, asked: &str| {
+            let mut c: ImageConfig = serde_json::from_str(text).unwrap();
+            c.claim(&asked.parse().unwrap());
+            (c.platform().to_string(), c.other.contains_key("os.version"))
+        };
+        let base = r#"{"architecture":"amd64","os":"linux","variant":"v3","os.version":"6","config":{}}"#;
+        assert_eq!(claims(base, "linux/arm64"), ("linux/arm64".to_owned(), false));
+        assert_eq!(claims(base, "linux/amd64"), ("linux/amd64/v3".to_owned(), true), "what was not asked for stays");
+        assert_eq!(claims(base, "linux/amd64/v2"), ("linux/amd64/v2".to_owned(), true));
+        assert_eq!(claims(base, "darwin/amd64"), ("darwin/amd64".to_owned(), false));
+    }
 
     #[test]
     fn unknown_fields_survive_and_nulls_are_empty() {

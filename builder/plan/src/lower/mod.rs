@@ -195,10 +195,15 @@ fn base(origin: &Origin, ids: &BTreeMap<usize, StageId>) -> Base {
     }
 }
 
-/// A stage FROM a stage has its platform; asking for another one is a mistake that would give a mixed image.
+/// A stage FROM a stage has its platform; asking for another one is a mistake that would give a mixed image. Nothing is
+/// for every processor, so that a stage FROM scratch is for the one that is built for, whatever it asks, as in BuildKit.
 fn platform(scopes: Scopes<'_>, node: &Node, ends: &BTreeMap<usize, End>, span: Span) -> Result<Platform, Diagnostic> {
     let asked = node.platform.clone();
-    let Origin::Stage(n) = &node.base else { return Ok(asked.unwrap_or_else(|| scopes.request.platform.clone())) };
+    let n = match &node.base {
+        Origin::Stage(n) => n,
+        Origin::Scratch => return Ok(scopes.request.platform.clone()),
+        _ => return Ok(asked.unwrap_or_else(|| scopes.request.platform.clone())),
+    };
     if let (Some(asked), true) = (&asked, ends.get(n).is_some_and(|end| end.lost)) {
         return Ok(asked.clone());
     }

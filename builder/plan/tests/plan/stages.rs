@@ -84,6 +84,9 @@ fn platforms_of_stages() {
         spelt.stages.iter().map(|s| s.platform.to_string()).collect::<Vec<_>>(),
         ["linux/arm64", "linux/arm/v7"]
     );
+    // Nothing is for every processor.
+    let scratch = planned("FROM --platform=$BUILDPLATFORM scratch\nCOPY a /", &cross).unwrap();
+    assert_eq!(scratch.stages[0].platform, arm);
     let mixed = "FROM --platform=$BUILDPLATFORM golang AS build\nFROM --platform=$TARGETPLATFORM build";
     let fault = planned(mixed, &cross).unwrap_err();
     assert_eq!(fault[0].message, "the stage build is built for linux/amd64, not for linux/arm64");
