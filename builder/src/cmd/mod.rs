@@ -17,6 +17,7 @@ mod inspect;
 mod login;
 mod logout;
 mod ls_tags;
+mod mirrored;
 mod prune;
 mod pull;
 mod push;

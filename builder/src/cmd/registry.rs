@@ -1,12 +1,17 @@
 //! `cooper registry serve`.
 
 use super::Place;
+use super::mirrored::Mirrored;
 use crate::failure::{Exit, Failure};
+use crate::flags::login::Host;
 use crate::flags::serve::ServeFlags;
 use crate::{open, signals, stdout, ui};
-use cooper_registry_server::{Access, AccessLog, Limits, Rules, ServerOptions, Tls, Users};
+use cooper_engine::EngineError;
+use cooper_registry::Client;
+use cooper_registry_server::{Access, AccessLog, Limits, MirrorOptions, Rules, ServerOptions, Tls, Users};
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Serves the store until a signal arrives, which is the ordinary end of a server. What goes wrong meanwhile is said on
@@ -17,19 +22,20 @@ pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
     warn(flags);
     let runtime = open::runtime()?;
     let shutdown = signals::first(runtime.handle())?;
-    runtime
-        .block_on(async {
-            let cannot = |e| Failure::file(format!("listening on {}", flags.listen), Exit::Registry, e);
-            let listener = TcpListener::bind(flags.listen).await.map_err(cannot)?;
-            let address = listener.local_addr().map_err(cannot)?;
-            let scheme = if options.tls.is_some() { "https" } else { "http" };
-            let root = ui::escape::line(&options.store.root().display().to_string());
-            ui::say(&format!("serving {root} on {scheme}://{address}"));
-            // For programs that asked for port 0.
-            stdout::line(&address.to_string())?;
-            Ok(cooper_registry_server::serve(listener, options, shutdown).await?)
-        })
-        .map(|()| Exit::Done)
+    let served = runtime.block_on(async {
+        let cannot = |e| Failure::file(format!("listening on {}", flags.listen), Exit::Registry, e);
+        let listener = TcpListener::bind(flags.listen).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        let root = ui::escape::line(&options.store.root().display().to_string());
+        ui::say(&format!("serving {root} on {scheme}://{address}"));
+        // For programs that asked for port 0.
+        stdout::line(&address.to_string())?;
+        Ok(cooper_registry_server::serve(listener, options, shutdown).await?)
+    });
+    // Nobody waits for an upstream that does not answer.
+    runtime.shutdown_background();
+    served.map(|()| Exit::Done)
 }
 
 /// Reads every file before the first connection, so that what is wrong is said at once.
@@ -43,7 +49,14 @@ fn options(place: &Place, flags: &ServeFlags) -> Result<ServerOptions, Failure> 
     let mut options = ServerOptions::new(open::store(place, &place.root()?)?);
     options.limits = limits(flags)?;
     options.read_only = flags.readonly;
+    options.mirror = flags.mirror_of.as_ref().map(|host| mirror(place, flags, host)).transpose()?;
     Ok(ServerOptions { access, tls, access_log, ..options })
+}
+
+fn mirror(place: &Place, flags: &ServeFlags, host: &Host) -> Result<MirrorOptions, Failure> {
+    let client = Client::new(open::client(place)?).map_err(EngineError::from)?;
+    let upstream = Arc::new(Mirrored { client, host: host.name().to_owned() });
+    Ok(MirrorOptions { upstream, fresh: flags.mirror_fresh.0 })
 }
 
 fn limits(flags: &ServeFlags) -> Result<Limits, Failure> {
@@ -94,7 +107,7 @@ fn warn(flags: &ServeFlags) {
     if flags.listen.ip().is_loopback() {
         return;
     }
-    if flags.users.is_none() && !flags.readonly {
+    if flags.users.is_none() && !flags.readonly && flags.mirror_of.is_none() {
         ui::say(&format!("warning: whoever reaches {} may push and delete: see --users", flags.listen));
     }
     if flags.users.is_some() && flags.tls_cert.is_none() {

@@ -1,5 +1,6 @@
 //! `cooper registry`: what a registry of one's own serves, to whom, and how much it bears.
 
+use super::login::Host;
 use super::steps::Bytes;
 use super::store::Span;
 use clap::{Args, Subcommand};
@@ -33,6 +34,8 @@ Examples:
           *          read    team/**
           ci         write   team/**
           admin      all     **
+  cooper registry serve --root /srv/mirror --listen 0.0.0.0:5000 --mirror-of docker.io
+      so that a team pulls each base once
 
 docs/registry.md explains rules, limits, metrics and the log.";
 
@@ -46,6 +49,19 @@ pub struct ServeFlags {
     /// Take nothing: pushes and deletions are refused, whoever asks
     #[arg(long)]
     pub readonly: bool,
+
+    /// Be a mirror of this registry (host or host:port): fetch what is asked for and not here, once
+    ///
+    /// Credentials and mirrors for it are those of every command, see `cooper login`; whoever may read
+    /// here then reads what they open. When it cannot be reached, what is here is served, with a warning.
+    /// A mirror takes no pushes. For docker.io: set `registry-mirrors` in docker's daemon.json, or a
+    /// [[registry.mirror]] in registries.conf.
+    #[arg(long, value_name = "HOST")]
+    pub mirror_of: Option<Host>,
+
+    /// Serve a tag of the mirrored registry for so long before asking whether it leads elsewhere now
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "mirror_of")]
+    pub mirror_fresh: Span,
 
     /// Speak TLS with this certificate: PEM, the server's own first, then those that vouch for it
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Who gets in")]

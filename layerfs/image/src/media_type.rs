@@ -52,6 +52,13 @@ impl MediaType {
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::OciManifest | Self::DockerManifest)
     }
+    /// A layer that is fetched from where its publisher keeps it (image-spec, layer.md, "Non-Distributable Layers"):
+    /// whoever has the image need not have it.
+    pub fn is_foreign(&self) -> bool {
+        let text = self.as_str();
+        text.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
+            || text == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    }
     /// What an `Accept` header lists for a manifest request.
     pub fn accepted() -> [Self; 4] {
         [Self::OciIndex, Self::OciManifest, Self::DockerList, Self::DockerManifest]

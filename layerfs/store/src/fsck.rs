@@ -191,6 +191,7 @@ impl Store {
     pub(crate) fn check_closure(&self, root: &Descriptor) -> Result<(), StoreError> {
         closure::visit(self, root, &mut |d| match self.blob_size(&d.digest)? {
             Some(_) => Ok(()),
+            None if d.media_type.is_foreign() => Ok(()),
             None => Err(StoreError::MissingBlob(d.digest.clone())),
         })
     }
@@ -212,7 +213,12 @@ impl Store {
 
     /// Is everything there that a manifest of a repository leads to?
     pub(crate) fn check_manifest(&self, repo: &Repo, digest: &Digest) -> Result<(), StoreError> {
-        repo.manifest(digest)?.map_or(Ok(()), |descriptor| self.check_closure(&descriptor))
+        let Some(descriptor) = repo.manifest(digest)? else { return Ok(()) };
+        // What a mirror was not asked for yet is not lost.
+        if repo.is_mirror()? {
+            return self.read_blob(&descriptor, limits::MANIFEST_BYTES).map(drop);
+        }
+        self.check_closure(&descriptor)
     }
 
     fn check_registry(&self, report: &mut Report) -> Result<(), StoreError> {

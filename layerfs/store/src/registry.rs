@@ -176,6 +176,26 @@ impl Repo {
         dir.try_exists().map_err(StoreError::io("looking for", &dir))
     }
 
+    /// Marks it as one that is filled from elsewhere when somebody asks: what its manifests name need not be there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn mark_mirror(&self) -> Result<(), StoreError> {
+        if self.is_mirror()? {
+            return Ok(());
+        }
+        self.store.write_small(&self.store.layout().repository_mirror(&self.name), b"", Durability::Synced)
+    }
+
+    /// Is it marked so?
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_mirror(&self) -> Result<bool, StoreError> {
+        let mark = self.store.layout().repository_mirror(&self.name);
+        mark.try_exists().map_err(StoreError::io("looking for", &mark))
+    }
+
     /// Size of a blob in bytes, when the repository holds it.
     ///
     /// # Errors
@@ -242,6 +262,14 @@ impl Repo {
     pub fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>, StoreError> {
         let found: Option<Descriptor> = read_json(&self.store.layout().repository_manifest(&self.name, digest))?;
         Ok(found.filter(|d| d.digest == *digest))
+    }
+
+    /// Are a manifest's bytes there, as long as the descriptor says?
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn holds_bytes(&self, manifest: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.store.blob_size(&manifest.digest)? == Some(manifest.size))
     }
 
     /// Stores a manifest under a digest that the caller computed, and lists it as a referrer when it is one.
@@ -389,6 +417,26 @@ mod tests {
         assert_eq!(repo("a").unlink_blob(&digest).unwrap(), Removed::Yes);
         assert_eq!(repo("a").blob(&digest).unwrap(), None);
         assert_eq!(store.blob_size(&digest).unwrap(), Some(4));
+    }
+
+    #[test]
+    fn what_a_mirror_has_not_fetched_and_what_is_foreign_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let put = |name: &str, media_type: &str, mirror: bool| {
+            let repo = store.repository(&name.parse().unwrap());
+            let (absent, config) = (Digest::sha256(name), store.put_blob(b"{}").unwrap());
+            let text = format!(
+                "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"x/y\",\"digest\":\"{config}\",\"size\":2}},\
+                 \"layers\":[{{\"mediaType\":\"{media_type}\",\"digest\":\"{absent}\",\"size\":9}}]}}"
+            );
+            mirror.then(|| repo.mark_mirror().unwrap());
+            repo.put_manifest(text.as_bytes(), &Descriptor::of(MediaType::OciManifest, text.as_bytes()), None).unwrap();
+            store.fsck().unwrap().problems.len()
+        };
+        assert_eq!(put("mirrored", "application/vnd.oci.image.layer.v1.tar", true), 0);
+        assert_eq!(put("foreign", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", false), 0);
+        assert_eq!(put("broken", "application/vnd.oci.image.layer.v1.tar", false), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 /// Everything that a client is told to be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
+    BadGateway,
     BlobUnknown,
     BlobUploadInvalid,
     BlobUploadUnknown,
@@ -38,6 +39,7 @@ pub enum Code {
 
 /// Code, its text, its status. One text may have two statuses.
 const TABLE: &[(Code, &str, StatusCode)] = &[
+    (Code::BadGateway, "UNKNOWN", StatusCode::BAD_GATEWAY),
     (Code::BlobUnknown, "BLOB_UNKNOWN", StatusCode::NOT_FOUND),
     (Code::BlobUploadInvalid, "BLOB_UPLOAD_INVALID", StatusCode::BAD_REQUEST),
     (Code::BlobUploadUnknown, "BLOB_UPLOAD_UNKNOWN", StatusCode::NOT_FOUND),
@@ -76,6 +78,10 @@ pub struct ApiError {
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: None, headers: Vec::new() }
+    }
+    /// Is it this one?
+    pub fn is(&self, code: Code) -> bool {
+        self.code == code
     }
     /// Names the object.
     pub fn about(mut self, detail: impl ToString) -> Self {

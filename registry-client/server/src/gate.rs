@@ -69,16 +69,37 @@ pub struct Access {
     pub rules: Rules,
 }
 
+/// What nobody may do, whatever the rules say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Everything is possible.
+    Nothing,
+    /// Only the upstream brings something here.
+    Pushes,
+    /// Everything stays as it is.
+    Changes,
+}
+
+impl Closed {
+    fn why(self, action: Action) -> Option<&'static str> {
+        match (self, action) {
+            (_, Action::Read) | (Self::Nothing, _) | (Self::Pushes, Action::Delete) => None,
+            (Self::Pushes, _) => Some("this registry is a mirror: push to the registry that it mirrors"),
+            (Self::Changes, _) => Some("this registry is only read"),
+        }
+    }
+}
+
 /// The gate.
 #[derive(Debug)]
 pub struct Gate {
-    read_only: bool,
+    closed: Closed,
     access: Option<Access>,
 }
 
 impl Gate {
-    pub fn new(read_only: bool, access: Option<Access>) -> Self {
-        Self { read_only, access }
+    pub fn new(closed: Closed, access: Option<Access>) -> Self {
+        Self { closed, access }
     }
 
     /// Who sent these headers.
@@ -108,10 +129,10 @@ impl Gate {
                 let message = format!("{user} may not {} in this repository", action.name());
                 Err(ApiError::new(Code::Denied, message).about(name))
             }
-            (true, _) if self.read_only && action != Action::Read => {
-                Err(ApiError::new(Code::MethodNotAllowed, "this registry is only read").header(ALLOW, "GET, HEAD"))
-            }
-            (true, _) => Ok(()),
+            (true, _) => self
+                .closed
+                .why(action)
+                .map_or(Ok(()), |why| Err(ApiError::new(Code::MethodNotAllowed, why).header(ALLOW, "GET, HEAD"))),
         }
     }
 

@@ -18,6 +18,7 @@ mod gate;
 mod lists;
 mod manifests;
 mod metrics;
+mod mirror;
 mod options;
 mod page;
 mod patient;
@@ -36,7 +37,7 @@ use api_error::{ApiError, Code};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::USER_AGENT;
+use axum::http::header::{RANGE, USER_AGENT, WARNING};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use cooper_store::StoreError;
@@ -47,6 +48,7 @@ use route::{Params, Route};
 
 pub use access_log::AccessLog;
 pub use gate::Access;
+pub use mirror::{Coming, Manifest, MirrorOptions, Sink, Upstream, UpstreamError};
 pub use options::{Limits, ServerOptions};
 pub use rules::Rules;
 pub use serve::{ServerError, serve};
@@ -115,6 +117,31 @@ async fn admit(
 }
 
 async fn answer(registry: Registry, route: Route, params: &Params, request: Request) -> Result<Response, ApiError> {
+    let mut warning = None;
+    if let Some(mirror) = &registry.shared.mirror {
+        match &route {
+            Route::ManifestHead(name, selector) | Route::ManifestGet(name, selector) => {
+                warning = mirror.bring(&registry, name, selector).await?;
+            }
+            Route::BlobHead(name, digest) | Route::BlobGet(name, digest) => {
+                let (repository, wanted) = (registry.shared.store.repository(name), digest.clone());
+                if registry.on_disk(move |_| Ok(repository.blob(&wanted)?.is_none())).await? {
+                    let head = matches!(route, Route::BlobHead(..));
+                    let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned);
+                    if let Some(response) = mirror.blob(&registry, name, digest, range.as_deref(), head).await? {
+                        return Ok(response);
+                    }
+                } else {
+                    registry.shared.metrics.mirrored("blob", "hit");
+                }
+            }
+            // It does not know them all, and whoever hears so asks by the tag that stands in for the list.
+            Route::Referrers(name, _) => {
+                return Err(ApiError::new(Code::NameUnknown, "this mirror lists no referrers").about(name));
+            }
+            _ => {}
+        }
+    }
     let answer = match route {
         Route::Page => page::show(&registry, params).await?,
         Route::Health => health(&registry).await?,
@@ -136,7 +163,7 @@ async fn answer(registry: Registry, route: Route, params: &Params, request: Requ
         Route::ManifestPut(name, selector) => manifests::put(&registry, name, selector, params, request).await?,
         Route::ManifestDelete(name, selector) => manifests::delete(&registry, name, selector).await?,
     };
-    Ok(answer.into_response())
+    Ok(warning.into_iter().fold(answer, |answer, text| answer.header(WARNING, text)).into_response())
 }
 
 /// Well is a registry that can look into its store.

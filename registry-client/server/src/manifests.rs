@@ -190,7 +190,7 @@ fn keep(store: &Store, caller: &Registry, push: Push, bytes: &[u8]) -> Result<An
         Document::Manifest(m) => {
             let parts = || std::iter::once(&m.config).chain(&m.layers);
             parts().try_for_each(|d| blob(&repository, d))?;
-            parts().any(|d| is_elsewhere(&d.media_type))
+            parts().any(|d| d.media_type.is_foreign())
         }
         Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d)).map(|()| false)?,
     };
@@ -214,7 +214,7 @@ fn there(repository: &Repo, selector: &Selector) -> Result<Option<Digest>, ApiEr
 }
 
 /// The digest of the bytes, in the algorithm that the client chose.
-fn digest(selector: &Selector, bytes: &[u8]) -> Result<Digest, ApiError> {
+pub fn digest(selector: &Selector, bytes: &[u8]) -> Result<Digest, ApiError> {
     let Selector::Digest(promised) = selector else { return Ok(Digest::sha256(bytes)) };
     let mut hasher = Hasher::with(promised.algorithm());
     hasher.update(bytes);
@@ -239,7 +239,7 @@ fn referrer(referral: Referral, parsed: &Document, descriptor: &Descriptor) -> O
 
 /// A configuration or a layer must be in this repository, with the size that the manifest says.
 fn blob(repository: &Repo, d: &Descriptor) -> Result<(), ApiError> {
-    if is_elsewhere(&d.media_type) {
+    if d.media_type.is_foreign() {
         return Ok(());
     }
     present(repository.blob(&d.digest), d)
@@ -262,12 +262,4 @@ fn present(size: Result<Option<u64>, StoreError>, d: &Descriptor) -> Result<(), 
             Err(ApiError::new(Code::ManifestBlobUnknown, "it names what is not in this repository").about(&d.digest))
         }
     }
-}
-
-/// Layers that are fetched from where their publisher keeps them (image-spec, layer.md,
-/// "Non-Distributable Layers").
-fn is_elsewhere(media_type: &MediaType) -> bool {
-    let text = media_type.as_str();
-    text.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
-        || text == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 }

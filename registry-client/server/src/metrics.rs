@@ -34,6 +34,8 @@ struct Durations {
 pub struct Metrics {
     requests: Mutex<BTreeMap<Kind, u64>>,
     durations: Mutex<BTreeMap<&'static str, Durations>>,
+    /// By what was asked for and what became of it.
+    mirrored: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     received: AtomicU64,
     sent: AtomicU64,
     connections: AtomicU64,
@@ -41,16 +43,27 @@ pub struct Metrics {
     requests_now: AtomicU64,
     login_failures: AtomicU64,
     lost_lines: AtomicU64,
-    log: Option<AccessLog>,
+    log: Mutex<Option<AccessLog>>,
 }
 
 impl Metrics {
     pub fn new(log: Option<AccessLog>) -> Self {
-        Self { log, ..Self::default() }
+        Self { log: Mutex::new(log), ..Self::default() }
     }
 
     pub fn login_failed(&self) {
         self.login_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the access log, once its lines are written.
+    pub fn close_log(&self) {
+        let log = lock(&self.log).take();
+        drop(log);
+    }
+
+    /// Something was asked of a mirror.
+    pub fn mirrored(&self, kind: &'static str, result: &'static str) {
+        *lock(&self.mirrored).entry((kind, result)).or_default() += 1;
     }
 
     /// A connection, until what is given is dropped.
@@ -78,6 +91,15 @@ impl Metrics {
         one(&format!("{prefix}_login_failures_total"), "counter", "Wrong credentials.", of(&self.login_failures));
         let lost = "Lines of the access log that found no place.";
         one(&format!("{prefix}_log_lines_lost_total"), "counter", lost, of(&self.lost_lines));
+        let mirrored = lock(&self.mirrored);
+        if !mirrored.is_empty() {
+            let name = "cooper_registry_mirror_total";
+            let _ = write!(out, "# HELP {name} What was asked of the mirror.\n# TYPE {name} counter\n");
+            for ((kind, result), count) in &*mirrored {
+                let _ = writeln!(out, "{name}{{kind=\"{kind}\",result=\"{result}\"}} {count}");
+            }
+        }
+        drop(mirrored);
         self.requests_text(&mut out);
         self.durations_text(&mut out);
         out
@@ -181,7 +203,8 @@ impl Drop for Record {
         metrics.sent.fetch_add(sent, Ordering::Relaxed);
         let took = self.began.elapsed();
         metrics.count(Kind { endpoint: self.endpoint, method: self.method, status: self.status }, took);
-        let Some(log) = &metrics.log else { return };
+        let log = lock(&metrics.log);
+        let Some(log) = &*log else { return };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let entry = Entry {
             time: rfc3339(now.cast_signed()),

@@ -2,6 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::gate::Access;
+use crate::mirror::MirrorOptions;
 use crate::tls::Tls;
 use cooper_image::limits::LAYER_BYTES;
 use cooper_store::Store;
@@ -22,12 +23,22 @@ pub struct ServerOptions {
     pub access_log: Option<AccessLog>,
     /// How much is borne.
     pub limits: Limits,
+    /// What is fetched from elsewhere when somebody asks for it; then nothing is taken from clients.
+    pub mirror: Option<MirrorOptions>,
 }
 
 impl ServerOptions {
     /// A registry that is open to everybody, over plain HTTP.
     pub fn new(store: Store) -> Self {
-        Self { store, read_only: false, access: None, tls: None, access_log: None, limits: Limits::default() }
+        Self {
+            store,
+            read_only: false,
+            access: None,
+            tls: None,
+            access_log: None,
+            limits: Limits::default(),
+            mirror: None,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What all requests share, and who asks one.
 
 use crate::api_error::ApiError;
-use crate::gate::{Action, Gate, Who};
+use crate::gate::{Action, Closed, Gate, Who};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::sessions::Sessions;
 use crate::{Limits, ServerOptions};
 use axum::http::HeaderMap;
@@ -17,6 +18,7 @@ pub struct Shared {
     pub gate: Gate,
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
+    pub mirror: Option<Mirror>,
 }
 
 /// The registry as one client sees it.
@@ -32,11 +34,12 @@ pub struct Registry {
 impl Registry {
     /// Everything but the log and the certificate, which belong to the server around it.
     pub fn new(options: ServerOptions) -> Self {
-        let ServerOptions { store, read_only, access, access_log, limits, tls: _ } = options;
+        let ServerOptions { store, read_only, access, access_log, limits, mirror, tls: _ } = options;
         let shared = Shared {
             store,
             sessions: Sessions::new(limits),
-            gate: Gate::new(read_only, access),
+            gate: Gate::new(closed(read_only, mirror.is_some()), access),
+            mirror: mirror.map(Mirror::new),
             limits,
             metrics: Arc::new(Metrics::new(access_log)),
         };
@@ -81,5 +84,13 @@ impl Registry {
     ) -> Result<T, ApiError> {
         let store = self.shared.store.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.map_err(|e| ApiError::internal(&e))?
+    }
+}
+
+fn closed(read_only: bool, mirror: bool) -> Closed {
+    match (read_only, mirror) {
+        (true, _) => Closed::Changes,
+        (false, true) => Closed::Pushes,
+        (false, false) => Closed::Nothing,
     }
 }

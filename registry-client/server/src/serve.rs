@@ -71,6 +71,7 @@ pub async fn serve(listener: TcpListener, options: ServerOptions, shutdown: impl
     if tokio::time::timeout(limits.last_requests, connections.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way and are cut off");
     }
+    registry.shared.metrics.close_log();
     Ok(())
 }
 

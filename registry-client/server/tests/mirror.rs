@@ -1,0 +1,228 @@
+//! A mirror before an upstream that counts what it is asked, is slow, lies, or is not there.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cooper_image::{Descriptor, Digest, MediaType};
+use cooper_registry_server::{Coming, Manifest, MirrorOptions, ServerOptions, Sink, Upstream, UpstreamError};
+use cooper_store::Store;
+use serde_json::json;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{Server, send};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An upstream in memory.
+#[derive(Debug, Default)]
+struct Fake {
+    /// By `repository reference`.
+    manifests: Mutex<HashMap<String, Vec<u8>>>,
+    blobs: Mutex<HashMap<String, Vec<u8>>>,
+    asked: Mutex<Vec<String>>,
+    down: AtomicBool,
+    slow: AtomicBool,
+}
+
+impl Fake {
+    fn ask(&self, what: String) -> Result<(), UpstreamError> {
+        self.asked.lock().unwrap().push(what);
+        let down = self.down.load(Ordering::Relaxed);
+        if down { Err(UpstreamError::Failed("down".to_owned())) } else { Ok(()) }
+    }
+
+    /// What it was asked since the last time.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// Publishes an image of one layer under a tag; gives the digests of manifest and layer.
+    fn publish(&self, tag: &str, layer: &[u8]) -> (String, String) {
+        let digest = |bytes: &[u8]| Digest::sha256(bytes).to_string();
+        let part = |media_type: &str, bytes: &[u8]| {
+            self.blobs.lock().unwrap().insert(digest(bytes), bytes.to_vec());
+            json!({"mediaType": media_type, "digest": digest(bytes), "size": bytes.len()})
+        };
+        let document = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "config": part("application/vnd.oci.image.config.v1+json", b"{}"),
+            "layers": [part("application/vnd.oci.image.layer.v1.tar", layer)]});
+        let bytes = document.to_string().into_bytes();
+        let named = digest(&bytes);
+        let mut all = self.manifests.lock().unwrap();
+        all.insert(format!("library/app {named}"), bytes.clone());
+        all.insert(format!("library/app {tag}"), bytes);
+        (named, digest(layer))
+    }
+}
+
+impl Upstream for Fake {
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a str,
+        reference: &'a str,
+        known: Option<&'a Digest>,
+    ) -> Coming<'a, Manifest> {
+        Box::pin(async move {
+            self.ask(format!("manifest {reference}"))?;
+            let found = self.manifests.lock().unwrap().get(&format!("{repository} {reference}")).cloned();
+            let bytes = found.ok_or(UpstreamError::Absent)?;
+            if known == Some(&Digest::sha256(&bytes)) {
+                return Ok(Manifest::Unchanged);
+            }
+            Ok(Manifest::Changed { bytes, media_type: MediaType::OciManifest })
+        })
+    }
+
+    fn blob<'a>(&'a self, _: &'a str, blob: &'a Descriptor, sink: Sink<'a>) -> Coming<'a, ()> {
+        Box::pin(async move {
+            self.ask(format!("blob {}", blob.digest))?;
+            let bytes =
+                self.blobs.lock().unwrap().get(&blob.digest.to_string()).cloned().ok_or(UpstreamError::Absent)?;
+            for piece in bytes.chunks(100_000) {
+                sink(piece).map_err(|e| UpstreamError::Failed(e.to_string()))?;
+                if self.slow.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn mirror(root: &Path, upstream: &Arc<Fake>, fresh: Duration) -> Server {
+    let mut options = ServerOptions::new(Store::open(root).unwrap());
+    options.mirror = Some(MirrorOptions { upstream: Arc::clone(upstream) as Arc<dyn Upstream>, fresh });
+    Server::with(options)
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn what_is_asked_for_is_fetched_once_and_stays() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let layer: Vec<u8> = (0..400_000_u32).flat_map(u32::to_le_bytes).collect();
+    let (manifest, digest) = upstream.publish("v1", &layer);
+    let server = mirror(dir.path(), &upstream, LONG);
+    let blob = format!("/v2/library/app/blobs/{digest}");
+    // Nothing names it yet, so that nobody may have it fetched.
+    assert_eq!(server.get(&blob).code(), "BLOB_UNKNOWN");
+    assert!(upstream.asked().is_empty());
+    for _ in 0..2 {
+        let answer = server.send("HEAD", "/v2/library/app/manifests/v1", &[], b"");
+        assert_eq!((answer.status, &answer.headers["docker-content-digest"]), (200, &manifest));
+        assert_eq!(server.get(&format!("/v2/library/app/manifests/{manifest}")).status, 200);
+    }
+    assert_eq!(upstream.asked(), ["manifest v1"]);
+    // The size is known before the blob is here, and nothing is lost.
+    let head = server.send("HEAD", &blob, &[], b"");
+    assert_eq!((head.status, head.headers["content-length"].as_str()), (200, "1600000"));
+    assert!(upstream.asked().is_empty());
+    assert!(Store::open(dir.path()).unwrap().fsck().unwrap().problems.is_empty());
+    let part = server.send("GET", &blob, &[("Range", "bytes=1000-1999")], b"");
+    assert_eq!((part.status, part.body == layer[1000..2000]), (206, true));
+    for _ in 0..2 {
+        let whole = server.get(&blob);
+        assert_eq!((whole.status, whole.body == layer), (200, true));
+    }
+    assert_eq!(upstream.asked(), [format!("blob {digest}")]);
+    drop(server);
+    // Also for another process, and without the upstream.
+    upstream.down.store(true, Ordering::Relaxed);
+    let server = mirror(dir.path(), &upstream, LONG);
+    assert!(server.get(&blob).body == layer);
+    let text = server.get("/metrics").text();
+    assert!(text.contains("cooper_registry_mirror_total{kind=\"blob\",result=\"hit\"} 1"), "{text}");
+}
+
+#[test]
+fn many_who_want_one_blob_have_it_fetched_once() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let layer: Vec<u8> = (0..300_000_u32).flat_map(u32::to_be_bytes).collect();
+    let (_, digest) = upstream.publish("v1", &layer);
+    upstream.slow.store(true, Ordering::Relaxed);
+    let server = mirror(dir.path(), &upstream, LONG);
+    let (address, blob) = (server.address, format!("/v2/library/app/blobs/{digest}"));
+    std::thread::scope(|scope| {
+        let tags: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| send(address, "GET", "/v2/library/app/manifests/v1", &[], b"").status))
+            .collect();
+        assert!(tags.into_iter().all(|tag| tag.join().unwrap() == 200));
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| send(address, "GET", &blob, &[], b""))).collect();
+        for one in all {
+            let answer = one.join().unwrap();
+            assert_eq!((answer.status, answer.body == layer), (200, true));
+        }
+    });
+    assert_eq!(upstream.asked(), ["manifest v1".to_owned(), format!("blob {digest}")]);
+}
+
+#[test]
+fn tags_follow_the_upstream_and_outlive_it() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (first, layer) = upstream.publish("v1", b"first");
+    let server = mirror(dir.path(), &upstream, Duration::ZERO);
+    let tag = || server.get("/v2/library/app/manifests/v1");
+    assert_eq!(tag().headers["docker-content-digest"], first);
+    assert_eq!(server.get(&format!("/v2/library/app/blobs/{layer}")).body, b"first");
+    let (second, _) = upstream.publish("v1", b"second");
+    assert_eq!(tag().headers["docker-content-digest"], second);
+    assert_eq!(server.get(&format!("/v2/library/app/manifests/{first}")).status, 200);
+
+    upstream.down.store(true, Ordering::Relaxed);
+    let stale = tag();
+    assert_eq!((stale.status, &stale.headers["docker-content-digest"]), (200, &second));
+    assert!(stale.headers["warning"].starts_with("299 - "), "{stale:?}");
+    let unknown = server.get("/v2/library/app/manifests/v2");
+    assert_eq!((unknown.status, unknown.code().as_str()), (502, "UNKNOWN"));
+    drop(server);
+
+    upstream.down.store(false, Ordering::Relaxed);
+    let server = mirror(dir.path(), &upstream, Duration::ZERO);
+    upstream.manifests.lock().unwrap().remove("library/app v1");
+    assert_eq!(server.get("/v2/library/app/manifests/v1").code(), "MANIFEST_UNKNOWN");
+    assert_eq!(server.get("/v2/library/app/tags/list").json()["tags"], json!([]));
+    assert_eq!(server.get("/v2/library/none/manifests/v1").code(), "MANIFEST_UNKNOWN");
+}
+
+#[test]
+fn other_bytes_than_promised_are_not_kept_and_never_look_whole() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (_, digest) = upstream.publish("v1", b"good bytes");
+    let server = mirror(dir.path(), &upstream, LONG);
+    let blob = format!("/v2/library/app/blobs/{digest}");
+    assert_eq!(server.get("/v2/library/app/manifests/v1").status, 200);
+    for wrong in [&b"evil bytes"[..], b"good", b"good bytes and more"] {
+        upstream.blobs.lock().unwrap().insert(digest.clone(), wrong.to_vec());
+        assert_eq!(server.get(&blob).status, 502);
+    }
+    upstream.blobs.lock().unwrap().insert(digest.clone(), b"good bytes".to_vec());
+    assert_eq!(server.get(&blob).body, b"good bytes");
+    // The answer to a large one has begun when it shows; then the last byte never comes.
+    let large = vec![1; 400_000];
+    let (_, digest) = upstream.publish("v2", &large);
+    upstream.blobs.lock().unwrap().insert(digest.clone(), vec![2; 400_000]);
+    upstream.slow.store(true, Ordering::Relaxed);
+    assert_eq!(server.get("/v2/library/app/manifests/v2").status, 200);
+    let broken = server.get(&format!("/v2/library/app/blobs/{digest}"));
+    assert_eq!((broken.status, broken.headers["content-length"].as_str()), (200, "400000"));
+    assert!(broken.body.len() < 400_000, "{}", broken.body.len());
+    assert!(Store::open(dir.path()).unwrap().fsck().unwrap().problems.is_empty());
+}
+
+#[test]
+fn only_the_upstream_brings_something() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (first, _) = upstream.publish("v1", b"layer");
+    let server = mirror(dir.path(), &upstream, LONG);
+    assert_eq!(server.get("/v2/library/app/manifests/v1").status, 200);
+    for (method, path) in [("POST", "/v2/library/app/blobs/uploads/"), ("PUT", "/v2/library/app/manifests/v1")] {
+        let answer = server.send(method, path, &[], b"{}");
+        assert_eq!((answer.status, answer.code().as_str()), (405, "UNSUPPORTED"));
+    }
+    // Whoever looks for signatures must not be told that there are none.
+    assert_eq!(server.get(&format!("/v2/library/app/referrers/{first}")).status, 404);
+    assert_eq!(server.get("/v2/_catalog").json()["repositories"], json!(["library/app"]));
+}
