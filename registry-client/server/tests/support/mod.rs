@@ -1,6 +1,8 @@
 //! A registry on loopback and a client that sends exactly the bytes that a test wants.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod secured;
+
 use cooper_image::Digest;
 use cooper_registry_server::{ServerOptions, serve};
 use cooper_store::Store;
