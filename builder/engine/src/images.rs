@@ -15,8 +15,6 @@ use cooper_image::assemble;
 use cooper_image::edit::ConfigEdit;
 use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use cooper_plan::op::Plan;
-use cooper_sandbox::Tier;
-use cooper_store::TreeMarks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,10 +64,7 @@ impl Engine {
     ) -> Result<BuildResult, EngineError> {
         let sink = &Unrepeated::new(&*sink);
         check(request)?;
-        self.store.use_marks(match self.tier {
-            Tier::Root => TreeMarks::Trusted,
-            Tier::Rootless => TreeMarks::User,
-        })?;
+        self.use_marks()?;
         let behalf = Behalf { request, cancel: &cancel };
         let mut dated = BTreeMap::new();
         let each = request.platforms.iter().map(|platform| self.read(behalf, platform, &mut dated, sink));

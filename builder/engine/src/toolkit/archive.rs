@@ -54,6 +54,21 @@ impl ArchiveOrigin {
         Ok(this)
     }
 
+    /// The images in it with their names; what has none counts only where nothing has one.
+    pub(super) fn listed(&self) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
+        let mut found: Vec<(Descriptor, Vec<cooper_image::Reference>)> = Vec::new();
+        for entry in &self.index.manifests {
+            match found.iter_mut().find(|(d, _)| d.digest == entry.digest) {
+                Some((_, names)) => names.extend(names_of(entry)),
+                None => found.push((bare(entry), names_of(entry).collect())),
+            }
+        }
+        if found.iter().any(|(_, names)| !names.is_empty()) {
+            found.retain(|(_, names)| !names.is_empty());
+        }
+        found
+    }
+
     /// Makes a manifest for an image of an older archive.
     fn list(&mut self, entry: &Entry) -> Result<(), EngineError> {
         let missing = |path: &str| format!("its manifest.json names {path:?}, which it does not have");
@@ -228,7 +243,7 @@ fn seekable(path: &Path) -> Result<File, EngineError> {
 }
 
 /// A file without a name, on the disk.
-fn nameless() -> std::io::Result<File> {
+pub(super) fn nameless() -> std::io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let made =

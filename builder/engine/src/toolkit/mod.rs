@@ -7,21 +7,30 @@
 
 mod archive;
 mod archive_target;
+mod draft;
+mod index;
 mod layout;
 mod layout_target;
+mod new_layer;
 mod origin;
 mod place;
 mod reach;
+pub mod rebase;
 mod registry;
+mod root;
 mod shipment;
 mod store;
+pub mod sync;
 pub mod validate;
 
 pub use archive_target::ArchiveTarget;
+pub use draft::{Draft, ImageDraft};
+pub use index::{EntryChange, IndexDraft};
 pub use layout_target::LayoutTarget;
+pub use new_layer::NewLayer;
 pub use origin::{Origin, Reader, small};
 pub use place::{Kind, Place, PlaceError};
-pub use reach::Reach;
+pub use reach::{Listing, Reach};
 pub use registry::RegistryTarget;
 pub use shipment::{Name, Put, Referrers, Shipment, Shipped, Target, Top, pick, ship};
 pub use store::StoreTarget;

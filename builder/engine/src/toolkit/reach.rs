@@ -7,8 +7,10 @@ use super::place::Place;
 use super::registry::RegistryOrigin;
 use super::store::StoreOrigin;
 use crate::EngineError;
+use cooper_image::{Descriptor, Reference};
 use cooper_registry::{Client, RegistryError};
 use cooper_store::Store;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -63,4 +65,22 @@ impl Reach {
             },
         })
     }
+
+    /// Opens an archive and lists its images with their full names.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none.
+    pub fn archive(path: &Path) -> Result<Listing, EngineError> {
+        let archive = ArchiveOrigin::open(path, None)?;
+        let images = archive.listed();
+        Ok(Listing { origin: Arc::new(archive), images })
+    }
+}
+
+/// What is in an archive.
+pub struct Listing {
+    /// The archive.
+    pub origin: Arc<dyn Origin>,
+    /// Its images and their names.
+    pub images: Vec<(Descriptor, Vec<Reference>)>,
 }

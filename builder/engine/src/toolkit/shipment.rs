@@ -88,6 +88,8 @@ pub struct Top {
 #[derive(Default)]
 pub struct Shipment {
     blobs: BTreeMap<Digest, (Descriptor, Arc<dyn Origin>)>,
+    /// Where blobs are that are not where their image is.
+    elsewhere: BTreeMap<Digest, Arc<dyn Origin>>,
     /// In the order in which a registry takes them.
     documents: Vec<(Descriptor, Vec<u8>)>,
     known: BTreeSet<Digest>,
@@ -113,7 +115,10 @@ impl Shipment {
     pub fn add(&mut self, origin: &Arc<dyn Origin>, top: Top, referrers: Referrers) -> Result<(), EngineError> {
         let first = self.documents.len();
         self.visit(origin, &top.descriptor, 0)?;
-        self.tops.push(top);
+        match self.tops.iter_mut().find(|known| known.descriptor.digest == top.descriptor.digest) {
+            Some(known) => known.names.extend(top.names),
+            None => self.tops.push(top),
+        }
         if referrers == Referrers::Come {
             let mut at = first;
             // What comes in may be referred to itself.
@@ -130,6 +135,26 @@ impl Shipment {
         Ok(())
     }
 
+    /// Adds what is to be there without a name, since something else leads to it.
+    ///
+    /// # Errors
+    /// As [`Shipment::add`].
+    pub fn add_part(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<(), EngineError> {
+        self.visit(origin, d, 1)
+    }
+
+    /// Says that the blobs of an image are to come from there, should they be wanted.
+    ///
+    /// # Errors
+    /// As [`Shipment::add`].
+    pub fn blobs_of(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<(), EngineError> {
+        let parts = parts(&origin.document(d)?, &d.media_type);
+        for blob in parts.map_err(|reason| resolve::invalid(&origin.place(), reason))?.blobs {
+            self.elsewhere.insert(blob.digest, Arc::clone(origin));
+        }
+        Ok(())
+    }
+
     fn visit(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor, depth: usize) -> Result<(), EngineError> {
         if !self.known.insert(d.digest.clone()) {
             return Ok(());
@@ -141,7 +166,8 @@ impl Shipment {
         let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
         for blob in parts.blobs.into_iter().filter(|blob| !is_foreign(&blob.media_type)) {
             if self.known.insert(blob.digest.clone()) {
-                self.blobs.insert(blob.digest.clone(), (blob, Arc::clone(origin)));
+                let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
+                self.blobs.insert(blob.digest.clone(), (blob, Arc::clone(from)));
             }
         }
         for document in &parts.documents {

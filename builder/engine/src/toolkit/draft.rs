@@ -1,0 +1,236 @@
+//! An image that is changed without being built: its documents are new, its blobs are mostly those of another place.
+//!
+//! Takes a place and a change; gives a place to read the new image from. What a document holds that nobody here knows
+//! stays in it. Must never touch the place that the image comes from.
+
+use super::new_layer::NewLayer;
+use super::origin::{Origin, Reader, small};
+use crate::{EngineError, resolve};
+use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Marks what is about another image of the same index, as attestations are.
+const ABOUT: &str = "vnd.docker.reference.digest";
+
+/// One image in the making.
+pub struct ImageDraft {
+    /// The image that it was before.
+    pub from: Descriptor,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Its layers as the manifest has them, lowest first.
+    pub layers: Vec<Value>,
+    /// The manifest's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Are its documents Docker's?
+    pub is_docker: bool,
+    manifest: Map<String, Value>,
+    files: Vec<NewLayer>,
+}
+
+impl ImageDraft {
+    /// Reads an image.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for artifacts, [`EngineError::InvalidImage`], and what the place says.
+    pub fn read(origin: &dyn Origin, d: &Descriptor) -> Result<Self, EngineError> {
+        let invalid = |e: String| resolve::invalid(&origin.place(), e);
+        let bytes = origin.document(d)?;
+        let parsed = Document::parse(&bytes, Some(&d.media_type)).map_err(|e| invalid(e.to_string()))?;
+        let Document::Manifest(parsed) = parsed else { return Err(invalid("an index is no image".to_owned())) };
+        if !matches!(parsed.config.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+            return Err(EngineError::Request {
+                message: format!("{} is no image: its configuration is a {}", d.digest, parsed.config.media_type),
+                hint: "only images can be changed; cooper copy takes anything".to_owned(),
+            });
+        }
+        let config = small(origin, &parsed.config, limits::CONFIG_BYTES)?;
+        let config: ImageConfig = serde_json::from_slice(&config).map_err(|e| invalid(e.to_string()))?;
+        if config.rootfs.diff_ids.len() != parsed.layers.len() {
+            return Err(invalid("its configuration and its manifest do not have as many layers".to_owned()));
+        }
+        let manifest: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))?;
+        let layers = manifest.get("layers").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_docker = parsed.config.media_type == MediaType::DockerConfig;
+        let (from, annotations) = (super::layout::bare(d), parsed.annotations);
+        Ok(Self { from, config, layers, annotations, is_docker, manifest, files: Vec::new() })
+    }
+
+    /// Adds a layer on top; `how` is its line in the history.
+    pub fn push(&mut self, layer: NewLayer, how: &str) {
+        // A history that tells of other layers than there are is worse than none.
+        let made = self.config.history.iter().filter(|h| !h.empty_layer).count();
+        if made == self.config.rootfs.diff_ids.len() {
+            let created = self.config.created.clone();
+            let created_by = Some(how.to_owned());
+            self.config.history.push(cooper_image::config::History { created, created_by, ..Default::default() });
+        }
+        self.config.rootfs.diff_ids.push(layer.diff.clone());
+        self.layers.push(describe(&layer.described(self.is_docker)));
+        self.files.push(layer);
+    }
+
+    /// Throws all layers away.
+    pub fn clear(&mut self) {
+        self.layers.clear();
+        self.files.clear();
+        self.config.rootfs.diff_ids.clear();
+        self.config.history.clear();
+    }
+
+    fn finish(self, into: &mut Draft) -> Result<Descriptor, EngineError> {
+        let Self { config, layers, annotations, is_docker, mut manifest, files, .. } = self;
+        if is_docker && !annotations.is_empty() {
+            return Err(EngineError::Request {
+                message: "Docker's manifests have no annotations".to_owned(),
+                hint: "set labels, or build the image with OCI's media types".to_owned(),
+            });
+        }
+        let (manifest_type, config_type) = match is_docker {
+            true => (MediaType::DockerManifest, MediaType::DockerConfig),
+            false => (MediaType::OciManifest, MediaType::OciConfig),
+        };
+        let bytes = json_bytes(&config)?;
+        let described = Descriptor::of(config_type, &bytes);
+        into.documents.insert(described.digest.clone(), bytes);
+        manifest.insert("config".to_owned(), describe(&described));
+        manifest.insert("layers".to_owned(), Value::Array(layers));
+        manifest.remove("annotations");
+        if !annotations.is_empty() {
+            manifest.insert("annotations".to_owned(), json!(annotations));
+        }
+        let bytes = json_bytes(&manifest)?;
+        let d = Descriptor::of(manifest_type, &bytes);
+        into.documents.insert(d.digest.clone(), bytes);
+        into.layers.extend(files.into_iter().map(|f| (f.digest.clone(), f)));
+        Ok(d)
+    }
+}
+
+/// A place that holds what is new, and leads to another one for the rest.
+pub struct Draft {
+    base: Arc<dyn Origin>,
+    documents: BTreeMap<Digest, Vec<u8>>,
+    layers: BTreeMap<Digest, NewLayer>,
+    top: Descriptor,
+}
+
+impl Draft {
+    /// Documents beside those of a place.
+    pub(super) fn beside(base: Arc<dyn Origin>, top: Descriptor, bytes: Vec<u8>) -> Self {
+        let documents = [(top.digest.clone(), bytes)].into();
+        Self { base, documents, layers: BTreeMap::new(), top }
+    }
+
+    /// Changes an image, or every image of an index.
+    ///
+    /// # Errors
+    /// What `change` says, and as [`ImageDraft::read`].
+    pub fn of(
+        base: &Arc<dyn Origin>,
+        top: &Descriptor,
+        change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
+    ) -> Result<Self, EngineError> {
+        let (documents, layers) = (BTreeMap::new(), BTreeMap::new());
+        let mut draft = Self { base: Arc::clone(base), documents, layers, top: top.clone() };
+        draft.top = draft.changed(top, 0, change)?;
+        Ok(draft)
+    }
+
+    fn changed(
+        &mut self,
+        d: &Descriptor,
+        depth: usize,
+        change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
+    ) -> Result<Descriptor, EngineError> {
+        if !d.media_type.is_index() {
+            let mut image = ImageDraft::read(&*self.base, d)?;
+            change(&mut image)?;
+            return image.finish(self);
+        }
+        let invalid = |e: String| resolve::invalid(&self.base.place(), e);
+        let bytes = self.base.document(d)?;
+        let parsed = Document::parse(&bytes, Some(&d.media_type)).map_err(|e| invalid(e.to_string()))?;
+        let Document::Index(index) = parsed else { return Err(invalid("a manifest is no index".to_owned())) };
+        if depth > limits::INDEX_DEPTH {
+            return Err(invalid("its indexes nest too deep".to_owned()));
+        }
+        let mut whole: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))?;
+        let entries = whole.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
+        let images: BTreeSet<&Digest> = index.images().map(|i| &i.digest).collect();
+        let mut kept = Vec::with_capacity(entries.len());
+        for (entry, mut value) in index.manifests.iter().zip(entries) {
+            // What is said of an image that is no more would be said of nothing.
+            if entry.annotations.contains_key(ABOUT) {
+                continue;
+            }
+            if images.contains(&entry.digest) {
+                let new = self.changed(entry, depth + 1, change)?;
+                if let Some(value) = value.as_object_mut() {
+                    value.insert("digest".to_owned(), json!(new.digest));
+                    value.insert("size".to_owned(), json!(new.size));
+                    value.insert("mediaType".to_owned(), json!(new.media_type));
+                    value.remove("data");
+                }
+            }
+            kept.push(value);
+        }
+        whole.insert("manifests".to_owned(), Value::Array(kept));
+        let bytes = json_bytes(&whole)?;
+        let new = Descriptor::of(d.media_type.clone(), &bytes);
+        self.documents.insert(new.digest.clone(), bytes);
+        Ok(new)
+    }
+}
+
+impl Origin for Draft {
+    fn place(&self) -> String {
+        self.base.place()
+    }
+
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        Ok(self.top.clone())
+    }
+
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        match self.documents.get(&d.digest) {
+            Some(bytes) => Ok(Verified::check(bytes.clone(), &d.digest, Some(d.size))?.into_inner()),
+            None => self.base.document(d),
+        }
+    }
+
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        match (self.documents.get(&d.digest), self.layers.get(&d.digest)) {
+            (Some(bytes), _) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
+            (None, Some(layer)) => Ok(layer.open(d)),
+            (None, None) => self.base.open(d),
+        }
+    }
+
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        match (self.documents.get(&d.digest), self.layers.get(&d.digest)) {
+            (Some(bytes), _) => Ok(Some(bytes.len() as u64)),
+            (None, Some(layer)) => Ok(Some(layer.size)),
+            (None, None) => self.base.size(d),
+        }
+    }
+
+    fn referrers(&self, _: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        // Nobody knows of an image that is new.
+        Ok(Vec::new())
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        self.base.repository()
+    }
+}
+
+fn describe(d: &Descriptor) -> Value {
+    json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size})
+}
+
+pub(super) fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
+    serde_json::to_vec(value).map_err(|source| EngineError::Json { what: "the new document".to_owned(), source })
+}

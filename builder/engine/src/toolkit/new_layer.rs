@@ -1,0 +1,146 @@
+//! A layer out of a tar: described, and compressed where it is not.
+
+use super::archive::nameless;
+use super::origin::{Checked, Reader};
+use crate::EngineError;
+use crate::layers::io;
+use cooper_image::{Descriptor, DiffId, Digest, MediaType};
+use cooper_layerfs::compress::{self, Method, NoChunks};
+use cooper_layerfs::layer::DigestWriter;
+use cooper_layerfs::tar::read::TarReader;
+use std::fs::File;
+use std::io::{Read, Seek as _, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A layer in a nameless file.
+#[derive(Debug, Clone)]
+pub struct NewLayer {
+    /// Digest of the tar.
+    pub diff: DiffId,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    media_type: MediaType,
+    file: Arc<File>,
+}
+
+impl NewLayer {
+    /// The layer that `produce` writes as a tar.
+    ///
+    /// # Errors
+    /// What `produce` says, and the disk.
+    pub fn of(produce: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>) -> Result<Self, EngineError> {
+        let failed = |e| io("writing a layer", e);
+        let file = nameless().map_err(failed)?;
+        let mut blob = DigestWriter::new(file.try_clone().map_err(failed)?);
+        let (diff, _) = compress::compress(Method::default(), &NoChunks, &mut blob, |out| {
+            let mut tar = DigestWriter::new(out);
+            produce(&mut tar)?;
+            Ok::<_, EngineError>(tar.finish().digest)
+        })?;
+        let blob = blob.finish();
+        let (digest, size) = (blob.digest, blob.size);
+        Ok(Self { diff: DiffId(diff), digest, size, media_type: MediaType::OciLayerGzip, file: Arc::new(file) })
+    }
+
+    /// The layer in a file, `-` for standard input: a tar, which may be compressed with gzip or zstd and then stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// When it is no tar, or cannot be read.
+    pub fn read(path: &Path) -> Result<Self, EngineError> {
+        let failed = |e| io(format!("reading {}", path.display()), e);
+        let mut given: Box<dyn Read> = match path == Path::new("-") {
+            true => Box::new(std::io::stdin()),
+            false => Box::new(File::open(path).map_err(failed)?),
+        };
+        let mut copy = nameless().map_err(failed)?;
+        let mut writer = DigestWriter::new(copy.try_clone().map_err(failed)?);
+        std::io::copy(&mut given, &mut writer).map_err(failed)?;
+        let blob = writer.finish();
+        let mut head = [0; 4];
+        copy.rewind().map_err(failed)?;
+        let n = copy.read_at(&mut head, 0).map_err(failed)?;
+        check(Box::new(copy.try_clone().map_err(failed)?)).map_err(|e| e.of_layer(&blob.digest))?;
+        copy.rewind().map_err(failed)?;
+        let media_type = match head.get(..n).unwrap_or_default() {
+            [0x1f, 0x8b, ..] => MediaType::OciLayerGzip,
+            [0x28, 0xb5, 0x2f, 0xfd] => MediaType::OciLayerZstd,
+            _ => {
+                return Self::of(|out| Ok(compress::copy(&mut copy, out)?));
+            }
+        };
+        let mut tar = DigestWriter::new(std::io::sink());
+        let mut plain = compress::decompress(Box::new(copy.try_clone().map_err(failed)?))?;
+        std::io::copy(&mut plain, &mut tar).map_err(failed)?;
+        let diff = DiffId(tar.finish().digest);
+        Ok(Self { diff, digest: blob.digest, size: blob.size, media_type, file: Arc::new(copy) })
+    }
+
+    /// As a manifest describes it.
+    pub(super) fn described(&self, is_docker: bool) -> Descriptor {
+        let media_type = match (&self.media_type, is_docker) {
+            (MediaType::OciLayerGzip, true) => MediaType::DockerLayerGzip,
+            (other, _) => other.clone(),
+        };
+        Descriptor::new(media_type, self.digest.clone(), self.size)
+    }
+
+    pub(super) fn open(&self, d: &Descriptor) -> Reader {
+        Box::new(Checked::new(At { file: Arc::clone(&self.file), at: 0 }, d))
+    }
+}
+
+/// Reads a file from its beginning, wherever others read it.
+struct At {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// Is it a tar from its beginning to its end?
+fn check(blob: Box<dyn Read + Send>) -> Result<(), EngineError> {
+    let mut tar = TarReader::new(compress::decompress(blob)?, Default::default());
+    while tar.next_entry()?.is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_stays_so_and_what_is_no_tar_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = NewLayer::of(|out| {
+            let mut tar = cooper_store::archive::tarball::Tarball::new(out);
+            tar.bytes("etc/motd", b"hello").map_err(EngineError::from)?;
+            tar.finish().map(drop).map_err(EngineError::from)
+        })
+        .unwrap();
+        let d = made.described(false);
+        let mut packed = Vec::new();
+        made.open(&d).read_to_end(&mut packed).unwrap();
+        let mut plain = Vec::new();
+        compress::decompress(Box::new(std::io::Cursor::new(packed.clone()))).unwrap().read_to_end(&mut plain).unwrap();
+        let path = dir.path().join("layer");
+        for bytes in [&packed, &plain] {
+            std::fs::write(&path, bytes).unwrap();
+            let read = NewLayer::read(&path).unwrap();
+            assert_eq!((read.diff.clone(), read.described(false)), (made.diff.clone(), d.clone()));
+        }
+        assert_eq!(made.described(true).media_type, MediaType::DockerLayerGzip);
+        for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700]] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(NewLayer::read(&path).is_err());
+        }
+    }
+}
