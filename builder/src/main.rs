@@ -17,6 +17,7 @@ mod outputs;
 mod places;
 mod remote;
 mod report;
+mod rework;
 mod secrets;
 mod settings;
 mod signals;

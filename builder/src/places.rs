@@ -4,10 +4,10 @@ use crate::cmd::Place as Here;
 use crate::failure::Failure;
 use crate::open::{self, Remote, Session};
 use crate::signals::{Manner, Signals};
-use cooper_engine::EngineError;
 use cooper_engine::toolkit::{
     ArchiveTarget, Kind, LayoutTarget, Name, Origin, Place, Reach, RegistryTarget, StoreTarget, Target,
 };
+use cooper_engine::{Engine, EngineError};
 use cooper_image::Platform;
 use std::sync::Arc;
 
@@ -52,6 +52,17 @@ impl Places {
         let session = Session::open(here, &root, tier)?;
         Signals::listen(session.runtime.handle(), Manner::End)?;
         Ok(Self { reach: session.engine.reach(), ground: Ground::Store(Box::new(session)) })
+    }
+
+    /// The engine over the store.
+    ///
+    /// # Errors
+    /// Where it was not asked for.
+    pub fn engine(&self) -> Result<&Engine, EngineError> {
+        match &self.ground {
+            Ground::Store(session) => Ok(&session.engine),
+            Ground::Remote { .. } => Err(EngineError::Interrupted),
+        }
     }
 
     /// A place to read from.
@@ -113,8 +124,20 @@ pub fn names(place: &Place, tags: &[String]) -> Result<Vec<Name>, Failure> {
     })
 }
 
-/// The platform that is meant: what `docker load` reads holds one image, and without a word that for this machine.
-pub fn platform(target: &Place, asked: Option<&Platform>) -> Option<Platform> {
+/// Is it written to standard output?
+pub fn is_stdout(target: &Place) -> bool {
+    matches!(target, Place::Archive { path, .. } if path.as_os_str() == "-")
+}
+
+/// The platform that is meant. What `docker load` reads holds one image: of an index, without a word, that for this
+/// machine. An image alone is what it is; only who asks for a platform is told that it is another one's.
+///
+/// # Errors
+/// What the place says.
+pub fn chosen(target: &Place, asked: Option<&Platform>, origin: &dyn Origin) -> Result<Option<Platform>, EngineError> {
     let one = matches!(target, Place::Archive { kind: Kind::Docker, .. });
-    asked.cloned().or_else(|| one.then(Platform::host))
+    if asked.is_none() && one && origin.top()?.media_type.is_index() {
+        return Ok(Some(Platform::host()));
+    }
+    Ok(asked.cloned())
 }

@@ -21,6 +21,17 @@ pub fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Nobody wants an archive on a terminal.
+///
+/// # Errors
+/// When standard output is one.
+pub fn not_a_terminal(what: &str) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        return Err(Failure::usage(format!("{what} would go to the terminal"), "give -o FILE, or a pipe"));
+    }
+    Ok(())
+}
+
 /// Writes names, one on each line; none make no line.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The commands, one file for each, and the way from an argument list to an exit code.
 
+mod append;
 mod build;
 mod catalog;
 mod check;
@@ -10,20 +11,28 @@ mod doctor;
 mod du;
 mod exists;
 mod explain;
+mod export;
+mod flatten;
 mod fsck;
 mod history;
 mod images;
+mod index;
 mod inspect;
+mod load;
 mod login;
 mod logout;
 mod ls_tags;
 mod mirrored;
+mod mutate;
 mod prune;
 mod pull;
 mod push;
+mod rebase;
 mod referrers;
 mod registry;
 mod rm;
+mod save;
+mod sync;
 mod tag;
 mod unshare;
 mod validate;
@@ -114,6 +123,15 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Push(flags) => push::run(place, &flags),
         Command::Pull(flags) => pull::run(place, &flags),
         Command::Copy(flags) => copy::run(place, &flags),
+        Command::Index(command) => index::run(place, &command),
+        Command::Mutate(flags) => mutate::run(place, &flags),
+        Command::Append(flags) => append::run(place, &flags),
+        Command::Flatten(flags) => flatten::run(place, &flags),
+        Command::Rebase(flags) => rebase::run(place, &flags),
+        Command::Export(flags) => export::run(place, &flags),
+        Command::Save(flags) => save::run(place, &flags),
+        Command::Load(flags) => load::run(place, &flags),
+        Command::Sync(flags) => sync::run(place, &flags),
         Command::Validate(flags) => validate::run(place, &flags),
         Command::Referrers(flags) => referrers::run(place, &flags),
         Command::Login(flags) => login::run(place, &flags),

@@ -2,6 +2,7 @@
 //! the environment or the clock.
 
 pub mod annotation;
+pub mod archive;
 pub mod attest;
 pub mod build;
 pub mod call;
@@ -9,10 +10,12 @@ pub mod context;
 pub mod copy;
 pub mod debug;
 pub mod explain;
+pub mod index;
 pub mod login;
 pub mod output;
 pub mod output_form;
 pub mod pair;
+pub mod rework;
 pub mod secret;
 pub mod serve;
 pub mod steps;
@@ -115,6 +118,40 @@ pub enum Command {
     /// docker-archive://FILE[:NAME], FILE being - for standard input or output. docker-archive, which `docker load`
     /// reads, holds one platform: this machine's, or that of --platform.
     Copy(copy::CopyFlags),
+    /// Put images for several platforms under one name, and change what such an index says
+    #[command(subcommand, visible_alias = "manifest")]
+    Index(index::IndexCommand),
+    /// Change settings of an image without building it: variables, labels, command, user
+    ///
+    /// `cooper mutate app:1 registry.example/app:2 --env MODE=fast --label stage=test`. Layers stay as they are and are
+    /// not read; a registry takes them from its own repository. Of an index every image is changed, and what was said
+    /// of the old ones (attestations) is left away.
+    Mutate(rework::MutateFlags),
+    /// Put a tar on an image as a further layer
+    ///
+    /// `tar c app | cooper append debian:12 registry.example/app:1 --layer -`. A tar that is compressed with gzip or zstd
+    /// stays as it is, any other is compressed. The layers below are not read.
+    Append(rework::AppendFlags),
+    /// Make one layer of all layers of an image; settings stay
+    Flatten(rework::FlattenFlags),
+    /// Put an image on another base without building it
+    ///
+    /// `cooper rebase app:1 app:1-mended --old-base debian:12@sha256:… --new-base debian:12`. The layers of the old base
+    /// have to be the first ones of the image, exactly. Settings stay those of the image. It is right only where the
+    /// image's own layers go with the new base: nothing is run again.
+    Rebase(rework::RebaseFlags),
+    /// Write the files of an image as one tar
+    Export(rework::ExportFlags),
+    /// Write images of the store into one archive, for `docker load` and others
+    Save(archive::SaveFlags),
+    /// Take the images of an archive into the store: what `docker save` writes, or an OCI layout in a tar
+    Load(archive::LoadFlags),
+    /// Copy images or whole repositories to another registry or layout, and of them only what is missing there
+    ///
+    /// `cooper sync debian:12 team.example/app mirror.example/hub` copies one image and all tags of a repository; the
+    /// path of each repository is kept below the target. What leads to the same digest there is not touched. An image
+    /// that cannot be copied does not keep the others; the command fails in the end.
+    Sync(archive::SyncFlags),
     /// Say whether an image is what it says that it is, wherever it is: registry, store, layout or archive
     ///
     /// It compares digests and sizes, what layers unpack to with the DiffIds, the configuration with the layers and with

@@ -1,0 +1,47 @@
+//! `cooper export`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::rework::ExportFlags;
+use crate::places::Places;
+use crate::stdout;
+use crate::ui::{Detail, Progress, Ui};
+use cooper_engine::output_file::write_whole;
+use cooper_engine::toolkit::pick;
+use cooper_engine::{EngineError, toolkit};
+use cooper_image::Platform;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// Writes the files of an image as one tar.
+pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
+    let to_stdout = flags.output == Path::new("-");
+    if to_stdout {
+        stdout::not_a_terminal("the tar")?;
+    }
+    let places = Places::with_store(place)?;
+    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
+    let done = (|| {
+        let origin = places.origin(&flags.image)?;
+        let d = pick(&*origin, wanted(&*origin, flags)?.as_ref())?;
+        let engine = places.engine()?;
+        let write = |out: &mut dyn Write| engine.write_root(&origin, &d, &*ui.sink(), out);
+        let failed = |source| EngineError::Io { what: format!("writing {}", flags.output.display()), source };
+        if to_stdout {
+            let mut out = BufWriter::with_capacity(1 << 18, std::io::stdout().lock());
+            write(&mut out)?;
+            out.flush().map_err(failed)?;
+        } else {
+            write_whole(&flags.output, failed, write)?;
+        }
+        Ok::<_, Failure>(())
+    })();
+    ui.close(None);
+    done.map(|()| Exit::Done)
+}
+
+/// Of an index this machine's image, unless another one is asked for.
+fn wanted(origin: &dyn toolkit::Origin, flags: &ExportFlags) -> Result<Option<Platform>, EngineError> {
+    let is_index = origin.top()?.media_type.is_index();
+    Ok(flags.platform.clone().or_else(|| is_index.then(Platform::host)))
+}

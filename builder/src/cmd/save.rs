@@ -1,0 +1,38 @@
+//! `cooper save`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::archive::{Format, SaveFlags};
+use crate::places::{self, Places};
+use crate::stdout;
+use crate::ui::{Detail, Progress, Ui};
+use cooper_engine::toolkit::{Kind, Name, Place as ImagePlace, Referrers, Shipment, Top, pick, ship};
+use std::path::Path;
+
+/// Writes images of the store into one archive.
+pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
+    if flags.output == Path::new("-") {
+        stdout::not_a_terminal("the archive")?;
+    }
+    let kind = match flags.format {
+        Format::Docker => Kind::Docker,
+        Format::Oci => Kind::Oci,
+    };
+    let target = ImagePlace::Archive { kind, path: flags.output.clone(), name: None };
+    let places = Places::with_store(place)?;
+    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
+    let done = (|| {
+        let mut shipment = Shipment::default();
+        for name in &flags.names {
+            let name = name.clone().or_latest();
+            let origin = places.origin(&ImagePlace::Store(name.clone()))?;
+            let platform = places::chosen(&target, flags.platform.as_ref(), &*origin)?;
+            let descriptor = pick(&*origin, platform.as_ref())?;
+            shipment.add(&origin, Top { descriptor, names: vec![Name::Full(name)] }, Referrers::Stay)?;
+        }
+        ship(&shipment, &*places.target(&target)?, &*ui.sink())?;
+        Ok::<_, Failure>(())
+    })();
+    ui.close(None);
+    done.map(|()| Exit::Done)
+}

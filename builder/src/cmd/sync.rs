@@ -1,0 +1,93 @@
+//! `cooper sync`.
+
+use super::Place;
+use crate::failure::{Exit, Failure};
+use crate::flags::archive::{SyncFlags, mirror};
+use crate::open::Remote;
+use crate::signals::{Manner, Signals};
+use crate::ui::{Detail, Progress, Ui, say};
+use crate::{report, settings, stdout};
+use cooper_engine::EngineError;
+use cooper_engine::toolkit::sync::{Mode, State, Synced, meant, sync};
+use cooper_image::Reference;
+
+/// Copies what a place does not have yet. An image that cannot be copied does not keep the others.
+pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
+    let (target, sources) = flags.names.split_last().ok_or_else(none)?;
+    let target = mirror(target).map_err(|e| Failure::usage(e, "the last name is the target"))?;
+    let mut names = sources.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(file) = &flags.file {
+        let text = settings::read(file)?;
+        let text = text.ok_or_else(|| Failure::usage(format!("there is no file {}", file.display()), "check the path"));
+        names.extend(listed(&text?)?);
+    }
+    if names.is_empty() {
+        return Err(none());
+    }
+    let remote = Remote::open(place)?;
+    Signals::listen(remote.handle(), Manner::End)?;
+    let reach = remote.reach();
+    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
+    let mode = if flags.dry_run { Mode::Tell } else { Mode::Do };
+    let (mut done, mut failed): (Vec<Synced>, Vec<EngineError>) = (Vec::new(), Vec::new());
+    for name in &names {
+        match meant(&reach, name) {
+            Ok(images) => {
+                for image in images {
+                    match sync(&reach, &image, &target, mode, &*ui.sink()) {
+                        Ok(synced) => done.push(synced),
+                        Err(e) => failed.push(e),
+                    }
+                }
+            }
+            Err(e) => failed.push(e),
+        }
+    }
+    ui.close(None);
+    if flags.json {
+        stdout::json(&done)?;
+    } else {
+        stdout::names(&done.iter().map(line).collect::<Vec<_>>())?;
+    }
+    let Some(last) = failed.pop() else { return Ok(Exit::Done) };
+    for error in &failed {
+        say(&format!("error: {}", report::line(error)));
+    }
+    Err(last.into())
+}
+
+fn line(synced: &Synced) -> String {
+    let state = match synced.state {
+        State::Same => "same",
+        State::Copied => "copied",
+        State::Missing => "missing",
+    };
+    format!("{state} {} {} {}", synced.source, synced.target, synced.digest)
+}
+
+fn none() -> Failure {
+    Failure::usage("nothing to copy", "cooper sync SOURCE... TARGET, or --file LIST TARGET")
+}
+
+fn name(text: &str) -> Result<Reference, Failure> {
+    text.parse::<Reference>().map_err(|e| Failure::usage(e.to_string(), "sources are images or repositories"))
+}
+
+/// The names of a list.
+fn listed(text: &str) -> Result<Vec<Reference>, Failure> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_remarks() {
+        let names = listed("# all\n debian:12 # stable\n\nr.example/a\n").unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["docker.io/library/debian:12", "r.example/a"]);
+        assert!(listed("Not A Name").is_err());
+    }
+}

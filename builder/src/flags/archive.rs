@@ -1,0 +1,108 @@
+//! Commands for many images at once: archives, and mirrors.
+
+use clap::{Args, ValueEnum};
+use cooper_engine::toolkit::sync::Mirror;
+use cooper_image::{Platform, Reference};
+use std::path::PathBuf;
+
+/// The format of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// What `docker load` reads; each image for one platform
+    Docker,
+    /// An OCI layout in a tar; all platforms
+    Oci,
+}
+
+/// `cooper save`.
+#[derive(Debug, Args)]
+pub struct SaveFlags {
+    /// The images' names in the store
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<Reference>,
+    /// The archive; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// The format of the archive
+    #[arg(long, value_enum, default_value = "docker")]
+    pub format: Format,
+    /// The images for this platform, as linux/arm64; default: all, for docker this machine's
+    #[arg(long, value_name = "OS/ARCH", value_parser = super::platform)]
+    pub platform: Option<Platform>,
+}
+
+/// `cooper load`.
+#[derive(Debug, Args)]
+pub struct LoadFlags {
+    /// The archive, which may be compressed; - is standard input
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub input: PathBuf,
+    /// The name that the image gets; needed when it has none in the archive
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<Reference>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cooper sync`.
+#[derive(Debug, Args)]
+pub struct SyncFlags {
+    /// Images or, without a tag, whole repositories, and last the target: HOST[/PATH] or oci-layout://DIR
+    #[arg(value_name = "SOURCE... TARGET", required = true)]
+    pub names: Vec<String>,
+    /// A list of further sources, one on each line; # begins a remark
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Only tell what is missing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A target of `cooper sync`.
+///
+/// # Errors
+/// When it is none.
+pub fn mirror(text: &str) -> Result<Mirror, String> {
+    if let Some(dir) = text.strip_prefix("oci-layout://") {
+        return match dir {
+            "" => Err(format!("{text} names no directory")),
+            dir => Ok(Mirror::Layout(PathBuf::from(dir))),
+        };
+    }
+    let text = text.trim_end_matches('/');
+    match format!("{text}/x").parse::<Reference>() {
+        Ok(name) if text.contains(['.', ':', '/']) || text == "localhost" => match name.tag() {
+            None => Ok(Mirror::Registry(text.to_owned())),
+            Some(_) => Err(format!("{text:?} has a tag")),
+        },
+        _ => Err(format!("{text:?} is neither HOST[/PATH] nor oci-layout://DIR")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_mirrors() {
+        for (text, wanted) in [
+            ("r.example", Some("r.example")),
+            ("localhost:5000/a/b/", Some("localhost:5000/a/b")),
+            ("localhost", Some("localhost")),
+            ("word", None),
+            ("oci-layout://", None),
+            ("r.example/a b", None),
+        ] {
+            let found = mirror(text).ok().map(|m| match m {
+                Mirror::Registry(prefix) => prefix,
+                Mirror::Layout(path) => path.display().to_string(),
+            });
+            assert_eq!(found.as_deref(), wanted, "{text}");
+        }
+        assert_eq!(mirror("oci-layout://d"), Ok(Mirror::Layout("d".into())));
+    }
+}
