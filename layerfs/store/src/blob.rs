@@ -224,14 +224,9 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::store;
     use cooper_image::MediaType;
     use std::fs;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        (dir, store)
-    }
 
     #[test]
     fn bytes_that_are_made_anew_take_the_place_of_damaged_ones() {

@@ -69,13 +69,8 @@ pub fn hash_again(file: &mut (impl Read + Seek), algorithm: Algorithm) -> std::i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::store;
     use std::fs;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        (dir, store)
-    }
 
     #[test]
     fn only_a_damaged_blob_is_discarded() {

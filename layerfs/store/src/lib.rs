@@ -37,6 +37,8 @@ mod remove;
 mod repair;
 mod stat;
 mod store;
+#[cfg(test)]
+mod testing;
 mod trees;
 mod urls;
 

@@ -1,18 +1,13 @@
 //! What goes and what stays, in one process.
 
 use super::*;
+use crate::testing::store;
 use cooper_image::assemble::{Format, assemble};
 use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform, Reference};
 use std::path::Path;
 
 /// Later than anything that a test makes.
 const LATER: i64 = 4_000_000_000;
-
-fn store() -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    (dir, store)
-}
 
 fn everything() -> Policy {
     Policy { keep: None, max_bytes: None, kinds: Vec::new(), names: Vec::new(), doing: Doing::Delete }
