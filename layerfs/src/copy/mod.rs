@@ -17,8 +17,10 @@
 //! - A later source wins over an earlier one.
 
 mod archive;
+mod node;
 mod pack;
 mod plan;
+mod unpack;
 
 pub use cooper_image::chmod::Chmod;
 

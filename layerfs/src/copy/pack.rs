@@ -3,7 +3,7 @@
 //! Takes: a plan. Gives: its entries, sorted by path, then those that stream from archives in the archives' own
 //! order. Must never: let a byte into the layer's end that the selection's digest does not stand for.
 
-use super::plan::{Node, Place, Plan};
+use super::node::{Node, Place, Plan};
 use super::{CopyRequest, Owner, Packed, archive};
 use crate::LayerfsError;
 use crate::seen::Seen;

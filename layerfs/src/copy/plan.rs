@@ -3,109 +3,18 @@
 //! Takes: the selection and a look at the target. Gives: a sorted map from final paths to what they get.
 //! Must never: hold a path that goes through a symbolic link, or a file where a directory is needed.
 
+use super::node::{Node, Plan};
 use super::{CopyPart, CopyRequest, Unpack, archive};
 use crate::LayerfsError;
 use crate::select::{Item, Part, Shape, Source};
 use crate::stat::{Kind, Meta};
-use crate::tar::read::{ReadEntry, ReadKind};
-use crate::view::{Follow, Resolved, View};
-use crate::walk::Xattrs;
+use crate::view::{Follow, Resolved};
 use crate::whiteout;
 use cooper_image::RelPath;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-/// Most links that a path may lead through, as in the kernel.
-const MAX_LINKS: u32 = 40;
 /// Mode of directories that are made where nothing else is said.
-const MADE: u32 = 0o755;
-
-/// What a path gets.
-#[derive(Debug)]
-pub(super) enum Node<'a> {
-    /// A directory made because something goes into it.
-    Made {
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A directory of the target on the way, stated again as it is: the layer is unpacked on its own, and a
-    /// directory without an entry would hide the mode and owner that the layers below give it.
-    Kept {
-        /// Its metadata in the target.
-        meta: Meta,
-        /// Its attributes in the target.
-        xattrs: Xattrs,
-    },
-    /// A selected object.
-    Item {
-        /// Which of [`Plan::sources`] it is of: hard links hold within one.
-        source: usize,
-        /// The object.
-        item: &'a Item,
-    },
-    /// A file from the Dockerfile.
-    Inline(&'a [u8]),
-    /// What an archive says without a body.
-    Stated(Box<ReadEntry>),
-    /// A file or a hard link that is written when its archive streams by.
-    Streamed {
-        /// Which of [`Plan::archives`].
-        archive: usize,
-        /// Which entry of it.
-        at: usize,
-    },
-}
-
-impl Node<'_> {
-    /// Where a symbolic link of an archive leads, as written.
-    fn link(&self) -> Option<&[u8]> {
-        match self {
-            Self::Stated(entry) => match &entry.kind {
-                ReadKind::Symlink(to) => Some(to),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-    fn is_dir(&self) -> bool {
-        match self {
-            Self::Made { .. } | Self::Kept { .. } => true,
-            Self::Item { item, .. } => item.meta.kind == Kind::Dir,
-            Self::Stated(entry) => entry.kind == ReadKind::Dir,
-            Self::Inline(_) | Self::Streamed { .. } => false,
-        }
-    }
-}
-
-/// An archive to unpack.
-#[derive(Debug)]
-pub(super) struct Archive<'a> {
-    /// Where the file is.
-    pub view: &'a View,
-    /// The file.
-    pub item: &'a Item,
-    /// Its entries by number; `None` for those that are not streamed.
-    pub streamed: Vec<Option<Place>>,
-}
-
-/// Where a streamed entry goes.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Its final path.
-    pub path: RelPath,
-    /// For a hard link: the final path of what it names.
-    pub link: Option<RelPath>,
-}
-
-/// The whole layer.
-#[derive(Debug, Default)]
-pub(super) struct Plan<'a> {
-    /// By final path.
-    pub nodes: BTreeMap<RelPath, Node<'a>>,
-    /// In the order of the sources.
-    pub archives: Vec<Archive<'a>>,
-    /// For each source the part of the request that it is of.
-    pub sources: Vec<usize>,
-}
+pub(super) const MADE: u32 = 0o755;
 
 /// Decides everything.
 pub(super) fn plan<'a>(request: &CopyRequest<'a>) -> Result<Plan<'a>, LayerfsError> {
@@ -159,12 +68,12 @@ impl Resolved {
 }
 
 pub(super) struct Planner<'a, 'r> {
-    request: &'r CopyRequest<'a>,
-    plan: Plan<'a>,
+    pub(super) request: &'r CopyRequest<'a>,
+    pub(super) plan: Plan<'a>,
     /// Directories that are known to be there, by the path with which they were asked for.
-    entered: HashMap<RelPath, RelPath>,
+    pub(super) entered: HashMap<RelPath, RelPath>,
     /// While archives are unpacked: their root, above which their links do not lead.
-    unpacking: Option<RelPath>,
+    pub(super) unpacking: Option<RelPath>,
 }
 
 impl<'a> Planner<'a, '_> {
@@ -207,38 +116,7 @@ impl<'a> Planner<'a, '_> {
         self.put(path, node)
     }
 
-    /// An archive's entries, below the destination.
-    fn unpack(&mut self, dest: &RelPath, view: &'a View, item: &'a Item) -> Result<(), LayerfsError> {
-        let dest = self.enter(dest, MADE)?;
-        self.unpacking = Some(dest.clone());
-        let number = self.plan.archives.len();
-        let mut streamed: Vec<Option<Place>> = Vec::new();
-        // Final paths by the names in the archive: what a hard link may name.
-        let mut names: HashMap<RelPath, RelPath> = HashMap::new();
-        archive::each(view, item, |entry, _body| {
-            let at = streamed.len();
-            streamed.push(None);
-            let Some(tail) = archive::tail(item, &entry)? else { return Ok(()) };
-            let path = self.enter_parent(&dest.join(tail.as_bytes()))?;
-            let link = match &entry.kind {
-                ReadKind::Hardlink(to) => Some(archive::earlier(item, to, &names)?.clone()),
-                _ => None,
-            };
-            names.insert(tail, path.clone());
-            if matches!(entry.kind, ReadKind::File { .. } | ReadKind::Hardlink(_)) {
-                if let Some(slot) = streamed.last_mut() {
-                    *slot = Some(Place { path: path.clone(), link });
-                }
-                return self.replace(item, path, Node::Streamed { archive: number, at });
-            }
-            self.replace(item, path, Node::Stated(Box::new(entry)))
-        })?;
-        self.plan.archives.push(Archive { view, item, streamed });
-        self.unpacking = None;
-        Ok(())
-    }
-
-    fn enter_parent(&mut self, path: &RelPath) -> Result<RelPath, LayerfsError> {
+    pub(super) fn enter_parent(&mut self, path: &RelPath) -> Result<RelPath, LayerfsError> {
         // An archive's own directories have nothing to do with --chmod.
         let mode = if self.unpacking.is_some() { MADE } else { self.made() };
         let parent = self.enter(&path.parent().unwrap_or_default(), mode)?;
@@ -315,43 +193,6 @@ impl<'a> Planner<'a, '_> {
         })
     }
 
-    /// The directory that a link of an archive leads to, by directories that are there and links that archives hold.
-    /// As for a process whose root is the archive's, an absolute link starts there and `..` ends there.
-    fn through(&self, link: &RelPath, root: &RelPath) -> Result<Option<RelPath>, LayerfsError> {
-        let mut budget = MAX_LINKS;
-        let mut at = root.clone();
-        let Some(inside) = link.strip_prefix(root) else { return Ok(None) };
-        let mut ahead: Vec<Vec<u8>> = inside.components().rev().map(<[u8]>::to_vec).collect();
-        while let Some(component) = ahead.pop() {
-            match component.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    at = if at == *root { at } else { at.parent().unwrap_or_default() };
-                    continue;
-                }
-                name => at = at.join(name),
-            }
-            let node = self.plan.nodes.get(&at);
-            if let Some(to) = node.and_then(Node::link) {
-                if budget == 0 {
-                    return Ok(None);
-                }
-                budget -= 1;
-                at = if to.starts_with(b"/") { root.clone() } else { at.parent().unwrap_or_default() };
-                ahead.extend(to.split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
-                continue;
-            }
-            let there = match node {
-                Some(node) => node.is_dir(),
-                None => self.request.target.lstat(&at)?.is_some_and(|m| m.kind == Kind::Dir),
-            };
-            if !there {
-                return Ok(None);
-            }
-        }
-        Ok(Some(at))
-    }
-
     /// Puts a copied object at a path whose parent was entered. Files replace files; directories merge.
     fn put(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
         let there = match self.plan.nodes.get(&path) {
@@ -365,39 +206,7 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// Puts an archive's entry: it takes the place of whatever is there, with all that is below it, unless both are
-    /// directories.
-    fn replace(&mut self, archive: &Item, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
-        let planned = self.plan.nodes.get(&path);
-        let other = planned.filter(|planned| planned.is_dir() != node.is_dir()).map(Node::is_dir);
-        // A link that comes or goes changes where paths through it lead, and so does a directory that goes.
-        if other.is_some() || [planned, Some(&node)].into_iter().flatten().any(|n| n.link().is_some()) {
-            self.entered.clear();
-        }
-        match other {
-            Some(true) => self.forget_below(&path),
-            // A layer cannot say that a directory of those below it begins anew without what it held.
-            Some(false) if self.request.target.lstat(&path)?.is_some_and(|m| m.kind == Kind::Dir) => {
-                return Err(LayerfsError::Archive {
-                    archive: archive.path.display(),
-                    reason: format!("{} would replace a directory of the target and be one again", path.display()),
-                });
-            }
-            Some(false) | None => {}
-        }
-        self.insert(path, node)
-    }
-
-    /// Takes out what was to go below a directory that is none any more.
-    fn forget_below(&mut self, dir: &RelPath) {
-        // No name is less than this one.
-        let first = dir.join(&[0]);
-        let below = self.plan.nodes.range(first..).map(|(path, _)| path);
-        let below: Vec<RelPath> = below.take_while(|path| path.strip_prefix(dir).is_some()).cloned().collect();
-        below.iter().for_each(|path| drop(self.plan.nodes.remove(path)));
-    }
-
-    fn insert(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
+    pub(super) fn insert(&mut self, path: RelPath, node: Node<'a>) -> Result<(), LayerfsError> {
         if path.file_name().is_some_and(whiteout::is_reserved) {
             return Err(LayerfsError::ReservedName { path: path.display() });
         }
