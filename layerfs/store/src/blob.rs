@@ -120,13 +120,18 @@ impl Store {
         Ok(BlobWriter { store: self.clone(), temp, out, hasher: Hasher::with(algorithm), algorithm, written: 0 })
     }
 
-    /// Stores bytes under their SHA-256, unless they are there already.
+    /// Stores bytes under their SHA-256, unless they are there already and whole.
     ///
     /// # Errors
     /// What the system says.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::sha256(bytes);
-        if self.blob_size(&digest)? == Some(bytes.len() as u64) {
+        let path = self.layout().blob(&digest);
+        if let Some(there) = self.lease(&path)?
+            && there.len() == bytes.len() as u64
+            && self.is_whole(&there, &digest)?
+        {
+            let _held = self.keep(&path, there);
             return Ok(digest);
         }
         let (temp, mut file) = Temp::create(self.session()?, BLOB_MODE)?;
@@ -304,6 +309,18 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "[]").unwrap();
         assert!(matches!(store.read_blob(&d(2), 9), Err(StoreError::DamagedBlob { .. })));
+    }
+
+    #[test]
+    fn a_damaged_document_of_the_right_size_is_replaced() {
+        let (_dir, store) = store();
+        for store in [store.clone(), store.holding()] {
+            let path = store.layout().blob(&store.put_blob(b"whole").unwrap());
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "wh0le").unwrap();
+            store.put_blob(b"whole").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"whole");
+        }
     }
 
     #[test]
