@@ -132,7 +132,7 @@ impl Store {
             && self.is_whole(&there, &digest)?
         {
             let _held = self.keep(&path, there);
-            return Ok(digest);
+            return self.settle(&path).map(|()| digest);
         }
         let (temp, mut file) = Temp::create(self.session()?, BLOB_MODE)?;
         file.write_all(bytes).map_err(StoreError::io("writing", temp.path()))?;
@@ -221,8 +221,11 @@ impl Store {
         self.release(&target);
         let given = self.keep(&target, held);
         // Also when another writer was faster: its name must survive a power cut just as ours.
-        sync_dir(&self.layout().blobs(digest.algorithm()))?;
-        Ok(given)
+        let synced = sync_dir(&self.layout().blobs(digest.algorithm()));
+        if synced.is_err() {
+            self.session()?.leave_unsettled();
+        }
+        synced.map(|()| given)
     }
 }
 

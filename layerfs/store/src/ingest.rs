@@ -12,6 +12,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most leftovers that one opening of a store deletes, so that opening stays quick.
 const SWEEP: usize = 64;
@@ -22,6 +23,8 @@ const ATTEMPTS: usize = 16;
 #[derive(Debug)]
 pub struct Ingest {
     path: PathBuf,
+    /// Did the disk refuse a name that can be seen?
+    unsettled: AtomicBool,
     /// Holds the lock.
     _lock: File,
 }
@@ -30,6 +33,15 @@ impl Ingest {
     /// The directory, mode 0700.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leaves the directory to the next process that opens the store: it puts on the disk what this one could not.
+    pub(crate) fn leave_unsettled(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
@@ -44,7 +56,7 @@ impl Ingest {
                 other => other.map_err(StoreError::io("creating", &path))?,
             }
             if let Some(lock) = try_lock(&path).map_err(StoreError::io("locking", &path))? {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, unsettled: AtomicBool::new(false), _lock: lock });
             }
         }
         Err(StoreError::Busy { path: layout.ingest() })
@@ -53,6 +65,9 @@ impl Ingest {
 
 impl Drop for Ingest {
     fn drop(&mut self) {
+        if self.is_unsettled() {
+            return;
+        }
         if let Err(error) = remove_tree(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a directory in flight could not be deleted");
         }
@@ -69,21 +84,37 @@ impl Store {
     }
 }
 
-/// Deletes what dead processes left, as far as it can and not more than [`SWEEP`] of it. Failures
-/// are told to the log alone: nothing that follows depends on success.
+/// Deletes what dead processes left, as far as it can and not more than [`SWEEP`] of it, after what they gave a name is
+/// on the disk. Failures are told to the log alone: as long as something is left, no name counts as settled.
 pub fn sweep(layout: &Layout) {
     let Ok(entries) = std::fs::read_dir(layout.ingest()) else { return };
+    let mut synced = false;
     for entry in entries.flatten().take(SWEEP) {
         let path = entry.path();
         match try_lock(&path) {
-            Ok(Some(_lock)) => match remove_tree(&path) {
-                Ok(()) => tracing::debug!(path = %path.display(), "deleted what an ended process left"),
-                Err(error) => tracing::debug!(path = %path.display(), %error, "a leftover could not be deleted"),
-            },
+            Ok(Some(_lock)) => {
+                synced = synced || sync_all(layout);
+                if !synced {
+                    return;
+                }
+                match remove_tree(&path) {
+                    Ok(()) => tracing::debug!(path = %path.display(), "deleted what an ended process left"),
+                    Err(error) => tracing::debug!(path = %path.display(), %error, "a leftover could not be deleted"),
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::debug!(path = %path.display(), %error, "a leftover could not be locked"),
         }
     }
+}
+
+/// Puts everything in the store on the disk; says whether it is there.
+fn sync_all(layout: &Layout) -> bool {
+    let done = File::open(layout.root()).and_then(|root| Ok(rustix::fs::syncfs(&root)?));
+    if let Err(error) = &done {
+        tracing::debug!(%error, "what an ended process wrote could not be put on the disk");
+    }
+    done.is_ok()
 }
 
 /// A name that no other process picks. It is no secret: the directory is private.

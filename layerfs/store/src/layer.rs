@@ -58,7 +58,7 @@ impl Store {
         let name = Digest::sha256(serde_json::to_vec(blob).map_err(encode)?);
         let path = self.layout().layer(diff).join(name.hex());
         if read_json::<Descriptor>(&path).is_ok_and(|known| known.as_ref() == Some(blob)) {
-            return Ok(());
+            return self.settle(&path);
         }
         self.write_json(&path, "a layer's descriptor", blob)
     }

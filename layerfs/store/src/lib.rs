@@ -35,6 +35,7 @@ mod refs;
 mod registry;
 mod remove;
 mod repair;
+mod settled;
 mod stat;
 mod store;
 #[cfg(test)]

@@ -148,13 +148,13 @@ pub fn write_small(
     bytes: &[u8],
     durability: Durability,
 ) -> Result<(), StoreError> {
-    let mut temp = in_flight(session, target, bytes, durability)?;
+    let mut temp = in_flight(Arc::clone(&session), target, bytes, durability)?;
     if !temp.rename(target)? {
         // Somebody tidied the directory away, since it was empty.
         make_dirs_above(target, durability)?;
         temp.publish(target)?;
     }
-    named(target, durability)
+    named(&session, target, durability)
 }
 
 /// Writes a small file under a name that nothing has.
@@ -164,8 +164,8 @@ pub fn write_new(
     bytes: &[u8],
     durability: Durability,
 ) -> Result<Name, StoreError> {
-    let name = in_flight(session, target, bytes, durability)?.publish_new(target)?;
-    named(target, durability).map(|()| name)
+    let name = in_flight(Arc::clone(&session), target, bytes, durability)?.publish_new(target)?;
+    named(&session, target, durability).map(|()| name)
 }
 
 /// The bytes in a file without its final name, and a directory for that.
@@ -182,9 +182,9 @@ fn make_dirs_above(target: &Path, durability: Durability) -> Result<(), StoreErr
     target.parent().map_or(Ok(()), |above| make_dirs(above, durability))
 }
 
-fn named(target: &Path, durability: Durability) -> Result<(), StoreError> {
+fn named(session: &Ingest, target: &Path, durability: Durability) -> Result<(), StoreError> {
     match (durability, target.parent()) {
-        (Durability::Synced, Some(above)) => sync_dir(above),
+        (Durability::Synced, Some(above)) => sync_dir(above).inspect_err(|_| session.leave_unsettled()),
         _ => Ok(()),
     }
 }

@@ -41,10 +41,11 @@ impl Store {
         // Together with others who name something, but not while somebody takes away the names of what is broken.
         let refs = self.open_refs()?;
         refs.lock_shared().map_err(StoreError::io("locking", &self.layout().refs()))?;
+        self.settle_parts()?;
         if let Ok(Some(now)) = read_ref(&path)
             && now.descriptor == *descriptor
         {
-            return Ok(());
+            return self.settle(&path);
         }
         let file = RefFile { version: VERSION, reference: name.clone().or_latest(), descriptor: descriptor.clone() };
         self.write_json(&path, "a ref", &file)

@@ -79,6 +79,11 @@ impl Store {
         &self.inner.layout
     }
 
+    /// This process's directory for files in flight, if it has made one.
+    pub(crate) fn own_session(&self) -> Option<Arc<Ingest>> {
+        self.inner.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// This process's directory for files in flight.
     pub(crate) fn session(&self) -> Result<Arc<Ingest>, StoreError> {
         let mut session = self.inner.session.lock().unwrap_or_else(PoisonError::into_inner);
