@@ -36,7 +36,10 @@ fn main() {
             ("gzip 4", Method::Gzip(4)),
             ("gzip 6", Method::Gzip(6)),
             ("zstd 3", Method::Zstd(3)),
+            ("zstd 6", Method::Zstd(6)),
             ("zstd 9", Method::Zstd(9)),
+            ("zstd 12", Method::Zstd(12)),
+            ("zstd 19", Method::Zstd(19)),
         ] {
             let (whole, chunked) = (whole(&tar, method), chunked(&tar, method));
             let more = (chunked as f64 / whole as f64 - 1.0) * 100.0;

@@ -6,6 +6,8 @@
 
 use fastcdc::v2020::FastCDC;
 
+const MIB: usize = 1024 * 1024;
+
 /// How large chunks are, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -15,30 +17,39 @@ pub struct Sizes {
     pub average: usize,
     /// At most.
     pub most: usize,
+    /// Neighbours are joined until they have as many bytes. Where they begin to be the same again after an edit, they
+    /// soon are joined in the same way again.
+    pub joined: usize,
 }
 
 impl Sizes {
     /// For methods that look back 32 KiB: what a chunk loses by standing alone is a few parts in a thousand.
-    pub const SMALL: Self = Self { least: 256 * 1024, average: 1024 * 1024, most: 2 * 1024 * 1024 };
-    /// For methods that look back megabytes.
-    pub const LARGE: Self = Self { least: 1024 * 1024, average: 4 * 1024 * 1024, most: 8 * 1024 * 1024 };
+    pub const SMALL: Self = Self { least: MIB / 4, average: MIB, most: 2 * MIB, joined: 0 };
+    /// For methods that look back 2 MiB.
+    pub const MIDDLE: Self = Self { least: MIB, average: 4 * MIB, most: 8 * MIB, joined: 0 };
+    /// For methods that look back 4 MiB. The algorithm knows no larger chunks than the middle ones.
+    pub const LARGE: Self = Self { joined: 10 * MIB, ..Self::MIDDLE };
+    /// For methods that look back 8 MiB and more.
+    pub const LARGEST: Self = Self { joined: 16 * MIB, ..Self::MIDDLE };
 }
 
 /// Collects bytes until a chunk is whole.
 pub struct Cutter {
     sizes: Sizes,
     held: Vec<u8>,
+    /// How many of the bytes are cut already, and wait for more to be joined with.
+    cut: usize,
 }
 
 impl Cutter {
     /// Holds nothing yet.
     pub fn new(sizes: Sizes) -> Self {
-        Self { sizes, held: Vec::new() }
+        Self { sizes, held: Vec::new(), cut: 0 }
     }
 
     /// Takes some of the bytes, at most as many as a boundary needs to be seen; says how many.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let room = self.sizes.most.saturating_sub(self.held.len()).min(bytes.len());
+        let room = self.sizes.most.saturating_sub(self.uncut()).min(bytes.len());
         self.held.extend_from_slice(bytes.get(..room).unwrap_or_default());
         room
     }
@@ -50,18 +61,44 @@ impl Cutter {
 
     /// The next chunk, when enough bytes are held to tell where it ends.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
-        if self.held.len() < self.sizes.most { None } else { self.rest() }
+        while self.uncut() >= self.sizes.most {
+            self.advance();
+            if self.cut >= self.sizes.joined {
+                return self.split();
+            }
+        }
+        None
     }
 
     /// The next chunk, when no more bytes come; `None` when nothing is left.
     pub fn rest(&mut self) -> Option<Vec<u8>> {
-        if self.held.is_empty() {
-            return None;
+        while self.uncut() > 0 {
+            self.advance();
+            if self.cut >= self.sizes.joined {
+                break;
+            }
         }
-        let Sizes { least, average, most } = self.sizes;
-        let (_, end) = FastCDC::new(&self.held, least, average, most).cut(0, self.held.len());
-        let after = self.held.split_off(end.clamp(1, self.held.len()));
-        Some(std::mem::replace(&mut self.held, after))
+        self.split()
+    }
+
+    fn uncut(&self) -> usize {
+        self.held.len().saturating_sub(self.cut)
+    }
+
+    /// Finds the next boundary.
+    fn advance(&mut self) {
+        let Sizes { least, average, most, .. } = self.sizes;
+        let bytes = self.held.get(self.cut..).unwrap_or_default();
+        let (_, end) = FastCDC::new(bytes, least, average, most).cut(0, bytes.len());
+        self.cut += end.clamp(1, bytes.len().max(1));
+    }
+
+    /// What is cut.
+    fn split(&mut self) -> Option<Vec<u8>> {
+        let after = self.held.split_off(self.cut.min(self.held.len()));
+        self.cut = 0;
+        let chunk = std::mem::replace(&mut self.held, after);
+        (!chunk.is_empty()).then_some(chunk)
     }
 }
 
@@ -83,7 +120,11 @@ mod tests {
     }
 
     fn cut(bytes: &[u8], portion: usize) -> Vec<Vec<u8>> {
-        let mut cutter = Cutter::new(Sizes::SMALL);
+        cut_to(Sizes::SMALL, bytes, portion)
+    }
+
+    fn cut_to(sizes: Sizes, bytes: &[u8], portion: usize) -> Vec<Vec<u8>> {
+        let mut cutter = Cutter::new(sizes);
         let mut chunks = Vec::new();
         for mut part in bytes.chunks(portion) {
             while !part.is_empty() {
@@ -113,6 +154,34 @@ mod tests {
         assert_eq!(cut(b"x", 1), [b"x"]);
         // No boundary is found in zeros: the greatest size ends the chunk.
         assert_eq!(cut(&vec![0; 2 * MOST + 1], 65_536).iter().map(Vec::len).collect::<Vec<_>>(), [MOST, MOST, 1]);
+    }
+
+    #[test]
+    fn joined_chunks_are_whole_ones_do_not_depend_on_portions_and_are_soon_the_same_after_an_edit() {
+        let sizes = Sizes { joined: 3 * MIB, ..Sizes::SMALL };
+        let bytes = noise(40_000_000, 5);
+        let (parts, whole) = (cut(&bytes, 65_536), cut_to(sizes, &bytes, 65_536));
+        assert!(whole.concat() == bytes);
+        assert!(whole.iter().rev().skip(1).all(|chunk| (3 * MIB..3 * MIB + MOST).contains(&chunk.len())));
+        let mut ends = parts.iter().scan(0, |end, part| {
+            *end += part.len();
+            Some(*end)
+        });
+        let mut end = 0;
+        for chunk in &whole {
+            end += chunk.len();
+            assert!(ends.any(|part| part == end), "{end} is no boundary");
+        }
+        for portion in [4_099, MOST, 7 * MIB] {
+            assert!(cut_to(sizes, &bytes, portion) == whole, "portions of {portion}");
+        }
+        let mut edited = bytes;
+        edited.splice(9_000_000..9_000_010, *b"something longer than it was");
+        let new = cut_to(sizes, &edited, 65_536);
+        let other = new.iter().filter(|chunk| !whole.contains(chunk)).count();
+        assert!((1..=5).contains(&other), "{other} of {} chunks are new", new.len());
+        assert_eq!(cut_to(sizes, b"x", 1), [b"x"]);
+        assert!(cut_to(sizes, b"", 1).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What comes out depends on what went in and on the method alone: not on the number of threads, nor on which chunks
 //! were known. Memory is bounded by the chunks that are under way. Must never: give a known chunk's bytes for another.
 
-use super::cut::{Cutter, Sizes};
+use super::cut::Cutter;
 use super::piece::Press;
 use super::{ChunkId, Chunks, Known, Method, Placed, written};
 use crate::LayerfsError;
@@ -37,10 +37,10 @@ pub fn run<R, E: From<LayerfsError>>(
     out: &mut (dyn Write + Send),
     produce: impl FnOnce(&mut dyn Write) -> Result<R, E>,
 ) -> Result<(R, Vec<Placed>), E> {
-    // Large chunks are fewer, so that memory stays within the same bound.
-    let (sizes, most) = match method {
-        Method::Zstd(_) => (Sizes::LARGE, THREADS / 2),
-        Method::Plain | Method::Gzip(_) => (Sizes::SMALL, THREADS),
+    // Large chunks are fewer, so that memory stays bounded.
+    let most = match method {
+        Method::Zstd(_) => THREADS / 2,
+        Method::Plain | Method::Gzip(_) => THREADS,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most);
     let (jobs, waiting) = sync_channel::<Job>(WAITING);
@@ -51,7 +51,7 @@ pub fn run<R, E: From<LayerfsError>>(
             scope.spawn(|| compress(method, chunks, &waiting));
         }
         let collector = scope.spawn(move || collect(&ordered, out));
-        let mut feed = Feed { cutter: Cutter::new(sizes), sent: false, jobs, order };
+        let mut feed = Feed { cutter: Cutter::new(method.sizes()), sent: false, jobs, order };
         let produced = produce(&mut feed).and_then(|made| feed.finish().map(|()| made).map_err(|e| written(e).into()));
         let collected = collector.join().map_err(|_| written(io::ErrorKind::Other.into())).flatten();
         // When the output fails, the producer fails for that reason and cannot say it.

@@ -14,6 +14,7 @@ pub mod cut;
 mod line;
 mod piece;
 
+use self::cut::Sizes;
 use crate::error::LayerfsError;
 use crate::limits;
 use std::io::{self, BufReader, Cursor, Read, Write};
@@ -60,7 +61,25 @@ impl Method {
         match self {
             Self::Plain => "plain".to_owned(),
             Self::Gzip(level) => format!("gzip-{level}-libdeflate1.26-fastcdc1m"),
-            Self::Zstd(level) => format!("zstd-{level}-{}-fastcdc4m", zstd::zstd_safe::version_number()),
+            Self::Zstd(level) => {
+                let version = zstd::zstd_safe::version_number();
+                let joined = match self.sizes().joined / (1024 * 1024) {
+                    0 => String::new(),
+                    least => format!("-joined{least}m"),
+                };
+                format!("zstd-{level}-{version}-fastcdc4m{joined}")
+            }
+        }
+    }
+
+    /// How large its chunks are. The further a method looks back, the more a chunk loses by standing alone: these keep
+    /// what is lost below 2 % (`docs/performance.md`, "What chunks cost").
+    fn sizes(self) -> Sizes {
+        match self {
+            Self::Plain | Self::Gzip(_) => Sizes::SMALL,
+            Self::Zstd(..=4) => Sizes::MIDDLE,
+            Self::Zstd(5..=16) => Sizes::LARGE,
+            Self::Zstd(17..) => Sizes::LARGEST,
         }
     }
 }
@@ -318,9 +337,28 @@ mod tests {
                 "zstd-3-10507-fastcdc4m",
                 "d53d778ecc817f209bb7fd1acc2245defd890492da3d407d0a1ad0b22c29e7f8",
             ),
+            (
+                Method::Zstd(9),
+                "zstd-9-10507-fastcdc4m-joined10m",
+                "dd4c5cea5480cb083419f9af64879d0329f6899921141f0e7bd06461128d571a",
+            ),
         ] {
             assert_eq!(method.id(), id);
             assert_eq!(cooper_image::Digest::sha256(pressed(method, &NoChunks, &bytes).0).hex(), digest, "{id}");
+        }
+    }
+
+    /// Also the sizes of chunks are in the name: levels that are cut otherwise have another one.
+    #[test]
+    fn chunks_are_as_large_as_the_name_says() {
+        let name = |level| Method::Zstd(level).id().rsplit('-').next().map(str::to_owned).unwrap();
+        for (levels, sizes) in [(0..=4, "fastcdc4m"), (5..=16, "joined10m"), (17..=22, "joined16m")] {
+            assert!(levels.clone().all(|level| name(level) == sizes), "{levels:?}");
+        }
+        let bytes = several_chunks();
+        for (level, chunks) in [(1, 3..=12), (5, 2..=3)] {
+            let placed = pressed(Method::Zstd(level), &NoChunks, &bytes).1;
+            assert!(chunks.contains(&placed.len()), "{} chunks at level {level}", placed.len());
         }
     }
 

@@ -31,7 +31,7 @@ const SHARDS: u8 = 64;
 /// A file that has grown beyond this is written anew without what does not count any more.
 const SHARD_LIMIT: u64 = 2 * 1024 * 1024;
 /// Most bytes of a compressed chunk: no chunk is larger, and none grows by being compressed but for some bytes.
-const CHUNK_LIMIT: u64 = 16 * 1024 * 1024;
+const CHUNK_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Where the compressed form of a chunk lies in a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
