@@ -5,7 +5,7 @@
 
 use crate::layout::ALGORITHMS;
 use crate::publish::{names, read_json};
-use crate::{Repo, RepoName, Store, StoreError, closure, refs};
+use crate::{Repo, RepoName, Store, StoreError, TagName, closure, refs};
 use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, DiffId, Digest, Hasher, ImageConfig, MediaType, Reference, limits};
 use std::fmt;
@@ -61,6 +61,15 @@ pub enum Problem {
         /// The blob.
         digest: Digest,
     },
+    /// A tag of a repository leads to a manifest that the repository does not hold.
+    LostManifest {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: TagName,
+        /// The manifest.
+        digest: Digest,
+    },
 }
 
 /// Where an image has a name.
@@ -90,6 +99,9 @@ impl fmt::Display for Problem {
             Self::LostLayer { name, diff } => write!(f, "image {name}: no form of layer {diff} is left"),
             Self::Unreadable(error) => write!(f, "{error}"),
             Self::LostBlob { repository, digest } => write!(f, "repository {repository}: blob {digest} is not there"),
+            Self::LostManifest { repository, tag, digest } => {
+                write!(f, "tag {repository}:{}: manifest {digest} is not there", tag.as_str())
+            }
         }
     }
 }
@@ -221,6 +233,16 @@ impl Store {
         self.check_closure(&descriptor)
     }
 
+    /// What a tag leads to, when the repository does not hold it. A link that cannot be read is a finding of its own.
+    pub(crate) fn lost_manifest(&self, repo: &Repo, tag: &TagName) -> Result<Option<Digest>, StoreError> {
+        let Some(Descriptor { digest, .. }) = repo.tag(tag)? else { return Ok(None) };
+        match repo.manifest(&digest) {
+            Ok(Some(_)) | Err(StoreError::DamagedFile { .. }) => Ok(None),
+            Ok(None) => Ok(Some(digest)),
+            Err(error) => Err(error),
+        }
+    }
+
     fn check_registry(&self, report: &mut Report) -> Result<(), StoreError> {
         for name in self.all_repositories()? {
             let repo = self.repository(&name);
@@ -230,7 +252,13 @@ impl Store {
                 }
             }
             for tag in repo.tags()? {
-                report.problems.extend(repo.tag(&tag).err().map(Problem::Unreadable));
+                match self.lost_manifest(&repo, &tag) {
+                    Ok(None) => {}
+                    Ok(Some(digest)) => {
+                        report.problems.push(Problem::LostManifest { repository: name.clone(), tag, digest });
+                    }
+                    Err(error) => report.problems.push(Problem::Unreadable(error)),
+                }
             }
             for digest in repo.manifests()? {
                 report.manifests += 1;

@@ -3,7 +3,7 @@
 //! A blob of the store is visible in a repository only by a link that was written there, and a
 //! link is durable before its writing returns. Names are of a checked type before they get a path.
 
-use crate::layout::{BLOBS, MANIFESTS, digest_of, file_name};
+use crate::layout::{BLOBS, MANIFESTS, TAGS, digest_of, file_name};
 use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file, sync_dir};
 use crate::referrers::Referrer;
 use crate::{Store, StoreError};
@@ -125,10 +125,10 @@ impl Store {
         Ok(self.all_repositories()?.into_iter().find(|name| holds(name) && may(name)))
     }
 
-    /// The repositories that hold a manifest or a blob.
+    /// The repositories that hold a manifest, a blob or a tag.
     pub(crate) fn all_repositories(&self) -> Result<Vec<RepoName>, StoreError> {
         let mut found = Vec::new();
-        walk(&self.layout().registry(), "", DEPTH, &[MANIFESTS, BLOBS], &mut found)?;
+        walk(&self.layout().registry(), "", DEPTH, &[MANIFESTS, BLOBS, TAGS], &mut found)?;
         found.dedup();
         Ok(found)
     }

@@ -97,6 +97,16 @@ impl Store {
                     None => repo.unlink_blob(digest).map(|_| true),
                 }
             }
+            Problem::LostManifest { repository, tag, .. } => {
+                let repo = self.repository(repository);
+                let _lock = repo.lock()?;
+                match self.lost_manifest(&repo, tag) {
+                    // That is a finding of its own.
+                    Err(StoreError::DamagedFile { .. }) => Ok(false),
+                    Ok(Some(_)) => repo.remove_tag(tag).map(|_| true),
+                    other => other.map(|_| true),
+                }
+            }
         }
     }
 }
@@ -109,6 +119,7 @@ fn is_unknown(problem: &Problem) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::store;
     use cooper_image::assemble::{Format, assemble};
     use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform};
     use std::fs::{self, File};
@@ -146,6 +157,30 @@ mod tests {
         assert_eq!(store.get_ref(&"app".parse().unwrap()).unwrap(), None);
         assert_eq!((store.blob_size(&whole).unwrap(), store.blob_size(&layer.digest).unwrap()), (Some(5), None));
         assert_eq!(repo.manifest(&image.descriptor.digest).unwrap(), None);
+    }
+
+    #[test]
+    fn a_tag_without_its_manifest_is_found_and_goes_unless_it_was_pushed_again() {
+        let (dir, store) = store();
+        let repo = store.repository(&"team/app".parse().unwrap());
+        let lost = Descriptor::of(MediaType::OciIndex, b"lost");
+        let (tag, other) = ("1".parse().unwrap(), "2".parse().unwrap());
+        repo.set_tag(&tag, &lost).unwrap();
+        let found = store.fsck().unwrap().problems;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].to_string(), format!("tag team/app:1: manifest {} is not there", lost.digest));
+        // Somebody pushes another image to the tag meanwhile.
+        let index = serde_json::to_vec(&cooper_image::Index::of(Vec::new())).unwrap();
+        let whole = Descriptor::of(MediaType::OciIndex, &index);
+        repo.put_manifest(&index, &whole, None).unwrap();
+        repo.set_tag(&tag, &whole).unwrap();
+        assert!(store.mend(&found[0]).unwrap());
+        assert_eq!(repo.tag(&tag).unwrap().as_ref(), Some(&whole));
+        repo.set_tag(&other, &lost).unwrap();
+        let (mended, left) = store.repair().unwrap();
+        assert_eq!((mended.len(), left.problems.len()), (1, 0), "{mended:?} {left:?}");
+        assert_eq!(repo.tags().unwrap(), [tag]);
+        drop(dir);
     }
 
     #[test]
