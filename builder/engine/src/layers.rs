@@ -32,7 +32,7 @@ pub struct Layer {
 
 impl Layer {
     /// The name that the image gives it.
-    fn name(&self) -> &Digest {
+    pub(crate) fn name(&self) -> &Digest {
         self.claimed.as_ref().map_or(&self.diff.0, |c| &c.digest)
     }
 }
@@ -79,7 +79,7 @@ impl Engine {
             std::io::copy(&mut inflated, &mut hasher).map_err(|source| io("inflating a layer", source))?;
             self.believe(layer, claimed, hasher)
         };
-        hash().map_err(|e| e.of_layer(layer.name()))
+        hash().map_err(|e| self.of_layer(layer, e))
     }
 
     /// The trees of a stack of layers, lowest first, made from other forms where there are none yet.
@@ -87,7 +87,7 @@ impl Engine {
         let mut trees = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
             let upon = tree_upon(layers.get(..=i).unwrap_or_default());
-            trees.push(self.tree(layer, &upon, &trees).map_err(|e| e.of_layer(layer.name()))?);
+            trees.push(self.tree(layer, &upon, &trees).map_err(|e| self.of_layer(layer, e))?);
         }
         Ok(trees)
     }
@@ -229,8 +229,8 @@ impl Engine {
             (None, None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
         };
         let mut tar = Tee { inner, hasher: Hasher::new() };
-        compress::copy(&mut tar, out).map_err(|e| EngineError::from(e).of_layer(layer.name()))?;
-        compare(&layer.diff, tar.hasher)
+        let copied = compress::copy(&mut tar, out).map_err(EngineError::from);
+        copied.and_then(|()| compare(&layer.diff, tar.hasher)).map_err(|e| self.of_layer(layer, e))
     }
 
     fn inflate(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, EngineError> {

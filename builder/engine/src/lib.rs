@@ -21,6 +21,7 @@ mod ahead;
 mod arrive;
 mod checks;
 mod commit;
+mod damage;
 mod deliver;
 mod doing;
 mod export;

@@ -6,7 +6,7 @@
 use crate::held::Held;
 use crate::{Removed, Store, StoreError};
 use cooper_image::digest::Algorithm;
-use cooper_image::{Digest, Hasher};
+use cooper_image::{Digest, DigestError, Hasher};
 use std::fs::File;
 use std::io::{Read, Seek};
 
@@ -31,6 +31,21 @@ impl Store {
                 return Ok(true);
             }
         }
+    }
+
+    /// Compares all bytes of a blob with its digest, when something that was made of them is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedBlob`] when they are others, [`StoreError::MissingBlob`], or what the system says.
+    pub fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let mut file = self.open_blob(digest)?;
+        let actual = hash_again(&mut file, digest.algorithm());
+        let actual = actual.map_err(StoreError::io("reading", &self.layout().blob(digest)))?;
+        if actual == *digest {
+            return Ok(());
+        }
+        let source = DigestError::Mismatch { expected: digest.clone(), actual };
+        Err(StoreError::DamagedBlob { digest: digest.clone(), source })
     }
 
     /// Does the file that is held hold what the name says?
@@ -78,6 +93,8 @@ mod tests {
         let (good, bad) = (store.put_blob(b"good").unwrap(), store.put_blob(b"bad!").unwrap());
         fs::set_permissions(store.layout().blob(&bad), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(store.layout().blob(&bad), "dab!").unwrap();
+        store.check_blob(&good).unwrap();
+        assert!(matches!(store.check_blob(&bad), Err(StoreError::DamagedBlob { digest, .. }) if digest == bad));
         assert!(!store.discard_if_damaged(&good).unwrap());
         assert!(store.discard_if_damaged(&bad).unwrap());
         assert_eq!(store.blob_size(&good).unwrap(), Some(4));

@@ -150,7 +150,9 @@ impl StoreError {
             Self::NotOneImage(_) => "write an OCI archive, or build for one platform",
             Self::Busy { .. } => "is another `cooper` stopped or suspended? let it go on, or end it",
             Self::MissingBlob(_) => "pull or build the image again",
-            Self::DamagedBlob { .. } => "check the disk; pull or build again",
+            Self::DamagedBlob { .. } => {
+                "check the disk; `cooper debug fsck --repair` deletes what is damaged, and the next pull or build makes it anew"
+            }
             Self::DamagedFile { .. } => "remove the file, then pull or build again",
             Self::Refused(_) => "the sender is at fault or the transfer was damaged: try again",
             _ => return None,
