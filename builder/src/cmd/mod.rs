@@ -113,6 +113,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
+    match &command {
+        Command::Registry(RegistryCommand::Serve(_)) => ui::log::open(),
+        _ => ui::log::warn(),
+    }
     match command {
         Command::Build(flags) => match flags.ask.asked() {
             Some(call) => check::call(place, *flags, call),

@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 /// Serves the store until a signal arrives, which is the ordinary end of a server. What goes wrong meanwhile is said on
 /// standard error: clients are told no more than that something did.
 pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
-    ui::log::open();
     let options = options(place, flags)?;
     warn(flags);
     let runtime = open::runtime()?;

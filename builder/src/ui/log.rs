@@ -1,32 +1,81 @@
-//! The log of a server: what went wrong, line by line on standard error.
+//! What the rooms trace at the levels of errors and warnings, on standard error: each time in the log of a server, once
+//! each as a warning of any other command.
 //!
-//! Takes what the rooms trace at the levels of errors and warnings. Gives a line for each, with the fields, and with an
-//! error's causes. Must never: let text of strangers steer the terminal.
+//! Takes what is traced. Gives a line for each, with the fields, and with an error's causes; while a view is open, by way
+//! of that. Must never: let text of strangers steer the terminal.
 
 use super::{escape, say};
+use cooper_engine::event::{Event as Told, Sink};
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+/// What our own rooms trace begins with this.
+const OURS: &str = "cooper";
+/// More warnings than anybody reads.
+const MOST: usize = 1000;
+
+/// Where warnings go while people look at something that moves.
+static VIEW: Mutex<Option<Arc<dyn Sink>>> = Mutex::new(None);
 
 /// Says everything from now on, of all threads.
 pub fn open() {
     // Only the second call would fail: the log is open then.
-    let _ = tracing::subscriber::set_global_default(Log);
+    let _ = tracing::subscriber::set_global_default(Log { warned: None });
 }
 
-struct Log;
+/// Warns of everything from now on, of all threads, once each.
+pub fn warn() {
+    let _ = tracing::subscriber::set_global_default(Log { warned: Some(Mutex::default()) });
+}
+
+/// Warnings go by way of a view from now on, or directly.
+pub fn look(view: Option<Arc<dyn Sink>>) {
+    *VIEW.lock().unwrap_or_else(PoisonError::into_inner) = view;
+}
+
+struct Log {
+    /// What a command has warned of; `None` for a server.
+    warned: Option<Mutex<HashSet<String>>>,
+}
+
+impl Log {
+    /// Is it the first time? After very many nothing is.
+    fn is_new(warned: &Mutex<HashSet<String>>, text: &str) -> bool {
+        let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < MOST && warned.insert(text.to_owned())
+    }
+}
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= Level::WARN
+        let wanted = self.warned.is_none() || metadata.target().starts_with(OURS);
+        wanted && metadata.is_event() && *metadata.level() <= Level::WARN
+    }
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
     }
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        let word = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
-        say(&escape::line(&format!("{word}: {}{}", line.message, line.fields)));
+        let text = format!("{}{}", line.message, line.fields);
+        let Some(warned) = &self.warned else {
+            let word = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+            return say(&escape::line(&format!("{word}: {text}")));
+        };
+        if !Self::is_new(warned, &text) {
+            return;
+        }
+        let view = VIEW.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match view {
+            Some(view) => view.event(Told::Warning { text }),
+            None => say(&format!("WARNING: {}", escape::line(&text))),
+        }
     }
     // There are no spans.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -71,11 +120,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_command_warns_once_of_each_thing_by_way_of_the_view() {
+        #[derive(Default)]
+        struct Seen(Mutex<Vec<String>>);
+        impl Sink for Seen {
+            fn event(&self, event: Told) {
+                let Told::Warning { text } = event else { unreachable!("only warnings are sent") };
+                self.0.lock().unwrap().push(text);
+            }
+        }
+        let seen = Arc::new(Seen::default());
+        look(Some(Arc::clone(&seen) as Arc<dyn Sink>));
+        tracing::subscriber::with_default(Log { warned: Some(Mutex::default()) }, || {
+            for n in [1, 2, 1, 2] {
+                tracing::warn!(n, "something is damaged");
+            }
+            tracing::info!("not of interest");
+            tracing::warn!(target: "another", "not ours");
+        });
+        look(None);
+        assert_eq!(*seen.0.lock().unwrap(), ["something is damaged; n: 1", "something is damaged; n: 2"]);
+    }
+
+    #[test]
     fn a_line_has_the_fields_and_an_error_its_causes() {
         struct Look;
         impl Subscriber for Look {
             fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-                Log.enabled(metadata)
+                Log { warned: None }.enabled(metadata)
             }
             fn event(&self, event: &Event<'_>) {
                 let mut line = Line::default();

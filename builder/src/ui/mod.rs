@@ -61,18 +61,22 @@ impl Ui {
     /// When bars were asked for where there is no terminal.
     pub fn open(progress: Progress, term: Option<&str>, detail: Detail) -> Result<Self, Failure> {
         let terminal = std::io::stderr().is_terminal();
-        match progress {
-            Progress::Quiet => Ok(Self::Quiet),
-            Progress::Tty if !terminal => Err(Failure::usage(
-                "--progress=tty needs a terminal on standard error",
-                "--progress=plain writes lines, --progress=auto chooses",
-            )),
-            Progress::Auto if !terminal || matches!(term, None | Some("dumb")) => {
-                Ok(Self::Plain(Arc::new(plain::Plain::new(detail))))
+        let view = match progress {
+            Progress::Quiet => Self::Quiet,
+            Progress::Tty if !terminal => {
+                return Err(Failure::usage(
+                    "--progress=tty needs a terminal on standard error",
+                    "--progress=plain writes lines, --progress=auto chooses",
+                ));
             }
-            Progress::Plain => Ok(Self::Plain(Arc::new(plain::Plain::new(detail)))),
-            Progress::Auto | Progress::Tty => Ok(Self::Live(Arc::new(live::Live::new(detail)))),
-        }
+            Progress::Auto if !terminal || matches!(term, None | Some("dumb")) => {
+                Self::Plain(Arc::new(plain::Plain::new(detail)))
+            }
+            Progress::Plain => Self::Plain(Arc::new(plain::Plain::new(detail))),
+            Progress::Auto | Progress::Tty => Self::Live(Arc::new(live::Live::new(detail))),
+        };
+        log::look(Some(view.sink()));
+        Ok(view)
     }
 
     /// Where the engine's events go.
@@ -86,6 +90,7 @@ impl Ui {
 
     /// Ends the view, with a last line if there is something to say.
     pub fn close(&self, last: Option<&str>) {
+        log::look(None);
         match self {
             Self::Live(live) => live.clear(),
             Self::Plain(plain) if last.is_none() => plain.part(),
