@@ -7,7 +7,7 @@
 
 use crate::event::{Direction, Event, Sink};
 use crate::layers::{Layer, Unpacked, lock};
-use crate::resolve::Earlier;
+use crate::resolve::Trees;
 use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, Manifest, Reference};
 use cooper_layerfs::compress;
@@ -25,18 +25,17 @@ const TOLD: u64 = 512 * 1024;
 const SHOWN: u64 = 1 << 20;
 
 impl Engine {
-    /// Fetches what the store does not have of an image. For a build, which keeps what there was under a name, layers
-    /// are unpacked too.
+    /// Fetches what the store does not have of an image, and unpacks its layers on the way when steps need them.
     pub(crate) fn arrive(
         &self,
         reference: &Reference,
         manifest: &Manifest,
-        earlier: Earlier,
+        trees: Trees,
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
         self.fetch_blob(reference, &manifest.config, None, sink)?;
         // What is wrong with the configuration is told by whoever loads the image.
-        let config = self.config(&manifest.config).ok().filter(|_| earlier == Earlier::Keep);
+        let config = self.config(&manifest.config).ok().filter(|_| trees == Trees::AsTheyCome);
         let diffs = config.map(|config| config.rootfs.diff_ids).filter(|d| d.len() == manifest.layers.len());
         let layers = manifest.layers.iter().enumerate().rev().map(|(at, blob)| {
             let diff = diffs.as_ref().and_then(|diffs| diffs.get(at)).cloned();

@@ -7,7 +7,7 @@ use crate::output::Output;
 use crate::product::{Built, Product, Shape};
 use crate::read::Read;
 use crate::request::{BuildRequest, BuildResult};
-use crate::resolve::Earlier;
+use crate::resolve::{Earlier, Trees};
 use crate::solve::{Build, StageState};
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
@@ -73,7 +73,7 @@ impl Engine {
         let named = Named::new(request);
         named.hold(dated, &self.store)?;
         for read in &reads {
-            let plan = self.plan(read, &named, sink)?;
+            let plan = self.plan(read, &named, read.trees(), sink)?;
             let build = Build::new(self, read, &named, &plan, sink, &cancel)?;
             let build = build.beside(work.first().map(|(_, first)| first));
             work.push((plan, build));
@@ -152,7 +152,7 @@ impl Engine {
         sink: Arc<dyn Sink>,
     ) -> Result<Descriptor, EngineError> {
         let reference = reference.clone().or_latest();
-        let image = self.fetch(&reference, platform, Earlier::Replace, &*sink)?;
+        let image = self.fetch(&reference, platform, Earlier::Replace, Trees::OnDemand, &*sink)?;
         let is = image.config.platform();
         if !is.satisfies(platform) {
             sink.event(Event::Warning { text: format!("{} is for {is}, not for {platform}", reference.familiar()) });

@@ -4,11 +4,13 @@
 
 use crate::context::{self, Behalf, ContextName, ContextSource, Files, Named};
 use crate::event::{Event, Sink};
+use crate::output::Output;
 use crate::request::BuildRequest;
+use crate::resolve::Trees;
 use crate::{Engine, EngineError};
 use cooper_dockerfile::diagnostic::{Diagnostic, merge};
 use cooper_dockerfile::draft::Draft;
-use cooper_dockerfile::instruction::Dockerfile;
+use cooper_dockerfile::instruction::{Dockerfile, Instruction};
 use cooper_image::Platform;
 use cooper_plan::build::Bases;
 use cooper_plan::epoch::{self, Dated, Epoch};
@@ -37,6 +39,21 @@ pub(crate) struct Read {
     pub request: BuildRequest,
 }
 
+impl Read {
+    /// Are bases unpacked while they come? Not when no instruction works on files and none of them are an output: then
+    /// only triggers of a base can need them.
+    pub(crate) fn trees(&self) -> Trees {
+        let on_files =
+            |i: &Instruction| matches!(i, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_));
+        let mut instructions = self.dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+        let files_go_out = self.request.outputs.iter().any(|output| matches!(output, Output::Files(_)));
+        match files_go_out || instructions.any(|i| on_files(&i.value)) {
+            true => Trees::AsTheyCome,
+            false => Trees::OnDemand,
+        }
+    }
+}
+
 impl Engine {
     /// Plans a build and does nothing else; base images are asked for as a build asks for them.
     ///
@@ -54,7 +71,7 @@ impl Engine {
         let read = self.read(behalf, platform, &mut dated, &*sink)?;
         let named = Named::new(&read.request);
         named.hold(dated, &self.store)?;
-        let plan = self.plan(&read, &named, &*sink)?;
+        let plan = self.plan(&read, &named, Trees::OnDemand, &*sink)?;
         Ok(Outlook { plan, clamp: read.request.clamp.then_some(read.request.created) })
     }
 

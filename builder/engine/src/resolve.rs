@@ -31,6 +31,15 @@ pub(crate) enum Earlier {
     Replace,
 }
 
+/// When layers of what is fetched become trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trees {
+    /// While they come: steps will need them.
+    AsTheyCome,
+    /// When a step asks for them, if one does.
+    OnDemand,
+}
+
 impl Engine {
     /// A base for a build.
     pub(crate) fn base(
@@ -38,6 +47,7 @@ impl Engine {
         reference: &Reference,
         platform: &Platform,
         fresh: Freshness,
+        trees: Trees,
         sink: &dyn Sink,
     ) -> Result<Resolved, EngineError> {
         let reference = reference.clone().or_latest();
@@ -46,7 +56,7 @@ impl Engine {
         {
             return Ok(found);
         }
-        self.fetch(&reference, platform, Earlier::Keep, sink)
+        self.fetch(&reference, platform, Earlier::Keep, trees, sink)
     }
 
     /// An image of the store for a platform, by name.
@@ -120,6 +130,7 @@ impl Engine {
         reference: &Reference,
         platform: &Platform,
         earlier: Earlier,
+        trees: Trees,
         sink: &dyn Sink,
     ) -> Result<Resolved, EngineError> {
         let found = self.runtime.block_on(self.client.resolve(reference, platform))?;
@@ -129,7 +140,7 @@ impl Engine {
         if earlier == Earlier::Replace {
             self.discard_damaged(&manifest.layers)?;
         }
-        self.arrive(reference, manifest, earlier, sink)?;
+        self.arrive(reference, manifest, trees, sink)?;
         self.store.put_blob(found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
         // One of several says which it is; the only one that a name has says nothing ([`Engine::known_base`]).

@@ -7,7 +7,7 @@ use crate::event::{Event, PlannedStep, Sink, StepNo};
 use crate::layers::{Layer, lock};
 use crate::read::Read;
 use crate::request::{BuildRequest, Freshness};
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, Trees};
 use crate::{Engine, EngineError, ErrorClass, checks};
 use cooper_dockerfile::draft::Draft;
 use cooper_dockerfile::instruction::Dockerfile;
@@ -62,7 +62,13 @@ pub struct Build<'a> {
 
 impl Engine {
     /// Asks for bases until the plan stands, and checks what it was made from.
-    pub(crate) fn plan(&self, read: &Read, named: &Named<'_>, sink: &dyn Sink) -> Result<Plan, EngineError> {
+    pub(crate) fn plan(
+        &self,
+        read: &Read,
+        named: &Named<'_>,
+        trees: Trees,
+        sink: &dyn Sink,
+    ) -> Result<Plan, EngineError> {
         let Read { dockerfile, asked, request } = read;
         let mut bases = BTreeMap::new();
         loop {
@@ -80,7 +86,7 @@ impl Engine {
                 }
                 Planned::Needs(needs) => {
                     for Need { key, stage } in needs {
-                        let found = self.base_image(&key, named, request.freshness, sink);
+                        let found = self.base_image(&key, named, request.freshness, trees, sink);
                         let found = found.map_err(|e| match dockerfile.stages.get(stage) {
                             Some(s) => e.unlike(dockerfile, &key.image, s.span).at(s.span, &s.text),
                             None => e,
@@ -315,7 +321,7 @@ impl<'a> Build<'a> {
             Base::Scratch | Base::Stage(_) | Base::Files(_) => return Err(EngineError::Dependency),
         };
         let key = BaseKey { image, platform: stage.platform.clone() };
-        let found = self.engine.base_image(&key, self.named, fresh, self.sink);
+        let found = self.engine.base_image(&key, self.named, fresh, Trees::AsTheyCome, self.sink);
         found.map_err(|e| e.unlike(self.dockerfile, &key.image, stage.span))
     }
 

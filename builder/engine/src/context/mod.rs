@@ -21,7 +21,7 @@ pub use source::{ContextSource, ContextSourceError};
 use crate::event::Sink;
 use crate::layers::lock;
 use crate::request::{BuildRequest, Freshness};
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, Trees};
 use crate::{Engine, EngineError};
 use cooper_dockerfile::ignore::Ignore;
 use cooper_image::{Descriptor, Platform};
@@ -151,10 +151,11 @@ impl Engine {
         key: &BaseKey,
         named: &Named<'_>,
         fresh: Freshness,
+        trees: Trees,
         sink: &dyn Sink,
     ) -> Result<Resolved, EngineError> {
         match &key.image {
-            BaseImage::Named(reference) => self.base(reference, &key.platform, fresh, sink),
+            BaseImage::Named(reference) => self.base(reference, &key.platform, fresh, trees, sink),
             BaseImage::Layout(name) => self.layout_image(name, &key.platform, named).map_err(|e| e.of_context(name)),
         }
     }
