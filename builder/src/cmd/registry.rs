@@ -48,6 +48,7 @@ fn options(place: &Place, flags: &ServeFlags) -> Result<ServerOptions, Failure> 
     let mut options = ServerOptions::new(open::store(place, &place.root()?)?);
     options.limits = limits(flags)?;
     options.read_only = flags.readonly;
+    options.sparse = flags.sparse;
     options.mirror = flags.mirror_of.as_ref().map(|host| mirror(place, flags, host)).transpose()?;
     Ok(ServerOptions { access, tls, access_log, ..options })
 }

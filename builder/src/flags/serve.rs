@@ -50,6 +50,12 @@ pub struct ServeFlags {
     #[arg(long)]
     pub readonly: bool,
 
+    /// Take manifests of which something is missing here, as partial copies of images for many platforms
+    ///
+    /// Ordinarily a manifest is taken only when everything that it names is in its repository.
+    #[arg(long)]
+    pub sparse: bool,
+
     /// Be a mirror of this registry (host or host:port): fetch what is asked for and not here, once
     ///
     /// Credentials and mirrors for it are those of every command, see `cooper login`; whoever may read

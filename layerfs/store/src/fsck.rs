@@ -226,8 +226,8 @@ impl Store {
     /// Is everything there that a manifest of a repository leads to?
     pub(crate) fn check_manifest(&self, repo: &Repo, digest: &Digest) -> Result<(), StoreError> {
         let Some(descriptor) = repo.manifest(digest)? else { return Ok(()) };
-        // What a mirror was not asked for yet is not lost.
-        if repo.is_mirror()? {
+        // What was not fetched or pushed yet is not lost.
+        if repo.is_partial()? {
             return self.read_blob(&descriptor, limits::MANIFEST_BYTES).map(drop);
         }
         self.check_closure(&descriptor)

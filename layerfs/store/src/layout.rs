@@ -189,8 +189,8 @@ impl Layout {
     pub fn repository_manifest(&self, name: &RepoName, digest: &Digest) -> PathBuf {
         self.repository(name).join(MANIFESTS).join(file_name(digest))
     }
-    pub fn repository_mirror(&self, name: &RepoName) -> PathBuf {
-        self.repository(name).join("_mirror")
+    pub fn repository_partial(&self, name: &RepoName) -> PathBuf {
+        self.repository(name).join("_partial")
     }
     pub fn repository_tags(&self, name: &RepoName) -> PathBuf {
         self.repository(name).join(TAGS)

@@ -176,23 +176,24 @@ impl Repo {
         dir.try_exists().map_err(StoreError::io("looking for", &dir))
     }
 
-    /// Marks it as one that is filled from elsewhere when somebody asks: what its manifests name need not be there.
+    /// Marks it as one whose manifests may name what is not there: a mirror's, which is filled when somebody asks, or
+    /// one that takes partial copies.
     ///
     /// # Errors
     /// What the system says.
-    pub fn mark_mirror(&self) -> Result<(), StoreError> {
-        if self.is_mirror()? {
+    pub fn mark_partial(&self) -> Result<(), StoreError> {
+        if self.is_partial()? {
             return Ok(());
         }
-        self.store.write_small(&self.store.layout().repository_mirror(&self.name), b"", Durability::Synced)
+        self.store.write_small(&self.store.layout().repository_partial(&self.name), b"", Durability::Synced)
     }
 
     /// Is it marked so?
     ///
     /// # Errors
     /// What the system says.
-    pub fn is_mirror(&self) -> Result<bool, StoreError> {
-        let mark = self.store.layout().repository_mirror(&self.name);
+    pub fn is_partial(&self) -> Result<bool, StoreError> {
+        let mark = self.store.layout().repository_partial(&self.name);
         mark.try_exists().map_err(StoreError::io("looking for", &mark))
     }
 
@@ -430,7 +431,7 @@ mod tests {
                 "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"x/y\",\"digest\":\"{config}\",\"size\":2}},\
                  \"layers\":[{{\"mediaType\":\"{media_type}\",\"digest\":\"{absent}\",\"size\":9}}]}}"
             );
-            mirror.then(|| repo.mark_mirror().unwrap());
+            mirror.then(|| repo.mark_partial().unwrap());
             repo.put_manifest(text.as_bytes(), &Descriptor::of(MediaType::OciManifest, text.as_bytes()), None).unwrap();
             store.fsck().unwrap().problems.len()
         };

@@ -1,6 +1,7 @@
 //! Errors as the distribution specification wants them ("Error Codes"): a code, its status, a JSON body.
 
 use crate::answer::Answer;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cooper_store::{NameError, StoreError};
@@ -78,6 +79,10 @@ pub struct ApiError {
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: None, headers: Vec::new() }
+    }
+    /// Too much of something is under way; later there may be room.
+    pub fn busy(message: &str) -> Self {
+        Self::new(Code::TooManyRequests, format!("{message}; try again later")).header(RETRY_AFTER, "10")
     }
     /// Is it this one?
     pub fn is(&self, code: Code) -> bool {

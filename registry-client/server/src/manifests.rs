@@ -186,14 +186,21 @@ fn keep(store: &Store, caller: &Registry, push: Push, bytes: &[u8]) -> Result<An
         caller.authorise(if moves { Action::Replace } else { Action::Create }, &name)?;
     }
     precondition.check(there(&repository, &selector)?.as_ref())?;
+    let sparse = caller.shared.sparse;
     let elsewhere = match &parsed {
         Document::Manifest(m) => {
             let parts = || std::iter::once(&m.config).chain(&m.layers);
-            parts().try_for_each(|d| blob(&repository, d))?;
+            parts().try_for_each(|d| or_missing(blob(&repository, d), sparse))?;
             parts().any(|d| d.media_type.is_foreign())
         }
-        Document::Index(index) => index.manifests.iter().try_for_each(|d| child(&repository, d)).map(|()| false)?,
+        Document::Index(index) => {
+            index.manifests.iter().try_for_each(|d| or_missing(child(&repository, d), sparse))?;
+            false
+        }
     };
+    if sparse {
+        repository.mark_partial()?;
+    }
     repository.settle()?;
     repository.put_manifest(bytes, &descriptor, referrer.as_ref())?;
     named().try_for_each(|tag| repository.set_tag(tag, &descriptor))?;
@@ -235,6 +242,11 @@ fn referrer(referral: Referral, parsed: &Document, descriptor: &Descriptor) -> O
     });
     let descriptor = Descriptor { artifact_type, annotations: referral.annotations, ..descriptor.clone() };
     Some(Referrer { subject, descriptor })
+}
+
+/// What is missing may be so in a registry that takes partial copies.
+fn or_missing(found: Result<(), ApiError>, sparse: bool) -> Result<(), ApiError> {
+    found.or_else(|e| if sparse && e.is(Code::ManifestBlobUnknown) { Ok(()) } else { Err(e) })
 }
 
 /// A configuration or a layer must be in this repository, with the size that the manifest says.

@@ -15,6 +15,8 @@ pub struct ServerOptions {
     pub store: Store,
     /// Nothing may be pushed or deleted, whoever asks.
     pub read_only: bool,
+    /// Manifests are taken of which something is missing.
+    pub sparse: bool,
     /// Who may do what; everybody everything when it is absent.
     pub access: Option<Access>,
     /// Certificate and key; plain HTTP when they are absent.
@@ -33,6 +35,7 @@ impl ServerOptions {
         Self {
             store,
             read_only: false,
+            sparse: false,
             access: None,
             tls: None,
             access_log: None,

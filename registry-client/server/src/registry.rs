@@ -19,6 +19,7 @@ pub struct Shared {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
     pub mirror: Option<Mirror>,
+    pub sparse: bool,
 }
 
 /// The registry as one client sees it.
@@ -34,12 +35,13 @@ pub struct Registry {
 impl Registry {
     /// Everything but the log and the certificate, which belong to the server around it.
     pub fn new(options: ServerOptions) -> Self {
-        let ServerOptions { store, read_only, access, access_log, limits, mirror, tls: _ } = options;
+        let ServerOptions { store, read_only, sparse, access, access_log, limits, mirror, tls: _ } = options;
         let shared = Shared {
             store,
             sessions: Sessions::new(limits),
             gate: Gate::new(closed(read_only, mirror.is_some()), access),
             mirror: mirror.map(Mirror::new),
+            sparse,
             limits,
             metrics: Arc::new(Metrics::new(access_log)),
         };

@@ -11,6 +11,9 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// When there is no room for another, an upload that was left alone for so long goes.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
+
 /// Names an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UploadId(u128);
@@ -66,10 +69,12 @@ impl Sessions {
     pub fn start(&self, repository: RepoName, writer: BlobWriter) -> Result<UploadId, ApiError> {
         let id = UploadId::random()?;
         let mut all = self.lock();
-        if all.len() >= self.most {
-            return Err(ApiError::new(Code::TooManyRequests, "too many uploads are under way; try again later"));
-        }
-        all.insert(id, Session { repository, writer: Some(writer), touched: Instant::now() });
+        let now = Instant::now();
+        let forgotten = if all.len() < self.most { None } else { Some(forget(&mut all, now)?) };
+        all.insert(id, Session { repository, writer: Some(writer), touched: now });
+        drop(all);
+        // Closing a file may wait for the disk: not under the lock.
+        drop(forgotten);
         Ok(id)
     }
 
@@ -123,6 +128,14 @@ impl Sessions {
     }
 }
 
+/// Makes room by the upload that was left alone for longest. Clients begin some that they never go on with, as after a
+/// mount that was refused; these must not keep others out for an hour.
+fn forget(all: &mut HashMap<UploadId, Session>, now: Instant) -> Result<Session, ApiError> {
+    let idle = |s: &Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > LEFT_ALONE;
+    let oldest = all.iter().filter(|(_, s)| idle(s)).min_by_key(|(_, s)| s.touched).map(|(id, _)| *id);
+    oldest.and_then(|id| all.remove(&id)).ok_or_else(|| ApiError::busy("too many uploads are under way"))
+}
+
 fn find<'a>(
     all: &'a mut HashMap<UploadId, Session>,
     repository: &RepoName,
@@ -174,7 +187,12 @@ mod tests {
             sessions.lock().insert(UploadId(n), session);
         }
         let store = Store::open(dir.path()).unwrap();
-        assert!(sessions.start(name.clone(), store.blob_writer().unwrap()).is_ok());
-        assert!(sessions.start(name, store.blob_writer().unwrap()).is_err());
+        let id = sessions.start(name.clone(), store.blob_writer().unwrap()).unwrap();
+        assert!(sessions.start(name.clone(), store.blob_writer().unwrap()).is_err());
+        // Left alone for long enough, it makes room; those that requests have do not.
+        let long_ago = Instant::now().checked_sub(LEFT_ALONE + Duration::from_secs(1)).unwrap();
+        sessions.lock().get_mut(&id).unwrap().touched = long_ago;
+        let next = sessions.start(name.clone(), store.blob_writer().unwrap()).unwrap();
+        assert!(sessions.written(&name, id).is_err() && sessions.written(&name, next).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! Takes: the text of the file; a name and a password. Gives: whether they belong together. Must never: show a hash or
 //! a password, or let a flood of wrong passwords have every processor.
 
-use crate::api_error::{ApiError, Code};
+use crate::api_error::ApiError;
 use cooper_image::{Digest, Hasher};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -85,7 +85,7 @@ impl Users {
         if self.right.lock().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&keyed) {
             return Ok(true);
         }
-        let busy = || ApiError::new(Code::TooManyRequests, "too many passwords are being compared; try again later");
+        let busy = || ApiError::busy("too many passwords are being compared");
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await.map_err(|_| busy())?;
         let known = self.hashes.get(name);
         let hash = known.map_or(NOBODY, String::as_str).to_owned();

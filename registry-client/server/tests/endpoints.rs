@@ -545,3 +545,26 @@ fn deleting() {
         ],
     );
 }
+
+#[test]
+fn partial_copies_are_taken_where_somebody_wants_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = cooper_registry_server::ServerOptions::new(cooper_store::Store::open(dir.path()).unwrap());
+    options.sparse = true;
+    let server = Server::with(options);
+    let absent = json!({"mediaType": MANIFEST, "digest": ABSENT, "size": 7});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [absent]});
+    let image = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": absent, "layers": [absent]});
+    for (tag, document) in [("index", &index), ("image", &image)] {
+        server.push_manifest("a", tag, document);
+        assert_eq!(server.get(&format!("/v2/a/manifests/{tag}")).body, document.to_string().as_bytes());
+    }
+    assert_eq!(server.get(&format!("/v2/a/manifests/{ABSENT}")).status, 404);
+    assert!(cooper_store::Store::open(dir.path()).unwrap().fsck().unwrap().problems.is_empty());
+    // What is there must still be what the manifest says.
+    let blob = server.push_blob("a", b"{}");
+    let config = json!({"mediaType": CONFIG, "digest": blob, "size": 3});
+    let wrong = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}).to_string();
+    let answer = server.send("PUT", "/v2/a/manifests/wrong", &[("Content-Type", MANIFEST)], wrong.as_bytes());
+    assert_eq!(answer.code(), "MANIFEST_INVALID");
+}

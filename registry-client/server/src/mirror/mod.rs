@@ -190,7 +190,7 @@ impl Mirror {
             return Ok(Arc::clone(flight));
         }
         if all.len() >= registry.shared.limits.uploads {
-            return Err(ApiError::new(Code::TooManyRequests, "too many blobs are being fetched; try again later"));
+            return Err(ApiError::busy("too many blobs are being fetched"));
         }
         let order = Order {
             upstream: Arc::clone(&self.options.upstream),
@@ -249,7 +249,7 @@ fn keep(
     let repository = store.repository(name);
     let _lock = repository.lock()?;
     // The mark first: whoever looks in between must not think that something is lost.
-    repository.mark_mirror()?;
+    repository.mark_partial()?;
     repository.put_manifest(bytes, &descriptor, None)?;
     if let Selector::Tag(tag) = selector {
         repository.set_tag(tag, &descriptor)?;
@@ -259,7 +259,7 @@ fn keep(
 
 /// The descriptor by which a manifest of the repository names a blob.
 fn named(repository: &Repo, store: &Store, digest: &Digest) -> Result<Option<Descriptor>, ApiError> {
-    if !repository.is_mirror()? {
+    if !repository.is_partial()? {
         return Ok(None);
     }
     for manifest in repository.manifests()? {
