@@ -4,7 +4,7 @@ use crate::Limits;
 use crate::api_error::{ApiError, Code};
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
@@ -47,9 +47,12 @@ pub async fn document(body: Body, limits: Limits) -> Result<Vec<u8>, ApiError> {
 }
 
 /// Refuses a request whose body was not read. Closing a connection on which something is unread resets it, and what
-/// was just answered gets lost on the way; so the rest is read, unless it is long.
-pub async fn refuse<T>(body: Body, refusal: ApiError) -> Result<T, ApiError> {
-    drain(&mut body.into_data_stream()).await;
+/// was just answered gets lost on the way; so the rest is read, unless it is long, or the client waits to hear whether
+/// it shall send anything at all (RFC 9110, section 10.1.1).
+pub async fn refuse<T>(headers: &HeaderMap, body: Body, refusal: ApiError) -> Result<T, ApiError> {
+    if !headers.contains_key(EXPECT) {
+        drain(&mut body.into_data_stream()).await;
+    }
     Err(refusal)
 }
 

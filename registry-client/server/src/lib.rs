@@ -85,7 +85,7 @@ async fn dispatch(registry: Registry, request: Request, record: &mut Record) -> 
     let (parts, body) = request.into_parts();
     match admit(registry, &parts, record).await {
         Ok((registry, route, params)) => answer(registry, route, &params, Request::from_parts(parts, body)).await,
-        Err(refusal) => body::refuse(body, refusal).await,
+        Err(refusal) => body::refuse(&parts.headers, body, refusal).await,
     }
 }
 

@@ -76,7 +76,7 @@ pub async fn put(
     });
     let push = match push {
         Ok(push) => push,
-        Err(refusal) => return refuse(body, refusal).await,
+        Err(refusal) => return refuse(&parts.headers, body, refusal).await,
     };
     let bytes = document(body, registry.shared.limits).await?;
     let caller = registry.clone();

@@ -120,13 +120,13 @@ async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Re
     let (parts, body) = request.into_parts();
     let writer = match registry.shared.sessions.take(name, id) {
         Ok(writer) => writer,
-        Err(e) => return refuse(body, e).await,
+        Err(e) => return refuse(&parts.headers, body, e).await,
     };
     let chunk = match expected(&parts.headers, name, id, writer.written()) {
         Ok(chunk) => chunk,
         Err(e) => {
             registry.shared.sessions.give_back(id, writer);
-            return refuse(body, e).await;
+            return refuse(&parts.headers, body, e).await;
         }
     };
     // A task of its own: when the client goes away this request is forgotten, and the blob must

@@ -211,3 +211,17 @@ fn what_is_only_read_takes_nothing() {
     assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
     assert_eq!(server.get("/v2/a/tags/list").json()["tags"], json!(["v1"]));
 }
+
+#[test]
+fn who_asks_before_sending_is_refused_at_once() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(options(dir.path(), None));
+    let mut client = std::net::TcpStream::connect(server.address).unwrap();
+    let digest = Digest::sha256("{}");
+    let head = "Host: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n";
+    write!(client, "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\n{head}").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
