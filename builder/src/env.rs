@@ -139,6 +139,12 @@ impl Environment {
         config.map(|c| c.join("containers/registries.conf"))
     }
 
+    /// The user's own certs.d, whether it is there or not.
+    pub fn user_certificates(&self) -> Option<PathBuf> {
+        let config = self.config_home.clone().or_else(|| self.in_home(".config"));
+        config.map(|c| c.join("containers/certs.d"))
+    }
+
     /// Files that may hold credentials, the one that wins first. With `$REGISTRY_AUTH_FILE` it is
     /// the only one.
     pub fn credential_files(&self) -> Vec<PathBuf> {

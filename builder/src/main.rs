@@ -6,6 +6,7 @@
 
 mod agents;
 mod answer;
+mod certificates;
 mod cmd;
 mod credential_file;
 mod env;

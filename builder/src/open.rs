@@ -3,9 +3,9 @@
 use crate::cmd::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::login::TokenServer;
-use crate::settings;
 use crate::signals::{Manner, Signals};
 use crate::source::{Found, Source};
+use crate::{certificates, settings};
 use cooper_engine::context::Behalf;
 use cooper_engine::request::BuildRequest;
 use cooper_engine::toolkit::Reach;
@@ -139,6 +139,7 @@ pub fn client(place: &Place) -> Result<ClientOptions, Failure> {
     Ok(ClientOptions {
         registries: settings::registries(place)?,
         credentials: settings::credentials(place)?,
+        certificates: certificates::certificates(place)?,
         insecure: place.global.insecure_registries.clone(),
         trusted_realms: place.global.token_servers.iter().map(trusted).collect(),
         proxies: place.env.proxies().clone(),

@@ -219,7 +219,7 @@ fn network_hint(cause: &str, asked: &Asked) -> String {
     let cause = cause.to_ascii_lowercase();
     if cause.contains("certificate") {
         format!(
-            "add the authority that signed it to the trusted ones, or mark the registry insecure (--insecure-registry {})",
+            "trust the authority that signed it (--registry-ca {0}=FILE, or certs.d/{0}/ca.crt), or mark the registry insecure (--insecure-registry {0})",
             asked.registry
         )
     } else if cause.contains("corrupt message") || cause.contains("invalidcontenttype") {

@@ -2,6 +2,7 @@
 //! answer or a fault. Must never repeat a request, carry an authorization to another origin, go
 //! from https to http, or speak plain http to a host that is neither loopback nor marked insecure.
 
+use crate::certificates::Certificates;
 use crate::endpoint::{host_without_port, is_loopback, names};
 use crate::error::chain;
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most redirects that one request follows.
@@ -92,6 +94,7 @@ pub(crate) struct Transport {
     verified: Client,
     unverified: Client,
     insecure: Vec<String>,
+    certificates: Certificates,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -116,7 +119,13 @@ impl Transport {
             let builder = if trust_nobody { builder.tls_danger_accept_invalid_certs(true) } else { builder };
             builder.build().map_err(|e| config("HTTP client", e))
         };
+        let given = options.clone();
+        let begin = Arc::new(move || {
+            with_roots(base(&given)?, roots, &given)
+                .map_err(|e| RegistryError::Config { what: "certificate authorities".to_owned(), cause: chain(&e) })
+        });
         Ok(Self {
+            certificates: Certificates::new(&options.certificates, begin),
             verified: builder(false)?,
             unverified: builder(true)?,
             insecure: options.insecure.clone(),
@@ -173,7 +182,9 @@ impl Transport {
 
     async fn once(&self, request: &Request, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, Break> {
         let marked = request.peer == Peer::Registry && self.is_marked(&url, request.insecure.as_deref());
-        let client = if marked { &self.unverified } else { &self.verified };
+        let own = if marked || request.peer != Peer::Registry { Ok(None) } else { self.certificates.for_url(&url) };
+        let own = own.map_err(|e| Break::Lasting(e.to_string()))?;
+        let client = own.as_ref().unwrap_or(if marked { &self.unverified } else { &self.verified });
         let mut builder = client.request(request.method.clone(), url).headers(request.headers.clone());
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value.clone());
@@ -277,11 +288,12 @@ pub(crate) fn silence(limit: Duration) -> Break {
     Break::Passing(format!("nothing came for {} s", limit.as_secs_f32()))
 }
 
-/// Sorts a transport error. Its URL is dropped: a redirect's query can hold a signature.
+/// Sorts a transport error; what is said of certificates, as "CertificateRequired", will be said again. Its URL is
+/// dropped: a redirect's query can hold a signature.
 pub(crate) fn broken(error: reqwest::Error) -> Break {
     let error = error.without_url();
     let words = crate::redact::excerpt(chain(&error).as_bytes());
-    if error.is_builder() || words.contains("certificate") || words.contains("InvalidContentType") {
+    if error.is_builder() || words.contains("ertificate") || words.contains("InvalidContentType") {
         Break::Lasting(words)
     } else {
         Break::Passing(words)

@@ -21,6 +21,8 @@ pub struct ClientOptions {
     pub trusted_realms: Vec<TrustedRealm>,
     /// Certificate authorities in PEM form, trusted besides those of the system.
     pub extra_authorities: Vec<Vec<u8>>,
+    /// What holds for single registries beside that.
+    pub certificates: Vec<HostCertificates>,
     /// Proxies.
     pub proxies: ProxyOptions,
     /// How this client names itself.
@@ -39,11 +41,31 @@ impl Default for ClientOptions {
             insecure: Vec::new(),
             trusted_realms: Vec::new(),
             extra_authorities: Vec::new(),
+            certificates: Vec::new(),
             proxies: ProxyOptions::default(),
             user_agent: concat!("cooper/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
         }
+    }
+}
+
+/// Certificates for one registry, as `certs.d` has them. `Debug` does not show the keys.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HostCertificates {
+    /// `host[:port]` of the registry.
+    pub host: String,
+    /// Certificate authorities in PEM form, trusted for this registry besides the others.
+    pub authorities: Vec<Vec<u8>>,
+    /// Certificate and key in PEM form by which this client says who it is.
+    pub identity: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for HostCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("HostCertificates");
+        shown.field("host", &self.host).field("authorities", &self.authorities.len());
+        shown.field("identity", &self.identity.as_ref().map(|_| "***")).finish()
     }
 }
 

@@ -290,7 +290,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
     let insecure = (endpoint.trust == Trust::Insecure).then(|| endpoint.host.clone());
     let mut budget = Budget::new(policy(shared, endpoint));
     loop {
-        let mut said = Vec::new();
+        let (mut said, mut passing) = (Vec::new(), false);
         for scheme in [first, second] {
             let mut url = root(endpoint, scheme)?;
             url.set_path("/v2/");
@@ -309,7 +309,9 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
                     shared.schemes.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint.host.clone(), found);
                     return Ok(found);
                 }
-                Err(Break::Passing(words) | Break::Lasting(words) | Break::Refused(words)) => {
+                Err(b @ (Break::Passing(_) | Break::Lasting(_) | Break::Refused(_))) => {
+                    passing |= matches!(b, Break::Passing(_));
+                    let (Break::Passing(words) | Break::Lasting(words) | Break::Refused(words)) = b else { continue };
                     said.push(format!("{}: {words}", scheme.name()));
                 }
                 Err(b) => return Err(broke(b, &asked(endpoint, "GET /v2/"))),
@@ -317,7 +319,8 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
         }
         let cause = said.join("; ");
         let failure = || RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
-        let wait = budget.next(None).ok_or_else(failure)?;
+        // A certificate that is not trusted will not be the next time either.
+        let wait = budget.next(None).filter(|_| passing).ok_or_else(failure)?;
         tokio::time::sleep(wait).await;
     }
 }

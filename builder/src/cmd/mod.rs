@@ -76,6 +76,7 @@ impl Place {
             root: None,
             registries_conf: None,
             insecure_registries: Vec::new(),
+            registry_authorities: Vec::new(),
             token_servers: Vec::new(),
             verbose: false,
         };

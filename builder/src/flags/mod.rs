@@ -75,6 +75,14 @@ pub struct Global {
     #[arg(long = "insecure-registry", global = true, value_name = "HOST")]
     pub insecure_registries: Vec<String>,
 
+    /// Trust a certificate authority for one registry, as registry.example:5000=ca.pem; repeatable
+    ///
+    /// Authorities and client certificates are also read where docker and podman have them: in HOST[:PORT] below
+    /// ~/.config/containers/certs.d, /etc/containers/certs.d and /etc/docker/certs.d, of which the first that is there
+    /// counts. *.crt are authorities, NAME.cert and NAME.key a client certificate with its key.
+    #[arg(long = "registry-ca", global = true, value_name = "HOST=FILE", value_parser = registry_ca)]
+    pub registry_authorities: Vec<(String, PathBuf)>,
+
     /// Let a token server on another host see the credentials for a registry, as
     /// registry.example=auth.example; repeatable
     ///
@@ -277,6 +285,16 @@ pub struct UnshareFlags {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     pub argv: Vec<std::ffi::OsString>,
+}
+
+/// A registry and the file of its certificate authority.
+fn registry_ca(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((host, file)) if !host.is_empty() && !host.contains('/') && !file.is_empty() => {
+            Ok((host.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err("expected HOST=FILE, as registry.example:5000=ca.pem".to_owned()),
+    }
 }
 
 /// A platform; `local` is this machine's, as in buildx.

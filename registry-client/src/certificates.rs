@@ -1,0 +1,98 @@
+//! Connections to registries that have certificates of their own: authorities that are trusted for them alone, and a
+//! certificate by which this client says who it is. Must never use any of them for another host or port.
+
+use crate::RegistryError;
+use crate::endpoint::{is_docker_hub, names};
+use crate::error::chain;
+use crate::options::HostCertificates;
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Makes what all connections have in common.
+type Begin = Arc<dyn Fn() -> Result<ClientBuilder, RegistryError> + Send + Sync>;
+
+/// Connections by registry, made when they are first needed: what is wrong with a file for one registry is no matter for
+/// another one.
+#[derive(Clone)]
+pub(crate) struct Certificates {
+    all: Arc<Vec<HostCertificates>>,
+    made: Arc<Mutex<HashMap<String, Client>>>,
+    begin: Begin,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificates").field(&self.all).finish()
+    }
+}
+
+impl Certificates {
+    pub(crate) fn new(all: &[HostCertificates], begin: Begin) -> Self {
+        Self { all: Arc::new(all.to_vec()), made: Arc::default(), begin }
+    }
+
+    /// The connections for a URL; `None` where nothing is said of its host.
+    pub(crate) fn for_url(&self, url: &Url) -> Result<Option<Client>, RegistryError> {
+        let is = |host: &str| {
+            let hub = is_docker_hub(host) && url.host_str().is_some_and(is_docker_hub) && url.port().is_none();
+            names(host, url) || hub
+        };
+        let mine: Vec<&HostCertificates> = self.all.iter().filter(|c| is(&c.host)).collect();
+        let Some(first) = mine.first() else { return Ok(None) };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made.get(&first.host) {
+            return Ok(Some(known.clone()));
+        }
+        let failed = |what: String, e: reqwest::Error| RegistryError::Config { what, cause: chain(&e) };
+        let mut builder = (self.begin)()?;
+        let mut authorities = Vec::new();
+        for pem in mine.iter().flat_map(|c| &c.authorities) {
+            let found = Certificate::from_pem_bundle(pem);
+            authorities.extend(found.map_err(|e| failed(format!("the certificate authority of {}", first.host), e))?);
+        }
+        if !authorities.is_empty() {
+            builder = builder.tls_certs_merge(authorities);
+        }
+        if let Some(pem) = mine.iter().find_map(|c| c.identity.as_ref()) {
+            let identity = Identity::from_pem(pem);
+            let named = |e| failed(format!("the client certificate for {}", first.host), e);
+            builder = builder.identity(identity.map_err(named)?);
+        }
+        let client = builder.build().map_err(|e| failed(format!("the certificates for {}", first.host), e))?;
+        made.insert(first.host.clone(), client.clone());
+        Ok(Some(client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_one_host_is_for_no_other() {
+        let broken = |host: &str| HostCertificates {
+            host: host.to_owned(),
+            identity: Some(b"hunter2".to_vec()),
+            ..HostCertificates::default()
+        };
+        let begin: Begin = Arc::new(|| Ok(ClientBuilder::new().no_proxy()));
+        let certificates = Certificates::new(&[broken("a.example:5000"), broken("docker.io")], begin);
+        // What is chosen for a URL cannot be used, and that is how it is seen to be chosen.
+        for (url, chosen) in [
+            ("https://a.example:5000/v2/", true),
+            ("https://a.example/v2/", false),
+            ("https://b.example:5000/v2/", false),
+            ("https://registry-1.docker.io/v2/", true),
+            ("https://auth.docker.io/token", false),
+        ] {
+            let found = certificates.for_url(&Url::parse(url).unwrap());
+            assert_eq!(found.is_err(), chosen, "{url}");
+            if let Err(error) = found {
+                assert!(!error.to_string().contains("hunter2"));
+            }
+        }
+        assert!(!format!("{certificates:?}").contains("104, 117"), "{certificates:?}");
+    }
+}
