@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod copy;
 mod debug;
+mod diff;
 mod digest;
 mod doctor;
 mod du;
@@ -137,6 +138,7 @@ fn run(place: &Place, command: Command) -> Result<Exit, Failure> {
         Command::Save(flags) => save::run(place, &flags),
         Command::Load(flags) => load::run(place, &flags),
         Command::Sync(flags) => sync::run(place, &flags),
+        Command::Diff(flags) => diff::run(place, &flags),
         Command::Validate(flags) => validate::run(place, &flags),
         Command::Referrers(flags) => referrers::run(place, &flags),
         Command::Login(flags) => login::run(place, &flags),

@@ -9,6 +9,7 @@ pub mod call;
 pub mod context;
 pub mod copy;
 pub mod debug;
+pub mod diff;
 pub mod explain;
 pub mod index;
 pub mod login;
@@ -160,6 +161,12 @@ pub enum Command {
     /// path of each repository is kept below the target. What leads to the same digest there is not touched. An image
     /// that cannot be copied does not keep the others; the command fails in the end.
     Sync(archive::SyncFlags),
+    /// Say in what two images differ, wherever they are: settings, layers, files with their sizes
+    ///
+    /// Files are A added, D removed, C changed, with what of them: content, mode, owner, type, attributes; times do not
+    /// count. Layers that both have are read only when a file of the others may be in them; --own-layers never reads
+    /// them, --no-files reads no layer.
+    Diff(diff::DiffFlags),
     /// Say whether an image is what it says that it is, wherever it is: registry, store, layout or archive
     ///
     /// It compares digests and sizes, what layers unpack to with the DiffIds, the configuration with the layers and with

@@ -7,7 +7,9 @@
 
 mod archive;
 mod archive_target;
+pub mod diff;
 mod draft;
+pub mod files;
 mod index;
 mod layout;
 mod layout_target;

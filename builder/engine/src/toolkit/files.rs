@@ -1,0 +1,247 @@
+//! What layers do to the files below them, by path: the layers of one image that another one does not have.
+//!
+//! Takes layers, lowest first; gives for a path what these layers make of it, or that they leave it as it is. Must never
+//! keep a file's bytes.
+
+use super::origin::{Origin, cause};
+use crate::EngineError;
+use cooper_image::{Descriptor, Hasher, RelPath};
+use cooper_layerfs::compress;
+use cooper_layerfs::tar::read::{ReadEntry, ReadKind, TarReader};
+use cooper_layerfs::whiteout::{self, Marker};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most paths that are kept of one image.
+const PATHS: usize = 5_000_000;
+
+/// A file as a tar says it, times left away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileState {
+    /// `file`, `directory`, `link`, `device` or `pipe`.
+    pub kind: &'static str,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes of a regular file.
+    pub size: u64,
+    /// Digest of a regular file; target of a link; numbers of a device.
+    pub content: String,
+    /// Extended attributes, by a digest of all of them.
+    #[serde(skip)]
+    xattrs: Option<String>,
+}
+
+impl FileState {
+    fn of(entry: &ReadEntry, content: String) -> Self {
+        let (kind, size) = match &entry.kind {
+            ReadKind::Dir => ("directory", 0),
+            ReadKind::File { size } => ("file", *size),
+            ReadKind::Hardlink(_) => ("file", 0),
+            ReadKind::Symlink(_) => ("link", 0),
+            ReadKind::Char(_) | ReadKind::Block(_) => ("device", 0),
+            ReadKind::Fifo => ("pipe", 0),
+        };
+        let mut xattrs = Hasher::new();
+        for (name, value) in &entry.xattrs {
+            xattrs.update(&[name.as_slice(), b"=", value, b"\n"].concat());
+        }
+        let xattrs = (!entry.xattrs.is_empty()).then(|| xattrs.finish().to_string());
+        Self { kind, mode: entry.mode, uid: entry.uid, gid: entry.gid, size, content, xattrs }
+    }
+
+    /// What is not the same, in words.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let content = self.content != other.content || self.size != other.size;
+        let all = [
+            (self.kind != other.kind, "type"),
+            (content, "content"),
+            (self.mode != other.mode, "mode"),
+            (self.uid != other.uid || self.gid != other.gid, "owner"),
+            (self.xattrs != other.xattrs, "attributes"),
+        ];
+        all.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect()
+    }
+}
+
+/// What layers make of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'f> {
+    /// A file.
+    Is(&'f FileState),
+    /// Nothing is there, whatever was below.
+    Gone,
+    /// What is below, if anything is.
+    Below,
+}
+
+/// What layers make of all paths.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// By the path's bytes, so that what is below a directory follows on `DIR/`.
+    files: BTreeMap<Vec<u8>, FileState>,
+    /// Of these nothing shows that is below: they were deleted, or something else took their place.
+    gone: BTreeSet<Vec<u8>>,
+    /// Directories of which nothing shows that is below.
+    opaque: BTreeSet<Vec<u8>>,
+    deletes: bool,
+}
+
+impl Files {
+    /// Reads layers.
+    ///
+    /// # Errors
+    /// What the place says, and layers that are no tar.
+    pub fn read(origin: &dyn Origin, layers: &[Descriptor]) -> Result<Self, EngineError> {
+        let mut files = Self::default();
+        for layer in layers {
+            files.add(origin, layer).map_err(|e| e.of_layer(&layer.digest))?;
+        }
+        Ok(files)
+    }
+
+    /// Puts a layer on top.
+    fn add(&mut self, origin: &dyn Origin, layer: &Descriptor) -> Result<(), EngineError> {
+        let mut tar = TarReader::new(compress::decompress(origin.open(layer)?)?, Default::default());
+        let mut new: BTreeMap<Vec<u8>, FileState> = BTreeMap::new();
+        while let Some(entry) = tar.next_entry()? {
+            let path = RelPath::clean(&entry.name);
+            let (above, name) = (path.parent().unwrap_or_default(), path.file_name().unwrap_or_default());
+            match whiteout::parse(name).unwrap_or(Marker::Bookkeeping) {
+                Marker::Opaque => self.hide(&above),
+                Marker::Deletes(name) => self.delete(&above.join(name)),
+                Marker::Bookkeeping => {}
+                Marker::Plain => {
+                    let state = match &entry.kind {
+                        // Another name of a file: of one that comes with it, else of one below.
+                        ReadKind::Hardlink(target) => {
+                            let target = RelPath::clean(target);
+                            let same = new.get(target.as_bytes()).or_else(|| self.files.get(target.as_bytes()));
+                            same.cloned().unwrap_or_else(|| FileState::of(&entry, target.display()))
+                        }
+                        ReadKind::File { .. } => {
+                            let mut hasher = Hasher::new();
+                            let read = std::io::copy(&mut tar.body(), &mut hasher);
+                            read.map_err(|e| cause(e, || "reading a layer".to_owned()))?;
+                            FileState::of(&entry, hasher.finish().to_string())
+                        }
+                        ReadKind::Symlink(target) => FileState::of(&entry, RelPath::clean(target).display()),
+                        ReadKind::Char(rdev) | ReadKind::Block(rdev) => FileState::of(&entry, format!("{rdev:?}")),
+                        ReadKind::Dir | ReadKind::Fifo => FileState::of(&entry, String::new()),
+                    };
+                    new.insert(path.as_bytes().to_vec(), state);
+                    if new.len() + self.files.len() > PATHS {
+                        let reason = format!("it has more than {PATHS} files");
+                        return Err(EngineError::InvalidImage { reference: origin.place(), reason });
+                    }
+                }
+            }
+        }
+        // Deletions of a layer are about those below it, wherever in the tar they stand.
+        for (path, state) in new {
+            if state.kind != "directory" {
+                self.drop_below(&path);
+                self.gone.insert(path.clone());
+            }
+            self.files.insert(path, state);
+        }
+        Ok(())
+    }
+
+    fn drop_below(&mut self, dir: &[u8]) {
+        let prefix = if dir.is_empty() { Vec::new() } else { [dir, b"/"].concat() };
+        let below = self.files.range(prefix.clone()..).map(|(path, _)| path);
+        let below: Vec<Vec<u8>> = below.take_while(|path| path.starts_with(&prefix)).cloned().collect();
+        for path in below.iter().filter(|path| !path.is_empty()) {
+            self.files.remove(path);
+        }
+    }
+
+    fn delete(&mut self, path: &RelPath) {
+        self.drop_below(path.as_bytes());
+        self.files.remove(path.as_bytes());
+        self.gone.insert(path.as_bytes().to_vec());
+        self.deletes = true;
+    }
+
+    fn hide(&mut self, dir: &RelPath) {
+        self.drop_below(dir.as_bytes());
+        self.opaque.insert(dir.as_bytes().to_vec());
+        self.deletes = true;
+    }
+
+    /// What they make of a path.
+    pub fn find(&self, path: &[u8]) -> Found<'_> {
+        if let Some(state) = self.files.get(path) {
+            return Found::Is(state);
+        }
+        if self.gone.contains(path) {
+            return Found::Gone;
+        }
+        let mut at = path;
+        while !at.is_empty() {
+            at = at.iter().rposition(|b| *b == b'/').and_then(|cut| at.get(..cut)).unwrap_or_default();
+            if self.gone.contains(at) || self.opaque.contains(at) {
+                return Found::Gone;
+            }
+        }
+        Found::Below
+    }
+
+    /// The paths that they say something of.
+    pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.keys().chain(&self.gone).map(Vec::as_slice)
+    }
+
+    /// Do they say that something is gone, which may have been a whole directory?
+    pub fn deletes(&self) -> bool {
+        self.deletes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(entries: &[(&str, &'static str)]) -> Files {
+        let state =
+            |kind| FileState { kind, mode: 0o644, uid: 0, gid: 0, size: 0, content: String::new(), xattrs: None };
+        let mut files = Files::default();
+        for (path, kind) in entries {
+            match *kind {
+                "gone" => files.delete(&RelPath::from(*path)),
+                "opaque" => files.hide(&RelPath::from(*path)),
+                kind => drop(files.files.insert(path.as_bytes().to_vec(), state(kind))),
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn what_is_hidden_is_hidden_with_all_that_is_in_it() {
+        let entries = [
+            ("a", "directory"),
+            ("a-b", "file"),
+            ("a/b", "file"),
+            ("a", "gone"),
+            ("d", "directory"),
+            ("d/old", "file"),
+            ("d", "opaque"),
+            ("d/new", "file"),
+        ];
+        let files = files(&entries);
+        let is = |path: &str| files.find(path.as_bytes());
+        assert!(matches!(is("a-b"), Found::Is(_)), "its name only begins like that of what was deleted");
+        assert!(matches!(is("d"), Found::Is(_)) && matches!(is("d/new"), Found::Is(_)));
+        for gone in ["a", "a/b", "a/b/c", "d/old", "d/other"] {
+            assert_eq!(is(gone), Found::Gone, "{gone}");
+        }
+        for below in ["", "x", "x/y", "a-c"] {
+            assert_eq!(is(below), Found::Below, "{below}");
+        }
+        assert!(files.deletes());
+    }
+}
