@@ -49,6 +49,6 @@ pub fn secured(dir: &Path) -> Server {
     let mut options = ServerOptions::new(Store::open(&dir.join("store")).unwrap());
     options.tls = Some(Tls::from_pem(&read("certs/ca.crt"), &read("key.pem")).unwrap());
     options.access = Some(Access { users, rules });
-    options.limits.head = Duration::from_secs(3);
+    options.limits.head = Duration::from_secs(8);
     Server::with(options)
 }
