@@ -2,9 +2,11 @@
 //! environment. Must never read any of these itself.
 
 use crate::credentials::DockerConfig;
+use crate::kept::Uploads;
 use crate::registries_conf::RegistriesConf;
 use crate::retry::RetryPolicy;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that a [`crate::Client`] has to know.
@@ -31,6 +33,11 @@ pub struct ClientOptions {
     pub retry: RetryPolicy,
     /// How long silence is borne.
     pub timeouts: Timeouts,
+    /// Blobs of more bytes are sent in parts of so many, so that after a break only the last part is sent again; a
+    /// registry may ask for larger ones.
+    pub part: u64,
+    /// Who keeps uploads of several parts for a later process; nobody, then each process begins anew.
+    pub uploads: Option<Arc<dyn Uploads>>,
 }
 
 impl Default for ClientOptions {
@@ -46,6 +53,8 @@ impl Default for ClientOptions {
             user_agent: concat!("cooper/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
+            part: 32 << 20,
+            uploads: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
 use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
-use cooper_image::limits;
+use cooper_image::{Digest, limits};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode, Url};
 use std::collections::HashMap;
@@ -110,6 +110,11 @@ impl<'c> Session<'c> {
     pub(crate) fn call_at(&self, method: Method, url: Url, words: String) -> Call {
         let words = format!("{method} {words}");
         Call { method, url, headers: HeaderMap::new(), payload: Payload::Empty, words }
+    }
+
+    /// Names the upload of a blob to this repository, for whoever keeps uploads.
+    pub(crate) fn upload_name(&self, digest: &Digest) -> String {
+        format!("{} {} {digest}", self.base, self.endpoint.repository)
     }
 
     /// What was asked, for an error.

@@ -26,6 +26,7 @@ mod deliver;
 mod doing;
 mod export;
 mod history;
+mod kept;
 mod layers;
 mod product;
 mod read;
@@ -79,8 +80,9 @@ impl Engine {
     /// # Errors
     /// When the registry client refuses its configuration.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let EngineOptions { store, client, tier, runtime, git } = options;
+        let EngineOptions { store, mut client, tier, runtime, git } = options;
         let proxies = client.proxies.clone();
+        client.uploads = Some(Arc::new(kept::InStore(store.clone())));
         let client = Client::new(client)?;
         Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::new(HashMap::new()) })
     }

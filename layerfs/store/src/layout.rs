@@ -20,6 +20,7 @@
 //! ├── stat/<hash>                           which files of a context are the same still
 //! ├── mounts/<algorithm>-<hex>/<number>/    copies of a directory that outlives builds, each locked while in use
 //! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
+//! ├── uploads/<hash>                        where a registry goes on with an upload, locked while it is under way
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
 //! │   ├── _blobs/<algorithm>-<hex>          the repository holds this blob
 //! │   ├── _manifests/<algorithm>-<hex>      the repository holds this manifest: its descriptor
@@ -175,6 +176,12 @@ impl Layout {
     }
     pub fn url(&self, url: &str) -> PathBuf {
         self.root.join("urls").join(Digest::sha256(url).hex())
+    }
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+    pub fn upload(&self, name: &str) -> PathBuf {
+        self.uploads().join(Digest::sha256(name).hex())
     }
 
     pub fn registry(&self) -> PathBuf {

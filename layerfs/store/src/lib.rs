@@ -41,6 +41,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod trees;
+mod uploads;
 mod urls;
 
 pub use blob::{BlobWriter, Committed};
@@ -57,4 +58,5 @@ pub use referrers::{Referrer, Referrers};
 pub use registry::{NameError, Repo, RepoLock, RepoName, TagName};
 pub use store::Store;
 pub use trees::TreeMarks;
+pub use uploads::UploadEntry;
 pub use urls::UrlRecord;

@@ -1,4 +1,4 @@
-//! A file as the body of a request: one that is whole, one that still grows, or one that comes from elsewhere while it
+//! A file as the body of a request: one that is whole or a part of it, one that still grows, or one that comes from elsewhere while it
 //! is sent. Must never read any of them on a thread of the runtime.
 
 use super::growing::{Growing, Portion};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::{Body, RequestBuilder, Response};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -30,14 +30,17 @@ pub(crate) struct Upload(Source);
 
 #[derive(Clone)]
 enum Source {
-    Sized { open: StreamSource, size: u64 },
+    File { open: BlobSource, from: u64, size: u64 },
+    Stream { open: StreamSource, size: u64 },
     Growing(Arc<Growing>),
 }
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::Sized { size, .. } => f.debug_struct("Upload").field("size", size).finish_non_exhaustive(),
+            Source::File { size, .. } | Source::Stream { size, .. } => {
+                f.debug_struct("Upload").field("size", size).finish_non_exhaustive()
+            }
             Source::Growing(_) => f.write_str("Upload(growing)"),
         }
     }
@@ -55,12 +58,20 @@ type Pieces = mpsc::Sender<io::Result<Bytes>>;
 impl Upload {
     /// A file of known size.
     pub(crate) fn file(open: BlobSource, size: u64) -> Self {
-        Self::stream(Arc::new(move || open().map(|file| Box::new(file) as Box<dyn Read + Send>)), size)
+        Self(Source::File { open, from: 0, size })
+    }
+
+    /// So many bytes of a file, beginning with the one at `from`; `None` when it is no file.
+    pub(crate) fn part(&self, from: u64, size: u64) -> Option<Self> {
+        match &self.0 {
+            Source::File { open, .. } => Some(Self(Source::File { open: open.clone(), from, size })),
+            Source::Stream { .. } | Source::Growing(_) => None,
+        }
     }
 
     /// Anything of known size that can be read.
     pub(crate) fn stream(open: StreamSource, size: u64) -> Self {
-        Self(Source::Sized { open, size })
+        Self(Source::Stream { open, size })
     }
 
     /// A file that grows while it is sent.
@@ -75,7 +86,11 @@ impl Upload {
         let (source, seen) = (self.0.clone(), progress.clone());
         tokio::task::spawn_blocking(move || {
             let read = match &source {
-                Source::Sized { open, size } => whole(open, *size, &sender, &seen),
+                Source::File { open, from, size } => {
+                    let seek = |mut file: File| file.seek(SeekFrom::Start(*from)).map(|_| file);
+                    open().and_then(seek).and_then(|file| whole(file, *size, &sender, &seen))
+                }
+                Source::Stream { open, size } => open().and_then(|stream| whole(stream, *size, &sender, &seen)),
                 Source::Growing(growing) => follow(growing, &sender, &seen),
             };
             if let Err(e) = read {
@@ -105,7 +120,7 @@ impl Upload {
     /// Was everything handed to the connection, so that only the answer is awaited?
     fn is_sent(&self, handed: u64) -> bool {
         match &self.0 {
-            Source::Sized { size, .. } => handed >= *size,
+            Source::File { size, .. } | Source::Stream { size, .. } => handed >= *size,
             Source::Growing(growing) => growing.whole().is_some_and(|blob| handed >= blob.size),
         }
     }
@@ -121,8 +136,8 @@ fn failure(progress: &Progress) -> Option<Break> {
 }
 
 /// Reads exactly the announced bytes, at the pace at which they are taken.
-fn whole(open: &StreamSource, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
-    let mut file = open()?.take(size);
+fn whole(from: impl Read, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+    let mut file = from.take(size);
     let mut left = size;
     while left > 0 {
         let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];

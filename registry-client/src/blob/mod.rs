@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 pub(crate) mod growing;
+mod parts;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod windows;

@@ -1,11 +1,11 @@
-//! Pushing a blob: there already, mounted from a neighbour, or sent in one streaming `PUT`
-//! (distribution-spec, "Pushing blobs": POST then PUT). Takes a source that opens the file anew for
-//! each try. A blob that is still being made goes in one streaming `PATCH`, and its digest after it in
+//! Pushing a blob: there already, mounted from a neighbour, or sent: a large one in `parts`, another in one streaming
+//! `PUT` (distribution-spec, "Pushing blobs": POST then PUT). Takes a source that opens the file anew for each try. A blob that is still being made goes in one streaming `PATCH`, and its digest after it in
 //! an empty `PUT`, as Docker, skopeo and buildah push. Must never send an authorization to another
 //! host that an upload is sent to.
 
 use super::body::Upload;
 use super::growing::Growing;
+use super::parts::{Ended, MIN_LENGTH, Parts};
 use crate::api::Route;
 use crate::http::{Payload, location};
 use crate::manifest::said_digest;
@@ -48,14 +48,19 @@ pub(crate) async fn push(
     let mut place = match neighbour {
         Some(repository) => match mount(s, blob, repository, &mut budget).await? {
             Mount::Done => return Ok(Pushed::Mounted),
-            Mount::Session(url) => Some(url),
+            Mount::Session(started) => Some(started),
             Mount::Refused => None,
         },
         None => None,
     };
+    if let Some(parts) = Parts::of(s, blob, &source)
+        && parts.send(place.take(), &mut budget).await? == Ended::Done
+    {
+        return Ok(Pushed::Uploaded);
+    }
     loop {
-        let url = match place.take() {
-            Some(url) => url,
+        let Started { url, .. } = match place.take() {
+            Some(started) => started,
             None => start(s, &mut budget).await?,
         };
         match put(s, blob, Payload::File(source.clone()), url).await {
@@ -70,7 +75,7 @@ pub(crate) async fn push(
 }
 
 /// A lost session (404) and passing failures deserve a new session; the rest would end the same.
-fn is_worth_another(e: &RegistryError) -> bool {
+pub(super) fn is_worth_another(e: &RegistryError) -> bool {
     match e {
         RegistryError::Status { status, .. } => matches!(status, 404 | 408 | 429 | 500..),
         e => e.fault() == Fault::Network,
@@ -79,8 +84,15 @@ fn is_worth_another(e: &RegistryError) -> bool {
 
 enum Mount {
     Done,
-    Session(Url),
+    Session(Started),
     Refused,
+}
+
+/// An upload that the registry has begun.
+pub(super) struct Started {
+    pub(super) url: Url,
+    /// The smallest part that it takes, in bytes, when it says one.
+    pub(super) least_part: Option<u64>,
 }
 
 async fn mount(
@@ -95,7 +107,7 @@ async fn mount(
     let answer = both.send(&call, budget).await;
     match answer {
         Ok(r) if r.status().as_u16() == 201 => Ok(Mount::Done),
-        Ok(r) if r.status().as_u16() == 202 => upload_url(s, &call, &r).map(Mount::Session),
+        Ok(r) if r.status().as_u16() == 202 => started(s, &call, &r).map(Mount::Session),
         // A mount is a favour; without the right to read the neighbour the blob is sent.
         Ok(_) => Ok(Mount::Refused),
         Err(e) if e.fault() == Fault::Auth => Ok(Mount::Refused),
@@ -103,13 +115,19 @@ async fn mount(
     }
 }
 
-async fn start(s: &Session<'_>, budget: &mut Budget) -> Result<Url, RegistryError> {
+pub(super) async fn start(s: &Session<'_>, budget: &mut Budget) -> Result<Started, RegistryError> {
     let call = s.call(Method::POST, &Route::Uploads);
     let answer = s.send(&call, budget).await?;
     if answer.status().as_u16() != 202 {
         return Err(s.refuse(&call, answer).await);
     }
-    upload_url(s, &call, &answer)
+    started(s, &call, &answer)
+}
+
+fn started(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Started, RegistryError> {
+    let least = answer.headers().get(MIN_LENGTH).and_then(|least| least.to_str().ok());
+    let least_part = least.and_then(|least| least.trim().parse().ok());
+    Ok(Started { url: upload_url(s, call, answer)?, least_part })
 }
 
 fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, RegistryError> {
@@ -119,7 +137,7 @@ fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, Re
 /// Sends a blob while it grows. There are no second tries: whoever made it has it whole by then, and pushes it.
 pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
     let mut budget = Budget::new(s.policy());
-    let url = start(s, &mut budget).await?;
+    let Started { url, .. } = start(s, &mut budget).await?;
     let mut call = s.call_at(Method::PATCH, url, "blob upload".to_owned());
     call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     call.payload = Payload::File(Upload::growing(growing));
@@ -166,7 +184,12 @@ fn local(s: &Session<'_>, call: &Call) -> RegistryError {
     RegistryError::Local { asked: Box::new(s.asked(call)), what: "the blob cannot be read", source }
 }
 
-async fn put(s: &Session<'_>, blob: &Descriptor, payload: Payload, mut url: Url) -> Result<(), RegistryError> {
+pub(super) async fn put(
+    s: &Session<'_>,
+    blob: &Descriptor,
+    payload: Payload,
+    mut url: Url,
+) -> Result<(), RegistryError> {
     // The registry's own query stays as it is, byte for byte; it can be signed.
     let digest = blob.digest.to_string().replace(':', "%3A");
     let query = url.query().filter(|q| !q.is_empty()).map(|q| format!("{q}&")).unwrap_or_default();

@@ -115,6 +115,7 @@ pub fn take(store: &Store, reached: &Reached, now: i64) -> Result<Inventory, Sto
             "records" | "slots" => taking.files(path, Kind::Record)?,
             "builds" => taking.files(path, Kind::Build)?,
             "urls" => taking.files(path, Kind::Url)?,
+            "uploads" => taking.files(path, Kind::Upload)?,
             "chunks" => taking.files(path, Kind::Chunk)?,
             "stat" => taking.files(path, Kind::Stat)?,
             "mounts" => taking.mounts(path)?,

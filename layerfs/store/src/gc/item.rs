@@ -26,6 +26,8 @@ pub enum Kind {
     Mount,
     /// What is known of files behind URLs.
     Url,
+    /// Where pushes that were broken off go on.
+    Upload,
     /// Compressed pieces of layers.
     Chunk,
     /// States of the files of contexts.
@@ -38,7 +40,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Image,
         Self::Registry,
         Self::Tar,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Build,
         Self::Mount,
         Self::Url,
+        Self::Upload,
         Self::Chunk,
         Self::Stat,
         Self::Inflight,
@@ -66,6 +69,7 @@ impl Kind {
             Self::Build => "build",
             Self::Mount => "mount",
             Self::Url => "url",
+            Self::Upload => "upload",
             Self::Chunk => "chunk",
             Self::Stat => "stat",
             Self::Inflight => "inflight",
@@ -85,6 +89,7 @@ impl Kind {
             Self::Build => "log of builds",
             Self::Mount => "cache mounts",
             Self::Url => "files behind URLs",
+            Self::Upload => "broken off pushes",
             Self::Chunk => "compressed chunks",
             Self::Stat => "file states",
             Self::Inflight => "in flight",

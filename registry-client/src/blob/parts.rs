@@ -1,0 +1,208 @@
+//! Sending a large blob in parts, one `PATCH` each (distribution-spec, "Pushing a blob in chunks"): after a break the
+//! registry is asked what it has, and the rest is sent, also by a later process.
+//!
+//! Takes a blob and where it is kept. Gives: it is in the repository, or that the registry takes no parts. Must never:
+//! send the digest of a blob whose bytes the registry did not take.
+
+use super::body::Upload;
+use super::push::{Started, is_worth_another, put, start};
+use crate::http::{Payload, location};
+use crate::kept::KeptUpload;
+use crate::retry::Budget;
+use crate::session::{Call, Session};
+use crate::{Fault, RegistryError};
+use cooper_image::Descriptor;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
+use reqwest::{Method, Response, Url};
+
+/// The smallest part that a registry takes, the last one apart (distribution-spec, "Pushing a blob in chunks").
+pub(crate) const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+
+/// Largest part that a registry may ask for, in bytes: more would be no part.
+const LARGEST_MIN: u64 = 1 << 30;
+
+/// How the sending of parts ended well.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The blob is there.
+    Done,
+    /// The registry takes no parts.
+    NoParts,
+}
+
+/// Where an upload stands.
+struct Stand {
+    url: Url,
+    /// Bytes that the registry has.
+    offset: u64,
+    /// Bytes of a part.
+    part: u64,
+    /// What an earlier process sent can be of other bytes, whatever its name says.
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Earlier,
+}
+
+/// One blob that is sent in parts.
+pub(crate) struct Parts<'a> {
+    s: &'a Session<'a>,
+    blob: &'a Descriptor,
+    source: Upload,
+    kept: Option<Box<dyn KeptUpload>>,
+}
+
+impl<'a> Parts<'a> {
+    /// A blob that is worth parts, which an earlier process may have begun to send; `None` for a smaller one, and for one
+    /// that is no file.
+    pub(crate) fn of(s: &'a Session<'a>, blob: &'a Descriptor, source: &Upload) -> Option<Self> {
+        if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
+            return None;
+        }
+        let name = s.upload_name(&blob.digest);
+        let kept = s.shared.options.uploads.as_ref().and_then(|uploads| uploads.take(&name));
+        Some(Self { s, blob, source: source.clone(), kept })
+    }
+
+    /// Sends what is missing. `place` is an upload that the registry has just begun.
+    pub(crate) async fn send(mut self, place: Option<Started>, budget: &mut Budget) -> Result<Ended, RegistryError> {
+        let mut stand = match place {
+            Some(started) => Some(self.begun(started)),
+            None => self.earlier(budget).await,
+        };
+        loop {
+            let mut now = match stand.take() {
+                Some(stand) => stand,
+                None => {
+                    let started = start(self.s, budget).await?;
+                    self.begun(started)
+                }
+            };
+            let (first, origin) = (now.offset, now.origin);
+            let failure = match self.rest(&mut now, budget).await {
+                Ok(()) => {
+                    self.forget();
+                    return Ok(Ended::Done);
+                }
+                Err(e) => e,
+            };
+            // What an earlier process left is of no use: as if it had never been.
+            if origin == Origin::Earlier && failure.fault() != Fault::Network {
+                self.forget();
+                continue;
+            }
+            if now.offset == 0 && takes_no_parts(&failure) {
+                self.forget();
+                return Ok(Ended::NoParts);
+            }
+            if !is_worth_another(&failure) {
+                self.forget();
+                return Err(failure);
+            }
+            if now.offset > first {
+                budget.progressed();
+            }
+            let wait = budget.next(None).ok_or(failure)?;
+            tokio::time::sleep(wait).await;
+            stand = self.ask(now.url, (now.part, now.origin), budget).await;
+        }
+    }
+
+    /// A new upload.
+    fn begun(&mut self, started: Started) -> Stand {
+        let least = started.least_part.filter(|least| *least <= LARGEST_MIN).unwrap_or(0);
+        let part = self.s.shared.options.part.max(least).max(1);
+        self.keep(&started.url);
+        Stand { url: started.url, offset: 0, part, origin: Origin::Here }
+    }
+
+    /// What an earlier process began, when the registry knows it still.
+    async fn earlier(&mut self, budget: &mut Budget) -> Option<Stand> {
+        let place = self.kept.as_ref()?.place()?;
+        let url = Url::parse(&place).ok()?;
+        // A registry asks for larger parts when an upload begins, which was another process's.
+        let part = self.s.shared.options.part;
+        let found = self.ask(url, (part, Origin::Earlier), budget).await;
+        if found.is_none() {
+            self.forget();
+        }
+        found
+    }
+
+    /// Asks how much the registry has. Nothing is known where it says nothing of use.
+    async fn ask(&mut self, url: Url, (part, origin): (u64, Origin), budget: &mut Budget) -> Option<Stand> {
+        let call = self.s.call_at(Method::GET, url, "blob upload".to_owned());
+        let answer = self.s.send(&call, budget).await.ok().filter(|answer| answer.status().as_u16() == 204)?;
+        let offset = taken(&answer).filter(|taken| *taken <= self.blob.size)?;
+        let url = location(&answer, &call.url).unwrap_or(call.url);
+        self.keep(&url);
+        tracing::debug!(digest = %self.blob.digest, offset, "an upload goes on");
+        Some(Stand { url, offset, part, origin })
+    }
+
+    /// Sends what is missing, and the digest.
+    async fn rest(&mut self, stand: &mut Stand, budget: &mut Budget) -> Result<(), RegistryError> {
+        while stand.offset < self.blob.size {
+            let length = stand.part.min(self.blob.size - stand.offset);
+            let call = self.patch(stand, length);
+            let answer = self.s.send(&call, &mut Budget::single()).await?;
+            if answer.status().as_u16() != 202 {
+                return Err(self.s.refuse(&call, answer).await);
+            }
+            let sent = stand.offset + length;
+            // A registry may have taken less than it was sent; one that has more was sent it by somebody else.
+            let has = taken(&answer).unwrap_or(sent);
+            stand.url = location(&answer, &call.url).unwrap_or(call.url.clone());
+            if has > sent || has <= stand.offset {
+                let cause = format!("it was sent bytes {} to {} and says that it has {has}", stand.offset, sent);
+                return Err(RegistryError::Protocol { asked: Box::new(self.s.asked(&call)), cause });
+            }
+            stand.offset = has;
+            self.keep(&stand.url);
+            budget.progressed();
+        }
+        put(self.s, self.blob, Payload::Empty, stand.url.clone()).await
+    }
+
+    fn patch(&self, stand: &Stand, length: u64) -> Call {
+        let words = format!("blob {} from byte {}", self.blob.digest, stand.offset);
+        let mut call = self.s.call_at(Method::PATCH, stand.url.clone(), words);
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        call.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let range = format!("{}-{}", stand.offset, stand.offset + length - 1);
+        call.headers.extend(HeaderValue::from_str(&range).ok().map(|range| (CONTENT_RANGE, range)));
+        call.payload = self.source.part(stand.offset, length).map_or(Payload::Empty, Payload::File);
+        call
+    }
+
+    fn keep(&mut self, url: &Url) {
+        if let Some(kept) = &mut self.kept {
+            kept.keep(url.as_str());
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.forget();
+        }
+    }
+}
+
+/// Is it what a registry says that knows no parts, or none of this size? The blob is then sent whole.
+fn takes_no_parts(e: &RegistryError) -> bool {
+    matches!(e, RegistryError::Status { status: 400 | 405 | 411 | 413 | 415 | 416 | 501, .. })
+}
+
+/// How many bytes the registry has, by the `Range: 0-<last>` of its answer. `0-0` is said of one byte, by some of none:
+/// nobody sends parts of one byte.
+fn taken(answer: &Response) -> Option<u64> {
+    let text = answer.headers().get(RANGE)?.to_str().ok()?.trim();
+    let last = text.strip_prefix("bytes=").unwrap_or(text).strip_prefix("0-")?;
+    match last.parse::<u64>().ok()? {
+        0 => Some(0),
+        last => last.checked_add(1),
+    }
+}

@@ -1,0 +1,223 @@
+//! Large blobs, sent in parts to registries that break off, forget, or take no parts.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::Digest;
+use cooper_registry::{Client, ClientOptions, KeptUpload, Pushed, RegistryError, Uploads};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use support::script::{BLOB, blobs, descriptor, named};
+use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
+
+/// What is kept, as a store would.
+#[derive(Debug, Default)]
+struct Memory(Arc<Mutex<HashMap<String, String>>>);
+
+impl Uploads for Memory {
+    fn take(&self, name: &str) -> Option<Box<dyn KeptUpload>> {
+        Some(Box::new(Entry { of: self.0.clone(), name: name.to_owned() }))
+    }
+}
+
+struct Entry {
+    of: Arc<Mutex<HashMap<String, String>>>,
+    name: String,
+}
+
+impl KeptUpload for Entry {
+    fn place(&self) -> Option<String> {
+        self.of.lock().unwrap().get(&self.name).cloned()
+    }
+    fn keep(&mut self, place: &str) {
+        self.of.lock().unwrap().insert(self.name.clone(), place.to_owned());
+    }
+    fn forget(&mut self) {
+        self.of.lock().unwrap().remove(&self.name);
+    }
+}
+
+/// How a registry takes the part of a request's body that came; `None`: it is closed without a word.
+type Take = dyn Fn(&Seen, usize) -> Option<usize> + Send + Sync;
+
+/// A registry that keeps sessions, and takes as much of each `PATCH` as it is told to; after the first byte count
+/// that is not the whole it closes the connection.
+fn keeping(take: impl Fn(&Seen, usize) -> Option<usize> + Send + Sync + 'static) -> Scripted {
+    keeping_with("", Box::new(take))
+}
+
+fn keeping_with(begin: &'static str, take: Box<Take>) -> Scripted {
+    let sessions: Mutex<Vec<Vec<u8>>> = Mutex::default();
+    blobs(move |seen, n| {
+        let mut sessions = sessions.lock().unwrap();
+        let path = seen.target.split('?').next().unwrap();
+        let at = path.strip_prefix("/up/").and_then(|id| id.parse::<usize>().ok());
+        let empty = |status: &str, headers: String| answer(status, &headers, b"");
+        match (seen.method.as_str(), at) {
+            ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            ("POST", _) => {
+                sessions.push(Vec::new());
+                empty("202 Accepted", format!("Location: /up/{}\r\n{begin}", sessions.len() - 1))
+            }
+            (method, Some(at)) if at < sessions.len() => {
+                let has = &mut sessions[at];
+                let stand =
+                    |has: &Vec<u8>| format!("Location: /up/{at}?n={0}\r\nRange: 0-{0}\r\n", has.len().max(1) - 1);
+                match method {
+                    "GET" => Answer::Bytes(format!("HTTP/1.1 204 No Content\r\n{}\r\n", stand(has)).into_bytes()),
+                    "PATCH" => {
+                        let range = seen.header("content-range").unwrap();
+                        if range.split('-').next().unwrap() != has.len().to_string() {
+                            return empty("416 Range Not Satisfiable", stand(has));
+                        }
+                        match take(seen, n) {
+                            Some(bytes) => {
+                                has.extend(&seen.body[..bytes.min(seen.body.len())]);
+                                if bytes < seen.body.len() {
+                                    Answer::Bytes(Vec::new())
+                                } else {
+                                    empty("202 Accepted", stand(has))
+                                }
+                            }
+                            None => empty("400 Bad Request", String::new()),
+                        }
+                    }
+                    _ => {
+                        has.extend(&seen.body);
+                        let right = Digest::sha256(&*has) == descriptor().digest;
+                        empty(if right { "201 Created" } else { "400 Bad Request" }, String::new())
+                    }
+                }
+            }
+            _ => empty("404 Not Found", String::new()),
+        }
+    })
+}
+
+fn in_parts(part: u64) -> ClientOptions {
+    ClientOptions { part, ..quick() }
+}
+
+async fn push(server: &Scripted, options: ClientOptions) -> Result<Pushed, RegistryError> {
+    Client::new(options).unwrap().push_blob(&named(server), &descriptor(), source(BLOB), None).await
+}
+
+/// Bytes of blobs that were sent.
+fn sent(server: &Scripted) -> usize {
+    server.requests().iter().map(|seen| seen.body.len()).sum()
+}
+
+fn count(server: &Scripted, method: &str) -> usize {
+    server.requests().iter().filter(|seen| seen.method == method).count()
+}
+
+#[tokio::test]
+async fn a_large_blob_is_sent_in_parts() {
+    let server = keeping(|seen, _| Some(seen.body.len()));
+    assert_eq!(push(&server, in_parts(8)).await.unwrap(), Pushed::Uploaded);
+    let ranges: Vec<String> =
+        server.requests().iter().filter_map(|seen| seen.header("content-range").map(str::to_owned)).collect();
+    assert_eq!(ranges, ["0-7", "8-15", "16-19"]);
+    assert_eq!(sent(&server), BLOB.len());
+    // One that is no larger than a part goes whole.
+    let server = keeping(|seen, _| Some(seen.body.len()));
+    push(&server, in_parts(20)).await.unwrap();
+    assert_eq!((count(&server, "PATCH"), count(&server, "PUT"), sent(&server)), (0, 1, 20));
+}
+
+#[tokio::test]
+async fn a_registry_says_how_small_a_part_may_be() {
+    let take: Box<Take> = Box::new(|seen: &Seen, _| Some(seen.body.len()));
+    let server = keeping_with("OCI-Chunk-Min-Length: 12\r\n", take);
+    push(&server, in_parts(8)).await.unwrap();
+    assert_eq!(count(&server, "PATCH"), 2);
+}
+
+#[tokio::test]
+async fn after_a_break_the_rest_is_sent() {
+    // The connection breaks in the second part, of which three bytes came.
+    let server = keeping(|seen, _| match seen.header("content-range") {
+        Some("8-15") => Some(3),
+        _ => Some(seen.body.len()),
+    });
+    push(&server, in_parts(8)).await.unwrap();
+    assert_eq!((count(&server, "POST"), count(&server, "GET")), (1, 2), "the one session, asked once, and /v2/");
+    assert_eq!(sent(&server), 8 + 8 + 8 + 1, "what the break took is sent again and nothing else");
+}
+
+#[tokio::test]
+async fn another_process_goes_on() {
+    let kept = Arc::new(Memory::default());
+    let options = || ClientOptions { uploads: Some(kept.clone()), ..in_parts(8) };
+    let broken = Arc::new(Mutex::new(true));
+    let cut = broken.clone();
+    let server = keeping(move |seen, _| match seen.header("content-range") {
+        Some("8-15" | "9-16" | "10-17" | "11-18" | "12-19") if *cut.lock().unwrap() => Some(0),
+        _ => Some(seen.body.len()),
+    });
+    push(&server, options()).await.unwrap_err();
+    assert_eq!(kept.0.lock().unwrap().len(), 1);
+    let before = sent(&server);
+    *broken.lock().unwrap() = false;
+    push(&server, options()).await.unwrap();
+    assert_eq!(sent(&server) - before, BLOB.len() - 8, "the first part was there");
+    assert_eq!(count(&server, "POST"), 1);
+    assert!(kept.0.lock().unwrap().is_empty(), "what is done is forgotten");
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_is_of_no_harm() {
+    for place in ["/up/7", "not a url", "/up/0"] {
+        let server = keeping(|seen, _| Some(seen.body.len()));
+        // Session 0 holds bytes of something else.
+        let other = Client::new(in_parts(2)).unwrap();
+        let wrong = cooper_image::Descriptor::of(cooper_image::MediaType::OciLayerGzip, b"other bytes");
+        other.push_blob(&named(&server), &wrong, source(b"other bytes"), None).await.unwrap_err();
+        let kept = Memory::default();
+        let place = place.strip_prefix('/').map_or(place.to_owned(), |path| format!("http://{}/{path}", server.host()));
+        let entries = kept.0.clone();
+        let name = format!("http://{}/ a/b {}", server.host(), descriptor().digest);
+        entries.lock().unwrap().insert(name, place.clone());
+        let options = ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) };
+        assert_eq!(push(&server, options).await.unwrap(), Pushed::Uploaded, "{place}");
+        assert!(entries.lock().unwrap().is_empty(), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_without_parts_gets_the_whole() {
+    let server = keeping(|_, _| None);
+    push(&server, in_parts(8)).await.unwrap();
+    assert_eq!((count(&server, "PATCH"), count(&server, "PUT")), (1, 1));
+    assert_eq!(server.requests().last().unwrap().body, BLOB);
+}
+
+#[tokio::test]
+async fn a_registry_that_claims_too_much_is_not_believed() {
+    for range in ["0-30", "0-3"] {
+        let server = blobs(move |seen, _| match seen.method.as_str() {
+            "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            "PUT" => answer("201 Created", "", b""),
+            "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
+            // The second part moves nothing on.
+            _ => answer("202 Accepted", &format!("Location: /up/1\r\nRange: {range}\r\n"), b""),
+        });
+        let error = push(&server, in_parts(8)).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
+        assert_eq!(count(&server, "PUT"), 0);
+    }
+}
+
+#[tokio::test]
+async fn docker_registry_takes_parts() {
+    let registry = DockerRegistry::start(Access::Open);
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let blob = cooper_image::Descriptor::of(cooper_image::MediaType::OciLayerGzip, &bytes);
+    let name = format!("{}/a/b:1", registry.host).parse().unwrap();
+    let kept = Arc::new(Memory::default());
+    let client = Client::new(ClientOptions { uploads: Some(kept.clone()), ..in_parts(100_000) }).unwrap();
+    let leaked: &'static [u8] = Box::leak(bytes.clone().into_boxed_slice());
+    assert_eq!(client.push_blob(&name, &blob, source(leaked), None).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(client.small_blob(&name, &blob, 1 << 21).await.unwrap(), bytes);
+    assert!(kept.0.lock().unwrap().is_empty());
+}
