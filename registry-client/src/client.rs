@@ -4,7 +4,7 @@
 use crate::api::Route;
 use crate::blob::body::{BlobSource, StreamSource, Upload};
 use crate::blob::growing::Growing;
-use crate::blob::pull::Arriving;
+use crate::blob::pull::{Arriving, Begun};
 use crate::blob::push::Pushed;
 use crate::endpoint::{for_pull, for_push, for_registry};
 use crate::manifest::{Fetched, ResolvedManifest};
@@ -181,7 +181,25 @@ impl Client {
         descriptor: &Descriptor,
         sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
     ) -> Result<(), RegistryError> {
-        let mut arriving = Arriving::new(descriptor, sink);
+        self.arrive(name, Arriving::new(descriptor, None, sink)).await
+    }
+
+    /// As [`Client::blob`], of which the sink has the beginning already: only the rest is asked for. It is compared with
+    /// the digest as a whole.
+    ///
+    /// # Errors
+    /// As [`Client::blob`]; [`RegistryError::Digest`] also when the beginning was wrong.
+    pub async fn rest_of_blob(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        begun: Begun,
+        sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), RegistryError> {
+        self.arrive(name, Arriving::new(descriptor, Some(begun), sink)).await
+    }
+
+    async fn arrive(&self, name: &Reference, mut arriving: Arriving<'_>) -> Result<(), RegistryError> {
         let mut failures = Vec::new();
         for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
             let done = match Session::open(&self.shared, &endpoint, Access::Pull).await {

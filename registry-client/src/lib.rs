@@ -36,6 +36,7 @@ mod session;
 pub use auth::{credential as credentials, edit, helper};
 pub use blob::body::{BlobSource, StreamSource};
 pub use blob::growing::{Following, Growing};
+pub use blob::pull::Begun;
 pub use blob::push::Pushed;
 pub use client::{Client, Greeting};
 pub use error::{Asked, Fault, RegistryError};

@@ -4,8 +4,8 @@
 
 mod support;
 
-use cooper_image::{Descriptor, Digest, DigestError, MediaType, Platform};
-use cooper_registry::{Client, RegistryError};
+use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
+use cooper_registry::{Begun, Client, RegistryError};
 use std::time::{Duration, Instant};
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::{Answer, answer, quick};
@@ -30,6 +30,29 @@ async fn a_break_is_taken_up_where_it_was() {
     let (got, done) = fetch(&server, quick()).await;
     done.unwrap();
     assert_eq!(got, BLOB);
+}
+
+#[tokio::test]
+async fn what_came_earlier_is_not_asked_for_and_counts_for_the_digest() {
+    for (begin, whole) in [(&BLOB[..7], true), (b"7654321".as_slice(), false)] {
+        let server = blobs(|seen, _| match seen.header("range") {
+            Some("bytes=7-") => answer("206 Partial Content", "Content-Range: bytes 7-19/20\r\n", &BLOB[7..]),
+            other => panic!("{other:?}"),
+        });
+        let mut hasher = Hasher::new();
+        hasher.update(begin);
+        let mut got = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            got.extend_from_slice(bytes);
+            Ok(())
+        };
+        let begun = Begun { hasher, length: 7 };
+        let client = Client::new(quick()).unwrap();
+        let done = client.rest_of_blob(&named(&server), &descriptor(), begun, &mut sink).await;
+        assert_eq!(done.is_ok(), whole);
+        assert!(whole || matches!(done, Err(RegistryError::Digest { .. })));
+        assert_eq!(got, &BLOB[7..]);
+    }
 }
 
 #[tokio::test]

@@ -146,6 +146,28 @@ async fn after_a_break_the_rest_is_sent() {
 }
 
 #[tokio::test]
+async fn bytes_that_come_late_are_not_sent_again() {
+    // Two bytes of the broken part come after the registry was asked how many it has.
+    let server = blobs(|seen, n| {
+        let stand = |last: u8| format!("Location: /up/1\r\nRange: 0-{last}\r\n");
+        let no_content = |last| Answer::Bytes(format!("HTTP/1.1 204 No Content\r\n{}\r\n", stand(last)).into_bytes());
+        match (seen.method.as_str(), seen.header("content-range")) {
+            ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+            ("GET", _) => no_content(if n == 0 { 10 } else { 12 }),
+            (_, Some("0-7")) => answer("202 Accepted", &stand(7), b""),
+            (_, Some("8-15")) => Answer::Bytes(Vec::new()),
+            (_, Some("11-18")) => answer("416 Range Not Satisfiable", &stand(12), b""),
+            (_, Some("13-19")) => answer("202 Accepted", &stand(19), b""),
+            ("PUT", None) => answer("201 Created", "", b""),
+            other => panic!("{other:?}"),
+        }
+    });
+    push(&server, in_parts(8)).await.unwrap();
+    assert_eq!(count(&server, "POST"), 1);
+}
+
+#[tokio::test]
 async fn another_process_goes_on() {
     let kept = Arc::new(Memory::default());
     let options = || ClientOptions { uploads: Some(kept.clone()), ..in_parts(8) };

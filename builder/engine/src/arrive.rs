@@ -12,11 +12,13 @@ use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, Manifest, Reference};
 use cooper_layerfs::compress;
 use cooper_layerfs::view::View;
-use cooper_registry::Growing;
+use cooper_registry::{Begun, Fault, Growing, RegistryError};
 use cooper_store::BlobWriter;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
+/// Of blobs of so many bytes, what has come when a pull is broken off is kept for the next one.
+const KEPT: u64 = 1 << 20;
 /// Most blobs that are fetched at once.
 const PARALLEL: usize = 4;
 /// Bytes after which those who follow are told of more.
@@ -66,7 +68,29 @@ impl Engine {
         if self.store.blob_size(&d.digest)? == Some(d.size) {
             return Ok(());
         }
-        let writer = self.store.blob_writer_with(d.digest.algorithm())?;
+        let writer = match d.size {
+            KEPT.. => self.store.arriving_blob(&d.digest, d.size)?,
+            _ => self.store.blob_writer_with(d.digest.algorithm())?,
+        };
+        let came_earlier = writer.written() > 0;
+        match self.fetch_into(writer, reference, d, layer, sink) {
+            // What an earlier process left may have been torn by a power cut.
+            Err(EngineError::Registry(RegistryError::Digest { .. })) if came_earlier => {
+                let writer = self.store.blob_writer_with(d.digest.algorithm())?;
+                self.fetch_into(writer, reference, d, layer, sink)
+            }
+            done => done,
+        }
+    }
+
+    fn fetch_into(
+        &self,
+        writer: BlobWriter,
+        reference: &Reference,
+        d: &Descriptor,
+        layer: Option<&Layer>,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
         let wanted = match layer {
             Some(layer) if self.store.layer(&layer.diff)?.tree.is_none() => Some(layer),
             _ => None,
@@ -100,7 +124,11 @@ impl Engine {
         growing: Option<&Growing>,
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
-        let (mut done, mut shown, mut told) = (0, 0, 0);
+        let begun = Begun { hasher: writer.hasher(), length: writer.written() };
+        let (mut done, mut shown, mut told) = (begun.length, begun.length, begun.length);
+        if let Some(growing) = growing {
+            growing.grow(done);
+        }
         let mut take = |bytes: &[u8]| {
             writer.write_all(bytes)?;
             done += bytes.len() as u64;
@@ -116,7 +144,13 @@ impl Engine {
             }
             Ok(())
         };
-        self.runtime.block_on(self.client.blob(reference, d, &mut take))?;
+        if let Err(error) = self.runtime.block_on(self.client.rest_of_blob(reference, d, begun, &mut take)) {
+            // After other failures than the network's, what has come is wrong or takes the room that there was not.
+            if error.fault() != Fault::Network {
+                writer.discard();
+            }
+            return Err(error.into());
+        }
         writer.commit(Some((&d.digest, d.size)))?;
         if let Some(growing) = growing {
             growing.finish(d.clone());

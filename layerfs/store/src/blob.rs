@@ -4,11 +4,13 @@
 use crate::damage::hash_again;
 use crate::held::Held;
 use crate::publish::{Name, Temp, sync_dir};
-use crate::{Store, StoreError};
+use crate::{Ingest, Store, StoreError};
 use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Verified};
-use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Read as _, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Read as _, Seek as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 /// Bytes that are collected before a write to the file.
 const BUFFER: usize = 128 * 1024;
@@ -16,7 +18,8 @@ const BUFFER: usize = 128 * 1024;
 /// Blobs are written once and never changed.
 const BLOB_MODE: u32 = 0o444;
 
-/// A blob in the making. Dropping it without [`BlobWriter::commit`] leaves nothing.
+/// A blob in the making. Dropping it without [`BlobWriter::commit`] leaves nothing, but for one that a later process is to
+/// go on with.
 pub struct BlobWriter {
     store: Store,
     temp: Temp,
@@ -24,6 +27,14 @@ pub struct BlobWriter {
     hasher: Hasher,
     algorithm: Algorithm,
     written: u64,
+    mode: Mode,
+}
+
+/// When does the file get the mode of blobs?
+enum Mode {
+    Already,
+    /// A later process may have to open it for writing.
+    Later,
 }
 
 impl Write for BlobWriter {
@@ -47,9 +58,19 @@ impl BlobWriter {
         File::open(self.temp.path()).map_err(StoreError::io("opening", self.temp.path()))
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, by an earlier process among them.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// The hash of these bytes.
+    pub fn hasher(&self) -> Hasher {
+        self.hasher.clone()
+    }
+
+    /// Leaves nothing, also of one that a later process was to go on with.
+    pub fn discard(self) {
+        self.temp.forsake();
     }
 
     /// Compares size, then digest, with what was promised (when something was) and publishes the
@@ -67,7 +88,8 @@ impl BlobWriter {
     /// # Errors
     /// As [`BlobWriter::commit`].
     pub fn commit_held(self, expected: Option<(&Digest, u64)>) -> Result<Committed, StoreError> {
-        let Self { store, temp, out, hasher, algorithm, written } = self;
+        let Self { store, temp, out, hasher, algorithm, written, mode } = self;
+        temp.forsake();
         if let Some((_, size)) = expected
             && size != written
         {
@@ -84,6 +106,9 @@ impl BlobWriter {
             && *digest != actual
         {
             return Err(StoreError::Refused(DigestError::Mismatch { expected: digest.clone(), actual }));
+        }
+        if let Mode::Later = mode {
+            file.set_permissions(Permissions::from_mode(BLOB_MODE)).map_err(StoreError::io("changing", temp.path()))?;
         }
         let held = store.publish_blob(temp, file, &actual, written)?;
         Ok(Committed { digest: actual, size: written, _held: held })
@@ -117,7 +142,32 @@ impl Store {
     pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, StoreError> {
         let (temp, file) = Temp::create(self.session()?, BLOB_MODE)?;
         let out = BufWriter::with_capacity(BUFFER, file);
-        Ok(BlobWriter { store: self.clone(), temp, out, hasher: Hasher::with(algorithm), algorithm, written: 0 })
+        let (store, hasher, mode) = (self.clone(), Hasher::with(algorithm), Mode::Already);
+        Ok(BlobWriter { store, temp, out, hasher, algorithm, written: 0, mode })
+    }
+
+    /// A writer for a blob of this name and size, in bytes, that arrives: with what came before, when a process was
+    /// broken off, and which is left to the next one when this one is. These bytes are compared with nothing until the
+    /// blob is whole. While another process has it, a writer that begins anew.
+    ///
+    /// # Errors
+    /// When no file can be made or read.
+    pub fn arriving_blob(&self, digest: &Digest, size: u64) -> Result<BlobWriter, StoreError> {
+        let algorithm = digest.algorithm();
+        let Some(session) = Ingest::begun(&self.layout().arriving(digest))? else {
+            return self.blob_writer_with(algorithm);
+        };
+        // Others look there for whether names may not be on the disk yet.
+        self.session()?;
+        let (temp, mut file) = Temp::begun(Arc::new(session))?;
+        let mut hasher = Hasher::with(algorithm);
+        let mut written = io::copy(&mut file, &mut hasher).map_err(StoreError::io("reading", temp.path()))?;
+        if written > size {
+            (hasher, written) = (Hasher::with(algorithm), 0);
+            file.set_len(0).and_then(|()| file.rewind()).map_err(StoreError::io("writing", temp.path()))?;
+        }
+        let out = BufWriter::with_capacity(BUFFER, file);
+        Ok(BlobWriter { store: self.clone(), temp, out, hasher, algorithm, written, mode: Mode::Later })
     }
 
     /// Stores bytes under their SHA-256, unless they are there already and whole.
@@ -284,6 +334,49 @@ mod tests {
         assert_eq!(store.blob_size(&right).unwrap(), Some(5));
         assert_eq!(store.blob_size(&sha512).unwrap(), Some(5));
         assert_eq!(store.blob_size(&Digest::sha256("wrong")).unwrap(), None);
+    }
+
+    #[test]
+    fn what_has_arrived_is_there_for_the_next() {
+        let (dir, store) = store();
+        let bytes = b"a blob that comes in two parts";
+        let digest = Digest::sha256(bytes);
+        let arriving = || store.arriving_blob(&digest, bytes.len() as u64).unwrap();
+        let mut first = arriving();
+        first.write_all(&bytes[..10]).unwrap();
+        let mut beside = arriving();
+        assert_eq!(beside.written(), 0, "another has it");
+        beside.write_all(b"x").unwrap();
+        drop((first, beside));
+        let mut second = arriving();
+        assert_eq!((second.written(), second.hasher().finish()), (10, Digest::sha256(&bytes[..10])));
+        second.write_all(&bytes[10..]).unwrap();
+        second.commit(Some((&digest, bytes.len() as u64))).unwrap();
+        let path = store.layout().blob(&digest);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, BLOB_MODE);
+        assert_eq!(fs::read_dir(dir.path().join("arriving")).unwrap().count(), 0);
+        assert_eq!(in_flight(&store), 0);
+    }
+
+    #[test]
+    fn what_arrived_wrong_is_not_there_for_the_next() {
+        let (_dir, store) = store();
+        let digest = Digest::sha256("right");
+        let arriving = || store.arriving_blob(&digest, 5).unwrap();
+        let mut wrong = arriving();
+        wrong.write_all(b"wrong").unwrap();
+        assert!(matches!(wrong.commit(Some((&digest, 5))), Err(StoreError::Refused(_))));
+        assert_eq!(arriving().written(), 0);
+        let mut unwanted = arriving();
+        unwanted.write_all(b"ri").unwrap();
+        unwanted.discard();
+        assert_eq!(arriving().written(), 0);
+        arriving().write_all(b"too long").unwrap();
+        let mut again = arriving();
+        assert_eq!(again.written(), 0, "more than there can be");
+        again.write_all(b"right").unwrap();
+        again.commit(Some((&digest, 5))).unwrap();
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Private directories for what is in flight, and the sweeping of those whose owner is dead.
 //!
 //! A directory belongs to whoever holds its kernel lock. Whoever can take the lock may delete it:
-//! the process that made it no longer lives.
+//! the process that made it no longer lives. Those of blobs that arrive have names of their own outside `ingest`, and
+//! wait there for a process that goes on with them, or for the collection.
 
 use crate::layout::Layout;
 use crate::lock::try_lock;
@@ -19,7 +20,7 @@ const SWEEP: usize = 64;
 /// Times that another name is tried when a sweeper was faster.
 const ATTEMPTS: usize = 16;
 
-/// A private directory inside the store, on its file system. Deleted with its content on drop.
+/// A private directory inside the store, on its file system. Deleted with its content on drop, unless it is kept.
 #[derive(Debug)]
 pub struct Ingest {
     path: PathBuf,
@@ -27,6 +28,8 @@ pub struct Ingest {
     unsettled: AtomicBool,
     /// Holds the lock.
     _lock: File,
+    /// Does it wait for another process when this one ends?
+    kept: AtomicBool,
 }
 
 impl Ingest {
@@ -56,16 +59,37 @@ impl Ingest {
                 other => other.map_err(StoreError::io("creating", &path))?,
             }
             if let Some(lock) = try_lock(&path).map_err(StoreError::io("locking", &path))? {
-                return Ok(Self { path, unsettled: AtomicBool::new(false), _lock: lock });
+                return Ok(Self { path, unsettled: AtomicBool::new(false), _lock: lock, kept: AtomicBool::new(false) });
             }
         }
         Err(StoreError::Busy { path: layout.ingest() })
+    }
+
+    /// One with a name, with what an earlier process left in it, which is kept; `None` when another process has it.
+    pub(crate) fn begun(path: &Path) -> Result<Option<Self>, StoreError> {
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(StoreError::io("creating", path)(e)),
+            _ => {}
+        }
+        let lock = try_lock(path).map_err(StoreError::io("locking", path))?;
+        let path = path.to_owned();
+        Ok(lock.map(|lock| Self { path, unsettled: AtomicBool::new(false), _lock: lock, kept: AtomicBool::new(true) }))
+    }
+
+    /// Does it stay when its owner ends?
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// It goes with its owner.
+    pub(crate) fn forsake(&self) {
+        self.kept.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Ingest {
     fn drop(&mut self) {
-        if self.is_unsettled() {
+        if self.is_unsettled() || self.is_kept() {
             return;
         }
         if let Err(error) = remove_tree(&self.path) {

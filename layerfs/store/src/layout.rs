@@ -28,6 +28,7 @@
 //! │   └── _referrers/<subject>/<manifest>   manifests that name a subject: their descriptors
 //! ├── builds/<number>                       what one of the last builds did, for `explain`
 //! ├── usage                                 how much all of this was when it was last measured
+//! ├── arriving/<algorithm>-<hex>/blob       what has come of a large blob, for whoever goes on with it
 //! └── ingest/<random>/                      in flight; whoever can take its lock may delete it
 //! ```
 //! A component of a repository's name begins with a letter or a digit, so that a name with `_` in
@@ -176,6 +177,9 @@ impl Layout {
     }
     pub fn url(&self, url: &str) -> PathBuf {
         self.root.join("urls").join(Digest::sha256(url).hex())
+    }
+    pub fn arriving(&self, digest: &Digest) -> PathBuf {
+        self.root.join("arriving").join(file_name(digest))
     }
     pub fn uploads(&self) -> PathBuf {
         self.root.join("uploads")

@@ -27,12 +27,12 @@ pub enum Durability {
     Cache,
 }
 
-/// A file in flight, deleted on drop unless it was given its final name.
+/// A file in flight, deleted on drop unless it was given its final name or its directory is kept.
 pub struct Temp {
     path: PathBuf,
     published: bool,
     /// Keeps the directory alive and locked.
-    _session: Arc<Ingest>,
+    session: Arc<Ingest>,
 }
 
 impl Temp {
@@ -48,7 +48,20 @@ impl Temp {
             .mode(mode)
             .open(&path)
             .map_err(StoreError::io("creating", &path))?;
-        Ok((Self { path, published: false, _session: session }, file))
+        Ok((Self { path, published: false, session }, file))
+    }
+    /// Opens the file of a directory that is kept, for reading and writing, with what is in it; makes it when there is
+    /// none.
+    pub fn begun(session: Arc<Ingest>) -> Result<(Self, File), StoreError> {
+        let path = session.path().join("blob");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(SMALL_MODE);
+        let file = options.open(&path).map_err(StoreError::io("opening", &path))?;
+        Ok((Self { path, published: false, session }, file))
+    }
+    /// From now on it goes unless it gets its final name.
+    pub fn forsake(&self) {
+        self.session.forsake();
     }
     pub fn path(&self) -> &Path {
         &self.path
@@ -110,7 +123,7 @@ pub fn give_free_name(from: &Path, target: &Path) -> std::io::Result<Name> {
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if !self.published {
+        if !self.published && !self.session.is_kept() {
             // The session's directory goes as a whole later; this only frees the space sooner.
             let _ = std::fs::remove_file(&self.path);
         }

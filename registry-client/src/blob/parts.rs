@@ -62,9 +62,7 @@ impl<'a> Parts<'a> {
         if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
             return None;
         }
-        let name = s.upload_name(&blob.digest);
-        let kept = s.shared.options.uploads.as_ref().and_then(|uploads| uploads.take(&name));
-        Some(Self { s, blob, source: source.clone(), kept })
+        Some(Self { s, blob, source: source.clone(), kept: take(s, blob) })
     }
 
     /// Sends what is missing. `place` is an upload that the registry has just begun.
@@ -89,6 +87,15 @@ impl<'a> Parts<'a> {
                 }
                 Err(e) => e,
             };
+            // Bytes of a connection that was thought dead can come late.
+            if now.offset > 0
+                && is_elsewhere(&failure)
+                && let Some(wait) = budget.next(None)
+            {
+                tokio::time::sleep(wait).await;
+                stand = self.ask(now.url, (now.part, now.origin), budget).await;
+                continue;
+            }
             // What an earlier process left is of no use: as if it had never been.
             if origin == Origin::Earlier && failure.fault() != Fault::Network {
                 self.forget();
@@ -189,6 +196,22 @@ impl<'a> Parts<'a> {
             kept.forget();
         }
     }
+}
+
+fn take(s: &Session<'_>, blob: &Descriptor) -> Option<Box<dyn KeptUpload>> {
+    s.shared.options.uploads.as_ref()?.take(&s.upload_name(&blob.digest))
+}
+
+/// Keeps the place of an upload that is under way otherwise than in parts, if the blob is worth it.
+pub(crate) fn keep(s: &Session<'_>, blob: &Descriptor, place: &Url) -> Option<Box<dyn KeptUpload>> {
+    let mut kept = take(s, blob).filter(|_| blob.size > s.shared.options.part)?;
+    kept.keep(place.as_str());
+    Some(kept)
+}
+
+/// Does the registry have another number of bytes than the part begins at?
+fn is_elsewhere(e: &RegistryError) -> bool {
+    matches!(e, RegistryError::Status { status: 416, .. })
 }
 
 /// Is it what a registry says that knows no parts, or none of this size? The blob is then sent whole.

@@ -19,6 +19,15 @@ const PROGRESS: u64 = 1024 * 1024;
 /// Takes the bytes of a blob in order.
 pub(crate) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send);
 
+/// The beginning of a blob, which came earlier.
+#[derive(Clone)]
+pub struct Begun {
+    /// The hash of its bytes, in the algorithm of the blob's digest.
+    pub hasher: Hasher,
+    /// How many they are.
+    pub length: u64,
+}
+
 /// A blob on its way, possibly from several endpoints one after the other.
 pub(crate) struct Arriving<'a> {
     descriptor: &'a Descriptor,
@@ -53,9 +62,11 @@ enum End {
 }
 
 impl<'a> Arriving<'a> {
-    pub(crate) fn new(descriptor: &'a Descriptor, sink: Sink<'a>) -> Self {
-        let hasher = Hasher::with(descriptor.digest.algorithm());
-        Self { descriptor, sink, hasher, delivered: 0, ranges: Ranges::Usable, windows: Windowing::Allowed }
+    /// A blob of which the sink has the bytes of `begun` already.
+    pub(crate) fn new(descriptor: &'a Descriptor, begun: Option<Begun>, sink: Sink<'a>) -> Self {
+        let Begun { hasher, length: delivered } =
+            begun.unwrap_or_else(|| Begun { hasher: Hasher::with(descriptor.digest.algorithm()), length: 0 });
+        Self { descriptor, sink, hasher, delivered, ranges: Ranges::Usable, windows: Windowing::Allowed }
     }
 
     /// Takes what is missing from one endpoint and verifies the whole.

@@ -5,7 +5,7 @@
 
 use super::body::Upload;
 use super::growing::Growing;
-use super::parts::{Ended, MIN_LENGTH, Parts};
+use super::parts::{self, Ended, MIN_LENGTH, Parts};
 use crate::api::Route;
 use crate::http::{Payload, location};
 use crate::manifest::said_digest;
@@ -134,33 +134,41 @@ fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, Re
     location(answer, &call.url).map_err(|b| broke(b, &s.asked(call)))
 }
 
-/// Sends a blob while it grows. There are no second tries: whoever made it has it whole by then, and pushes it.
+/// Sends a blob while it grows. There are no second tries: whoever made it has it whole by then, and pushes it, from
+/// where this ended if the registry has kept that.
 pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
     let mut budget = Budget::new(s.policy());
     let Started { url, .. } = start(s, &mut budget).await?;
     let mut call = s.call_at(Method::PATCH, url, "blob upload".to_owned());
     call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     call.payload = Payload::File(Upload::growing(growing));
+    let mut kept = None;
     let url = {
         let sent = patch(s, &call);
         tokio::pin!(sent);
         tokio::select! {
             sent = &mut sent => Some(sent?),
             // All bytes are known, and not all are sent: perhaps none of the rest needs to be.
-            () = growing.ended() => match already(s, growing, &mut budget).await {
-                true => None,
-                false => Some(sent.await?),
-            },
+            () = growing.ended() => {
+                kept = growing.whole().and_then(|blob| parts::keep(s, &blob, &call.url));
+                match already(s, growing, &mut budget).await {
+                    true => None,
+                    false => Some(sent.await?),
+                }
+            }
         }
     };
     let Some(url) = url else {
         // The registry tidies up by itself in time; this only spares it the wait.
         let _ = s.send(&s.call_at(Method::DELETE, call.url, "blob upload".to_owned()), &mut Budget::single()).await;
+        kept.iter_mut().for_each(|kept| kept.forget());
         return Ok(Pushed::Existed);
     };
     // It ends before the body does only when there is a digest, or the upload has failed.
     let blob = growing.whole().ok_or_else(|| local(s, &call))?;
-    put(s, &blob, Payload::Empty, url).await.map(|()| Pushed::Uploaded)
+    put(s, &blob, Payload::Empty, url).await?;
+    kept.iter_mut().for_each(|kept| kept.forget());
+    Ok(Pushed::Uploaded)
 }
 
 async fn patch(s: &Session<'_>, call: &Call) -> Result<Url, RegistryError> {

@@ -119,7 +119,7 @@ pub fn take(store: &Store, reached: &Reached, now: i64) -> Result<Inventory, Sto
             "chunks" => taking.files(path, Kind::Chunk)?,
             "stat" => taking.files(path, Kind::Stat)?,
             "mounts" => taking.mounts(path)?,
-            "ingest" => taking.ingest(path)?,
+            "ingest" | "arriving" => taking.in_flight(path, name)?,
             _ => {
                 let bytes = taking.meter.all(path).bytes;
                 taking.push_structure(name, path, bytes);
@@ -263,8 +263,8 @@ impl Taking<'_> {
         Ok(())
     }
 
-    fn ingest(&mut self, dir: &Path) -> Result<(), StoreError> {
-        self.structure(dir, "ingest")?;
+    fn in_flight(&mut self, dir: &Path, name: &str) -> Result<(), StoreError> {
+        self.structure(dir, name)?;
         for entry in entries(dir)? {
             let in_use = matches!(try_lock(&entry.path), Ok(None));
             self.item(Kind::Inflight, entry.name.clone(), &entry, in_use.then_some(Keeps::Process), false);
