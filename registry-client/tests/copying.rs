@@ -1,0 +1,178 @@
+//! What copying needs of the client: blobs that come from elsewhere, referrers and their tag, deletes.
+#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+
+mod support;
+
+use cooper_image::{Descriptor, Digest, MediaType, Reference};
+use cooper_registry::{Client, Fault, Pushed, RegistryError, StreamSource};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use support::script::{BLOB, blobs, descriptor, named};
+use support::{Answer, Scripted, Seen, answer, quick};
+
+/// A source that counts how often it is opened.
+fn counted() -> (Arc<AtomicUsize>, StreamSource) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let source = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(BLOB) as Box<dyn Read + Send>)
+    };
+    (count, Arc::new(source))
+}
+
+#[tokio::test]
+async fn a_blob_from_elsewhere_is_asked_for_only_when_its_bytes_are_wanted() {
+    let server = blobs(|seen, n| match (seen.method.as_str(), n) {
+        ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+        ("PUT", 0) => answer("503 Service Unavailable", "", b""),
+        ("PUT", 1) => Answer::Bytes(Vec::new()),
+        _ => answer("201 Created", "", b""),
+    });
+    let (count, source) = counted();
+    let client = Client::new(quick()).unwrap();
+    let pushed = client.push_stream(&named(&server), &descriptor(), source, None).await.unwrap();
+    assert_eq!((pushed, count.load(Ordering::Relaxed)), (Pushed::Uploaded, 3));
+    assert_eq!(server.requests().pop().unwrap().body, BLOB);
+
+    let server = blobs(|_, _| Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n".to_vec()));
+    let (count, source) = counted();
+    let client = Client::new(quick()).unwrap();
+    let pushed = client.push_stream(&named(&server), &descriptor(), source, None).await.unwrap();
+    assert_eq!((pushed, count.load(Ordering::Relaxed)), (Pushed::Existed, 0));
+
+    // A source that ends early is at fault itself: nothing is tried again.
+    let server = blobs(|seen, _| match seen.method.as_str() {
+        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
+        _ => answer("201 Created", "", b""),
+    });
+    let short: StreamSource = Arc::new(|| Ok(Box::new(&BLOB[..7])));
+    let client = Client::new(quick()).unwrap();
+    let error = client.push_stream(&named(&server), &descriptor(), short, None).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Local, "{error}");
+    assert_eq!(server.requests().iter().filter(|s| s.method == "POST").count(), 1);
+}
+
+/// A registry of manifests alone, which notes subjects itself or does not.
+fn manifests(header: &'static str, forgets: usize) -> (Scripted, Arc<Mutex<Option<Vec<u8>>>>) {
+    let tag: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
+    let (kept, puts) = (Arc::clone(&tag), AtomicUsize::new(0));
+    let server = blobs(move |seen: &Seen, _| {
+        let is_tag = seen.target.contains("/manifests/sha256-");
+        let mut kept = kept.lock().unwrap();
+        match seen.method.as_str() {
+            "PUT" if is_tag => {
+                // Somebody else writes at the same time, and that is what stays.
+                let lost = puts.fetch_add(1, Ordering::Relaxed) < forgets;
+                *kept = if lost { Some(index(&["theirs"])) } else { Some(seen.body.clone()) };
+                answer("201 Created", "", b"")
+            }
+            "PUT" => answer("201 Created", header, b""),
+            "GET" if is_tag => match &*kept {
+                Some(bytes) => answer("200 OK", "", bytes),
+                None => answer("404 Not Found", "", b""),
+            },
+            _ => answer("404 Not Found", "", b""),
+        }
+    });
+    (server, tag)
+}
+
+fn index(entries: &[&str]) -> Vec<u8> {
+    let entries: Vec<Descriptor> =
+        entries.iter().map(|text| Descriptor::of(MediaType::OciManifest, text.as_bytes())).collect();
+    serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries})).unwrap()
+}
+
+fn signature() -> Vec<u8> {
+    let subject = Descriptor::of(MediaType::OciManifest, b"image");
+    let config = Descriptor::of(MediaType::Other("application/vnd.test.config".to_owned()), b"{}");
+    serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": MediaType::OciManifest, "config": config,
+        "layers": [], "subject": subject, "annotations": {"a": "b"}}))
+    .unwrap()
+}
+
+async fn push(server: &Scripted, bytes: &[u8]) -> Result<Digest, RegistryError> {
+    let name = named(server).with_digest(Digest::sha256(bytes));
+    Client::new(quick()).unwrap().push_manifest(&name, bytes, &MediaType::OciManifest).await
+}
+
+#[tokio::test]
+async fn a_subject_that_the_registry_does_not_note_is_noted_in_the_tag() {
+    let digests = |bytes: &[u8]| -> Vec<String> {
+        let index: Value = serde_json::from_slice(bytes).unwrap();
+        let entries = index["manifests"].as_array().unwrap().iter();
+        entries.map(|e| e["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    let signature = signature();
+    let ours = Digest::sha256(&signature).to_string();
+    let theirs = Digest::sha256(b"theirs").to_string();
+
+    let (server, tag) = manifests("OCI-Subject: sha256:00\r\n", 0);
+    push(&server, &signature).await.unwrap();
+    assert!(tag.lock().unwrap().is_none(), "the registry did it");
+
+    for (forgets, wanted) in [(0, vec![ours.clone()]), (2, vec![theirs.clone(), ours.clone()])] {
+        let (server, tag) = manifests("", forgets);
+        push(&server, &signature).await.unwrap();
+        let kept = tag.lock().unwrap().clone().unwrap();
+        assert_eq!(digests(&kept), wanted);
+        let entry = &serde_json::from_slice::<Value>(&kept).unwrap()["manifests"][wanted.len() - 1];
+        assert_eq!(entry["artifactType"], "application/vnd.test.config");
+        assert_eq!(entry["annotations"]["a"], "b");
+        // Once more, and it is there once.
+        push(&server, &signature).await.unwrap();
+        assert_eq!(digests(&tag.lock().unwrap().clone().unwrap()), wanted);
+    }
+
+    let (server, _) = manifests("", 1000);
+    let error = push(&server, &signature).await.unwrap_err().to_string();
+    assert!(error.contains("others write"), "{error}");
+    let (server, tag) = manifests("", 0);
+    push(&server, &index(&["x"])).await.unwrap();
+    push(&server, br#"{"schemaVersion":2,"layers":[]}"#).await.unwrap();
+    assert!(tag.lock().unwrap().is_none(), "nothing refers to anything");
+}
+
+#[tokio::test]
+async fn lists_of_referrers_come_in_pages_and_end() {
+    let subject = Digest::sha256(b"image");
+    let ask = async |server: &Scripted| {
+        let client = Client::new(quick()).unwrap();
+        client.referrers(&named(server), &subject, None).await
+    };
+    let server = blobs(|seen, _| match seen.target.contains("page=2") {
+        false => answer("200 OK", "Link: <?page=2>; rel=\"next\"\r\n", &index(&["a"])),
+        true => answer("200 OK", "", &index(&["b", "c"])),
+    });
+    assert_eq!(ask(&server).await.unwrap().len(), 3);
+    for (link, says) in [("?page=1", "does not end"), ("http://127.0.0.1:1/x", "another place")] {
+        let header = format!("Link: <{link}>; rel=next\r\n");
+        let server = blobs(move |_, _| answer("200 OK", &header, &index(&["a"])));
+        let error = ask(&server).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{link}: {error}");
+    }
+    let server = blobs(|_, _| answer("200 OK", "", b"{\"schemaVersion\":2,\"config\":{},\"layers\":[]}"));
+    assert!(ask(&server).await.is_err());
+    let server = blobs(|_, _| answer("403 Forbidden", "", b""));
+    assert_eq!(ask(&server).await.unwrap_err().fault(), Fault::Auth);
+}
+
+#[tokio::test]
+async fn deletes_say_what_a_registry_that_does_not_delete_may_want() {
+    for (status, done) in [("202 Accepted", true), ("204 No Content", true), ("405 Method Not Allowed", false)] {
+        let server = blobs(move |_, _| answer(status, "", b""));
+        let name: Reference = named(&server);
+        let deleted = Client::new(quick()).unwrap().delete(&name).await;
+        assert_eq!(deleted.is_ok(), done, "{status}");
+        if let Err(error) = deleted {
+            assert!(error.hint().unwrap().contains("NAME@DIGEST"), "{error}");
+        }
+        let seen = server.requests().pop().unwrap();
+        assert_eq!((seen.method.as_str(), seen.target.as_str()), ("DELETE", "/v2/a/b/manifests/1"));
+    }
+}
