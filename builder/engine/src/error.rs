@@ -113,7 +113,7 @@ pub enum EngineError {
     },
     /// Layers and files.
     #[error(transparent)]
-    Layerfs(#[from] LayerfsError),
+    Layerfs(LayerfsError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -153,6 +153,20 @@ pub enum EngineError {
     /// Another stage failed first.
     #[error("a stage that this one needs failed")]
     Dependency,
+}
+
+impl From<LayerfsError> for EngineError {
+    /// A failure of the place that a layer comes from, such as a registry, travels through the decoders and comes out
+    /// as what it is.
+    fn from(error: LayerfsError) -> Self {
+        match error {
+            LayerfsError::Stream { source } => match source.downcast::<Self>() {
+                Ok(carried) => carried,
+                Err(source) => Self::Layerfs(LayerfsError::Stream { source }),
+            },
+            other => Self::Layerfs(other),
+        }
+    }
 }
 
 impl EngineError {
@@ -288,6 +302,17 @@ mod tests {
             assert!(error.to_string().contains(&digest.to_string()));
         }
         assert!(matches!(EngineError::Interrupted.of_layer(&digest), EngineError::Interrupted));
+    }
+
+    #[test]
+    fn a_registry_that_fails_in_the_middle_of_a_layer_is_at_fault_itself() {
+        let digest = Digest::sha256(b"layer");
+        let lost = || RegistryError::Blocked { name: "a/b".to_owned() };
+        let stream = |source| EngineError::from(LayerfsError::Stream { source }).of_layer(&digest);
+        let carried = stream(Error::other(EngineError::Registry(lost())));
+        assert!(matches!(carried, EngineError::Registry(RegistryError::Blocked { .. })), "{carried:?}");
+        let damaged = stream(Error::new(ErrorKind::InvalidData, "bad block"));
+        assert!(matches!(damaged, EngineError::Layer { .. }), "{damaged:?}");
     }
 
     #[test]
