@@ -90,7 +90,10 @@ impl Target for LayoutTarget {
 
     fn finish(&self) -> Result<(), EngineError> {
         let new = std::mem::take(&mut *lock(&self.entries));
-        // Whoever wrote there meanwhile keeps what was written.
+        // Whoever writes there at the same time keeps what was written.
+        let failed = |e| io(format!("locking {}", self.dir.display()), e);
+        let dir = File::open(&self.dir).map_err(failed)?;
+        rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
         let all = merged(earlier(&self.dir)?.unwrap_or_default(), new);
         self.small("index.json", &index_json(all)?)
     }
