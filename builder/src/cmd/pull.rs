@@ -17,6 +17,14 @@ pub fn run(place: &Place, flags: &PullFlags) -> Result<Exit, Failure> {
     let platform = flags.platform.clone().unwrap_or_else(Platform::host);
     let pulled = session.engine.pull(&flags.name, &platform, ui.sink());
     ui.close(None);
-    stdout::line(&pulled?.digest.to_string())?;
+    let descriptor = pulled?;
+    if flags.json {
+        let (d, reference) = (&descriptor, flags.name.clone().or_latest());
+        let (media_type, digest, size) = (&d.media_type, &d.digest, d.size);
+        let said = serde_json::json!({"reference": reference, "mediaType": media_type, "digest": digest, "size": size});
+        stdout::json(&said)?;
+    } else {
+        stdout::line(&descriptor.digest.to_string())?;
+    }
     Ok(Exit::Done)
 }

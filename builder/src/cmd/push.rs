@@ -23,6 +23,11 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     Signals::listen(session.runtime.handle(), Manner::End)?;
     let pushed = session.engine.push(&flags.name, &*ui.sink());
     ui.close(None);
-    stdout::line(&pushed?.to_string())?;
+    let digest = pushed?;
+    if flags.json {
+        stdout::json(&serde_json::json!({"reference": flags.name.clone().or_latest(), "digest": digest}))?;
+    } else {
+        stdout::line(&digest.to_string())?;
+    }
     Ok(Exit::Done)
 }

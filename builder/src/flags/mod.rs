@@ -265,6 +265,9 @@ pub struct PushFlags {
     /// The image's name, as given to -t; the part before the first slash is the registry
     #[arg(value_name = "NAME")]
     pub name: Reference,
+    /// Print JSON, for programs: name and digest
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cooper pull`.
@@ -276,6 +279,9 @@ pub struct PullFlags {
     /// Which of the image's platforms to fetch, as linux/arm64; default: this machine's
     #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     pub platform: Option<Platform>,
+    /// Print JSON, for programs: name, media type, digest and size
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Commands that print a table.

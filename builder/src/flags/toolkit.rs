@@ -97,4 +97,7 @@ pub struct ExistsFlags {
     /// The image's name; without a tag `latest`
     #[arg(value_name = "IMAGE")]
     pub name: Reference,
+    /// Print JSON, for programs, beside the exit code
+    #[arg(long)]
+    pub json: bool,
 }
