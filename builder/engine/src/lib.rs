@@ -28,6 +28,7 @@ mod export;
 mod history;
 mod kept;
 mod layers;
+mod neighbours;
 mod product;
 mod read;
 mod resolve;

@@ -2,6 +2,7 @@
 
 use crate::event::{Direction, Event, Sink};
 use crate::layers::lock;
+use crate::neighbours::Neighbours;
 use crate::output::Form;
 use crate::product::{Built, Product, Shape};
 use crate::resolve::invalid;
@@ -69,7 +70,8 @@ impl Engine {
         let mut parcel = Parcel::default();
         self.collect(name, top, 0, &mut parcel)?;
         let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
-        each(&blobs, |blob| self.push_blob(name, blob, uplink, sink))?;
+        let near = Neighbours::of(self, name);
+        each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), sink))?;
         let mut digest = top.digest.clone();
         for document in &parcel.documents {
             // The last one is what the name leads to; a registry refuses an index before its images are there.
@@ -115,7 +117,7 @@ impl Engine {
         &self,
         reference: &Reference,
         blob: &Descriptor,
-        uplink: &Uplink,
+        (uplink, near): (&Uplink, &Neighbours<'_>),
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
         if !uplink.has_sent(reference, &blob.digest) {
@@ -123,7 +125,7 @@ impl Engine {
             let (store, digest) = (self.store.clone(), blob.digest.clone());
             let source: cooper_registry::BlobSource =
                 Arc::new(move || store.open_blob(&digest).map_err(|e| std::io::Error::other(e.to_string())));
-            let sent = self.runtime.block_on(self.client.push_blob(reference, blob, source, None));
+            let sent = self.runtime.block_on(self.client.push_blob(reference, blob, source, near.having(&blob.digest)));
             // A registry that does not take the bytes may be right.
             sent.map_err(|error| self.damage([&blob.digest]).unwrap_or_else(|| error.into()))?;
         }

@@ -1,0 +1,58 @@
+//! Which repository of a registry has a blob already, by the names in the store: a registry takes a blob from there
+//! without it being sent (distribution-spec, "Mounting a blob from another repository").
+//!
+//! Takes: the name that is pushed. Gives: guesses, no more. Must never: let a push fail for what else is in the store.
+
+use crate::Engine;
+use cooper_image::{Descriptor, Digest, Document, Reference, limits};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// Most names of one registry that are looked at.
+const NAMES: usize = 256;
+
+/// The blobs of other repositories of one registry.
+pub(crate) struct Neighbours<'a> {
+    engine: &'a Engine,
+    name: &'a Reference,
+    found: OnceLock<HashMap<Digest, Reference>>,
+}
+
+impl<'a> Neighbours<'a> {
+    /// Those of a name's repository; nothing is looked at yet.
+    pub fn of(engine: &'a Engine, name: &'a Reference) -> Self {
+        Self { engine, name, found: OnceLock::new() }
+    }
+
+    /// A name of a repository that seems to have the blob.
+    pub fn having(&self, blob: &Digest) -> Option<&Reference> {
+        self.found.get_or_init(|| self.look()).get(blob)
+    }
+
+    fn look(&self) -> HashMap<Digest, Reference> {
+        let mut found = HashMap::new();
+        let refs = self.engine.store.refs().unwrap_or_default().into_iter();
+        let near = refs.filter(|(n, _)| n.host() == self.name.host() && n.repository() != self.name.repository());
+        for (name, top) in near.take(NAMES) {
+            let mut pending = vec![(top, 0)];
+            while let Some((document, depth)) = pending.pop() {
+                match self.read(&document).filter(|_| depth <= limits::INDEX_DEPTH) {
+                    Some(Document::Manifest(manifest)) => {
+                        let blobs = manifest.layers.into_iter().chain([manifest.config]);
+                        found.extend(blobs.map(|blob| (blob.digest, name.clone())));
+                    }
+                    Some(Document::Index(index)) => pending.extend(index.manifests.into_iter().map(|m| (m, depth + 1))),
+                    None => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// A document of the store; one that cannot be read is somebody else's to tell.
+    fn read(&self, document: &Descriptor) -> Option<Document> {
+        let is_document = document.media_type.is_index() || document.media_type.is_manifest();
+        let bytes = is_document.then(|| self.engine.store.read_blob(document, limits::MANIFEST_BYTES))?.ok()?;
+        Document::parse(bytes.get(), Some(&document.media_type)).ok()
+    }
+}
