@@ -258,6 +258,15 @@ impl Client {
         blob::push::push(&session, descriptor, upload, near.map(Reference::repository)).await
     }
 
+    /// Asks whether anything may be pushed to the name's repository, by an upload that is begun and given up.
+    ///
+    /// # Errors
+    /// What the registry said.
+    pub async fn may_push(&self, name: &Reference) -> Result<(), RegistryError> {
+        let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        blob::push::check(&Session::open(&self.shared, &endpoint, Access::Push).await?).await
+    }
+
     /// Sends a blob to the name's repository while it is being made, once and without asking first whether it is
     /// there: nobody knows yet what it will be. When it is whole, and the registry turns out to have it, the rest is
     /// not sent. After a failure, [`Client::push_blob`] sends it anew.

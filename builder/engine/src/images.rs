@@ -80,7 +80,9 @@ impl Engine {
         }
         self.check_foreign(work.iter().map(|(plan, _)| plan))?;
         let uplink = Uplink::target(request).map(|name| Arc::new(self.uplink(name)));
-        let targets = self.solve_ahead(request, &mut work, uplink.clone(), &cancel);
+        let asked = self.ask_targets(request, &cancel);
+        let targets = asked.judge(self.solve_ahead(request, &mut work, uplink.clone(), &cancel));
+        drop(asked);
         // Also after a failure: what was read need not be read again.
         work.iter().take(1).for_each(|(_, build)| build.main.remember(&self.store));
         named.remember(&self.store);

@@ -34,6 +34,7 @@ mod read;
 mod resolve;
 mod solve;
 mod step;
+mod targets;
 mod transfer;
 mod unlike;
 mod uplink;

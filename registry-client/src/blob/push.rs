@@ -124,6 +124,18 @@ pub(super) async fn start(s: &Session<'_>, budget: &mut Budget) -> Result<Starte
     started(s, &call, &answer)
 }
 
+/// Begins an upload and gives it up: what says whether anything may be pushed.
+pub(crate) async fn check(s: &Session<'_>) -> Result<(), RegistryError> {
+    let Started { url, .. } = start(s, &mut Budget::new(s.policy())).await?;
+    give_up(s, url).await;
+    Ok(())
+}
+
+/// The registry tidies up by itself in time; this only spares it the wait.
+async fn give_up(s: &Session<'_>, upload: Url) {
+    let _ = s.send(&s.call_at(Method::DELETE, upload, "blob upload".to_owned()), &mut Budget::single()).await;
+}
+
 fn started(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Started, RegistryError> {
     let least = answer.headers().get(MIN_LENGTH).and_then(|least| least.to_str().ok());
     let least_part = least.and_then(|least| least.trim().parse().ok());
@@ -159,8 +171,7 @@ pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pu
         }
     };
     let Some(url) = url else {
-        // The registry tidies up by itself in time; this only spares it the wait.
-        let _ = s.send(&s.call_at(Method::DELETE, call.url, "blob upload".to_owned()), &mut Budget::single()).await;
+        give_up(s, call.url).await;
         kept.iter_mut().for_each(|kept| kept.forget());
         return Ok(Pushed::Existed);
     };
