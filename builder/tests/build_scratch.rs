@@ -51,6 +51,21 @@ fn quiet_prints_the_id_alone() {
 }
 
 #[test]
+fn rawjson_is_json_from_the_first_line_to_the_last() {
+    let place = Place::new();
+    std::fs::write(place.path().join("ctx/Dockerfile"), "FROM scratch AS Stage\nCOPY . /in/\n").expect("it is ours");
+    let output = done(&mut place.build("store", &["--progress", "rawjson", "-t", "x"]));
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let said = text(&output.stderr);
+    let lines = said.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{e}: {said}"));
+    let vertexes = || lines.iter().filter_map(|line| line["vertexes"].as_array()).flatten();
+    let ended = |v: &&serde_json::Value| v["name"] == "[stage 2/2] COPY . /in/" && v["completed"].is_string();
+    assert_eq!(vertexes().filter(ended).count(), 1, "{said}");
+    assert!(lines.iter().any(|line| line["warnings"][0]["url"] == "docs/checks/StageNameCasing.md"), "{said}");
+}
+
+#[test]
 fn the_same_sources_give_the_same_image_anywhere() {
     let place = Place::new();
     let id = |store, args: &[&str]| text(&done(&mut place.build(store, args)).stdout);

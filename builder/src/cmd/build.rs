@@ -69,7 +69,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         Err(error) => {
             ui.close(None);
             tell_forgotten(&remembered);
-            checks.tell(view);
+            checks.tell(&ui);
             if let Some(exit) = signals.received() {
                 return Err(Failure::Interrupted(exit));
             }
@@ -79,7 +79,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     };
     ui.close(Some(&last_line(&request, &result, start)));
     tell_forgotten(&remembered);
-    checks.tell(view);
+    checks.tell(&ui);
     if let Some(file) = &iidfile {
         write_text(file, &result.image_id.to_string())?;
     }
@@ -126,10 +126,12 @@ impl Sink for Checks {
 
 impl Checks {
     /// Says what was found, unless nothing is to be said.
-    fn tell(&self, view: Progress) {
+    fn tell(&self, ui: &Ui) {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = text::after_build(&found).filter(|_| view != Progress::Quiet) {
-            say(&text);
+        match ui {
+            Ui::Quiet => {}
+            Ui::Raw(raw) => raw.event(Event::Checked { findings: found.clone() }),
+            Ui::Live(_) | Ui::Plain(_) => text::after_build(&found).iter().for_each(|text| say(text)),
         }
     }
 }

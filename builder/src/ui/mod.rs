@@ -1,6 +1,6 @@
 //! What people see while work goes on. Everything here goes to standard error.
 //!
-//! Takes the engine's events, gives lines (`plain`), moving bars (`live`) or nothing. Text that
+//! Takes the engine's events, gives lines (`plain`), moving bars (`live`), JSON (`raw`) or nothing. Text that
 //! comes from elsewhere passes `escape` before it is shown.
 
 pub mod amount;
@@ -10,6 +10,7 @@ mod lines;
 mod live;
 pub mod log;
 mod plain;
+mod raw;
 pub mod reasons;
 pub mod summary;
 pub mod table;
@@ -32,6 +33,9 @@ pub enum Progress {
     Plain,
     /// Nothing but the image id, on standard output.
     Quiet,
+    /// JSON, a line for each thing that happens, as BuildKit's.
+    #[value(name = "rawjson")]
+    RawJson,
 }
 
 /// How much is said of why a step is run.
@@ -50,6 +54,8 @@ pub enum Ui {
     Live(Arc<live::Live>),
     /// Lines.
     Plain(Arc<plain::Plain>),
+    /// JSON.
+    Raw(Arc<raw::Raw>),
     /// Nothing.
     Quiet,
 }
@@ -63,6 +69,7 @@ impl Ui {
         let terminal = std::io::stderr().is_terminal();
         let view = match progress {
             Progress::Quiet => Self::Quiet,
+            Progress::RawJson => Self::Raw(Arc::default()),
             Progress::Tty if !terminal => {
                 return Err(Failure::usage(
                     "--progress=tty needs a terminal on standard error",
@@ -84,6 +91,7 @@ impl Ui {
         match self {
             Self::Live(live) => Arc::clone(live) as Arc<dyn Sink>,
             Self::Plain(plain) => Arc::clone(plain) as Arc<dyn Sink>,
+            Self::Raw(raw) => Arc::clone(raw) as Arc<dyn Sink>,
             Self::Quiet => Arc::new(Silence),
         }
     }
@@ -94,9 +102,10 @@ impl Ui {
         match self {
             Self::Live(live) => live.clear(),
             Self::Plain(plain) if last.is_none() => plain.part(),
+            Self::Raw(raw) => raw.close(),
             Self::Plain(_) | Self::Quiet => {}
         }
-        if let Some(text) = last.filter(|_| !matches!(self, Self::Quiet)) {
+        if let Some(text) = last.filter(|_| !matches!(self, Self::Quiet | Self::Raw(_))) {
             say(text);
         }
     }
