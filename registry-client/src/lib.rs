@@ -29,6 +29,7 @@ mod http;
 mod kept;
 mod list;
 mod manifest;
+mod patience;
 mod raw;
 mod referrers;
 mod remove;

@@ -7,6 +7,7 @@ use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
 use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
+use crate::patience::pause;
 use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
 use cooper_image::{Digest, limits};
@@ -133,8 +134,12 @@ impl<'c> Session<'c> {
                 Ok(response) => return Ok(response),
             };
             let Some(wait) = budget.next(told) else { return outcome };
-            tracing::debug!(request = %call.words, wait_ms = wait.as_millis() as u64, "trying again");
-            tokio::time::sleep(wait).await;
+            match &outcome {
+                Ok(r) => {
+                    pause(wait, &format!("{}: the registry answered {}", self.asked(call), r.status().as_u16())).await
+                }
+                Err(failure) => pause(wait, failure).await,
+            }
         }
     }
 
@@ -189,8 +194,9 @@ impl<'c> Session<'c> {
             match self.shared.transport.body(&mut response, limit).await {
                 Ok(body) => return Ok((response, body)),
                 Err(b @ Break::Passing(_)) => {
-                    let wait = budget.next(None).ok_or_else(|| broke(b, &self.asked(call)))?;
-                    tokio::time::sleep(wait).await;
+                    let failure = broke(b, &self.asked(call));
+                    let Some(wait) = budget.next(None) else { return Err(failure) };
+                    pause(wait, &failure).await;
                 }
                 Err(b) => return Err(broke(b, &self.asked(call))),
             }
@@ -323,9 +329,9 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
             }
         }
         let cause = said.join("; ");
-        let failure = || RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
+        let failure = RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
         // A certificate that is not trusted will not be the next time either.
-        let wait = budget.next(None).filter(|_| passing).ok_or_else(failure)?;
-        tokio::time::sleep(wait).await;
+        let Some(wait) = budget.next(None).filter(|_| passing) else { return Err(failure) };
+        pause(wait, &failure).await;
     }
 }

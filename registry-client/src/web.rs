@@ -182,8 +182,7 @@ impl Client {
                 Try::Again(failure, told) => (failure, told),
             };
             let Some(wait) = budget.next(told) else { return Err(failure) };
-            tracing::debug!(url = %shown, wait_ms = wait.as_millis() as u64, "trying again");
-            tokio::time::sleep(wait).await;
+            crate::patience::pause(wait, &failure).await;
         }
     }
 

@@ -6,6 +6,7 @@ mod support;
 
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
 use cooper_registry::{Begun, Client, RegistryError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::{Answer, answer, quick};
@@ -139,8 +140,43 @@ async fn retry_after_is_obeyed() {
         _ => answer("200 OK", "", BLOB),
     });
     let start = Instant::now();
+    let told = Arc::new(Told::default());
+    let guard = tracing::subscriber::set_default(told.clone());
     fetch(&server, quick()).await.1.unwrap();
+    drop(guard);
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    let told = told.0.lock().unwrap();
+    let digest = descriptor().digest;
+    let expected = format!("{}/a/b: GET blob {digest}: the registry answered 429: trying again in 1 s", server.host());
+    assert_eq!(*told, [expected]);
+}
+
+/// Keeps what is told to people.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN && metadata.target().starts_with("cooper")
+    }
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(message.0);
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+    fn enter(&self, _: &tracing::Id) {}
+    fn exit(&self, _: &tracing::Id) {}
 }
 
 #[tokio::test]

@@ -112,8 +112,8 @@ impl Auth {
                 Err(b @ Break::Passing(_)) => (None, broke(b, q.asked)),
                 Err(b) => return Err(broke(b, q.asked)),
             };
-            let wait = budget.next(told).ok_or(failure)?;
-            tokio::time::sleep(wait).await;
+            let Some(wait) = budget.next(told) else { return Err(failure) };
+            crate::patience::pause(wait, &failure).await;
         }
     }
 }

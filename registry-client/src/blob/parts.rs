@@ -8,6 +8,7 @@ use super::body::Upload;
 use super::push::{Started, is_worth_another, put, start};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
+use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session};
 use crate::{Fault, RegistryError};
@@ -92,7 +93,7 @@ impl<'a> Parts<'a> {
                 && is_elsewhere(&failure)
                 && let Some(wait) = budget.next(None)
             {
-                tokio::time::sleep(wait).await;
+                pause(wait, &failure).await;
                 stand = self.ask(now.url, (now.part, now.origin), budget).await;
                 continue;
             }
@@ -112,8 +113,8 @@ impl<'a> Parts<'a> {
             if now.offset > first {
                 budget.progressed();
             }
-            let wait = budget.next(None).ok_or(failure)?;
-            tokio::time::sleep(wait).await;
+            let Some(wait) = budget.next(None) else { return Err(failure) };
+            pause(wait, &failure).await;
             stand = self.ask(now.url, (now.part, now.origin), budget).await;
         }
     }

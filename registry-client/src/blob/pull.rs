@@ -6,6 +6,7 @@
 use super::windows::{self, Windows};
 use crate::api::{ContentRange, Route, announced_length};
 use crate::http::Break;
+use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Asked, RegistryError};
@@ -82,8 +83,8 @@ impl<'a> Arriving<'a> {
             if self.delivered - before >= PROGRESS {
                 budget.progressed();
             }
-            let wait = budget.next(None).ok_or(failure)?;
-            tokio::time::sleep(wait).await;
+            let Some(wait) = budget.next(None) else { return Err(failure) };
+            pause(wait, &failure).await;
         }
     }
 

@@ -9,6 +9,7 @@ use super::parts::{self, Ended, MIN_LENGTH, Parts};
 use crate::api::Route;
 use crate::http::{Payload, location};
 use crate::manifest::said_digest;
+use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Fault, RegistryError};
@@ -67,8 +68,8 @@ pub(crate) async fn push(
             Ok(()) => return Ok(Pushed::Uploaded),
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => {
-                let wait = budget.next(None).ok_or(e)?;
-                tokio::time::sleep(wait).await;
+                let Some(wait) = budget.next(None) else { return Err(e) };
+                pause(wait, &e).await;
             }
         }
     }
