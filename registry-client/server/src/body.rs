@@ -4,7 +4,7 @@ use crate::Limits;
 use crate::api_error::{ApiError, Code};
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::header::CONTENT_LENGTH;
 use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
@@ -12,9 +12,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Most bytes of a refused body that are read all the same, and for how long.
-const UNREAD: usize = 16 * 1024 * 1024;
-const UNREAD_TIME: Duration = Duration::from_secs(5);
 /// Pieces that wait between the network and the disk.
 const WAITING: usize = 16;
 
@@ -31,43 +28,22 @@ pub fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a whole document.
-pub async fn document(body: Body, limits: Limits) -> Result<Vec<u8>, ApiError> {
+/// Reads a whole document of the length that is announced, if any is.
+pub async fn document(announced: Option<u64>, body: Body, limits: Limits) -> Result<Vec<u8>, ApiError> {
     let limit = limits.manifest_bytes;
+    let too_large = || ApiError::new(Code::TooLarge, format!("a manifest has at most {limit} bytes"));
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
     let mut stream = Paced::new(body, limits);
     while let Some(piece) = stream.next().await? {
         if bytes.len() as u64 + piece.len() as u64 > limit {
-            drain(&mut stream.stream).await;
-            return Err(ApiError::new(Code::TooLarge, format!("a manifest has at most {limit} bytes")));
+            return Err(too_large());
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
-}
-
-/// Refuses a request whose body was not read. Closing a connection on which something is unread resets it, and what
-/// was just answered gets lost on the way; so the rest is read, unless it is long, or the client waits to hear whether
-/// it shall send anything at all (RFC 9110, section 10.1.1).
-pub async fn refuse<T>(headers: &HeaderMap, body: Body, refusal: ApiError) -> Result<T, ApiError> {
-    if !headers.contains_key(EXPECT) {
-        drain(&mut body.into_data_stream()).await;
-    }
-    Err(refusal)
-}
-
-async fn drain(stream: &mut axum::body::BodyDataStream) {
-    let all = async {
-        let mut left = UNREAD;
-        while let Some(Ok(piece)) = stream.next().await {
-            match left.checked_sub(piece.len()) {
-                Some(less) => left = less,
-                None => break,
-            }
-        }
-    };
-    // Who sends slowly sees the connection end.
-    let _ = tokio::time::timeout(UNREAD_TIME, all).await;
 }
 
 /// Appends a body to a blob. Writing and hashing happen on a thread that may block; a bounded
@@ -137,10 +113,16 @@ impl Paced {
     }
 }
 
-fn write(writer: &mut BlobWriter, piece: &[u8], limit: u64) -> Result<(), ApiError> {
-    if writer.written() + piece.len() as u64 > limit {
+/// Has a blob of `written` bytes room for so many more?
+pub fn fits(written: u64, more: u64, limit: u64) -> Result<(), ApiError> {
+    if written.saturating_add(more) > limit {
         return Err(ApiError::new(Code::TooLarge, format!("a blob has at most {limit} bytes")));
     }
+    Ok(())
+}
+
+fn write(writer: &mut BlobWriter, piece: &[u8], limit: u64) -> Result<(), ApiError> {
+    fits(writer.written(), piece.len() as u64, limit)?;
     let failed = |source| StoreError::Io { action: "writing", path: "an upload".into(), source };
     writer.write_all(piece).map_err(|e| failed(e).into())
 }
@@ -159,8 +141,8 @@ mod tests {
                 (n < 60).then(|| (Ok::<_, std::io::Error>(Bytes::from(vec![0; size])), n + 1))
             })
         };
-        let error = document(Body::from_stream(stream(1)), limits).await.unwrap_err();
+        let error = document(None, Body::from_stream(stream(1)), limits).await.unwrap_err();
         assert!(format!("{error:?}").contains("less than 1024 bytes"), "{error:?}");
-        assert_eq!(document(Body::from_stream(stream(20_000)), limits).await.unwrap().len(), 1_200_000);
+        assert_eq!(document(None, Body::from_stream(stream(20_000)), limits).await.unwrap().len(), 1_200_000);
     }
 }

@@ -29,6 +29,7 @@ mod rules;
 mod serve;
 mod sessions;
 mod tls;
+mod unread;
 mod uploads;
 mod users;
 
@@ -45,6 +46,7 @@ use counted::Counted;
 use metrics::Record;
 use registry::Registry;
 use route::{Params, Route};
+use unread::Unread;
 
 pub use access_log::AccessLog;
 pub use gate::Access;
@@ -83,10 +85,16 @@ async fn handle(State(registry): State<Registry>, request: Request) -> Response 
 
 async fn dispatch(registry: Registry, request: Request, record: &mut Record) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    match admit(registry, &parts, record).await {
+    let (unread, body) = Unread::of(&parts.headers, body);
+    let answered = match admit(registry, &parts, record).await {
         Ok((registry, route, params)) => answer(registry, route, &params, Request::from_parts(parts, body)).await,
-        Err(refusal) => body::refuse(&parts.headers, body, refusal).await,
-    }
+        Err(refusal) => {
+            drop(body);
+            Err(refusal)
+        }
+    };
+    unread.drain().await;
+    answered
 }
 
 /// Looks at who asks and what for; everything that can be refused before the body is read.

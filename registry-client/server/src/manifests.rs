@@ -3,7 +3,7 @@
 use crate::Registry;
 use crate::answer::{Answer, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG};
 use crate::api_error::{ApiError, Code};
-use crate::body::{document, refuse};
+use crate::body::{announced, document};
 use crate::conditions::{Precondition, etag, held};
 use crate::gate::Action;
 use crate::route::{Params, Selector};
@@ -70,15 +70,9 @@ pub async fn put(
     request: Request,
 ) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
-    let push = tags(&params.tags).and_then(|tags| {
-        let content_type = content_type(&parts.headers)?;
-        Ok(Push { name, selector, tags, content_type, precondition: Precondition::of(&parts.headers) })
-    });
-    let push = match push {
-        Ok(push) => push,
-        Err(refusal) => return refuse(&parts.headers, body, refusal).await,
-    };
-    let bytes = document(body, registry.shared.limits).await?;
+    let (tags, content_type) = (tags(&params.tags)?, content_type(&parts.headers)?);
+    let push = Push { name, selector, tags, content_type, precondition: Precondition::of(&parts.headers) };
+    let bytes = document(announced(&parts.headers), body, registry.shared.limits).await?;
     let caller = registry.clone();
     registry.on_disk(move |store| keep(store, &caller, push, &bytes)).await
 }

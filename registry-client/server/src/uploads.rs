@@ -4,7 +4,7 @@
 use crate::Registry;
 use crate::answer::{Answer, CONTENT_DIGEST, UPLOAD_UUID};
 use crate::api_error::{ApiError, Code};
-use crate::body::{Received, announced, append, refuse};
+use crate::body::{Received, announced, append, fits};
 use crate::ranges::{Chunk, chunk};
 use crate::route::{Params, parse_digest};
 use crate::sessions::UploadId;
@@ -118,15 +118,16 @@ async fn receive_and_commit(
 /// Appends a request's body to an upload and gives the number of bytes that it has then.
 async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
     let (parts, body) = request.into_parts();
-    let writer = match registry.shared.sessions.take(name, id) {
-        Ok(writer) => writer,
-        Err(e) => return refuse(&parts.headers, body, e).await,
-    };
-    let chunk = match expected(&parts.headers, name, id, writer.written()) {
+    let writer = registry.shared.sessions.take(name, id)?;
+    let chunk = match expected(&parts.headers, name, id, writer.written(), registry.shared.limits.blob_bytes) {
         Ok(chunk) => chunk,
         Err(e) => {
-            registry.shared.sessions.give_back(id, writer);
-            return refuse(&parts.headers, body, e).await;
+            if e.is(Code::TooLarge) {
+                registry.shared.sessions.end(id);
+            } else {
+                registry.shared.sessions.give_back(id, writer);
+            }
+            return Err(e);
         }
     };
     // A task of its own: when the client goes away this request is forgotten, and the blob must
@@ -161,8 +162,15 @@ async fn store_body(
     error.map_or(Ok(written), Err)
 }
 
-/// Compares what the headers announce with what the upload has.
-fn expected(headers: &HeaderMap, name: &RepoName, id: UploadId, written: u64) -> Result<Option<Chunk>, ApiError> {
+/// Compares what the headers announce with what the upload has, and with the `limit` of a blob in bytes.
+fn expected(
+    headers: &HeaderMap,
+    name: &RepoName,
+    id: UploadId,
+    written: u64,
+    limit: u64,
+) -> Result<Option<Chunk>, ApiError> {
+    fits(written, announced(headers).unwrap_or_default(), limit)?;
     let Some(header) = headers.get(CONTENT_RANGE) else { return Ok(None) };
     let malformed = || ApiError::new(Code::BlobUploadInvalid, "the Content-Range is malformed");
     let chunk = header.to_str().ok().and_then(chunk).ok_or_else(malformed)?;

@@ -4,6 +4,8 @@
 mod support;
 
 use cooper_image::Digest;
+use cooper_registry_server::ServerOptions;
+use cooper_store::Store;
 use serde_json::{Value, json};
 use support::{Answer, Server};
 
@@ -172,7 +174,8 @@ fn referrers_with_long_annotations_come_in_several_answers() {
         assert_eq!(put(&server, &format!("/v2/a/manifests/{own}"), MANIFEST, &document).status, 201);
     }
     let digest = Digest::sha256(subject.to_string());
-    let mut place = Some(format!("/v2/a/referrers/{digest}?artifactType=a/b%2Bc%26d"));
+    // The plus as a person writes it, and in the link as a program does.
+    let mut place = Some(format!("/v2/a/referrers/{digest}?artifactType=a/b+c%26d"));
     let mut sizes = Vec::new();
     while let Some(path) = place {
         let answer = server.get(&path);
@@ -305,4 +308,42 @@ fn refusals_have_the_codes_of_the_specification() {
     }
     let answer = server.get("/v2/");
     assert_eq!((answer.status, answer.headers["docker-distribution-api-version"].as_str()), (200, "registry/2.0"));
+}
+
+/// The server reads the body before it closes: a client that writes all of it first has its answer.
+#[test]
+fn a_refusal_arrives_whatever_was_sent_with_it() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = ServerOptions::new(Store::open(dir.path()).unwrap());
+    options.limits.blob_bytes = 1 << 20;
+    let server = Server::with(options);
+    let body = vec![b'x'; 8 << 20];
+    let digest = Digest::sha256(&body).to_string();
+    let (place, start) = (server.begin("a"), "/v2/a/blobs/uploads/");
+    let length = format!("Content-Length: {}", body.len());
+    // Of a body in chunks nobody knows the length before; this is the last one of its length.
+    let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    for (request, framing, sent, status) in [
+        (format!("PUT {place}"), length.as_str(), &body, 400),
+        (format!("PUT {place}?digest=x"), &length, &body, 400),
+        (format!("POST {start}?digest=x"), &length, &body, 400),
+        (format!("POST {start}?mount=x"), &length, &body, 400),
+        (format!("POST {start}"), &length, &body, 202),
+        (format!("POST {start}?digest={digest}"), &length, &body, 413),
+        (format!("POST {start}?digest={digest}"), "Transfer-Encoding: chunked", &chunked, 413),
+        ("PUT /v2/a/manifests/x".to_owned(), &length, &body, 413),
+    ] {
+        for _ in 0..3 {
+            let mut client = std::net::TcpStream::connect(server.address).unwrap();
+            write!(client, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n").unwrap();
+            client.write_all(sent).unwrap_or_else(|e| panic!("{request}, {framing}: {e}"));
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap_or_else(|e| panic!("{request}, {framing}: {e}"));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}, {framing}: {answer}");
+        }
+    }
+    // What is announced to be too long is refused before it is sent.
+    let answer = server.send("PATCH", &place, &[("Content-Length", "1048577"), ("Expect", "100-continue")], b"");
+    assert_eq!(answer.status, 413);
 }
