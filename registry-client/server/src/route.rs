@@ -142,13 +142,14 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, ApiError> {
         "/metrics" => return get_only(method, Route::Metrics),
         _ => {}
     }
-    let Some(rest) = path.strip_prefix("/v2") else { return Err(no_such_place()) };
-    match rest.trim_start_matches('/') {
+    // Exactly so: a rule for a path in a proxy in front must not be passed by another spelling of it.
+    let Some(rest) = path.strip_prefix("/v2/").or((path == "/v2").then_some("")) else { return Err(no_such_place()) };
+    match rest {
         "" => return get_only(method, Route::Version),
         "_catalog" => return get_only(method, Route::Catalog),
         _ => {}
     }
-    let parts: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
+    let parts: Vec<&str> = rest.split('/').collect();
     match parts.as_slice() {
         [name @ .., "tags", "list"] => get_only(method, Route::Tags(repository(name)?)),
         [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => match *method {
@@ -259,6 +260,11 @@ mod tests {
     fn nothing_else_gets_through() {
         for path in [
             "/v1/",
+            "/v2a/manifests/x",
+            "/v2_catalog",
+            "/v2//",
+            "/v2//_catalog",
+            "/v2//a/manifests/x",
             "/v2/a",
             "/v2/../manifests/x",
             "/v2/a/../b/manifests/x",
