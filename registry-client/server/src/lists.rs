@@ -66,18 +66,19 @@ pub async fn referrers(
         .on_disk(move |store| Ok(store.repository(&name).referrers(&digest, last.as_ref(), LIST_BYTES)?))
         .await?;
     let mut manifests = page.descriptors;
-    if let Some(wanted) = &params.artifact_type {
+    // No media type has a space: who wrote `+json` as it is, and not as %2B, meant the plus.
+    let wanted = params.artifact_type.as_ref().map(|kind| kind.replace(' ', "+"));
+    if let Some(wanted) = &wanted {
         manifests.retain(|d| d.artifact_type.as_ref() == Some(wanted));
     }
     let index = Index::of(manifests);
     let bytes = serde_json::to_vec(&index).map_err(|e| ApiError::internal(&e))?;
     let mut answer = Answer::ok().body(MediaType::OciIndex, bytes);
     if let Some(last) = page.more {
-        let kind =
-            params.artifact_type.as_deref().map(|t| format!("&artifactType={}", in_query(t))).unwrap_or_default();
+        let kind = wanted.as_deref().map(|t| format!("&artifactType={}", in_query(t))).unwrap_or_default();
         answer = answer.header(LINK, format!("<{path}?last={last}{kind}>; rel=\"next\""));
     }
-    Ok(if params.artifact_type.is_some() { answer.header(OCI_FILTERS, "artifactType") } else { answer })
+    Ok(if wanted.is_some() { answer.header(OCI_FILTERS, "artifactType") } else { answer })
 }
 
 /// A client's text as the value of a query (RFC 3986, section 2.1).
