@@ -45,14 +45,17 @@ pub struct MirrorOptions {
     pub fresh: Duration,
 }
 
+/// Said with an answer that could not be compared with the upstream.
+type Warning = Option<&'static str>;
+
 /// Blobs on their way.
 type Flights = HashMap<(RepoName, Digest), Arc<Flight>>;
 
 /// A mirror at work.
 pub struct Mirror {
     options: MirrorOptions,
-    /// Until when each tag counts as compared.
-    compared: Mutex<HashMap<(RepoName, TagName), Instant>>,
+    /// Until when each tag counts as compared, and what its answers say meanwhile.
+    compared: Mutex<HashMap<(RepoName, TagName), (Instant, Warning)>>,
     flights: Arc<Mutex<Flights>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
@@ -65,20 +68,18 @@ impl Mirror {
     }
 
     /// Brings what a name leads to here, if it can be. Gives a warning when it could not be compared.
-    pub async fn bring(
-        &self,
-        registry: &Registry,
-        name: &RepoName,
-        selector: &Selector,
-    ) -> Result<Option<&'static str>, ApiError> {
+    pub async fn bring(&self, registry: &Registry, name: &RepoName, selector: &Selector) -> Result<Warning, ApiError> {
         let count = |result| registry.shared.metrics.mirrored("manifest", result);
         let here = || async {
             let (repository, wanted) = (registry.shared.store.repository(name), selector.clone());
             registry.on_disk(move |_| here(&repository, &wanted)).await
         };
-        if here().await?.is_some() && self.is_fresh(name, selector) {
-            count("hit");
-            return Ok(None);
+        let hit = |warning: Warning| count(if warning.is_some() { "stale" } else { "hit" });
+        if here().await?.is_some()
+            && let Some(warning) = self.compared(name, selector)
+        {
+            hit(warning);
+            return Ok(warning);
         }
         let reference = match selector {
             Selector::Tag(tag) => tag.as_str().to_owned(),
@@ -88,9 +89,11 @@ impl Mirror {
         let turn = self.hasher.hash_one((name, &reference)) as usize % TURNS;
         let _turn = self.turns[turn].lock().await;
         let here = here().await?;
-        if here.is_some() && self.is_fresh(name, selector) {
-            count("hit");
-            return Ok(None);
+        if here.is_some()
+            && let Some(warning) = self.compared(name, selector)
+        {
+            hit(warning);
+            return Ok(warning);
         }
         let known = here.as_ref().map(|d| &d.digest);
         let patience = if known.is_some() { PATIENCE } else { LONG_PATIENCE };
@@ -98,7 +101,7 @@ impl Mirror {
         let late = || Err(UpstreamError::Failed("the upstream does not answer".to_owned()));
         match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()) {
             Ok(Manifest::Unchanged) => {
-                self.note(name, selector, self.options.fresh);
+                self.note(name, selector, self.options.fresh, None);
                 count("hit");
                 Ok(None)
             }
@@ -106,7 +109,7 @@ impl Mirror {
                 let (owned, wanted) = (name.clone(), selector.clone());
                 let keep = move |store: &Store| keep(store, &owned, &wanted, &bytes, media_type);
                 registry.on_disk(keep).await?;
-                self.note(name, selector, self.options.fresh);
+                self.note(name, selector, self.options.fresh, None);
                 count("fetched");
                 Ok(None)
             }
@@ -133,7 +136,7 @@ impl Mirror {
                     .about(name));
                 }
                 count("stale");
-                self.note(name, selector, AFTER_FAILURE);
+                self.note(name, selector, AFTER_FAILURE, Some(STALE));
                 Ok(Some(STALE))
             }
         }
@@ -208,22 +211,23 @@ impl Mirror {
         Ok(flight)
     }
 
-    /// Need it not be compared? What a digest names never changes.
-    fn is_fresh(&self, name: &RepoName, selector: &Selector) -> bool {
-        let Selector::Tag(tag) = selector else { return true };
+    /// What is to be said with it when it need not be compared now. What a digest names never changes.
+    fn compared(&self, name: &RepoName, selector: &Selector) -> Option<Warning> {
+        let Selector::Tag(tag) = selector else { return Some(None) };
         let all = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&(name.clone(), tag.clone())).is_some_and(|until| Instant::now() < *until)
+        let (until, warning) = *all.get(&(name.clone(), tag.clone()))?;
+        (Instant::now() < until).then_some(warning)
     }
 
-    fn note(&self, name: &RepoName, selector: &Selector, time: Duration) {
+    fn note(&self, name: &RepoName, selector: &Selector, time: Duration, warning: Warning) {
         let Selector::Tag(tag) = selector else { return };
         let now = Instant::now();
         let mut all = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= TAGS {
-            all.retain(|_, until| now < *until);
+            all.retain(|_, (until, _)| now < *until);
         }
         if all.len() < TAGS {
-            all.insert((name.clone(), tag.clone()), now + time);
+            all.insert((name.clone(), tag.clone()), (now + time, warning));
         }
     }
 }
