@@ -46,7 +46,7 @@ pub struct Order {
 }
 
 impl Flight {
-    /// Begins to fetch, and goes on whoever gives up waiting. `landed` is called at the end.
+    /// Begins to fetch, and goes on whoever gives up waiting. `landed` is called before anybody hears how it ended.
     pub fn begin(order: Order, landed: impl FnOnce() + Send + 'static) -> Result<Self, ApiError> {
         let writer = order.store.blob_writer()?;
         let (file, size) = (Arc::new(writer.reader()?), order.blob.size);
@@ -54,8 +54,9 @@ impl Flight {
         tokio::spawn(async move {
             let whole = fetch(&order, writer, &tell).await;
             order.metrics.mirrored("blob", if whole { "fetched" } else { "failed" });
-            tell.send_modify(|p| p.ended = Some(whole));
+            // First: whoever hears that it failed and asks again must not get this one again.
             landed();
+            tell.send_modify(|p| p.ended = Some(whole));
         });
         Ok(Self { size, file, progress })
     }
