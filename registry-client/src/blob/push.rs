@@ -6,7 +6,7 @@
 use super::body::Upload;
 use super::growing::Growing;
 use super::parts::{self, Ended, MIN_LENGTH, Parts};
-use crate::api::Route;
+use crate::api::{Route, announced_length};
 use crate::http::{Payload, location};
 use crate::manifest::said_digest;
 use crate::patience::pause;
@@ -41,7 +41,8 @@ pub(crate) async fn push(
     let head = s.call(Method::HEAD, &Route::Blob(&blob.digest));
     let answer = s.send(&head, &mut budget).await?;
     match answer.status().as_u16() {
-        200 => return Ok(Pushed::Existed),
+        // A page of something in between is no blob.
+        200 if announced_length(&answer).is_none_or(|length| length == blob.size) => return Ok(Pushed::Existed),
         401 | 403 | 429 | 500.. => return Err(s.refuse(&head, answer).await),
         // Registries without this route answer in many ways; the upload will tell.
         _ => {}
