@@ -4,7 +4,8 @@
 mod support;
 
 use cooper_image::Digest;
-use cooper_registry::{Client, ClientOptions, KeptUpload, Pushed, RegistryError, Uploads};
+use cooper_registry::credentials::{Credential, DockerConfig, Login};
+use cooper_registry::{Client, ClientOptions, KeptUpload, Pushed, RegistryError, Secret, Uploads};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use support::script::{BLOB, blobs, descriptor, named};
@@ -206,12 +207,65 @@ async fn what_an_earlier_process_left_is_of_no_harm() {
     }
 }
 
+/// Where an earlier process was told to go on is a place that the registry chose.
+#[tokio::test]
+async fn a_kept_place_at_another_host_is_shown_no_credentials() {
+    let login = Login { username: "u".to_owned(), password: Secret::new("pw") };
+    let login = Credential { login: Some(login), ..Credential::default() };
+    let other = keeping(|seen, _| Some(seen.body.len()));
+    let server = blobs(|seen, _| match (seen.header("authorization"), seen.method.as_str()) {
+        (None, _) => answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", b""),
+        (_, "HEAD") => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        _ => panic!("{seen:?}"),
+    });
+    push(&other, in_parts(8)).await.unwrap();
+    let place = format!("http://{}/up/0", other.host());
+    let kept = Memory::default();
+    kept.0.lock().unwrap().insert(format!("http://{}/ a/b {}", server.host(), descriptor().digest), place);
+    let options = ClientOptions {
+        uploads: Some(Arc::new(kept)),
+        credentials: vec![DockerConfig::with(&server.host(), login)],
+        ..in_parts(8)
+    };
+    let before = other.requests().len();
+    push(&server, options).await.unwrap();
+    let seen = other.requests();
+    assert!(seen.len() > before, "the upload went on there");
+    assert!(seen.iter().all(|seen| seen.header("authorization").is_none()), "{seen:?}");
+}
+
 #[tokio::test]
 async fn a_registry_without_parts_gets_the_whole() {
     let server = keeping(|_, _| None);
     push(&server, in_parts(8)).await.unwrap();
     assert_eq!((count(&server, "PATCH"), count(&server, "PUT")), (1, 1));
     assert_eq!(server.requests().last().unwrap().body, BLOB);
+}
+
+/// Some registries take one part of a blob and no other, each in its own way.
+#[tokio::test]
+async fn a_registry_that_takes_one_part_alone_gets_the_whole() {
+    for status in ["416 Range Not Satisfiable", "404 Not Found", "405 Method Not Allowed", "400 Bad Request", ""] {
+        for asked in ["404 Not Found", "204 No Content\r\nRange: 0-7"] {
+            let server = blobs(move |seen, _| match (seen.method.as_str(), seen.header("content-range")) {
+                ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+                ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+                ("PATCH", Some("0-7")) => answer("202 Accepted", "Location: /up/1\r\nRange: 0-7\r\n", b""),
+                ("GET", _) => Answer::Bytes(format!("HTTP/1.1 {asked}\r\nContent-Length: 0\r\n\r\n").into_bytes()),
+                ("PUT", None) if seen.body == BLOB => answer("201 Created", "", b""),
+                _ if status.is_empty() => Answer::Bytes(Vec::new()),
+                _ => answer(status, "", b""),
+            });
+            let pushed = push(&server, in_parts(8));
+            let pushed = tokio::time::timeout(std::time::Duration::from_secs(20), pushed).await;
+            let pushed = pushed.unwrap_or_else(|_| panic!("{status}, {asked}: {} requests", server.requests().len()));
+            // A connection that always breaks where the registry says that it stands is the network's failure.
+            match (status, &asked[..3]) {
+                ("" | "404 Not Found", "204") => drop(pushed.unwrap_err()),
+                _ => assert_eq!(pushed.unwrap(), Pushed::Uploaded, "{status}, {asked}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ pub(crate) const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min
 /// Largest part that a registry may ask for, in bytes: more would be no part.
 const LARGEST_MIN: u64 = 1 << 30;
 
+/// Uploads that a registry may forget before it gets the blob whole: it seems to keep none between two parts.
+const MOST_FORGOTTEN: u32 = 2;
+
 /// How the sending of parts ended well.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -54,6 +57,10 @@ pub(crate) struct Parts<'a> {
     blob: &'a Descriptor,
     source: Upload,
     kept: Option<Box<dyn KeptUpload>>,
+    /// Most bytes that any upload of it had: what is sent again is no progress.
+    furthest: u64,
+    /// Uploads that the registry forgot after it had taken a part.
+    forgotten: u32,
 }
 
 impl<'a> Parts<'a> {
@@ -63,7 +70,7 @@ impl<'a> Parts<'a> {
         if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
             return None;
         }
-        Some(Self { s, blob, source: source.clone(), kept: take(s, blob) })
+        Some(Self { s, blob, source: source.clone(), kept: take(s, blob), furthest: 0, forgotten: 0 })
     }
 
     /// Sends what is missing. `place` is an upload that the registry has just begun.
@@ -80,7 +87,7 @@ impl<'a> Parts<'a> {
                     self.begun(started)
                 }
             };
-            let (first, origin) = (now.offset, now.origin);
+            let origin = now.origin;
             let failure = match self.rest(&mut now, budget).await {
                 Ok(()) => {
                     self.forget();
@@ -95,28 +102,36 @@ impl<'a> Parts<'a> {
             {
                 pause(wait, &failure).await;
                 stand = self.ask(now.url, (now.part, now.origin), budget).await;
-                continue;
+                if self.forgotten < MOST_FORGOTTEN {
+                    continue;
+                }
+                return Ok(self.without_parts());
             }
             // What an earlier process left is of no use: as if it had never been.
             if origin == Origin::Earlier && failure.fault() != Fault::Network {
                 self.forget();
                 continue;
             }
-            if now.offset == 0 && takes_no_parts(&failure) {
-                self.forget();
-                return Ok(Ended::NoParts);
+            // Some take one part and no other.
+            if now.offset < self.blob.size && takes_no_parts(&failure) {
+                return Ok(self.without_parts());
             }
             if !is_worth_another(&failure) {
                 self.forget();
                 return Err(failure);
             }
-            if now.offset > first {
-                budget.progressed();
-            }
             let Some(wait) = budget.next(None) else { return Err(failure) };
             pause(wait, &failure).await;
             stand = self.ask(now.url, (now.part, now.origin), budget).await;
+            if self.forgotten >= MOST_FORGOTTEN {
+                return Ok(self.without_parts());
+            }
         }
+    }
+
+    fn without_parts(&mut self) -> Ended {
+        self.forget();
+        Ended::NoParts
     }
 
     /// A new upload.
@@ -143,8 +158,12 @@ impl<'a> Parts<'a> {
     /// Asks how much the registry has. Nothing is known where it says nothing of use.
     async fn ask(&mut self, url: Url, (part, origin): (u64, Origin), budget: &mut Budget) -> Option<Stand> {
         let call = self.s.call_at(Method::GET, url, "blob upload".to_owned());
-        let answer = self.s.send(&call, budget).await.ok().filter(|answer| answer.status().as_u16() == 204)?;
-        let offset = taken(&answer).filter(|taken| *taken <= self.blob.size)?;
+        let answer = self.s.send(&call, budget).await.ok()?;
+        let status = answer.status();
+        let offset = taken(&answer).filter(|taken| status.as_u16() == 204 && *taken <= self.blob.size);
+        // Who could not be asked, or is not well, may know it still.
+        self.forgotten += u32::from(self.furthest > 0 && offset.is_none() && !status.is_server_error());
+        let offset = offset?;
         let url = location(&answer, &call.url).unwrap_or(call.url);
         self.keep(&url);
         tracing::debug!(digest = %self.blob.digest, offset, "an upload goes on");
@@ -170,7 +189,10 @@ impl<'a> Parts<'a> {
             }
             stand.offset = has;
             self.keep(&stand.url);
-            budget.progressed();
+            if has > self.furthest {
+                self.furthest = has;
+                budget.progressed();
+            }
         }
         put(self.s, self.blob, Payload::Empty, stand.url.clone()).await
     }
