@@ -145,8 +145,8 @@ impl Engine {
             Ok(())
         };
         if let Err(error) = self.runtime.block_on(self.client.rest_of_blob(reference, d, begun, &mut take)) {
-            // After other failures than the network's, what has come is wrong or takes the room that there was not.
-            if error.fault() != Fault::Network {
+            // What is wrong is of no use to the next pull, and what there was no room for takes it from others.
+            if writer.written() == 0 || matches!(error.fault(), Fault::Input | Fault::Local) {
                 writer.discard();
             }
             return Err(error.into());
