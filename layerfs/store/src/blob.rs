@@ -148,24 +148,35 @@ impl Store {
 
     /// A writer for a blob of this name and size, in bytes, that arrives: with what came before, when a process was
     /// broken off, and which is left to the next one when this one is. These bytes are compared with nothing until the
-    /// blob is whole. While another process has it, a writer that begins anew.
+    /// blob is whole. While another process has it, or what it left cannot be used, a writer that begins anew.
     ///
     /// # Errors
-    /// When no file can be made or read.
+    /// When no file can be made.
     pub fn arriving_blob(&self, digest: &Digest, size: u64) -> Result<BlobWriter, StoreError> {
-        let algorithm = digest.algorithm();
-        let Some(session) = Ingest::begun(&self.layout().arriving(digest))? else {
-            return self.blob_writer_with(algorithm);
+        let begun = match Ingest::begun(&self.layout().arriving(digest)) {
+            Ok(Some(session)) => self.begun_blob(Arc::new(session), digest.algorithm(), size),
+            Ok(None) => return self.blob_writer_with(digest.algorithm()),
+            Err(error) => Err(error),
         };
+        begun.or_else(|error| {
+            tracing::debug!(%digest, %error, "what came of a blob cannot be used");
+            self.blob_writer_with(digest.algorithm())
+        })
+    }
+
+    /// A writer that goes on with what is in a directory, which goes when that is of no use.
+    fn begun_blob(&self, session: Arc<Ingest>, algorithm: Algorithm, size: u64) -> Result<BlobWriter, StoreError> {
         // Others look there for whether names may not be on the disk yet.
         self.session()?;
-        let (temp, mut file) = Temp::begun(Arc::new(session))?;
+        session.forsake();
+        let (temp, mut file) = Temp::begun(Arc::clone(&session))?;
         let mut hasher = Hasher::with(algorithm);
         let mut written = io::copy(&mut file, &mut hasher).map_err(StoreError::io("reading", temp.path()))?;
         if written > size {
             (hasher, written) = (Hasher::with(algorithm), 0);
             file.set_len(0).and_then(|()| file.rewind()).map_err(StoreError::io("writing", temp.path()))?;
         }
+        session.leave_kept();
         let out = BufWriter::with_capacity(BUFFER, file);
         Ok(BlobWriter { store: self.clone(), temp, out, hasher, algorithm, written, mode: Mode::Later })
     }
@@ -377,6 +388,39 @@ mod tests {
         assert_eq!(again.written(), 0, "more than there can be");
         again.write_all(b"right").unwrap();
         again.commit(Some((&digest, 5))).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_gone_on_with_is_neither_followed_nor_in_the_way() {
+        let (dir, store) = store();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "ri").unwrap();
+        let digest = Digest::sha256("right");
+        let arriving = store.layout().arriving(&digest);
+        let blob = arriving.join("blob");
+        let plant: [&dyn Fn(); 4] = [
+            &|| std::os::unix::fs::symlink(&outside, &blob).unwrap(),
+            &|| fs::hard_link(&outside, &blob).unwrap(),
+            &|| fs::create_dir(&blob).unwrap(),
+            &|| rustix::fs::mknodat(rustix::fs::CWD, &blob, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap(),
+        ];
+        for plant in plant {
+            fs::create_dir_all(&arriving).unwrap();
+            plant();
+            let mut writer = store.arriving_blob(&digest, 5).unwrap();
+            assert_eq!(writer.written(), 0);
+            assert!(!arriving.exists(), "it goes");
+            writer.write_all(b"right").unwrap();
+            writer.commit(Some((&digest, 5))).unwrap();
+            let path = store.layout().blob(&digest);
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+            assert_eq!(fs::read(&outside).unwrap(), b"ri");
+            fs::remove_file(&path).unwrap();
+        }
+        // Nor is there a place for it.
+        fs::remove_dir(arriving.parent().unwrap()).unwrap();
+        fs::write(arriving.parent().unwrap(), "").unwrap();
+        store.arriving_blob(&digest, 5).unwrap();
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl Ingest {
     pub(crate) fn forsake(&self) {
         self.kept.store(false, Ordering::Relaxed);
     }
+
+    /// It stays when its owner ends.
+    pub(crate) fn leave_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Ingest {

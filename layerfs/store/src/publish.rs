@@ -6,11 +6,12 @@
 use crate::ingest::Ingest;
 use crate::{Store, StoreError};
 use cooper_image::Descriptor;
+use rustix::fs::OFlags;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,9 +56,14 @@ impl Temp {
     pub fn begun(session: Arc<Ingest>) -> Result<(Self, File), StoreError> {
         let path = session.path().join("blob");
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(SMALL_MODE);
-        let file = options.open(&path).map_err(StoreError::io("opening", &path))?;
-        Ok((Self { path, published: false, session }, file))
+        // What lies there is another process's: no link is followed, and no pipe waited for.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(SMALL_MODE).custom_flags(flags);
+        let opened = options.open(&path).and_then(|file| Ok((file.metadata()?, file)));
+        match opened.map_err(StoreError::io("opening", &path))? {
+            (is, file) if is.is_file() && is.nlink() == 1 => Ok((Self { path, published: false, session }, file)),
+            _ => Err(StoreError::DamagedFile { path, reason: "it is no file of its own".to_owned() }),
+        }
     }
     /// From now on it goes unless it gets its final name.
     pub fn forsake(&self) {
