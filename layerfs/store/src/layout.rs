@@ -178,8 +178,12 @@ impl Layout {
     pub fn url(&self, url: &str) -> PathBuf {
         self.root.join("urls").join(Digest::sha256(url).hex())
     }
+    /// What has come of blobs.
+    pub fn all_arriving(&self) -> PathBuf {
+        self.root.join("arriving")
+    }
     pub fn arriving(&self, digest: &Digest) -> PathBuf {
-        self.root.join("arriving").join(file_name(digest))
+        self.all_arriving().join(file_name(digest))
     }
     pub fn uploads(&self) -> PathBuf {
         self.root.join("uploads")

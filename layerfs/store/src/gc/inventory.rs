@@ -265,8 +265,12 @@ impl Taking<'_> {
 
     fn in_flight(&mut self, dir: &Path, name: &str) -> Result<(), StoreError> {
         self.structure(dir, name)?;
-        for entry in entries(dir)? {
+        for mut entry in entries(dir)? {
             let in_use = matches!(try_lock(&entry.path), Ok(None));
+            // What of a blob has come was used when the last of it did.
+            if let Ok(blob) = fs::symlink_metadata(entry.path.join("blob")) {
+                entry.metadata = blob;
+            }
             self.item(Kind::Inflight, entry.name.clone(), &entry, in_use.then_some(Keeps::Process), false);
         }
         Ok(())

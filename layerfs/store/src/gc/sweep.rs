@@ -93,8 +93,9 @@ impl<'a> Sweep<'a> {
 
     fn is_recent(&self, item: &Item, now: i64) -> bool {
         let age = Duration::from_secs(now.saturating_sub(item.last_used).max(0).cast_unsigned());
-        // What a dead process left is of no use to anybody.
-        item.kind != Kind::Inflight && self.policy.keep.is_some_and(|keep| age < keep)
+        // What a dead process left is of no use to anybody, but for blobs that another goes on with.
+        let of_use = item.kind != Kind::Inflight || item.path.starts_with(self.store.layout().all_arriving());
+        of_use && self.policy.keep.is_some_and(|keep| age < keep)
     }
 
     /// Everything here is nobody's, and nobody can begin to use it. Was a name written meanwhile that leads to it?

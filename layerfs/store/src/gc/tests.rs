@@ -105,6 +105,26 @@ fn what_is_in_use_and_what_is_young_stays() {
     assert_eq!(store.blob_size(&used).unwrap(), None);
 }
 
+#[test]
+fn what_came_of_a_blob_lately_stays_for_the_next_pull() {
+    use std::io::Write as _;
+    let (_dir, store) = store();
+    let digest = Digest::sha256("right");
+    let arriving = || store.arriving_blob(&digest, 5).unwrap();
+    let come = |bytes: &[u8]| arriving().write_all(bytes).unwrap();
+    come(b"ri");
+    let now = store.inventory(LATER).unwrap().iter().find(|i| i.kind == Kind::Inflight).unwrap().last_used;
+    let young = Policy { keep: Some(Duration::from_secs(60)), ..everything() };
+    store.collect(&young, now + 50).unwrap();
+    assert_eq!(arriving().written(), 2);
+    let writer = arriving();
+    store.collect(&everything(), LATER).unwrap();
+    drop(writer);
+    assert_eq!(arriving().written(), 2, "it was in use");
+    store.collect(&young, now + 100).unwrap();
+    assert_eq!(arriving().written(), 0);
+}
+
 /// A name that is written after the names were read, by a process that has ended since.
 #[test]
 fn a_name_that_is_written_meanwhile_counts() {
