@@ -125,6 +125,19 @@ fn an_instruction_that_moved_is_found_again() {
 }
 
 #[test]
+fn what_the_same_build_did_was_not_there_before() {
+    let place = Place::new();
+    place.write("Dockerfile", "FROM scratch\nCOPY a /\nWORKDIR /w\nCOPY b /\n");
+    let new = "not cached: it was not run before";
+    let told = place.build(&[]);
+    assert_eq!(told.matches(new).count(), 3, "{told}");
+    // Nor was what it found there the step that is new.
+    place.write("Dockerfile", "FROM scratch\nCOPY a /\nWORKDIR /w\nCOPY b /\nCOPY last /\n");
+    let told = place.build(&[]);
+    assert_eq!(told.matches(new).count(), 1, "{told}");
+}
+
+#[test]
 fn a_failed_build_is_remembered_too() {
     let place = Place::new();
     place.build(&[]);

@@ -57,6 +57,7 @@ impl Build<'_> {
             return Ok(Some(miss));
         }
         if let Some((diff, created_unix)) = self.kept(&miss.key)? {
+            self.doing.found(&miss.key);
             self.sink.event(Event::Cached { step: place.no, label: place.label.clone(), key: miss.key });
             self.cached.fetch_add(1, Ordering::Relaxed);
             self.add(state, diff, created_unix, history_text);
@@ -88,17 +89,23 @@ impl Build<'_> {
         }
     }
 
-    /// The nearest earlier record. A line more or less above moves an instruction to another place of its stage.
+    /// The nearest earlier record. A line more or less above moves an instruction to another place of its stage, and the
+    /// steps of this build are none that were there before.
     fn earlier(&self, place: &Place<'_>, miss: &Miss) -> Result<Option<StepRecord>, EngineError> {
         let store = &self.engine.store;
-        let own = why::nearest(store.records_in_slot(&miss.slot)?, &miss.record);
+        let earlier = |slot: &str| -> Result<Vec<StepRecord>, EngineError> {
+            let mut records = store.records_in_slot(slot)?;
+            records.retain(|record| !self.doing.has(&record.key));
+            Ok(records)
+        };
+        let own = why::nearest(earlier(&miss.slot)?, &miss.record);
         if own.as_ref().is_some_and(|r| why::is_same_instruction(r, &miss.record)) {
             return Ok(own);
         }
         let around = place.index.saturating_sub(AROUND)..=place.index + AROUND;
         let mut records = Vec::new();
         for index in around.filter(|i| *i != place.index) {
-            records.extend(store.records_in_slot(&self.slot(place, index))?);
+            records.extend(earlier(&self.slot(place, index))?);
         }
         // Of equals the last one is the nearest.
         records.extend(own);

@@ -19,6 +19,7 @@ pub struct Doing {
 struct State {
     now: HashSet<Digest>,
     done: HashSet<Digest>,
+    found: HashSet<Digest>,
 }
 
 /// The right to do one step, given back on drop.
@@ -42,6 +43,17 @@ impl Doing {
     /// The step's result is known from now on.
     pub fn done(&self, key: &Digest) {
         lock(&self.state).done.insert(key.clone());
+    }
+
+    /// The step's result was there.
+    pub fn found(&self, key: &Digest) {
+        lock(&self.state).found.insert(key.clone());
+    }
+
+    /// Is it a step of this build, done or found there?
+    pub fn has(&self, key: &Digest) -> bool {
+        let state = lock(&self.state);
+        state.done.contains(key) || state.found.contains(key)
     }
 }
 
