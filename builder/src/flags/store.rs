@@ -35,7 +35,7 @@ pub struct PruneFlags {
 
     /// Choose: until=TIME (the same as --keep-duration), type=KIND, id=PREFIX; repeatable
     ///
-    /// Kinds are those of `cooper du`: tar, blob, tree, record, build, mount, url, chunk, stat, inflight.
+    /// Kinds are those of `cooper du`: tar, blob, tree, record, build, mount, url, upload, chunk, stat, inflight.
     #[arg(long, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
 
@@ -101,7 +101,7 @@ pub enum StoreFlagError {
     Filter(String),
     /// No kind.
     #[error(
-        "{0:?} is no kind that can be deleted: there are tar, blob, tree, record, build, mount, url, chunk, stat, inflight"
+        "{0:?} is no kind that can be deleted: there are tar, blob, tree, record, build, mount, url, upload, chunk, stat, inflight"
     )]
     Kind(String),
 }
@@ -187,6 +187,11 @@ mod tests {
         assert_eq!(filter("type=exec.cachemount"), Ok(Filter::Type(Kind::Mount)));
         assert_eq!(filter("type=tree"), Ok(Filter::Type(Kind::Tree)));
         assert_eq!(filter("id=sha256:ab"), Ok(Filter::Id("sha256:ab".to_owned())));
+        let said = filter("type=none").unwrap_err().to_string();
+        for kind in Kind::ALL {
+            let there = said.split([' ', ',']).any(|word| word == kind.name());
+            assert_eq!(there, filter(&format!("type={kind}")).is_ok(), "{kind}: {said}");
+        }
         for wrong in ["inuse=true", "until", "type=image", "type=regular", "id=", "until=soon", "=x"] {
             assert!(filter(wrong).is_err(), "{wrong}");
         }
