@@ -204,6 +204,9 @@ impl RegistryError {
             Self::Platform { .. } => Some("choose one of these with --platform".to_owned()),
             Self::Blocked { .. } => Some("remove blocked = true from the matching [[registry]] table".to_owned()),
             Self::Endpoints { failures, .. } => failures.last().and_then(Self::hint),
+            Self::Local { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free space on that disk; cooper prune deletes what nobody needs".to_owned())
+            }
             _ => None,
         }
     }
@@ -283,6 +286,9 @@ mod tests {
     fn hints_name_the_registry() {
         let tls = RegistryError::Network { asked: asked(), cause: "invalid peer certificate: UnknownIssuer".into() };
         assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
+        let source = std::io::ErrorKind::StorageFull.into();
+        let full = RegistryError::Local { asked: asked(), what: "the blob cannot be written", source };
+        assert!(full.hint().unwrap().contains("free space"));
         assert_eq!(
             login_hint("registry-1.docker.io"),
             "log in with: cooper login docker.io; what docker login and podman login keep counts as well"
