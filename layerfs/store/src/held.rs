@@ -143,6 +143,9 @@ impl Leases {
             Err(error) => Some(Err(error)),
         }
     }
+    fn forget_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
     fn forget(&self, path: &Path) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
@@ -212,6 +215,13 @@ impl Store {
             && let Ok(file) = open(path)
         {
             note_use(&file, &metadata);
+        }
+    }
+
+    /// Ends all leases of this handle.
+    pub(crate) fn end_leases(&self) {
+        if let Some(leases) = self.leases() {
+            leases.forget_all();
         }
     }
 

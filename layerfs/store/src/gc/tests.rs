@@ -273,8 +273,12 @@ fn collecting_by_itself_reads_one_file_until_the_cap_is_reached() {
     // And by itself when the sum of what was told passes the cap.
     holding.put_blob(&vec![2; 900_000]).unwrap();
     holding.put_blob(&vec![3; 300_000]).unwrap();
-    drop(holding);
-    let Automatic::Collected(outcome) = store.collect_when_full(1 << 20, tomorrow + 1).unwrap() else { panic!() };
+    let other = store.holding();
+    let used = store.put_blob(&vec![4; 100_000]).unwrap();
+    other.blob_size(&used).unwrap();
+    // What the build that has ended held is no longer in the way; what another holds is.
+    let Automatic::Collected(outcome) = holding.collect_when_full(1 << 20, tomorrow + 1).unwrap() else { panic!() };
+    assert_eq!(other.blob_size(&used).unwrap(), Some(100_000));
     assert!(outcome.after <= (1 << 20) * 9 / 10, "{}", outcome.after);
     for damaged in ["", "usage/2 1 1\n", "usage/1 x 1\n", "usage/1 1 1\n+x\n", "\0"] {
         std::fs::write(store.layout().usage(), damaged).unwrap();

@@ -65,7 +65,8 @@ fn add(store: &Store, bytes: u64) {
 
 impl Store {
     /// Deletes what was not used for longest when the store holds more than `max_bytes`; a tenth less is left, so that
-    /// not every build has to. Reads one small file when there is nothing to do. `now` in Unix seconds.
+    /// not every build has to. Reads one small file when there is nothing to do. Whoever calls it has done with what this
+    /// handle found and made: none of it is held any longer. `now` in Unix seconds.
     ///
     /// # Errors
     /// What the system says.
@@ -88,6 +89,7 @@ impl Store {
         if holds <= max_bytes {
             return Ok(Automatic::Nothing);
         }
+        self.end_leases();
         let policy = Policy {
             keep: None,
             max_bytes: Some(max_bytes - max_bytes / 10),
