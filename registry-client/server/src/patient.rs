@@ -1,12 +1,16 @@
 //! A connection whose other end must take what is sent: without a bound, whoever asks for a large blob and never reads
-//! it would have a place for ever.
+//! it would have a place for ever. And one that is closed in order, so that what was sent last also arrives.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+/// How long it is waited for more once the connection is closed on this side, and how long it is read when it comes.
+const GRACE: Duration = Duration::from_millis(200);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// A stream on which writing fails once nothing could be written for some time.
 pub struct Patient<S> {
@@ -14,11 +18,15 @@ pub struct Patient<S> {
     patience: Duration,
     /// Runs while something waits to be written.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Runs while what still comes is thrown away.
+    lingering: Option<Pin<Box<Sleep>>>,
+    /// Something did come.
+    comes: bool,
 }
 
 impl<S> Patient<S> {
     pub fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, waiting: None }
+        Self { inner, patience, waiting: None, lingering: None, comes: false }
     }
 
     /// Lets a result through, and an endless wait end.
@@ -40,13 +48,36 @@ impl<S> Patient<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Reads what a client is sending that did not wait for its answer. A connection that is closed with something
+    /// unread is reset, and the answer may be lost. Where nothing comes there is little to wait for.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.lingering.get_or_insert_with(|| Box::pin(sleep(GRACE)));
+        let mut space = [0; 16 * 1024];
+        loop {
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut piece = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece)) {
+                Ok(()) if !piece.filled().is_empty() => {
+                    if !std::mem::replace(&mut self.comes, true) {
+                        timer.as_mut().reset(Instant::now() + LINGER);
+                    }
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.bounded(cx, result)
@@ -67,8 +98,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.bounded(cx, result)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.bounded(cx, result)
+        if self.lingering.is_none() {
+            let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.bounded(cx, result))?;
+        }
+        self.linger(cx).map(Ok)
     }
 }
 

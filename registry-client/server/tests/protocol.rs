@@ -347,3 +347,21 @@ fn a_refusal_arrives_whatever_was_sent_with_it() {
     let answer = server.send("PATCH", &place, &[("Content-Length", "1048577"), ("Expect", "100-continue")], b"");
     assert_eq!(answer.status, 413);
 }
+
+/// More than the server reads before it answers: it reads the rest after it has.
+#[test]
+fn a_refusal_arrives_also_before_the_end_of_a_large_blob() {
+    use std::io::{Read as _, Write as _};
+    let (_dir, server) = server();
+    let body = vec![b'x'; 48 << 20];
+    for _ in 0..3 {
+        let mut client = std::net::TcpStream::connect(server.address).unwrap();
+        let head = format!("Host: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        write!(client, "POST /v2/a/blobs/uploads/?digest=x HTTP/1.1\r\n{head}").unwrap();
+        client.write_all(&body).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
