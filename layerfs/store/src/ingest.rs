@@ -138,7 +138,7 @@ pub fn sweep(layout: &Layout) {
 }
 
 /// Puts everything in the store on the disk; says whether it is there.
-fn sync_all(layout: &Layout) -> bool {
+pub fn sync_all(layout: &Layout) -> bool {
     let done = File::open(layout.root()).and_then(|root| Ok(rustix::fs::syncfs(&root)?));
     if let Err(error) = &done {
         tracing::debug!(%error, "what an ended process wrote could not be put on the disk");

@@ -8,7 +8,7 @@ use super::item::{Item, Keeps, Kind};
 use super::reach::Reach;
 use super::{Doing, Fate, Policy, Verdict};
 use crate::held::claim;
-use crate::ingest::random_name;
+use crate::ingest::{random_name, sync_all};
 use crate::publish::sync_dir;
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
@@ -119,7 +119,8 @@ impl<'a> Sweep<'a> {
                 None => going.push((item, digest, lock)),
             }
         }
-        let marked = self.unmark(going.iter().map(|(item, ..)| item));
+        let mut marked = self.unmark(going.iter().map(|(item, ..)| item));
+        marked.extend(self.unsettled(going.iter().map(|(item, ..)| item)));
         let mut gone: Vec<(PathBuf, File)> = Vec::new();
         for (item, digest, lock) in going {
             let fate = match marked.get(&item.path) {
@@ -158,6 +159,18 @@ impl<'a> Sweep<'a> {
             refused.extend(unmarked.into_iter().map(|path| (path, error.to_string())));
         }
         refused
+    }
+
+    /// What a dead process gave a name may not be on the disk, and its directory in flight is all that says so: it is put
+    /// there before that goes. Gives those of which that failed, and why.
+    fn unsettled<'i>(&self, items: impl Iterator<Item = &'i Item>) -> HashMap<PathBuf, String> {
+        let dead = items.filter(|item| item.kind == Kind::Inflight && self.policy.doing == Doing::Delete);
+        let dead: Vec<&Item> = dead.collect();
+        if dead.is_empty() || sync_all(self.store.layout()) {
+            return HashMap::new();
+        }
+        let why = "what its process wrote could not be put on the disk";
+        dead.into_iter().map(|item| (item.path.clone(), why.to_owned())).collect()
     }
 
     fn take_away(&self, item: &Item, digest: Option<&Digest>, lock: File, gone: &mut Vec<(PathBuf, File)>) -> Fate {
