@@ -173,7 +173,10 @@ impl ImageConfig {
 fn is_empty_map(m: &Option<BTreeMap<String, serde_json::Value>>) -> bool {
     m.as_ref().is_none_or(BTreeMap::is_empty)
 }
-fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+/// Go writes lists and maps without anything in them as `null`.
+pub(crate) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    d: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 

@@ -1,5 +1,6 @@
 //! Descriptors (image-spec, descriptor.md): what a blob is, how it is named, how large it is.
 
+use crate::config::null_is_default;
 use crate::{Digest, MediaType, Platform};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free-form annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The kind of artifact it leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

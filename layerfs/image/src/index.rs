@@ -1,6 +1,7 @@
 //! Image indexes (image-spec, image-index.md), Docker's manifest lists, and telling the two
 //! kinds of document apart without ambiguity.
 
+use crate::config::null_is_default;
 use crate::{Descriptor, Manifest, MediaType, Platform};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ pub struct Index {
     /// The manifests.
     pub manifests: Vec<Descriptor>,
     /// Free-form annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -141,6 +142,19 @@ mod tests {
         assert_eq!(index.select(&Platform::linux("amd64")), Some(&image));
         assert_eq!(index.select(&"unknown/unknown".parse().unwrap()), None);
         assert_eq!(index.images().collect::<Vec<_>>(), [&image]);
+    }
+
+    #[test]
+    fn nulls_of_go_are_empty() {
+        let config =
+            format!(r#"{{"mediaType":"a/b","digest":"{}","size":1,"annotations":null}}"#, crate::Digest::sha256(""));
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":null,"annotations":null}}"#);
+        assert!(matches!(Document::parse(manifest.as_bytes(), None), Ok(Document::Manifest(m)) if m.layers.is_empty()));
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{config}],"annotations":null}}"#);
+        assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(_))));
+        // Nothing at all is no list.
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config}}}"#);
+        assert!(Document::parse(manifest.as_bytes(), None).is_err());
     }
 
     #[test]

@@ -152,8 +152,7 @@ struct Referral {
     schema_version: u32,
     subject: Option<Descriptor>,
     artifact_type: Option<String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 fn keep(store: &Store, caller: &Registry, push: Push, bytes: &[u8]) -> Result<Answer, ApiError> {
@@ -234,7 +233,8 @@ fn referrer(referral: Referral, parsed: &Document, descriptor: &Descriptor) -> O
         Document::Manifest(m) => Some(m.config.media_type.to_string()),
         Document::Index(_) => None,
     });
-    let descriptor = Descriptor { artifact_type, annotations: referral.annotations, ..descriptor.clone() };
+    let descriptor =
+        Descriptor { artifact_type, annotations: referral.annotations.unwrap_or_default(), ..descriptor.clone() };
     Some(Referrer { subject, descriptor })
 }
 

@@ -260,6 +260,8 @@ fn a_manifest_that_is_not_whole_or_not_clear_is_refused() {
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{name}");
         assert_eq!(server.get("/v2/a/manifests/bad").status, 404, "{name}");
     }
+    assert_eq!(put(&server, "/v2/a/manifests/null", MANIFEST, &with("annotations", Value::Null)).status, 201);
+    assert_eq!(put(&server, "/v2/a/manifests/null", MANIFEST, &with("layers", Value::Null)).status, 201);
     let own = descriptor(MANIFEST, good.to_string().as_bytes());
     assert_eq!(put(&server, "/v2/a/manifests/index", INDEX, &index(json!([own]))).status, 201);
     assert_eq!(put(&server, "/v2/a/manifests/far", MANIFEST, &with("layers", foreign)).status, 201);
