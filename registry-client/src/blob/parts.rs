@@ -227,7 +227,10 @@ fn take(s: &Session<'_>, blob: &Descriptor) -> Option<Box<dyn KeptUpload>> {
 
 /// Keeps the place of an upload that is under way otherwise than in parts, if the blob is worth it.
 pub(crate) fn keep(s: &Session<'_>, blob: &Descriptor, place: &Url) -> Option<Box<dyn KeptUpload>> {
-    let mut kept = take(s, blob).filter(|_| blob.size > s.shared.options.part)?;
+    if blob.size <= s.shared.options.part {
+        return None;
+    }
+    let mut kept = take(s, blob)?;
     kept.keep(place.as_str());
     Some(kept)
 }
