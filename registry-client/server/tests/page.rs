@@ -4,7 +4,9 @@
 mod support;
 
 use cooper_image::Digest;
-use serde_json::json;
+use cooper_registry_server::ServerOptions;
+use cooper_store::Store;
+use serde_json::{Value, json};
 use support::Server;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -69,6 +71,63 @@ fn repositories_tags_platforms_layers_and_sizes() {
         assert_eq!(server.get(path).status, status, "{path}");
     }
     assert_eq!(server.send("POST", "/", &[], b"").status, 405);
+}
+
+/// An image whose parts may be of other repositories, as a partial copy.
+fn image(config: &str, size: usize) -> Value {
+    let config = json!({"mediaType": CONFIG, "digest": config, "size": size});
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []})
+}
+
+#[test]
+fn what_other_repositories_hold_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = ServerOptions::new(Store::open(dir.path()).unwrap());
+    options.sparse = true;
+    let server = Server::with(options);
+    let config = json!({"architecture": "riscv64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+    let (size, config) = (config.to_string().len(), server.push_blob("secret", config.to_string().as_bytes()));
+    let layer = server.push_blob("secret", &vec![0; 7_654_321]);
+    let mut secret = image(&config, size);
+    secret["layers"] =
+        json!([{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": 7_654_321}]);
+    let digest = server.push_manifest("secret", "v1", &secret);
+    // Whoever knows a digest names it in a repository of their own.
+    server.push_manifest("open", "image", &image(&config, size));
+    let entry = json!({"mediaType": MANIFEST, "digest": digest, "size": secret.to_string().len()});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+    server.push_manifest("open", "index", &index);
+    for place in ["", "&tag=image", "&tag=index"] {
+        let text = server.get(&format!("/?repository=open{place}")).text();
+        assert!(!text.contains("riscv64") && !text.contains("7.7 MB") && !text.contains(&layer), "{place}: {text}");
+    }
+    assert!(server.get("/?repository=secret").text().contains("riscv64"));
+}
+
+#[test]
+fn what_the_disk_has_damaged_is_called_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let config = server.push_blob("app", b"{}");
+    let whole = image(&config, 2);
+    let digest = server.push_manifest("app", "image", &whole);
+    let entry = json!({"mediaType": MANIFEST, "digest": digest, "size": whole.to_string().len()});
+    server.push_manifest("app", "index", &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}));
+    let damage = |digest: &str, size: usize| {
+        let path = dir.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(path, vec![b' '; size]).unwrap();
+    };
+    let says = |place: &str| {
+        let answer = server.get(&format!("/?repository=app{place}"));
+        assert_eq!(answer.status, 200, "{place}: {}", answer.text());
+        answer.text().contains("damaged")
+    };
+    assert!(!says("") && !says("&tag=image"));
+    damage(&config, 2);
+    assert!(says("") && says("&tag=image") && !says("&tag=index"));
+    damage(&digest, whole.to_string().len());
+    assert!(says("") && says("&tag=image") && says("&tag=index"));
 }
 
 #[test]

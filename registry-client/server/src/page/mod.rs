@@ -11,12 +11,14 @@ use crate::gate::Action;
 use crate::manifests::find;
 use crate::route::{Params, Selector, parse_digest};
 use cooper_image::{Descriptor, Document, ImageConfig, Index, Manifest, MediaType, limits};
-use cooper_store::{Repo, RepoName, Store, TagName};
+use cooper_store::{Repo, RepoName, Store, StoreError, TagName};
 use html::{Page, code, link, place, size, text};
 use std::collections::BTreeMap;
 
 /// Most rows of a table.
 const ROWS: usize = 100;
+/// Stands for what a document would have said.
+const DAMAGED: &str = "damaged";
 
 /// What a query asks for.
 pub async fn show(registry: &Registry, params: &Params) -> Result<Answer, ApiError> {
@@ -104,10 +106,11 @@ fn tags(store: &Store, name: &RepoName, last: Option<&str>) -> Result<Page, ApiE
 fn row(store: &Store, repository: &Repo, tag: &TagName) -> Result<Option<Vec<String>>, ApiError> {
     let Some(d) = repository.tag(tag)? else { return Ok(None) };
     let name = repository.name().as_str();
-    let (platforms, bytes) = match document(store, &d)? {
-        Some(Document::Index(index)) => (platforms(&index), index_size(store, &index)?),
-        Some(Document::Manifest(manifest)) => (kind(store, &manifest)?, Some(image_size(&manifest))),
-        None => (String::new(), None),
+    let (platforms, bytes) = match document(store, repository, &d)? {
+        Found::Index(index) => (platforms(&index), index_size(store, repository, &index)?),
+        Found::Manifest(manifest) => (kind(store, repository, &manifest)?, Some(image_size(&manifest))),
+        Found::Damaged => (DAMAGED.to_owned(), None),
+        Found::Nothing => (String::new(), None),
     };
     Ok(Some(vec![
         link(&place(&[("repository", name), ("tag", tag.as_str())]), tag.as_str()),
@@ -128,14 +131,15 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
     let mut page = Page::new(&title, &way);
     page.paragraph(&format!("{} of {}, {}", code(&d.digest.to_string()), size(d.size), text(d.media_type.as_str())));
     let at = |digest: &str| link(&place(&[("repository", name.as_str()), ("digest", digest)]), digest);
-    match document(store, &d)? {
-        Some(Document::Index(index)) => {
+    match document(store, &repository, &d)? {
+        Found::Index(index) => {
             let mut rows = Vec::new();
             for entry in index.manifests.iter().take(ROWS) {
                 let platform = entry.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-                let bytes = match document(store, entry)? {
-                    Some(Document::Manifest(manifest)) => size(image_size(&manifest)),
-                    _ => String::new(),
+                let bytes = match document(store, &repository, entry)? {
+                    Found::Manifest(manifest) => size(image_size(&manifest)),
+                    Found::Damaged => DAMAGED.to_owned(),
+                    Found::Index(_) | Found::Nothing => String::new(),
                 };
                 let kind = entry.artifact_type.as_deref().unwrap_or(entry.media_type.as_str());
                 rows.push(vec![text(&platform), bytes, text(kind), at(&entry.digest.to_string())]);
@@ -143,8 +147,9 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
             page.table("Platforms", &["Platform", "#Size", "Kind", "Digest"], &rows);
             annotations(&mut page, &index.annotations);
         }
-        Some(Document::Manifest(manifest)) => {
-            page.paragraph(&format!("{}, {} in all", text(&kind(store, &manifest)?), size(image_size(&manifest))));
+        Found::Manifest(manifest) => {
+            let kind = kind(store, &repository, &manifest)?;
+            page.paragraph(&format!("{}, {} in all", text(&kind), size(image_size(&manifest))));
             let parts = std::iter::once(&manifest.config).chain(&manifest.layers).take(limits::LAYERS + 1);
             let row = |(n, part): (usize, &Descriptor)| {
                 let what = if n == 0 { "configuration".to_owned() } else { format!("layer {n}") };
@@ -154,7 +159,8 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
             page.table("Layers", &["Part", "#Size", "Type", "Digest"], &rows);
             annotations(&mut page, &manifest.annotations);
         }
-        None => page.paragraph("The manifest cannot be read."),
+        Found::Damaged => page.paragraph("The manifest is damaged."),
+        Found::Nothing => page.paragraph("The manifest cannot be read."),
     }
     let referrers = repository.referrers(&d.digest, None, limits::MANIFEST_BYTES)?;
     let row = |r: &Descriptor| {
@@ -171,13 +177,46 @@ fn annotations(page: &mut Page, all: &BTreeMap<String, String>) {
     page.table("Annotations", &["Name", "Value"], &rows);
 }
 
-/// A manifest, parsed; nothing for what is no manifest, is damaged or is not here.
-fn document(store: &Store, d: &Descriptor) -> Result<Option<Document>, ApiError> {
-    if store.blob_size(&d.digest)? != Some(d.size) || d.size > limits::MANIFEST_BYTES {
-        return Ok(None);
+/// What is behind a descriptor, as far as its repository shows it.
+enum Found {
+    Index(Index),
+    Manifest(Box<Manifest>),
+    /// The disk has other bytes.
+    Damaged,
+    /// It is not in this repository, or no document.
+    Nothing,
+}
+
+/// What others keep in their repositories is not shown here, though it lies in the same store.
+fn document(store: &Store, repository: &Repo, d: &Descriptor) -> Result<Found, ApiError> {
+    if repository.manifest(&d.digest)?.is_none_or(|kept| kept.size != d.size) {
+        return Ok(Found::Nothing);
     }
-    let bytes = store.read_blob(d, limits::MANIFEST_BYTES)?;
-    Ok(Document::parse(bytes.get(), Some(&d.media_type)).ok())
+    Ok(match bytes(store, d, limits::MANIFEST_BYTES)? {
+        Bytes::Whole(bytes) => match Document::parse(&bytes, Some(&d.media_type)) {
+            Ok(Document::Index(index)) => Found::Index(index),
+            Ok(Document::Manifest(manifest)) => Found::Manifest(Box::new(manifest)),
+            Err(_) => Found::Nothing,
+        },
+        Bytes::Damaged => Found::Damaged,
+        Bytes::Absent => Found::Nothing,
+    })
+}
+
+enum Bytes {
+    Whole(Vec<u8>),
+    Damaged,
+    Absent,
+}
+
+/// Of a document that the repository holds. One that is damaged must not take the page with it.
+fn bytes(store: &Store, d: &Descriptor, limit: u64) -> Result<Bytes, ApiError> {
+    match store.read_blob(d, limit) {
+        Ok(bytes) => Ok(Bytes::Whole(bytes.into_inner())),
+        Err(StoreError::DamagedBlob { .. }) => Ok(Bytes::Damaged),
+        Err(StoreError::MissingBlob(_) | StoreError::TooLarge { .. }) => Ok(Bytes::Absent),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn image_size(manifest: &Manifest) -> u64 {
@@ -185,10 +224,10 @@ fn image_size(manifest: &Manifest) -> u64 {
 }
 
 /// What the images of an index have together, a layer that several share counted once.
-fn index_size(store: &Store, index: &Index) -> Result<Option<u64>, ApiError> {
+fn index_size(store: &Store, repository: &Repo, index: &Index) -> Result<Option<u64>, ApiError> {
     let mut parts = BTreeMap::new();
     for entry in index.manifests.iter().take(ROWS) {
-        if let Some(Document::Manifest(manifest)) = document(store, entry)? {
+        if let Found::Manifest(manifest) = document(store, repository, entry)? {
             let all = std::iter::once(manifest.config).chain(manifest.layers);
             parts.extend(all.map(|part| (part.digest, part.size)));
         }
@@ -202,18 +241,19 @@ fn platforms(index: &Index) -> String {
 }
 
 /// The platform of an image, or the kind of an artifact.
-fn kind(store: &Store, manifest: &Manifest) -> Result<String, ApiError> {
+fn kind(store: &Store, repository: &Repo, manifest: &Manifest) -> Result<String, ApiError> {
     let config = &manifest.config;
     if let Some(kind) = manifest.artifact_type.as_ref().filter(|kind| !kind.is_empty()) {
         return Ok(kind.clone());
     }
-    if !matches!(config.media_type, MediaType::OciConfig | MediaType::DockerConfig)
-        || config.size > limits::CONFIG_BYTES
-        || store.blob_size(&config.digest)?.is_none()
-    {
+    let is_image = matches!(config.media_type, MediaType::OciConfig | MediaType::DockerConfig);
+    if !is_image || repository.blob(&config.digest)?.is_none() {
         return Ok(config.media_type.to_string());
     }
-    let bytes = store.read_blob(config, limits::CONFIG_BYTES)?;
-    let parsed: Result<ImageConfig, _> = serde_json::from_slice(bytes.get());
-    Ok(parsed.map_or_else(|_| config.media_type.to_string(), |config| config.platform().to_string()))
+    Ok(match bytes(store, config, limits::CONFIG_BYTES)? {
+        Bytes::Whole(bytes) => serde_json::from_slice(&bytes)
+            .map_or_else(|_| config.media_type.to_string(), |config: ImageConfig| config.platform().to_string()),
+        Bytes::Damaged => DAMAGED.to_owned(),
+        Bytes::Absent => config.media_type.to_string(),
+    })
 }
