@@ -1,6 +1,6 @@
 //! What all requests share, and who asks one.
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, Code};
 use crate::gate::{Action, Closed, Gate, Who};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
@@ -59,7 +59,12 @@ impl Registry {
     /// # Errors
     /// For credentials that are wrong: they never count as none.
     pub async fn identify(mut self, headers: &HeaderMap) -> Result<Self, ApiError> {
-        self.who = self.shared.gate.identify(headers).await.inspect_err(|_| self.shared.metrics.login_failed())?;
+        let identified = self.shared.gate.identify(headers).await;
+        // Whoever has to come again later was not wrong.
+        if identified.as_ref().is_err_and(|error| error.is(Code::Unauthorized)) {
+            self.shared.metrics.login_failed();
+        }
+        self.who = identified?;
         Ok(self)
     }
 
