@@ -42,13 +42,14 @@ pub struct Metrics {
     connections_now: AtomicU64,
     requests_now: AtomicU64,
     login_failures: AtomicU64,
-    lost_lines: AtomicU64,
+    lost_lines: Arc<AtomicU64>,
     log: Mutex<Option<AccessLog>>,
 }
 
 impl Metrics {
     pub fn new(log: Option<AccessLog>) -> Self {
-        Self { log: Mutex::new(log), ..Self::default() }
+        let lost_lines = log.as_ref().map(AccessLog::lost).unwrap_or_default();
+        Self { log: Mutex::new(log), lost_lines, ..Self::default() }
     }
 
     pub fn login_failed(&self) {
@@ -89,7 +90,7 @@ impl Metrics {
         one(&format!("{prefix}_received_bytes_total"), "counter", "Bytes of bodies that came.", of(&self.received));
         one(&format!("{prefix}_sent_bytes_total"), "counter", "Bytes of bodies that went.", of(&self.sent));
         one(&format!("{prefix}_login_failures_total"), "counter", "Wrong credentials.", of(&self.login_failures));
-        let lost = "Lines of the access log that found no place.";
+        let lost = "Lines of the access log that found no place or could not be written.";
         one(&format!("{prefix}_log_lines_lost_total"), "counter", lost, of(&self.lost_lines));
         let mirrored = lock(&self.mirrored);
         if !mirrored.is_empty() {
@@ -218,9 +219,7 @@ impl Drop for Record {
             milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             agent: std::mem::take(&mut self.agent),
         };
-        if log.add(&entry).is_err() {
-            metrics.lost_lines.fetch_add(1, Ordering::Relaxed);
-        }
+        log.add(&entry);
     }
 }
 

@@ -59,6 +59,74 @@ fn each_request_has_a_line_without_secrets() {
     assert!(lines[1]["time"].as_str().unwrap().ends_with('Z'));
 }
 
+/// Breaks off in the middle of the first line, and writes the others.
+struct Failing(u32, Shared);
+
+impl Write for Failing {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0 += 1;
+        match self.0 {
+            1 => self.1.write(&buf[..buf.len() / 2]),
+            2 => Err(std::io::ErrorKind::StorageFull.into()),
+            _ => self.1.write(buf),
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_could_not_be_written_goes_on_when_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Shared::default();
+    let mut options = options(dir.path());
+    options.access_log = Some(AccessLog::new(Failing(0, log.clone())));
+    let server = Server::with(options);
+    for n in 0..4 {
+        server.get(&format!("/v2/a/tags/list?{n}"));
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !server.get("/metrics").text().contains("cooper_registry_log_lines_lost_total 1\n") {
+        assert!(std::time::Instant::now() < deadline, "{}", server.get("/metrics").text());
+    }
+    drop(server);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let whole = text.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count();
+    // What broke off takes no other line with it.
+    assert!(whole >= 3 && text.lines().count() == whole + 1, "{text}");
+}
+
+/// Takes nothing as long as the other end lives.
+struct Stuck(std::sync::mpsc::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, stuck) = std::sync::mpsc::channel();
+    let mut options = options(dir.path());
+    options.access_log = Some(AccessLog::new(Stuck(stuck)));
+    let server = Server::with(options);
+    server.get("/v2/");
+    let (end, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(server);
+        end.send(())
+    });
+    ended.recv_timeout(Duration::from_secs(60)).expect("it ends");
+    drop(reader);
+}
+
 #[test]
 fn metrics_count_what_happened() {
     let dir = tempfile::tempdir().unwrap();
