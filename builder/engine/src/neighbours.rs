@@ -5,7 +5,8 @@
 
 use crate::Engine;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
-use std::collections::HashMap;
+use cooper_store::Store;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 /// Most names of one registry that are looked at.
@@ -31,12 +32,19 @@ impl<'a> Neighbours<'a> {
 
     fn look(&self) -> HashMap<Digest, Reference> {
         let mut found = HashMap::new();
-        let refs = self.engine.store.refs().unwrap_or_default().into_iter();
+        let mut seen = HashSet::new();
+        // Nothing of it has to stay: a guess that is wrong costs one question.
+        let store = self.engine.store.passing();
+        let refs = store.refs().unwrap_or_default().into_iter();
         let near = refs.filter(|(n, _)| n.host() == self.name.host() && n.repository() != self.name.repository());
         for (name, top) in near.take(NAMES) {
             let mut pending = vec![(top, 0)];
             while let Some((document, depth)) = pending.pop() {
-                match self.read(&document).filter(|_| depth <= limits::INDEX_DEPTH) {
+                // Many tags lead to the same documents, and one repository for each blob is enough.
+                if !seen.insert(document.digest.clone()) {
+                    continue;
+                }
+                match read(&store, &document).filter(|_| depth <= limits::INDEX_DEPTH) {
                     Some(Document::Manifest(manifest)) => {
                         let blobs = manifest.layers.into_iter().chain([manifest.config]);
                         found.extend(blobs.map(|blob| (blob.digest, name.clone())));
@@ -48,11 +56,11 @@ impl<'a> Neighbours<'a> {
         }
         found
     }
+}
 
-    /// A document of the store; one that cannot be read is somebody else's to tell.
-    fn read(&self, document: &Descriptor) -> Option<Document> {
-        let is_document = document.media_type.is_index() || document.media_type.is_manifest();
-        let bytes = is_document.then(|| self.engine.store.read_blob(document, limits::MANIFEST_BYTES))?.ok()?;
-        Document::parse(bytes.get(), Some(&document.media_type)).ok()
-    }
+/// A document of the store; one that cannot be read is somebody else's to tell.
+fn read(store: &Store, document: &Descriptor) -> Option<Document> {
+    let is_document = document.media_type.is_index() || document.media_type.is_manifest();
+    let bytes = is_document.then(|| store.read_blob(document, limits::MANIFEST_BYTES))?.ok()?;
+    Document::parse(bytes.get(), Some(&document.media_type)).ok()
 }

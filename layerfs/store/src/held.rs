@@ -159,6 +159,12 @@ impl Store {
         self.with_leases()
     }
 
+    /// The same store through a handle that keeps nothing: for a look at what may as well be gone a moment later.
+    #[must_use]
+    pub fn passing(&self) -> Self {
+        self.without_leases()
+    }
+
     /// Size of a file, or anything for a directory, when it is there; from a handle that keeps leases it then stays.
     pub(crate) fn find(&self, path: &Path) -> Result<Option<u64>, StoreError> {
         let Some(leases) = self.leases() else {
@@ -258,6 +264,15 @@ mod tests {
         for path in [&made, &found] {
             assert!(claim(path).unwrap().is_some(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_is_looked_at_in_passing_may_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let holding = Store::open(dir.path()).unwrap().holding();
+        let digest = Store::open(dir.path()).unwrap().put_blob(b"seen").unwrap();
+        assert_eq!(holding.passing().blob_size(&digest).unwrap(), Some(4));
+        assert!(claim(&holding.layout().blob(&digest)).unwrap().is_some());
     }
 
     #[test]

@@ -55,6 +55,10 @@ impl Store {
         Self { inner: Arc::clone(&self.inner), leases: Some(Arc::default()) }
     }
 
+    pub(crate) fn without_leases(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), leases: None }
+    }
+
     pub(crate) fn leases(&self) -> Option<&Leases> {
         self.leases.as_deref()
     }
