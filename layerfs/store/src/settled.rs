@@ -8,9 +8,9 @@
 //! Takes: the path of what was found, and not written. Gives: its name on the disk.
 //! Must never: tell somebody's success from a name that a power cut can take.
 
+use crate::layout::ALGORITHMS;
 use crate::publish::sync_dir;
 use crate::{Store, StoreError};
-use cooper_image::digest::Algorithm;
 use std::path::Path;
 
 impl Store {
@@ -27,7 +27,7 @@ impl Store {
         if self.is_settled()? {
             return Ok(());
         }
-        sync_dir(&self.layout().blobs(Algorithm::Sha256))?;
+        ALGORITHMS.into_iter().try_for_each(|algorithm| sync_dir(&self.layout().blobs(algorithm)))?;
         sync_dir(&self.layout().synced())
     }
 
