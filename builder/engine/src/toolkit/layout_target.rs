@@ -7,8 +7,8 @@ use crate::EngineError;
 use crate::context::layout::blob_path;
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
-use cooper_store::archive::directory::{earlier, is_whole, merged};
-use cooper_store::archive::{OCI_LAYOUT, index_json};
+use cooper_store::archive::OCI_LAYOUT;
+use cooper_store::archive::directory::{check, is_whole, merge_index, put_whole};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl LayoutTarget {
     /// # Errors
     /// When there is something else.
     pub fn new(dir: &Path) -> Result<Self, EngineError> {
-        earlier(dir)?;
+        check(dir)?;
         Ok(Self { dir: dir.to_owned(), entries: Mutex::default() })
     }
 
@@ -43,16 +43,7 @@ impl LayoutTarget {
     ) -> Result<(), EngineError> {
         let path = self.dir.join(name);
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let partial = crate::output_file::beside(&path);
-        let done = made.and_then(|()| File::create(&partial)).and_then(|mut file| {
-            fill(&mut file)?;
-            file.sync_all()?;
-            fs::rename(&partial, &path)
-        });
-        if done.is_err() {
-            // The failure that made it partial is the one to report.
-            let _ = fs::remove_file(&partial);
-        }
+        let done = made.and_then(|()| put_whole(&path, fill));
         done.map_err(|e| cause(e, said))
     }
 
@@ -90,11 +81,6 @@ impl Target for LayoutTarget {
 
     fn finish(&self) -> Result<(), EngineError> {
         let new = std::mem::take(&mut *lock(&self.entries));
-        // Whoever writes there at the same time keeps what was written.
-        let failed = |e| io(format!("locking {}", self.dir.display()), e);
-        let dir = File::open(&self.dir).map_err(failed)?;
-        rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
-        let all = merged(earlier(&self.dir)?.unwrap_or_default(), new);
-        self.small("index.json", &index_json(all)?)
+        Ok(merge_index(&self.dir, &new)?)
     }
 }

@@ -6,18 +6,16 @@
 use super::{Content, NAME_ANNOTATION, OCI_LAYOUT, Stored, TAG_ANNOTATION, blob_path, index_json};
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Writes all of it.
 pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), StoreError> {
-    let index = content.index.clone();
-    let index = match earlier(dir)? {
-        // What `docker load` reads lists one image, and so does the index beside it.
-        Some(earlier) if content.listed.is_none() => merged(earlier, index),
-        _ => index,
-    };
+    check(dir)?;
     let mut layout = Layout { dir, made: Vec::new() };
     layout.make_dir(dir)?;
     layout.make_dir(&dir.join("blobs"))?;
@@ -26,19 +24,28 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
         layout.blob(store, digest, *size)?;
     }
     layout.small("oci-layout", OCI_LAYOUT)?;
-    if let Some(listed) = &content.listed {
-        layout.small("manifest.json", listed)?;
+    match &content.listed {
+        None => merge_index(dir, &content.index)?,
+        // What `docker load` reads lists one image, and so does the index beside it.
+        Some(listed) => {
+            layout.small("manifest.json", listed)?;
+            layout.small("index.json", &index_json(content.index.clone())?)?;
+        }
     }
-    layout.small("index.json", &index_json(index)?)?;
     layout.made.clear();
     Ok(())
 }
 
-/// The entries that the directory's index has; `None` when the directory is empty or not there.
+/// Can a layout be written there: is it one, or empty, or not there?
 ///
 /// # Errors
 /// [`StoreError::NotALayout`] when something else is there.
-pub fn earlier(dir: &Path) -> Result<Option<Vec<Descriptor>>, StoreError> {
+pub fn check(dir: &Path) -> Result<(), StoreError> {
+    earlier(dir).map(drop)
+}
+
+/// The directory's index, with all that it holds; `None` when there is none.
+fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
     let mut names = match fs::read_dir(dir) {
         Ok(names) => names,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -54,25 +61,72 @@ pub fn earlier(dir: &Path) -> Result<Option<Vec<Descriptor>>, StoreError> {
     let mut bytes = Vec::new();
     let read = File::open(&path).and_then(|f| f.take(limits::MANIFEST_BYTES + 1).read_to_end(&mut bytes));
     match read {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(StoreError::io("reading", &path))?,
     };
-    match Document::parse(&bytes, Some(&MediaType::OciIndex)) {
-        Ok(Document::Index(index)) => Ok(Some(index.manifests)),
+    match (Document::parse(&bytes, Some(&MediaType::OciIndex)), serde_json::from_slice(&bytes)) {
+        (Ok(Document::Index(_)), Ok(whole)) => Ok(Some(whole)),
         _ => Err(StoreError::NotALayout { path: dir.to_owned(), reason: "its index.json is no index" }),
     }
 }
 
-/// The earlier entries with other names, then the new ones.
-pub fn merged(earlier: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
-    let name = |d: &Descriptor| {
-        let of = |key: &str| d.annotations.get(key).cloned();
-        of(NAME_ANNOTATION).or_else(|| of(TAG_ANNOTATION))
+/// Puts entries into the directory's `index.json`, which keeps what it says besides. Whoever writes there at the same
+/// time keeps what was written.
+///
+/// # Errors
+/// [`StoreError::NotALayout`], and what the system says.
+pub fn merge_index(dir: &Path, new: &[Descriptor]) -> Result<(), StoreError> {
+    let locked = File::open(dir).map_err(StoreError::io("opening", dir))?;
+    flock(&locked, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", dir)(e.into()))?;
+    let path = dir.join("index.json");
+    let index = match earlier(dir)? {
+        None => index_json(new.to_vec())?,
+        Some(whole) => {
+            let encoded = merged(whole, new).and_then(|whole| serde_json::to_vec(&whole));
+            encoded.map_err(|source| StoreError::Encode { what: "the archive's index", source })?
+        }
     };
-    let replaced = |old: &Descriptor| new.iter().any(|n| name(n) == name(old));
-    let mut all: Vec<Descriptor> = earlier.into_iter().filter(|old| !replaced(old)).collect();
-    all.extend(new);
-    all
+    put_whole(&path, |file| file.write_all(&index)).map_err(StoreError::io("writing", &path))
+}
+
+/// The entries that the new ones do not take the place of, then the new ones.
+fn merged(mut whole: Map<String, Value>, new: &[Descriptor]) -> Result<Map<String, Value>, serde_json::Error> {
+    let mut all = Vec::new();
+    let mut kept = BTreeSet::new();
+    for entry in whole.get("manifests").and_then(Value::as_array).into_iter().flatten() {
+        let old: Descriptor = serde_json::from_value(entry.clone())?;
+        if !new.iter().any(|new| replaces(new, &old)) {
+            all.push(entry.clone());
+            kept.insert(old.digest);
+        }
+    }
+    // What has no name needs no second entry.
+    for new in new.iter().filter(|new| is_named(new) || !kept.contains(&new.digest)) {
+        all.push(serde_json::to_value(new)?);
+    }
+    whole.insert("manifests".to_owned(), json!(all));
+    Ok(whole)
+}
+
+fn is_named(d: &Descriptor) -> bool {
+    [NAME_ANNOTATION, TAG_ANNOTATION].iter().any(|key| d.annotations.contains_key(*key))
+}
+
+/// Would a name of the old entry lead to the new one? Full names decide where both have one; else the tags do, since
+/// that is what readers go by. What has no name stays until it gets one.
+fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
+    let tag = |d: &Descriptor| d.annotations.get(TAG_ANNOTATION).cloned();
+    let full = |d: &Descriptor| {
+        // skopeo writes whole names where tags stand.
+        let whole = tag(d).filter(|t| t.contains([':', '/']));
+        d.annotations.get(NAME_ANNOTATION).cloned().or(whole)
+    };
+    match (full(new), full(old), tag(old)) {
+        (Some(new), Some(old), _) => new == old,
+        (_, _, Some(old)) => tag(new).is_some_and(|new| new == old),
+        (new, Some(old), None) => new.is_some_and(|new| new == old),
+        (_, None, None) => is_named(new) && new.digest == old.digest,
+    }
 }
 
 /// What was made so far; taken back on drop unless it was cleared.
@@ -108,22 +162,9 @@ impl Layout<'_> {
         self.put(&self.dir.join(name), |file| file.write_all(bytes))
     }
 
-    /// Writes beside the name and renames.
     fn put(&mut self, path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), StoreError> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".partial.{}", std::process::id()));
-        let partial = PathBuf::from(partial);
         let is_new = !path.exists();
-        let done = File::create(&partial).and_then(|mut file| {
-            fill(&mut file)?;
-            file.sync_all()?;
-            fs::rename(&partial, path)
-        });
-        if done.is_err() {
-            // The failure that made it partial is the one to report.
-            let _ = fs::remove_file(&partial);
-        }
-        done.map_err(StoreError::io("writing", path))?;
+        put_whole(path, fill).map_err(StoreError::io("writing", path))?;
         if is_new {
             self.made.push(path.to_owned());
         }
@@ -140,6 +181,26 @@ impl Drop for Layout<'_> {
     }
 }
 
+/// Writes beside the name and renames, so that the file is there whole or not at all.
+///
+/// # Errors
+/// What `fill` and the system say.
+pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".partial.{}", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let done = File::create(&partial).and_then(|mut file| {
+        fill(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    });
+    if done.is_err() {
+        // The failure that made it partial is the one to report.
+        let _ = fs::remove_file(&partial);
+    }
+    done
+}
+
 /// Is there a regular file with this digest?
 ///
 /// # Errors
@@ -151,4 +212,68 @@ pub fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
     let mut hasher = Hasher::with(digest.algorithm());
     io::copy(&mut File::open(path)?, &mut hasher)?;
     Ok(hasher.finish() == *digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `TAG` or `FULL NAME|TAG`, or nothing; and the letter that its digest is made of.
+    fn entry(name: &str, content: &str) -> Descriptor {
+        let mut d = Descriptor::of(MediaType::OciManifest, content.as_bytes());
+        let (full, tag) = name.split_once('|').map_or((None, name), |(full, tag)| (Some(full), tag));
+        d.annotations.extend(full.map(|full| (NAME_ANNOTATION.to_owned(), full.to_owned())));
+        if !tag.is_empty() {
+            d.annotations.insert(TAG_ANNOTATION.to_owned(), tag.to_owned());
+        }
+        d
+    }
+
+    #[test]
+    fn an_entry_goes_only_when_its_name_leads_elsewhere() {
+        let app = "docker.io/library/app:1";
+        for (old, new, stays) in [
+            ("1", "1", false),
+            ("1", "2", true),
+            // A tag alone, and a name with that tag.
+            ("1", "docker.io/library/app:1|1", false),
+            ("docker.io/library/app:1|1", "1", false),
+            ("docker.io/library/app:1|1", "docker.io/library/app:1|1", false),
+            ("docker.io/library/db:1|1", "docker.io/library/app:1|1", true),
+            // As skopeo writes it.
+            (app, "docker.io/library/app:1|1", false),
+            ("", "1", true),
+            ("", "", true),
+            ("1", "", true),
+        ] {
+            let (old, new) = (entry(old, "old"), entry(new, "new"));
+            assert_eq!(!replaces(&new, &old), stays, "{:?} then {:?}", old.annotations, new.annotations);
+        }
+        assert!(replaces(&entry("1", "same"), &entry("", "same")));
+        assert!(!replaces(&entry("", "same"), &entry("", "same")));
+    }
+
+    #[test]
+    fn what_the_index_says_besides_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("oci-layout"), OCI_LAYOUT).unwrap();
+        let mut odd = serde_json::to_value(entry("", "odd")).unwrap();
+        odd["urls"] = json!(["https://elsewhere.example/"]);
+        let index = json!({"schemaVersion": 2, "manifests": [odd, entry("1", "old")], "annotations": {"a": "b"}});
+        fs::write(dir.path().join("index.json"), index.to_string()).unwrap();
+        merge_index(dir.path(), &[entry("", "odd"), entry("", "old")]).unwrap();
+        // Each of many writers leaves its own.
+        std::thread::scope(|s| {
+            for n in 1..=8 {
+                let dir = dir.path();
+                s.spawn(move || merge_index(dir, &[entry(&n.to_string(), "new")]).unwrap());
+            }
+        });
+        let index = earlier(dir.path()).unwrap().unwrap();
+        assert_eq!(index["annotations"], json!({"a": "b"}));
+        let entries = index["manifests"].as_array().unwrap();
+        assert_eq!((entries.len(), &entries[0]["urls"]), (9, &odd["urls"]));
+        let tagged = |tag: &str| entries.iter().filter(|e| e["annotations"][TAG_ANNOTATION] == tag).count();
+        assert!((1..=8).all(|n| tagged(&n.to_string()) == 1), "{entries:?}");
+    }
 }
