@@ -98,13 +98,13 @@ impl Files {
     pub fn read(origin: &dyn Origin, layers: &[Descriptor]) -> Result<Self, EngineError> {
         let mut files = Self::default();
         for layer in layers {
-            files.add(origin, layer).map_err(|e| e.of_layer(&layer.digest))?;
+            files.add(origin, layer, PATHS).map_err(|e| e.of_layer(&layer.digest))?;
         }
         Ok(files)
     }
 
-    /// Puts a layer on top.
-    fn add(&mut self, origin: &dyn Origin, layer: &Descriptor) -> Result<(), EngineError> {
+    /// Puts a layer on top; `most` paths are kept.
+    fn add(&mut self, origin: &dyn Origin, layer: &Descriptor, most: usize) -> Result<(), EngineError> {
         let mut tar = TarReader::new(compress::decompress(origin.open(layer)?)?, Default::default());
         let mut new: BTreeMap<Vec<u8>, FileState> = BTreeMap::new();
         while let Some(entry) = tar.next_entry()? {
@@ -128,16 +128,16 @@ impl Files {
                             read.map_err(|e| cause(e, || "reading a layer".to_owned()))?;
                             FileState::of(&entry, hasher.finish().to_string())
                         }
-                        ReadKind::Symlink(target) => FileState::of(&entry, RelPath::clean(target).display()),
+                        ReadKind::Symlink(target) => FileState::of(&entry, written(target)),
                         ReadKind::Char(rdev) | ReadKind::Block(rdev) => FileState::of(&entry, format!("{rdev:?}")),
                         ReadKind::Dir | ReadKind::Fifo => FileState::of(&entry, String::new()),
                     };
                     new.insert(path.as_bytes().to_vec(), state);
-                    if new.len() + self.files.len() > PATHS {
-                        let reason = format!("it has more than {PATHS} files");
-                        return Err(EngineError::InvalidImage { reference: origin.place(), reason });
-                    }
                 }
+            }
+            if new.len() + self.files.len() + self.gone.len() + self.opaque.len() > most {
+                let reason = format!("it has more than {most} files and deletions");
+                return Err(EngineError::InvalidImage { reference: origin.place(), reason });
             }
         }
         // Deletions of a layer are about those below it, wherever in the tar they stand.
@@ -202,9 +202,73 @@ impl Files {
     }
 }
 
+/// A link's target to its last byte, since links are compared by it: what is no character, and what would steer a
+/// terminal, as `\\xNN` or `\\u{N}`.
+fn written(target: &[u8]) -> String {
+    let mut text = String::with_capacity(target.len());
+    for chunk in target.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c == '\\' || c.is_control() {
+                true => text.extend(c.escape_default()),
+                false => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(|b| format!("\\x{b:02x}")));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Memory;
     use super::*;
+
+    /// One layer of these entries: a link, where there is a target.
+    fn layer(place: &mut Memory, entries: &[(&str, &[u8])]) -> Descriptor {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, target) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(0o644);
+            header.set_entry_type(if target.is_empty() { tar::EntryType::Regular } else { tar::EntryType::Symlink });
+            header.as_old_mut().linkname[..target.len()].copy_from_slice(target);
+            tar.append_data(&mut header, name, &b""[..]).unwrap();
+        }
+        place.put("application/vnd.oci.image.layer.v1.tar", &tar.into_inner().unwrap())
+    }
+
+    #[test]
+    fn links_are_told_apart_by_every_byte_and_steer_no_terminal() {
+        let targets: [(&[u8], &str); 7] = [
+            (b"../x", "../x"),
+            (b"x", "x"),
+            (b"/x", "/x"),
+            ("\u{e9}".as_bytes(), "\u{e9}"),
+            (b"\xe9", "\\xe9"),
+            (b"\\xe9", "\\\\xe9"),
+            (b"a\x1b[2J\n", "a\\u{1b}[2J\\n"),
+        ];
+        for (target, shown) in targets {
+            let mut place = Memory::default();
+            let layer = layer(&mut place, &[("link", target)]);
+            let files = Files::read(&place, &[layer]).unwrap();
+            let Found::Is(state) = files.find(b"link") else { panic!("{shown} is not there") };
+            assert_eq!((state.kind, state.content.as_str()), ("link", shown));
+        }
+    }
+
+    #[test]
+    fn deletions_count_like_files() {
+        for names in [["a", "b", "c"], ["a", ".wh.b", "c/.wh..wh..opq"], ["a/.wh.1", "a/.wh.2", "a/.wh.3"]] {
+            let mut place = Memory::default();
+            let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, &b""[..])).collect();
+            let d = layer(&mut place, &entries);
+            for most in [2, 3] {
+                let added = Files::default().add(&place, &d, most);
+                assert_eq!(added.is_ok(), most == 3, "{names:?} {most}: {added:?}");
+            }
+        }
+    }
 
     fn files(entries: &[(&str, &'static str)]) -> Files {
         let state =

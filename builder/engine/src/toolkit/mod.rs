@@ -13,6 +13,8 @@ pub mod files;
 mod index;
 mod layout;
 mod layout_target;
+#[cfg(test)]
+mod memory;
 mod new_layer;
 mod origin;
 mod place;
