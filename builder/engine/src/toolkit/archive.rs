@@ -58,7 +58,7 @@ impl ArchiveOrigin {
     pub(super) fn listed(&self) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
         let mut found: Vec<(Descriptor, Vec<cooper_image::Reference>)> = Vec::new();
         for entry in &self.index.manifests {
-            match found.iter_mut().find(|(d, _)| d.digest == entry.digest) {
+            match found.iter_mut().find(|(d, _)| *d == bare(entry)) {
                 Some((_, names)) => names.extend(names_of(entry)),
                 None => found.push((bare(entry), names_of(entry).collect())),
             }

@@ -8,7 +8,7 @@ use super::origin::{Origin, Reader, small};
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Marks what is about another image of the same index, as attestations are.
@@ -159,14 +159,16 @@ impl Draft {
         }
         let mut whole: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))?;
         let entries = whole.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
-        let images: BTreeSet<&Digest> = index.images().map(|i| &i.digest).collect();
+        // Entries, not digests: an image can be in it once more as part of something else.
+        let mut images = index.images().peekable();
         let mut kept = Vec::with_capacity(entries.len());
         for (entry, mut value) in index.manifests.iter().zip(entries) {
+            let is_image = images.next_if(|image| std::ptr::eq(*image, entry)).is_some();
             // What is said of an image that is no more would be said of nothing.
             if entry.annotations.contains_key(ABOUT) {
                 continue;
             }
-            if images.contains(&entry.digest) {
+            if is_image {
                 let new = self.changed(entry, depth + 1, change)?;
                 if let Some(value) = value.as_object_mut() {
                     value.insert("digest".to_owned(), json!(new.digest));
@@ -233,4 +235,38 @@ fn describe(d: &Descriptor) -> Value {
 
 pub(super) fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
     serde_json::to_vec(value).map_err(|source| EngineError::Json { what: "the new document".to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, Types};
+    use super::*;
+    use cooper_image::Platform;
+
+    #[test]
+    fn an_entry_that_is_no_image_stays_what_it_is() {
+        let mut place = Memory::default();
+        let image = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let of = |platform: &str| {
+            let mut entry = image.clone();
+            entry.platform = platform.parse().ok();
+            entry
+        };
+        let entries = [of("unknown/unknown"), of("linux/amd64"), of("unknown/unknown")];
+        let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+        let top = place.lead(&MediaType::OciIndex, &index);
+        let draft = Draft::of(&place.shared(), &top, &mut |image| {
+            image.config.config.user = Some("7".to_owned());
+            Ok(())
+        });
+        let draft = draft.unwrap();
+        let changed: Value = serde_json::from_slice(&draft.document(&draft.top().unwrap()).unwrap()).unwrap();
+        let same: Vec<bool> = changed["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["digest"] == json!(image.digest))
+            .collect();
+        assert_eq!(same, [true, false, true], "{changed}");
+    }
 }

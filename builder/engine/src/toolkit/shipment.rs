@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most documents and blobs that are brought at once; more than any image has.
-const PARTS: usize = 100_000;
+/// Most documents and blobs that are looked at at once; more than any image has.
+pub(super) const PARTS: usize = 100_000;
 
 /// A name that something gets at its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +92,18 @@ pub struct Shipment {
     elsewhere: BTreeMap<Digest, Arc<dyn Origin>>,
     /// In the order in which a registry takes them.
     documents: Vec<(Descriptor, Vec<u8>)>,
-    known: BTreeSet<Digest>,
+    /// The documents among them. One may be there as two types, and a blob of one image be a document of another.
+    known: BTreeSet<DocumentKey>,
     tops: Vec<Top>,
     /// Referrers, which have no names.
     loose: Vec<Descriptor>,
+}
+
+/// What makes a document that one: the same bytes as another type are read as something else.
+type DocumentKey = (Digest, String);
+
+pub(super) fn key(d: &Descriptor) -> DocumentKey {
+    (d.digest.clone(), d.media_type.as_str().to_owned())
 }
 
 /// Are manifests brought that refer to those that are?
@@ -115,7 +123,7 @@ impl Shipment {
     pub fn add(&mut self, origin: &Arc<dyn Origin>, top: Top, referrers: Referrers) -> Result<(), EngineError> {
         let first = self.documents.len();
         self.visit(origin, &top.descriptor, 0)?;
-        match self.tops.iter_mut().find(|known| known.descriptor.digest == top.descriptor.digest) {
+        match self.tops.iter_mut().find(|known| key(&known.descriptor) == key(&top.descriptor)) {
             Some(known) => known.names.extend(top.names),
             None => self.tops.push(top),
         }
@@ -124,7 +132,7 @@ impl Shipment {
             // What comes in may be referred to itself.
             while let Some((d, _)) = self.documents.get(at) {
                 for referrer in origin.referrers(&d.digest.clone())? {
-                    if !self.known.contains(&referrer.digest) {
+                    if !self.known.contains(&key(&referrer)) {
                         self.visit(origin, &referrer, 0)?;
                         self.loose.push(referrer);
                     }
@@ -156,19 +164,17 @@ impl Shipment {
     }
 
     fn visit(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor, depth: usize) -> Result<(), EngineError> {
-        if !self.known.insert(d.digest.clone()) {
+        if !self.known.insert(key(d)) {
             return Ok(());
         }
-        if depth > limits::INDEX_DEPTH || self.known.len() > PARTS {
+        if depth > limits::INDEX_DEPTH || self.known.len() + self.blobs.len() > PARTS {
             return Err(resolve::invalid(&origin.place(), "its indexes nest too deep, or name too much".to_owned()));
         }
         let bytes = origin.document(d)?;
         let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
         for blob in parts.blobs.into_iter().filter(|blob| !is_foreign(&blob.media_type)) {
-            if self.known.insert(blob.digest.clone()) {
-                let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
-                self.blobs.insert(blob.digest.clone(), (blob, Arc::clone(from)));
-            }
+            let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
+            self.blobs.entry(blob.digest.clone()).or_insert_with(|| (blob, Arc::clone(from)));
         }
         for document in &parts.documents {
             self.visit(origin, document, depth + 1)?;
@@ -285,7 +291,7 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
         Ok(())
     })?;
     for (d, bytes) in &all.documents {
-        let named = all.tops.iter().any(|top| top.descriptor.digest == d.digest && !top.names.is_empty());
+        let named = all.tops.iter().any(|top| key(&top.descriptor) == key(d) && !top.names.is_empty());
         if !(named && target.sends_by_name()) {
             target.put_document(d, bytes)?;
         }
@@ -357,4 +363,33 @@ pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descript
         }
     }
     Err(resolve::invalid(&origin.place(), "its indexes nest too deep".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, Types};
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_digest_that_is_a_document_and_a_blob_comes_as_both() {
+        for document_first in [true, false] {
+            let mut place = Memory::default();
+            let image = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+            // An artifact that keeps an image's manifest as its one layer.
+            let config = place.put("application/vnd.oci.empty.v1+json", b"{}");
+            let layer = Descriptor::new("application/octet-stream".into(), image.digest.clone(), image.size);
+            let oci = MediaType::OciManifest;
+            let artifact = json!({"schemaVersion": 2, "mediaType": oci, "config": config, "layers": [layer]});
+            let artifact = place.lead(&oci, &artifact);
+            let entries = if document_first { [&image, &artifact] } else { [&artifact, &image] };
+            let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+            let descriptor = place.lead(&MediaType::OciIndex, &index);
+            let mut shipment = Shipment::default();
+            shipment.add(&place.shared(), Top { descriptor, names: Vec::new() }, Referrers::Stay).unwrap();
+            assert!(shipment.blobs.contains_key(&image.digest), "{document_first}");
+            assert!(shipment.documents.iter().any(|(d, _)| d.digest == image.digest), "{document_first}");
+            assert_eq!(shipment.documents.len(), 3);
+        }
+    }
 }

@@ -4,11 +4,11 @@
 //! wrong is a finding.
 
 use super::origin::{Origin, Reader, cause, small};
-use super::shipment::parts;
+use super::shipment::{PARTS, key, parts};
 use crate::layers::lock;
 use crate::transfer::some_at_once;
 use crate::{EngineError, ErrorClass};
-use cooper_image::{Descriptor, Document, Hasher, ImageConfig, Manifest, MediaType, Platform, limits};
+use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Manifest, MediaType, Platform, limits};
 use cooper_layerfs::compress;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -53,6 +53,9 @@ pub struct Report {
     pub images: Vec<Image>,
     /// What is wrong; nothing, when all is well.
     pub findings: Vec<Finding>,
+    /// Blobs that were looked at, each for its size and its DiffId.
+    #[serde(skip)]
+    looked: BTreeSet<(Digest, u64, Option<Digest>)>,
 }
 
 impl Report {
@@ -100,12 +103,22 @@ fn whole(error: &EngineError) -> String {
 /// # Errors
 /// What the place says; not what is wrong with the image.
 pub fn validate(origin: &dyn Origin, top: &Descriptor, depth: Depth) -> Result<Report, EngineError> {
+    bounded(origin, top, depth, PARTS)
+}
+
+/// Looks at no more than so many documents.
+fn bounded(origin: &dyn Origin, top: &Descriptor, depth: Depth, most: usize) -> Result<Report, EngineError> {
     let mut report = Report::default();
     let mut seen = BTreeSet::new();
     let mut pending = vec![(top.clone(), 0)];
     while let Some((d, level)) = pending.pop() {
-        if !seen.insert(d.digest.clone()) {
+        // What an index says of an entry counts: the same image under another type or platform is another claim.
+        if !seen.insert((key(&d), d.platform.as_ref().map(ToString::to_string))) {
             continue;
+        }
+        if seen.len() > most {
+            report.find(&d, format!("indexes lead to more than {most} documents, and the others were not looked at"));
+            break;
         }
         if level > limits::INDEX_DEPTH {
             report.find(&d, "indexes nest too deep");
@@ -206,18 +219,25 @@ fn blobs(
     depth: Depth,
     report: &mut Report,
 ) -> Result<(), EngineError> {
-    let numbered: Vec<_> = blobs.iter().enumerate().collect();
-    let found = some_at_once(4, &numbered, |(n, d)| {
+    let mut wanted = Vec::with_capacity(blobs.len());
+    for (n, d) in blobs.iter().enumerate() {
+        let diff = diffs.get(n);
+        // What images share is read once.
+        if report.looked.insert((d.digest.clone(), d.size, diff.map(|diff| diff.0.clone()))) {
+            wanted.push((d, diff));
+        }
+    }
+    let found = some_at_once(4, &wanted, |(d, diff)| {
         let looked = match depth {
             Depth::Documents => presence(origin, d),
-            Depth::Everything => content(origin, d, diffs.get(*n)),
+            Depth::Everything => content(origin, d, *diff),
         };
         match looked {
             Err(e) if is_finding(&e) => Ok(Some(whole(&e))),
             other => other,
         }
     })?;
-    for (d, problem) in blobs.iter().zip(found) {
+    for ((d, _), problem) in wanted.into_iter().zip(found) {
         if let Some(problem) = problem {
             report.find(d, problem);
         }
@@ -263,5 +283,53 @@ struct Shared(Arc<Mutex<Reader>>);
 impl Read for Shared {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         lock(&self.0).read(buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, Types};
+    use super::*;
+    use serde_json::json;
+
+    fn index(place: &mut Memory, entries: &[Descriptor]) -> Descriptor {
+        let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+        place.lead(&MediaType::OciIndex, &index)
+    }
+
+    fn problems(place: &Memory, top: &Descriptor, most: usize) -> Vec<String> {
+        let report = bounded(place, top, Depth::Everything, most).unwrap();
+        report.findings.into_iter().map(|f| f.problem).collect()
+    }
+
+    #[test]
+    fn every_claim_about_one_digest_is_looked_at() {
+        let mut place = Memory::default();
+        let image = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let of = |platform: &str, media_type: &MediaType| {
+            let entry = Descriptor::new(media_type.clone(), image.digest.clone(), image.size);
+            Descriptor { platform: platform.parse().ok(), ..entry }
+        };
+        let right = of("linux/amd64", &MediaType::OciManifest);
+        for (other, says) in [
+            (of("linux/arm64", &MediaType::OciManifest), "it is for linux/amd64, and the index says linux/arm64"),
+            (of("linux/amd64", &MediaType::DockerManifest), "the manifest"),
+        ] {
+            for entries in [[right.clone(), other.clone()], [other, right.clone()]] {
+                let top = index(&mut place, &entries);
+                let found = problems(&place, &top, PARTS);
+                assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_without_end_are_a_finding() {
+        let mut place = Memory::default();
+        let images: Vec<Descriptor> =
+            ["amd64", "arm64", "s390x"].map(|arch| place.image(Types::Oci, &Platform::linux(arch), &[])).to_vec();
+        let top = index(&mut place, &images);
+        assert_eq!(problems(&place, &top, 4), Vec::<String>::new());
+        assert!(problems(&place, &top, 3)[0].contains("more than 3 documents"));
     }
 }
