@@ -8,6 +8,7 @@ use crate::stdout;
 use crate::ui::{amount, escape};
 use cooper_engine::toolkit::pick;
 use cooper_engine::toolkit::validate::{Depth, Image, Report, validate};
+use cooper_image::Descriptor;
 
 /// Looks at an image wherever it is, and tells everything that is wrong with it.
 pub fn run(place: &Place, flags: &ValidateFlags) -> Result<Exit, Failure> {
@@ -31,6 +32,8 @@ fn text(report: &Report) -> String {
         format!("{} {}: {layers}", i.manifest.digest, escape::line(&platform))
     };
     let mut lines: Vec<String> = report.images.iter().map(image).collect();
+    let elsewhere = |d: &Descriptor| format!("not looked at: {}: {}, which need not be there", d.digest, d.media_type);
+    lines.extend(report.elsewhere.iter().map(|d| escape::line(&elsewhere(d))));
     lines.extend(report.findings.iter().map(|f| escape::line(&format!("wrong: {}: {}", f.of, f.problem))));
     lines.push(match report.findings.len() {
         0 => "valid".to_owned(),

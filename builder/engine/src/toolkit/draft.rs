@@ -6,6 +6,7 @@
 use super::new_layer::NewLayer;
 use super::origin::{Origin, Reader, small};
 use crate::{EngineError, resolve};
+use cooper_image::config::History;
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -61,11 +62,10 @@ impl ImageDraft {
     /// Adds a layer on top; `how` is its line in the history.
     pub fn push(&mut self, layer: NewLayer, how: &str) {
         // A history that tells of other layers than there are is worse than none.
-        let made = self.config.history.iter().filter(|h| !h.empty_layer).count();
-        if made == self.config.rootfs.diff_ids.len() {
+        if made(&self.config.history) == self.config.rootfs.diff_ids.len() {
             let created = self.config.created.clone();
             let created_by = Some(how.to_owned());
-            self.config.history.push(cooper_image::config::History { created, created_by, ..Default::default() });
+            self.config.history.push(History { created, created_by, ..Default::default() });
         }
         self.config.rootfs.diff_ids.push(layer.diff.clone());
         self.layers.push(describe(&layer.described(self.is_docker)));
@@ -88,6 +88,14 @@ impl ImageDraft {
                 hint: "set labels, or build the image with OCI's media types".to_owned(),
             });
         }
+        let kind = |layer: &Value| layer["mediaType"].as_str().unwrap_or_default().to_owned();
+        let unknown = |kind: &String| kind.starts_with("application/vnd.oci.image.layer.");
+        if let Some(kind) = layers.iter().map(kind).find(unknown).filter(|_| is_docker) {
+            return Err(EngineError::Request {
+                message: format!("Docker's manifests know no layers of type {kind}"),
+                hint: "give a layer that is compressed with gzip, or build the image with OCI's media types".to_owned(),
+            });
+        }
         let (manifest_type, config_type) = match is_docker {
             true => (MediaType::DockerManifest, MediaType::DockerConfig),
             false => (MediaType::OciManifest, MediaType::OciConfig),
@@ -107,6 +115,11 @@ impl ImageDraft {
         into.layers.extend(files.into_iter().map(|f| (f.digest.clone(), f)));
         Ok(d)
     }
+}
+
+/// How many layers a history tells of.
+pub(super) fn made(history: &[History]) -> usize {
+    history.iter().filter(|h| !h.empty_layer).count()
 }
 
 /// A place that holds what is new, and leads to another one for the rest.

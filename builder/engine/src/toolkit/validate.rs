@@ -3,6 +3,7 @@
 //! Takes a place; gives what is wrong, all of it. That the place cannot be asked is an error, that what it gives is
 //! wrong is a finding.
 
+use super::draft::made;
 use super::origin::{Origin, Reader, cause, small};
 use super::shipment::{PARTS, key, parts};
 use crate::layers::lock;
@@ -53,6 +54,9 @@ pub struct Report {
     pub images: Vec<Image>,
     /// What is wrong; nothing, when all is well.
     pub findings: Vec<Finding>,
+    /// Layers that need not be there, and are not: whoever wants them fetches them from where their publisher keeps
+    /// them.
+    pub elsewhere: Vec<Descriptor>,
     /// Blobs that were looked at, each for its size and its DiffId.
     #[serde(skip)]
     looked: BTreeSet<(Digest, u64, Option<Digest>)>,
@@ -189,7 +193,7 @@ fn of_config(d: &Descriptor, manifest: &Manifest, config: &ImageConfig) -> Vec<S
     if layers != diffs {
         problems.push(format!("it has {diffs} DiffIds, and the manifest has {layers} layers"));
     }
-    let made = config.history.iter().filter(|h| !h.empty_layer).count();
+    let made = made(&config.history);
     if !config.history.is_empty() && made != diffs {
         problems.push(format!("its history makes {made} layers, and it has {diffs}"));
     }
@@ -223,9 +227,14 @@ fn blobs(
     for (n, d) in blobs.iter().enumerate() {
         let diff = diffs.get(n);
         // What images share is read once.
-        if report.looked.insert((d.digest.clone(), d.size, diff.map(|diff| diff.0.clone()))) {
-            wanted.push((d, diff));
+        if !report.looked.insert((d.digest.clone(), d.size, diff.map(|diff| diff.0.clone()))) {
+            continue;
         }
+        if d.media_type.is_foreign() && origin.size(d)?.is_none() {
+            report.elsewhere.push(super::layout::bare(d));
+            continue;
+        }
+        wanted.push((d, diff));
     }
     let found = some_at_once(4, &wanted, |(d, diff)| {
         let looked = match depth {
@@ -319,6 +328,25 @@ mod tests {
                 let top = index(&mut place, &entries);
                 let found = problems(&place, &top, PARTS);
                 assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_may_pass_on_need_not_be_there() {
+        for (media_type, missing, elsewhere) in [
+            ("application/vnd.oci.image.layer.v1.tar+gzip", 1, 0),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", 0, 1),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", 0, 1),
+        ] {
+            let mut place = Memory::default();
+            let types = if media_type.contains("docker") { Types::Docker } else { Types::Oci };
+            let layer = Descriptor::of(media_type.into(), b"of a publisher");
+            let image = place.image(types, &Platform::linux("amd64"), &[(layer, Digest::sha256(b"unpacked"))]);
+            for depth in [Depth::Documents, Depth::Everything] {
+                let report = validate(&place, &image, depth).unwrap();
+                let counts = (report.findings.len(), report.elsewhere.len());
+                assert_eq!(counts, (missing, elsewhere), "{media_type}: {report:?}");
             }
         }
     }
