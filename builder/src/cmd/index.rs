@@ -31,11 +31,11 @@ pub fn run(place: &Place, command: &IndexCommand) -> Result<Exit, Failure> {
 fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
     let annotations: Vec<Annotation> = flags.annotations.iter().flat_map(|flag| flag.0.clone()).collect();
     let places = open(place, flags.sources.iter().chain(&flags.targets))?;
-    let mut draft = IndexDraft::default();
-    let earlier = flags.targets.first().filter(|_| flags.append);
-    for source in earlier.into_iter().chain(&flags.sources) {
-        take(&places, &mut draft, source)?;
-    }
+    let mut draft = match flags.targets.first().filter(|_| flags.append) {
+        Some(earlier) => begun(&places, earlier)?,
+        None => IndexDraft::default(),
+    };
+    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source))?;
     draft.annotate(&annotations)?;
     if flags.dry_run {
         stdout::bytes(&draft.finish()?.0)?;
@@ -46,23 +46,25 @@ fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
 
 fn add(place: &Place, flags: &AddFlags) -> Result<Exit, Failure> {
     let places = open(place, flags.sources.iter().chain([&flags.index]))?;
-    let mut draft = IndexDraft::default();
-    for source in std::iter::once(&flags.index).chain(&flags.sources) {
-        take(&places, &mut draft, source)?;
-    }
+    let mut draft = begun(&places, &flags.index)?;
+    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source))?;
     deliver(place, &places, &draft, std::slice::from_ref(&flags.index), flags.json)
 }
 
 fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
+    let platform = [&flags.os, &flags.arch, &flags.variant, &flags.os_version];
+    if flags.annotations.is_empty() && platform.iter().all(|part| part.is_none()) {
+        let hint = "give --annotation KEY=VALUE, or of an entry --os, --arch, --variant or --os-version";
+        return Err(Failure::usage("nothing is to be changed", hint));
+    }
     let places = open(place, [&flags.index].into_iter())?;
-    let mut draft = IndexDraft::default();
     let origin = places.origin(&flags.index)?;
     let top = origin.top()?;
     if !top.media_type.is_index() {
         let message = format!("{} is one image and no index", flags.index);
         return Err(Failure::usage(message, "cooper mutate --annotation sets those of an image"));
     }
-    draft.add(&origin, &top)?;
+    let mut draft = IndexDraft::of(&origin, &top)?;
     match &flags.entry {
         Some(entry) => draft.change(
             entry,
@@ -90,6 +92,13 @@ fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
 /// An archive cannot be read while it is written.
 fn open<'p>(place: &Place, all: impl Iterator<Item = &'p ImagePlace>) -> Result<Places, Failure> {
     Places::open(place, &all.collect::<Vec<_>>())
+}
+
+/// What is changed, with all that it says.
+fn begun(places: &Places, index: &ImagePlace) -> Result<IndexDraft, Failure> {
+    let origin = places.origin(index)?;
+    let top = origin.top()?;
+    Ok(IndexDraft::of(&origin, &top)?)
 }
 
 fn take(places: &Places, draft: &mut IndexDraft, source: &ImagePlace) -> Result<(), Failure> {

@@ -10,12 +10,29 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Most digests in a hint.
+const SHOWN: usize = 8;
+/// Marks what is about another image of the same index, as attestations are.
+const ABOUT: &str = "vnd.docker.reference.digest";
+
 /// An index in the making: entries as JSON, since what nobody here knows stays in them.
 #[derive(Default)]
 pub struct IndexDraft {
-    entries: Vec<Value>,
+    entries: Vec<Entry>,
     annotations: BTreeMap<String, String>,
     origins: Vec<(Arc<dyn Origin>, Descriptor)>,
+    /// What the index says besides that is changed: its subject, the type of artifact that it is.
+    rest: Map<String, Value>,
+    /// How many sources there were.
+    sources: usize,
+    /// Is an index changed that has OCI's type?
+    is_oci: bool,
+}
+
+struct Entry {
+    value: Value,
+    /// Which source it is of. Those of one do not take each other's place.
+    source: usize,
 }
 
 /// What is changed of an entry.
@@ -34,14 +51,33 @@ pub struct EntryChange {
 }
 
 impl IndexDraft {
-    /// Adds an image, or everything that an index holds. An entry that is for the same platform as an earlier one takes
-    /// its place.
+    /// Begins with what is there: of an index, all that it says stays.
+    ///
+    /// # Errors
+    /// What the place says.
+    pub fn of(origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<Self, EngineError> {
+        let mut draft = Self::default();
+        draft.add(origin, d)?;
+        if d.media_type.is_index() {
+            let whole = serde_json::from_slice(&origin.document(d)?);
+            draft.rest = whole.map_err(|e| resolve::invalid(&origin.place(), e.to_string()))?;
+            for ours in ["schemaVersion", "mediaType", "manifests", "annotations"] {
+                draft.rest.remove(ours);
+            }
+            draft.is_oci = d.media_type == MediaType::OciIndex;
+        }
+        Ok(draft)
+    }
+
+    /// Adds an image, or everything that an index holds. An entry that is for the same platform as one of an earlier
+    /// source takes its place, and what was said of that one goes with it.
     ///
     /// # Errors
     /// What the place says.
     pub fn add(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<(), EngineError> {
         let invalid = |e: String| resolve::invalid(&origin.place(), e);
         let bytes = origin.document(d)?;
+        self.sources += 1;
         match Document::parse(&bytes, Some(&d.media_type)).map_err(|e| invalid(e.to_string()))? {
             Document::Index(index) => {
                 let whole: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))?;
@@ -53,6 +89,10 @@ impl IndexDraft {
                 self.origins.extend(index.manifests.into_iter().map(|d| (Arc::clone(origin), super::layout::bare(&d))));
             }
             Document::Manifest(manifest) => {
+                // What the index says of an image that it has is more than the image says itself.
+                if self.entries.iter().any(|entry| entry.value["digest"] == json!(d.digest)) {
+                    return Ok(());
+                }
                 let mut entry = json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size});
                 let platform = match manifest.config.media_type {
                     MediaType::OciConfig | MediaType::DockerConfig => {
@@ -74,21 +114,33 @@ impl IndexDraft {
         Ok(())
     }
 
-    fn put(&mut self, entry: Value) {
-        let same = |old: &Value| {
-            let platform = |v: &Value| v.get("platform").cloned().filter(|p| p["os"] != "unknown");
-            old["digest"] == entry["digest"] || (platform(old).is_some() && platform(old) == platform(&entry))
+    fn put(&mut self, value: Value) {
+        let source = self.sources;
+        let kind = |v: &Value| {
+            let platform = v.get("platform").cloned().filter(|p| p["os"] != "unknown");
+            platform.map(|platform| (platform, v.get("artifactType").cloned()))
         };
-        match self.entries.iter().position(same) {
-            Some(at) => self.entries.splice(at..=at, [entry]).for_each(drop),
-            None => self.entries.push(entry),
+        let earlier =
+            |of: &dyn Fn(&Value) -> bool| self.entries.iter().position(|old| old.source < source && of(&old.value));
+        let same = earlier(&|old| old["digest"] == value["digest"] && kind(old) == kind(&value));
+        match same.or_else(|| earlier(&|old| kind(old).is_some() && kind(old) == kind(&value))) {
+            None => self.entries.push(Entry { value, source }),
+            Some(at) => {
+                let old = self.entries.splice(at..=at, [Entry { value, source }]).next();
+                let old = old.map(|old| old.value["digest"].clone()).unwrap_or_default();
+                // As long as the image is in it for another platform, what is said of it is true.
+                if !self.entries.iter().any(|entry| entry.value["digest"] == old) {
+                    self.entries.retain(|entry| entry.source == source || entry.value["annotations"][ABOUT] != old);
+                }
+            }
         }
     }
 
     /// Sets annotations: of the index, or with `manifest-descriptor` of its entries.
     ///
     /// # Errors
-    /// [`EngineError::Request`] for those of manifests, which would be other images then.
+    /// [`EngineError::Request`] for those of manifests, which would be other images then, and for those of entries that
+    /// there are not.
     pub fn annotate(&mut self, all: &[Annotation]) -> Result<(), EngineError> {
         if let Some(other) = all.iter().find(|a| !matches!(a.target, Target::Index | Target::ManifestDescriptor)) {
             return Err(EngineError::Request {
@@ -97,11 +149,28 @@ impl IndexDraft {
                     .to_owned(),
             });
         }
+        let platforms: Vec<Option<Platform>> = self.entries.iter().map(Entry::platform).collect();
+        let meant = |a: &&Annotation| {
+            let one = std::slice::from_ref(*a);
+            let of = |platform: &Platform| !select(one, Target::ManifestDescriptor, platform).is_empty();
+            a.target == Target::Index || platforms.iter().flatten().any(of)
+        };
+        if let Some(nobody) = all.iter().find(|a| !meant(a)) {
+            let platform = nobody.platform.as_ref().map_or_else(|| "a platform".to_owned(), ToString::to_string);
+            let has: Vec<String> = platforms.iter().flatten().map(ToString::to_string).collect();
+            return Err(EngineError::Request {
+                message: format!("the index has no entry for {platform} that could have the annotation {}", nobody.key),
+                hint: match has.is_empty() {
+                    true => "none of its entries says for what it is".to_owned(),
+                    false => format!("it has {}", has.join(", ")),
+                },
+            });
+        }
         self.annotations.extend(select(all, Target::Index, &Platform::host()));
-        for entry in &mut self.entries {
-            let platform = entry.get("platform").cloned().and_then(|p| serde_json::from_value::<Platform>(p).ok());
-            let Some(platform) = platform.filter(|p| p.os != "unknown") else { continue };
-            note(entry, select(all, Target::ManifestDescriptor, &platform));
+        for (entry, platform) in self.entries.iter_mut().zip(&platforms) {
+            if let Some(platform) = platform {
+                note(&mut entry.value, select(all, Target::ManifestDescriptor, platform));
+            }
         }
         Ok(())
     }
@@ -113,14 +182,12 @@ impl IndexDraft {
     pub fn change(&mut self, which: &str, change: &EntryChange) -> Result<(), EngineError> {
         let digest = which.parse::<Digest>().ok();
         let platform = which.parse::<Platform>().ok();
-        let is = |entry: &Value| match &digest {
-            Some(digest) => entry["digest"] == json!(digest),
-            None => {
-                let of = entry.get("platform").cloned().and_then(|p| serde_json::from_value::<Platform>(p).ok());
-                of.zip(platform.as_ref()).is_some_and(|(of, wanted)| of.satisfies(wanted))
-            }
+        let is = |entry: &Entry| match &digest {
+            Some(digest) => entry.value["digest"] == json!(digest),
+            None => entry.platform().zip(platform.as_ref()).is_some_and(|(of, wanted)| of.satisfies(wanted)),
         };
-        let has: Vec<String> = self.entries.iter().filter_map(|e| e["digest"].as_str().map(str::to_owned)).collect();
+        let digests = self.entries.iter().filter_map(|e| e.value["digest"].as_str().map(str::to_owned));
+        let has: Vec<String> = digests.take(SHOWN).collect();
         let Some(entry) = self.entries.iter_mut().find(|e| is(e)) else {
             return Err(EngineError::Request {
                 message: format!("the index has no entry {which:?}"),
@@ -135,13 +202,13 @@ impl IndexDraft {
         ];
         let set = fields.iter().filter_map(|(key, value)| Some(((*key).to_owned(), json!(value.as_ref()?))));
         let set: Map<String, Value> = set.collect();
-        if let Some(entry) = entry.as_object_mut().filter(|_| !set.is_empty()) {
+        if let Some(entry) = entry.value.as_object_mut().filter(|_| !set.is_empty()) {
             let platform = entry.entry("platform").or_insert_with(|| json!({}));
             if let Some(platform) = platform.as_object_mut() {
                 platform.extend(set);
             }
         }
-        note(entry, change.annotations.iter().cloned().collect());
+        note(&mut entry.value, change.annotations.iter().cloned().collect());
         Ok(())
     }
 
@@ -157,12 +224,17 @@ impl IndexDraft {
             });
         }
         let docker = MediaType::DockerManifest.to_string();
-        let noted = !self.annotations.is_empty() || self.entries.iter().any(|e| e.get("annotations").is_some());
-        let is_docker = !noted && self.entries.iter().all(|e| e["mediaType"] == docker.as_str());
+        let entries: Vec<&Value> = self.entries.iter().map(|entry| &entry.value).collect();
+        let noted = !self.annotations.is_empty() || entries.iter().any(|e| e.get("annotations").is_some());
+        let is_oci = self.is_oci || noted || !self.rest.is_empty();
+        let is_docker = !is_oci && entries.iter().all(|e| e["mediaType"] == docker.as_str());
         let media_type = if is_docker { MediaType::DockerList } else { MediaType::OciIndex };
-        let mut index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": self.entries});
-        if let Some(index) = index.as_object_mut().filter(|_| !self.annotations.is_empty()) {
-            index.insert("annotations".to_owned(), json!(self.annotations));
+        let mut index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+        if let Some(index) = index.as_object_mut() {
+            index.extend(self.rest.clone());
+            if !self.annotations.is_empty() {
+                index.insert("annotations".to_owned(), json!(self.annotations));
+            }
         }
         let bytes = json_bytes(&index)?;
         let d = Descriptor::of(media_type, &bytes);
@@ -177,7 +249,7 @@ impl IndexDraft {
         let (bytes, descriptor) = self.finish()?;
         let mut shipment = Shipment::default();
         for (origin, d) in &self.origins {
-            if self.entries.iter().any(|e| e["digest"] == json!(d.digest)) {
+            if self.entries.iter().any(|e| e.value["digest"] == json!(d.digest)) {
                 shipment.add_part(origin, d)?;
             }
         }
@@ -189,11 +261,104 @@ impl IndexDraft {
     }
 }
 
+impl Entry {
+    /// What it is for, unless it says nothing that could be run.
+    fn platform(&self) -> Option<Platform> {
+        let platform = self.value.get("platform").cloned().and_then(|p| serde_json::from_value::<Platform>(p).ok());
+        platform.filter(|p| p.os != "unknown")
+    }
+}
+
 fn note(entry: &mut Value, notes: BTreeMap<String, String>) {
     if let Some(entry) = entry.as_object_mut().filter(|_| !notes.is_empty()) {
         let all = entry.entry("annotations").or_insert_with(|| json!({}));
         if let Some(all) = all.as_object_mut() {
             all.extend(notes.into_iter().map(|(key, value)| (key, json!(value))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, Types};
+    use super::*;
+
+    fn annotation(text: &str) -> Annotation {
+        let (target, platform, key) = match text {
+            "all" => (Target::ManifestDescriptor, None, "k"),
+            "index" => (Target::Index, None, "k"),
+            platform => (Target::ManifestDescriptor, platform.parse().ok(), "k"),
+        };
+        Annotation { target, platform, key: key.to_owned(), value: "v".to_owned() }
+    }
+
+    /// An index with an image for a platform, another one for the same, and what is said of the first.
+    fn place() -> (Memory, Descriptor, Vec<Value>) {
+        let mut place = Memory::default();
+        let mut image = |user: &str| {
+            let mut config = ImageConfig::scratch(&Platform::linux("amd64"));
+            config.config.user = Some(user.to_owned());
+            let d = place.image_of(Types::Docker, &config, Vec::new());
+            json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size,
+                "platform": {"os": "linux", "architecture": "amd64"}})
+        };
+        let (first, mut second, mut about) = (image("1"), image("2"), image("3"));
+        second["annotations"] = json!({"compressed": "otherwise"});
+        about["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+        about["annotations"] = json!({ABOUT: first["digest"]});
+        let entries = vec![first, second, about];
+        let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries,
+            "subject": entries[0], "artifactType": "application/x", "annotations": {"a": "b"}});
+        let d = place.lead(&MediaType::OciIndex, &index);
+        (place, d, entries)
+    }
+
+    fn finished(draft: &IndexDraft) -> Value {
+        serde_json::from_slice(&draft.finish().unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn what_an_index_says_stays() {
+        let (mut place, d, entries) = place();
+        let before: Value = serde_json::from_slice(&place.document(&d).unwrap()).unwrap();
+        assert_eq!(finished(&IndexDraft::of(&place.shared(), &d).unwrap()), before);
+
+        let arm = place.image(Types::Docker, &Platform::linux("arm64"), &[]);
+        let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
+        draft.add(&place.shared(), &arm).unwrap();
+        // It is there already, with more to say of it.
+        let second = Descriptor::new(
+            MediaType::DockerManifest,
+            entries[1]["digest"].as_str().unwrap().parse().unwrap(),
+            entries[1]["size"].as_u64().unwrap(),
+        );
+        draft.add(&place.shared(), &second).unwrap();
+        let after = finished(&draft);
+        assert_eq!((&after["subject"], &after["artifactType"]), (&before["subject"], &before["artifactType"]));
+        let now = after["manifests"].as_array().unwrap();
+        assert_eq!((&now[..3], &now[3]["digest"], now.len()), (&entries[..], &json!(arm.digest), 4));
+    }
+
+    #[test]
+    fn an_image_takes_the_place_of_one_and_of_what_was_said_of_that() {
+        let (mut place, d, entries) = place();
+        let new = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
+        draft.add(&place.shared(), &new).unwrap();
+        let after = finished(&draft);
+        let now = after["manifests"].as_array().unwrap();
+        assert_eq!((&now[0]["digest"], &now[1], now.len()), (&json!(new.digest), &entries[1], 2));
+    }
+
+    #[test]
+    fn an_annotation_that_nothing_gets_is_refused() {
+        let (place, d, _) = place();
+        for (text, fits) in
+            [("index", true), ("all", true), ("linux/amd64", true), ("linux/arm64", false), ("unknown/unknown", false)]
+        {
+            let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
+            let done = draft.annotate(&[annotation("linux/amd64"), annotation(text)]);
+            assert_eq!(done.is_ok(), fits, "{text}: {done:?}");
         }
     }
 }
