@@ -9,6 +9,7 @@ use cooper_registry::{Client, ClientOptions, KeptUpload, Pushed, RegistryError, 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use support::script::{BLOB, blobs, descriptor, named};
+use support::wire::Wire;
 use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
 
 /// What is kept, as a store would.
@@ -287,13 +288,19 @@ async fn a_registry_that_claims_too_much_is_not_believed() {
 #[tokio::test]
 async fn docker_registry_takes_parts() {
     let registry = DockerRegistry::start(Access::Open);
+    let wire = Wire::to(&registry.host);
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let blob = cooper_image::Descriptor::of(cooper_image::MediaType::OciLayerGzip, &bytes);
-    let name = format!("{}/a/b:1", registry.host).parse().unwrap();
+    let name = format!("{}/a/b:1", wire.host()).parse().unwrap();
     let kept = Arc::new(Memory::default());
     let client = Client::new(ClientOptions { uploads: Some(kept.clone()), ..in_parts(100_000) }).unwrap();
     let leaked: &'static [u8] = Box::leak(bytes.clone().into_boxed_slice());
     assert_eq!(client.push_blob(&name, &blob, source(leaked), None).await.unwrap(), Pushed::Uploaded);
     assert_eq!(client.small_blob(&name, &blob, 1 << 21).await.unwrap(), bytes);
+    let sent = wire.sent();
+    let count = |words: &str| sent.matches(words).count();
+    assert_eq!((count("PATCH /v2/a/b/blobs/uploads/"), count("PUT /v2/a/b/blobs/uploads/")), (12, 1));
+    let (first, last) = (count("\r\ncontent-range: 0-99999\r\n"), count("\r\ncontent-range: 1100000-1199999\r\n"));
+    assert_eq!((first, last), (1, 1), "each is a part of its own");
     assert!(kept.0.lock().unwrap().is_empty());
 }
