@@ -208,6 +208,26 @@ async fn what_an_earlier_process_left_is_of_no_harm() {
     }
 }
 
+/// It can be at a host that does not answer any more.
+#[tokio::test]
+async fn a_kept_place_that_does_not_answer_leaves_all_tries_to_a_new_one() {
+    let server = blobs(|seen, n| match (seen.method.as_str(), seen.header("content-range")) {
+        ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("POST", _) if n == 0 => answer("503 Service Unavailable", "", b""),
+        ("PUT", _) => answer("201 Created", "", b""),
+        (_, range) => {
+            let last = range.map_or("0", |range| range.split('-').next_back().unwrap());
+            answer("202 Accepted", &format!("Location: /up/1\r\nRange: 0-{last}\r\n"), b"")
+        }
+    });
+    let kept = Memory::default();
+    let gone = format!("http://127.0.0.1:{}/up/0", support::free_port());
+    kept.0.lock().unwrap().insert(format!("http://{}/ a/b {}", server.host(), descriptor().digest), gone);
+    let mut options = ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) };
+    options.retry.tries = 2;
+    assert_eq!(push(&server, options).await.unwrap(), Pushed::Uploaded);
+}
+
 /// Where an earlier process was told to go on is a place that the registry chose.
 #[tokio::test]
 async fn a_kept_place_at_another_host_is_shown_no_credentials() {

@@ -77,7 +77,7 @@ impl<'a> Parts<'a> {
     pub(crate) async fn send(mut self, place: Option<Started>, budget: &mut Budget) -> Result<Ended, RegistryError> {
         let mut stand = match place {
             Some(started) => Some(self.begun(started)),
-            None => self.earlier(budget).await,
+            None => self.earlier().await,
         };
         loop {
             let mut now = match stand.take() {
@@ -142,13 +142,14 @@ impl<'a> Parts<'a> {
         Stand { url: started.url, offset: 0, part, origin: Origin::Here }
     }
 
-    /// What an earlier process began, when the registry knows it still.
-    async fn earlier(&mut self, budget: &mut Budget) -> Option<Stand> {
+    /// What an earlier process began, when the registry knows it still. It is asked once: a place that is gone is no
+    /// reason to have fewer tries for a new one.
+    async fn earlier(&mut self) -> Option<Stand> {
         let place = self.kept.as_ref()?.place()?;
         let url = Url::parse(&place).ok()?;
         // A registry asks for larger parts when an upload begins, which was another process's.
         let part = self.s.shared.options.part;
-        let found = self.ask(url, (part, Origin::Earlier), budget).await;
+        let found = self.ask(url, (part, Origin::Earlier), &mut Budget::single()).await;
         if found.is_none() {
             self.forget();
         }
