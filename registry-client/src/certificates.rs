@@ -2,7 +2,7 @@
 //! certificate by which this client says who it is. Must never use any of them for another host or port.
 
 use crate::RegistryError;
-use crate::endpoint::{is_docker_hub, names};
+use crate::endpoint::{Trust, is_docker_hub, names};
 use crate::error::chain;
 use crate::options::HostCertificates;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
@@ -18,7 +18,7 @@ type Begin = Arc<dyn Fn() -> Result<ClientBuilder, RegistryError> + Send + Sync>
 #[derive(Clone)]
 pub(crate) struct Certificates {
     all: Arc<Vec<HostCertificates>>,
-    made: Arc<Mutex<HashMap<String, Client>>>,
+    made: Arc<Mutex<HashMap<(String, Trust), Client>>>,
     begin: Begin,
 }
 
@@ -33,8 +33,12 @@ impl Certificates {
         Self { all: Arc::new(all.to_vec()), made: Arc::default(), begin }
     }
 
-    /// The connections for a URL; `None` where nothing is said of its host.
-    pub(crate) fn for_url(&self, url: &Url) -> Result<Option<Client>, RegistryError> {
+    /// The connections for a URL; `None` where nothing is said of its host, or plain http needs none. A host that need
+    /// not prove itself can still want to know who we are.
+    pub(crate) fn for_url(&self, url: &Url, trust: Trust) -> Result<Option<Client>, RegistryError> {
+        if url.scheme() != "https" {
+            return Ok(None);
+        }
         let is = |host: &str| {
             let hub = is_docker_hub(host) && url.host_str().is_some_and(is_docker_hub) && url.port().is_none();
             names(host, url) || hub
@@ -42,11 +46,12 @@ impl Certificates {
         let mine: Vec<&HostCertificates> = self.all.iter().filter(|c| is(&c.host)).collect();
         let Some(first) = mine.first() else { return Ok(None) };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = made.get(&first.host) {
+        let key = (first.host.clone(), trust);
+        if let Some(known) = made.get(&key) {
             return Ok(Some(known.clone()));
         }
         let failed = |what: String, e: reqwest::Error| RegistryError::Config { what, cause: chain(&e) };
-        let mut builder = (self.begin)()?;
+        let mut builder = (self.begin)()?.tls_danger_accept_invalid_certs(trust == Trust::Insecure);
         let mut authorities = Vec::new();
         for pem in mine.iter().flat_map(|c| &c.authorities) {
             let found = Certificate::from_pem_bundle(pem);
@@ -61,7 +66,7 @@ impl Certificates {
             builder = builder.identity(identity.map_err(named)?);
         }
         let client = builder.build().map_err(|e| failed(format!("the certificates for {}", first.host), e))?;
-        made.insert(first.host.clone(), client.clone());
+        made.insert(key, client.clone());
         Ok(Some(client))
     }
 }
@@ -82,15 +87,18 @@ mod tests {
         // What is chosen for a URL cannot be used, and that is how it is seen to be chosen.
         for (url, chosen) in [
             ("https://a.example:5000/v2/", true),
+            ("http://a.example:5000/v2/", false),
             ("https://a.example/v2/", false),
             ("https://b.example:5000/v2/", false),
             ("https://registry-1.docker.io/v2/", true),
             ("https://auth.docker.io/token", false),
         ] {
-            let found = certificates.for_url(&Url::parse(url).unwrap());
-            assert_eq!(found.is_err(), chosen, "{url}");
-            if let Err(error) = found {
-                assert!(!error.to_string().contains("hunter2"));
+            let found = |trust| certificates.for_url(&Url::parse(url).unwrap(), trust);
+            for trust in [Trust::Verified, Trust::Insecure] {
+                assert_eq!(found(trust).is_err(), chosen, "{url} {trust:?}");
+                if let Err(error) = found(trust) {
+                    assert!(!error.to_string().contains("hunter2"));
+                }
             }
         }
         assert!(!format!("{certificates:?}").contains("104, 117"), "{certificates:?}");

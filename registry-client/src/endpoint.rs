@@ -30,7 +30,7 @@ impl Scheme {
 }
 
 /// How much a host has to prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
     /// A certificate that somebody known has signed.
     Verified,

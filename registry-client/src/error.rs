@@ -2,6 +2,7 @@
 //! asked and what came back; gives a sentence and a hint. Must never hold a secret or an unbounded
 //! text of a stranger.
 
+use crate::http::FATAL_ALERT;
 use cooper_image::DigestError;
 use cooper_image::index::DocumentError;
 use std::fmt;
@@ -219,6 +220,11 @@ pub(crate) fn login_hint(registry: &str) -> String {
 }
 
 fn network_hint(cause: &str, asked: &Asked) -> String {
+    if let Some(alert) = cause.split(FATAL_ALERT).nth(1)
+        && let Some(hint) = alert_hint(alert, &asked.registry)
+    {
+        return hint;
+    }
     let cause = cause.to_ascii_lowercase();
     if cause.contains("certificate") {
         format!(
@@ -229,6 +235,27 @@ fn network_hint(cause: &str, asked: &Asked) -> String {
         format!("if it speaks plain http, mark it insecure: --insecure-registry {}", asked.registry)
     } else {
         format!("check that {} can be reached from here, and the proxy settings", asked.registry)
+    }
+}
+
+/// What a registry has against the certificate by which this client says who it is (RFC 8446, section 6.2).
+fn alert_hint(alert: &str, registry: &str) -> Option<String> {
+    let place = format!("certs.d/{registry}/NAME.cert and NAME.key");
+    let refused = [
+        "BadCertificate",
+        "UnsupportedCertificate",
+        "CertificateRevoked",
+        "CertificateExpired",
+        "CertificateUnknown",
+        "UnknownCA",
+        "AccessDenied",
+    ];
+    if alert.starts_with("CertificateRequired") {
+        Some(format!("the registry wants a certificate of this client: put it and its key into {place}"))
+    } else if refused.iter().any(|name| alert.starts_with(name)) {
+        Some(format!("the registry wants another certificate of this client than what it was shown: see {place}"))
+    } else {
+        None
     }
 }
 
@@ -286,6 +313,15 @@ mod tests {
     fn hints_name_the_registry() {
         let tls = RegistryError::Network { asked: asked(), cause: "invalid peer certificate: UnknownIssuer".into() };
         assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
+        for (alert, words) in [
+            ("CertificateRequired", "put it and its key into certs.d/r.example/NAME.cert and NAME.key"),
+            ("UnknownCA", "another certificate of this client"),
+            ("ProtocolVersion", "check that r.example can be reached"),
+        ] {
+            let cause = format!("error sending request: received fatal alert: {alert}");
+            let hint = RegistryError::Network { asked: asked(), cause }.hint().unwrap();
+            assert!(hint.contains(words), "{alert}: {hint}");
+        }
         let source = std::io::ErrorKind::StorageFull.into();
         let full = RegistryError::Local { asked: asked(), what: "the blob cannot be written", source };
         assert!(full.hint().unwrap().contains("free space"));

@@ -3,7 +3,7 @@
 //! from https to http, or speak plain http to a host that is neither loopback nor marked insecure.
 
 use crate::certificates::Certificates;
-use crate::endpoint::{host_without_port, is_loopback, names};
+use crate::endpoint::{Trust, host_without_port, is_loopback, names};
 use crate::error::chain;
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
 use crate::{RegistryError, blob::body::Upload};
@@ -86,6 +86,8 @@ pub(crate) enum Break {
     TooLarge(u64),
     /// The file to send.
     Source(std::io::Error),
+    /// What this client was told about the host cannot be used.
+    Told(RegistryError),
 }
 
 /// The connections, shared by all conversations.
@@ -182,8 +184,11 @@ impl Transport {
 
     async fn once(&self, request: &Request, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, Break> {
         let marked = request.peer == Peer::Registry && self.is_marked(&url, request.insecure.as_deref());
-        let own = if marked || request.peer != Peer::Registry { Ok(None) } else { self.certificates.for_url(&url) };
-        let own = own.map_err(|e| Break::Lasting(e.to_string()))?;
+        let trust = if marked { Trust::Insecure } else { Trust::Verified };
+        let own = match request.peer {
+            Peer::Registry => self.certificates.for_url(&url, trust).map_err(Break::Told)?,
+            Peer::Web => None,
+        };
         let client = own.as_ref().unwrap_or(if marked { &self.unverified } else { &self.verified });
         let mut builder = client.request(request.method.clone(), url).headers(request.headers.clone());
         if let Some(value) = authorization {
@@ -284,16 +289,20 @@ fn host_of(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
+/// How the TLS library says that the other side has ended the conversation (RFC 8446, section 6.2).
+pub(crate) const FATAL_ALERT: &str = "received fatal alert: ";
+
 pub(crate) fn silence(limit: Duration) -> Break {
     Break::Passing(format!("nothing came for {} s", limit.as_secs_f32()))
 }
 
-/// Sorts a transport error; what is said of certificates, as "CertificateRequired", will be said again. Its URL is
-/// dropped: a redirect's query can hold a signature.
+/// Sorts a transport error; what is said of certificates, and what TLS ends a conversation with, as "received fatal
+/// alert: CertificateRequired", will be said again. Its URL is dropped: a redirect's query can hold a signature.
 pub(crate) fn broken(error: reqwest::Error) -> Break {
     let error = error.without_url();
     let words = crate::redact::excerpt(chain(&error).as_bytes());
-    if error.is_builder() || words.contains("ertificate") || words.contains("InvalidContentType") {
+    let lasting = ["ertificate", "InvalidContentType", FATAL_ALERT];
+    if error.is_builder() || lasting.iter().any(|said| words.contains(said)) && !words.contains("InternalError") {
         Break::Lasting(words)
     } else {
         Break::Passing(words)

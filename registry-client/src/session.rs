@@ -270,6 +270,7 @@ pub(crate) fn broke(b: Break, asked: &Asked) -> RegistryError {
         Break::Passing(cause) | Break::Lasting(cause) => RegistryError::Network { asked, cause },
         Break::Refused(cause) => RegistryError::Protocol { asked, cause },
         Break::TooLarge(limit) => RegistryError::TooLarge { asked, limit: format!("{limit} bytes") },
+        Break::Told(error) => error,
         Break::Source(source) => RegistryError::Local { asked, what: "the blob cannot be read", source },
     }
 }

@@ -296,6 +296,7 @@ fn again<W>(b: Break, shown: &str) -> Result<Try<W>, WebError> {
         Break::Refused(cause) => Err(WebError::Refused { url, cause }),
         Break::TooLarge(limit) => Err(WebError::TooLarge { url, limit }),
         Break::Source(source) => Err(WebError::Local { url, source }),
+        Break::Told(error) => Err(WebError::Refused { url, cause: error.to_string() }),
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use cooper_image::{Descriptor, MediaType, Platform, Reference};
 use cooper_registry::credentials::DockerConfig;
-use cooper_registry::{Client, ClientOptions, RegistryError};
+use cooper_registry::{Client, ClientOptions, Fault, HostCertificates, RegistryError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -81,7 +81,7 @@ impl Drop for TlsServer {
 }
 
 /// An https server of files that hold whole answers, and the authority that signed it.
-fn tls_server(place: &Path, port: u16) -> TlsServer {
+fn tls_server(place: &Path, port: u16, more: &[&str]) -> TlsServer {
     let ca = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
     run("openssl", &[&ca[..], &["-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"]].concat(), place);
     let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.pem"];
@@ -89,6 +89,7 @@ fn tls_server(place: &Path, port: u16) -> TlsServer {
     run("openssl", &[&ca[..], &leaf, &names].concat(), place);
     let child = Command::new("openssl")
         .args(["s_server", "-HTTP", "-cert", "leaf.pem", "-key", "leaf.key", "-accept", &format!("127.0.0.1:{port}")])
+        .args(more)
         .current_dir(place)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -115,7 +116,7 @@ async fn certificates_count_unless_somebody_says_otherwise() {
     };
     file("v2/a/b/manifests/1", format!("HTTP/1.0 200 OK\r\n\r\n{manifest}"));
     file("v2/down/b/manifests/1", "HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/x\r\n\r\n".to_owned());
-    let _server = tls_server(place, port);
+    let _server = tls_server(place, port, &[]);
     let authority = std::fs::read(place.join("ca.pem")).unwrap();
     let pull = async |options: ClientOptions, repository: &str| {
         let name = format!("{host}/{repository}:1").parse().unwrap();
@@ -128,4 +129,43 @@ async fn certificates_count_unless_somebody_says_otherwise() {
     assert!(error.hint().unwrap().contains("--insecure-registry"), "{:?}", error.hint());
     let error = pull(ClientOptions { extra_authorities: vec![authority], ..quick() }, "down/b").await.unwrap_err();
     assert!(error.to_string().contains("a redirect leads from https to http"), "{error}");
+}
+
+/// The server wants to know who we are, and takes what its authority has signed.
+#[tokio::test]
+async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, port) = (folder.path(), support::free_port());
+    let host = format!("127.0.0.1:{port}");
+    let _server = tls_server(place, port, &["-Verify", "1", "-verify_return_error", "-CAfile", "ca.pem"]);
+    let d = Descriptor::of(MediaType::OciConfig, b"{}");
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": d, "layers": []});
+    std::fs::create_dir_all(place.join("v2/a/b/manifests")).unwrap();
+    std::fs::write(place.join("v2/a/b/manifests/1"), format!("HTTP/1.0 200 OK\r\n\r\n{manifest}")).unwrap();
+    let read = |file: &str| std::fs::read(place.join(file)).unwrap();
+    let mine = |host: &str| HostCertificates {
+        host: host.to_owned(),
+        authorities: vec![read("ca.pem")],
+        identity: Some([read("leaf.pem"), read("leaf.key")].concat()),
+    };
+    let pull = async |certificates: Vec<HostCertificates>, insecure: &[&str]| {
+        let insecure = insecure.iter().map(|&host| host.to_owned()).collect();
+        let extra_authorities = vec![read("ca.pem")];
+        let options = ClientOptions { certificates, insecure, extra_authorities, ..quick() };
+        let name = format!("{host}/a/b:1").parse().unwrap();
+        Client::new(options).unwrap().resolve(&name, &Platform::host()).await
+    };
+    pull(vec![mine(&host)], &[]).await.unwrap();
+    pull(vec![mine(&host)], &[&host]).await.expect("who need not prove itself can want to know who we are");
+    let anonymous = HostCertificates { identity: None, ..mine(&host) };
+    for others in [vec![], vec![anonymous], vec![mine("127.0.0.1"), mine("127.0.0.1:1")]] {
+        let error = pull(others, &[]).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Network, "{error}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains(&format!("certs.d/{host}/NAME.cert")), "{error}: {hint}");
+    }
+    let broken = HostCertificates { identity: Some(b"no PEM".to_vec()), ..mine(&host) };
+    let error = pull(vec![broken], &[]).await.unwrap_err();
+    assert_eq!((error.fault(), error.hint()), (Fault::Caller, None), "{error}");
+    assert!(error.to_string().contains("the client certificate for"), "{error}");
 }
