@@ -15,31 +15,39 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// The machine's own places, the one that wins first (containers-certs.d(5)).
 const MACHINE: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
-/// Certificates by registry: what flags say, then what the first directory for each registry holds.
+/// Certificates by registry: what flags say, then what the first directory for each registry holds. What is wrong in
+/// such a directory is a matter of its registry alone.
 ///
 /// # Errors
-/// When a file cannot be read, or a certificate has no key.
+/// When a file that a flag names cannot be read.
 pub fn certificates(place: &Place) -> Result<Vec<HostCertificates>, Failure> {
     let mut found = Vec::new();
     for (host, file) in &place.global.registry_authorities {
-        let authorities = vec![read(file)?];
-        found.push(HostCertificates { host: host.clone(), authorities, identity: None });
+        let cannot = |e| Failure::file(format!("reading {}", file.display()), Exit::Usage, e);
+        let authorities = vec![read(file).map_err(cannot)?];
+        found.push(HostCertificates { host: host.clone(), authorities, ..HostCertificates::default() });
     }
     let mut places: Vec<PathBuf> = place.env.user_certificates().into_iter().collect();
     places.extend(MACHINE.iter().map(PathBuf::from));
-    let mut dirs = BTreeMap::new();
-    for dir in places {
-        for (host, path) in hosts(&dir) {
-            dirs.entry(host).or_insert(path);
-        }
-    }
-    for (host, dir) in dirs {
-        if let Some(certificates) = directory(&host, &dir)? {
-            place.note(|| format!("certificates {}", dir.display()));
-            found.push(certificates);
-        }
+    for (dir, certificates) in below(&places) {
+        place.note(|| format!("certificates {}", dir.display()));
+        found.push(certificates);
     }
     Ok(found)
+}
+
+/// For each host what the first of these `certs.d` that knows it holds, and where.
+fn below(places: &[PathBuf]) -> Vec<(PathBuf, HostCertificates)> {
+    let mut dirs = BTreeMap::new();
+    for (host, path) in places.iter().flat_map(|dir| hosts(dir)) {
+        dirs.entry(host).or_insert(path);
+    }
+    let read = |(host, dir): (String, PathBuf)| {
+        let found = directory(&dir);
+        let found = found.unwrap_or_else(|wrong| HostCertificates { unusable: Some(wrong), ..Default::default() });
+        (dir, HostCertificates { host, ..found })
+    };
+    dirs.into_iter().map(read).collect()
 }
 
 /// The directories of a `certs.d`. One that may not be looked at holds nothing for this user.
@@ -49,23 +57,26 @@ fn hosts(dir: &Path) -> Vec<(String, PathBuf)> {
     dirs.filter_map(|e| Some((e.file_name().into_string().ok()?, e.path()))).collect()
 }
 
-fn directory(host: &str, dir: &Path) -> Result<Option<HostCertificates>, Failure> {
+/// What a directory holds, its host left open; what is wrong with it, else.
+fn directory(dir: &Path) -> Result<HostCertificates, String> {
     let mut files: Vec<PathBuf> = match std::fs::read_dir(dir) {
         Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(None),
-        Err(e) => return Err(Failure::file(format!("listing {}", dir.display()), Exit::Usage, e)),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(HostCertificates::default()),
+        Err(e) => return Err(format!("listing {}: {e}", dir.display())),
     };
     files.sort();
-    let mut found = HostCertificates { host: host.to_owned(), ..HostCertificates::default() };
+    let mut found = HostCertificates::default();
+    let read = |path: &Path| read(path).map_err(|e| format!("reading {}: {e}", path.display()));
     for file in files {
         match file.extension().and_then(|e| e.to_str()) {
             Some("crt") => found.authorities.push(read(&file)?),
             Some("cert") if found.identity.is_none() => {
                 let key = file.with_extension("key");
                 if !key.exists() {
-                    return Err(Failure::usage(
-                        format!("{} has no key", file.display()),
-                        format!("put it into {}; a certificate authority is called *.crt", key.display()),
+                    return Err(format!(
+                        "{} has no key: put it into {}; a certificate authority is called *.crt",
+                        file.display(),
+                        key.display()
                     ));
                 }
                 let mut both = read(&file)?;
@@ -76,13 +87,12 @@ fn directory(host: &str, dir: &Path) -> Result<Option<HostCertificates>, Failure
             _ => {}
         }
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let cannot = |e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e);
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).and_then(|f| f.take(FILE_BYTES).read_to_end(&mut bytes)).map_err(cannot)?;
+    File::open(path)?.take(FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -99,11 +109,37 @@ mod tests {
             std::fs::write(at.join(name), text).unwrap();
         }
         let [(host, path)] = &hosts(dir.path())[..] else { panic!("one host") };
-        let found = directory(host, path).unwrap().unwrap();
-        assert_eq!((found.host.as_str(), found.authorities), ("r.example:5000", vec![b"A".to_vec(), b"B".to_vec()]));
+        assert_eq!(host, "r.example:5000");
+        let found = directory(path).unwrap();
+        assert_eq!(found.authorities, vec![b"A".to_vec(), b"B".to_vec()]);
         assert_eq!(found.identity, Some(b"C\nK".to_vec()));
         std::fs::remove_file(at.join("me.key")).unwrap();
-        assert!(directory(host, path).unwrap_err().to_string().contains("has no key"));
+        assert!(directory(path).unwrap_err().contains("has no key"));
         assert!(hosts(&dir.path().join("none")).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_for_one_registry_is_no_matter_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |host: &str| dir.path().join(host);
+        for host in ["fine.example", "keyless.example", "folder.example", "dangling.example"] {
+            std::fs::create_dir_all(at(host)).unwrap();
+        }
+        std::fs::write(at("fine.example").join("ca.crt"), "A").unwrap();
+        std::fs::write(at("keyless.example").join("me.cert"), "C").unwrap();
+        std::fs::create_dir(at("folder.example").join("ca.crt")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("dangling.example").join("ca.crt")).unwrap();
+        let found = below(&[dir.path().to_owned()]);
+        for (host, words) in [
+            ("fine.example", None),
+            ("keyless.example", Some("me.cert has no key: put it into")),
+            ("folder.example", Some("folder.example/ca.crt: ")),
+            ("dangling.example", Some("dangling.example/ca.crt: ")),
+        ] {
+            let about = &found.iter().find(|(_, c)| c.host == host).unwrap().1;
+            assert_eq!(about.unusable.is_some(), words.is_some(), "{host}");
+            let unusable = about.unusable.clone().unwrap_or_default();
+            assert!(unusable.contains(words.unwrap_or_default()), "{host}: {unusable}");
+        }
     }
 }

@@ -50,6 +50,9 @@ impl Certificates {
         if let Some(known) = made.get(&key) {
             return Ok(Some(known.clone()));
         }
+        if let Some(cause) = mine.iter().find_map(|c| c.unusable.clone()) {
+            return Err(RegistryError::Config { what: format!("the certificates for {}", first.host), cause });
+        }
         let failed = |what: String, e: reqwest::Error| RegistryError::Config { what, cause: chain(&e) };
         let mut builder = (self.begin)()?.tls_danger_accept_invalid_certs(trust == Trust::Insecure);
         let mut authorities = Vec::new();

@@ -68,13 +68,15 @@ pub struct HostCertificates {
     pub authorities: Vec<Vec<u8>>,
     /// Certificate and key in PEM form by which this client says who it is.
     pub identity: Option<Vec<u8>>,
+    /// What is wrong with what there is for this registry, and so for it alone: told when it is first asked.
+    pub unusable: Option<String>,
 }
 
 impl fmt::Debug for HostCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("HostCertificates");
         shown.field("host", &self.host).field("authorities", &self.authorities.len());
-        shown.field("identity", &self.identity.as_ref().map(|_| "***")).finish()
+        shown.field("identity", &self.identity.as_ref().map(|_| "***")).field("unusable", &self.unusable).finish()
     }
 }
 

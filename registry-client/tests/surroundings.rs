@@ -147,6 +147,7 @@ async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
         host: host.to_owned(),
         authorities: vec![read("ca.pem")],
         identity: Some([read("leaf.pem"), read("leaf.key")].concat()),
+        unusable: None,
     };
     let pull = async |certificates: Vec<HostCertificates>, insecure: &[&str]| {
         let insecure = insecure.iter().map(|&host| host.to_owned()).collect();
@@ -164,8 +165,16 @@ async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
         let hint = error.hint().unwrap();
         assert!(hint.contains(&format!("certs.d/{host}/NAME.cert")), "{error}: {hint}");
     }
+    let cannot = "x.cert has no key".to_owned();
     let broken = HostCertificates { identity: Some(b"no PEM".to_vec()), ..mine(&host) };
-    let error = pull(vec![broken], &[]).await.unwrap_err();
-    assert_eq!((error.fault(), error.hint()), (Fault::Caller, None), "{error}");
-    assert!(error.to_string().contains("the client certificate for"), "{error}");
+    for (certificates, words) in [
+        (HostCertificates { unusable: Some(cannot.clone()), ..mine(&host) }, cannot.as_str()),
+        (broken, "the client certificate for"),
+    ] {
+        let error = pull(vec![certificates], &[]).await.unwrap_err();
+        assert_eq!((error.fault(), error.hint()), (Fault::Caller, None), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let other = HostCertificates { unusable: Some(cannot), ..mine("other.example") };
+    pull(vec![other, mine(&host)], &[]).await.expect("it is of no matter here");
 }
