@@ -294,7 +294,7 @@ impl Client {
     ) -> Result<Digest, RegistryError> {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
-        let put = manifest::push(&session, name, bytes, media_type).await?;
+        let put = manifest::push(&session, name, bytes, media_type, None).await?;
         if !put.subject_noted
             && let Some(referrer) = Referrer::read(bytes, &put.digest, media_type)
         {

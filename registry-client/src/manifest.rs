@@ -11,7 +11,7 @@ use cooper_image::index::DocumentError;
 use cooper_image::{
     Descriptor, Digest, DigestError, Document, Index, Manifest, MediaType, Platform, Reference, Verified, limits,
 };
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 
 /// The image that a name and a platform lead to.
@@ -210,12 +210,13 @@ pub(crate) struct Put {
     pub(crate) subject_noted: bool,
 }
 
-/// Sends a manifest.
+/// Sends a manifest, under a condition where there is one.
 pub(crate) async fn push(
     s: &Session<'_>,
     name: &Reference,
     bytes: &[u8],
     media_type: &MediaType,
+    condition: Option<(HeaderName, HeaderValue)>,
 ) -> Result<Put, RegistryError> {
     let selector = name.tag().map_or_else(|| name.selector(), str::to_owned);
     let mut call = s.call(Method::PUT, &Route::Manifest(&selector));
@@ -227,6 +228,7 @@ pub(crate) async fn push(
         source: DocumentError::Type(media_type.to_string()),
     })?;
     call.headers.insert(CONTENT_TYPE, value);
+    call.headers.extend(condition);
     call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
     let response = s.send(&call, &mut Budget::new(s.policy())).await?;
     if !response.status().is_success() {

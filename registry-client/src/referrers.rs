@@ -10,17 +10,22 @@ use crate::client::Client;
 use crate::endpoint::for_pull;
 use crate::list::followed;
 use crate::manifest::{self, accept, get};
-use crate::retry::Budget;
+use crate::retry::{Budget, jitter};
 use crate::session::{Access, Session};
 use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference, limits};
 use reqwest::Method;
+use reqwest::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Most pages of one list.
 const PAGES: usize = 1000;
-/// Tries to enter something in a tag that others write at the same time.
-const TRIES: usize = 5;
+/// Tries to enter something in a tag that others write at the same time: of so many, each lets one of them through.
+const TRIES: u32 = 24;
+/// Longest wait between two of them.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// A manifest that refers to another one.
 #[derive(Debug)]
@@ -94,7 +99,7 @@ async fn list(
         let (response, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut budget).await {
             Ok(page) => page,
             Err(RegistryError::Status { status: 404 | 405 | 501, .. }) if found.is_empty() => {
-                return Ok(tagged(s, name, subject).await?.map(|index| index.manifests).unwrap_or_default());
+                return Ok(tagged(s, name, subject).await?.index.manifests);
             }
             Err(e) => return Err(e),
         };
@@ -125,18 +130,29 @@ fn tag_of(subject: &Digest) -> String {
     format!("{}-{}", clipped(subject.algorithm().name(), 32), clipped(subject.hex(), 64))
 }
 
-/// The index under the tag.
-async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<Option<Index>, RegistryError> {
+/// The list under the tag, and what has to hold for it to be replaced: that it is this one still.
+struct Tagged {
+    index: Index,
+    condition: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The index under the tag; an empty one when there is none.
+async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<Tagged, RegistryError> {
     let tag = tag_of(subject);
     let mut call = get(s, &tag);
     accept(&mut call, None);
-    let body = match s.document(&call, limits::MANIFEST_BYTES, &mut Budget::new(s.policy())).await {
-        Ok((_, body)) => body,
-        Err(e) if e.is_absence() => return Ok(None),
+    let (answer, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut Budget::new(s.policy())).await {
+        Ok(found) => found,
+        Err(e) if e.is_absence() => {
+            let condition = Some((IF_NONE_MATCH, HeaderValue::from_static("*")));
+            return Ok(Tagged { index: Index::of(Vec::new()), condition });
+        }
         Err(e) => return Err(e),
     };
+    // A weak one is never the same (RFC 9110, section 13.1.1).
+    let strong = answer.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     match Document::parse(&body, None) {
-        Ok(Document::Index(index)) => Ok(Some(index)),
+        Ok(Document::Index(index)) => Ok(Tagged { index, condition: strong.map(|tag| (IF_MATCH, tag.clone())) }),
         _ => {
             let cause = format!("the tag {tag} of {name} is no list of referrers");
             Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
@@ -144,24 +160,32 @@ async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<O
     }
 }
 
-/// Enters a referrer in the list under its subject's tag. Who wrote it meanwhile keeps what was written: it is read
-/// again, and entered again when it is not there.
+/// Enters a referrer in the list under its subject's tag. The list is replaced only when it is the one that was read
+/// (distribution-spec, "Pushing Manifests with Subject"). Not every registry looks at that: what was written is read
+/// again after a while in which others could have replaced it by what they had read before, and entered again when it
+/// is not there.
 pub(crate) async fn note(s: &Session<'_>, name: &Reference, referrer: &Referrer) -> Result<(), RegistryError> {
+    let _one_of_ours = s.shared.noting.lock().await;
     let at = tag_name(name, &referrer.subject);
-    let mut index = tagged(s, name, &referrer.subject).await?.unwrap_or_else(|| Index::of(Vec::new()));
-    for _ in 0..TRIES {
+    for n in 0..TRIES {
+        let begun = Instant::now();
+        let Tagged { mut index, condition } = tagged(s, name, &referrer.subject).await?;
         if index.manifests.iter().any(|d| d.digest == referrer.entry.digest) {
             return Ok(());
         }
         index.manifests.push(referrer.entry.clone());
         let bytes = serde_json::to_vec(&index).unwrap_or_default();
-        manifest::push(s, &at, &bytes, &MediaType::OciIndex).await?;
-        index = tagged(s, name, &referrer.subject).await?.unwrap_or_else(|| Index::of(Vec::new()));
+        let wait = match manifest::push(s, &at, &bytes, &MediaType::OciIndex, condition).await {
+            Ok(_) => begun.elapsed(),
+            // The next one is read at once at first, and then not by all at the same time.
+            Err(RegistryError::Status { status: 412, .. }) => jitter(begun.elapsed().saturating_mul(n)),
+            Err(e) => return Err(e),
+        };
+        tokio::time::sleep(wait.min(LONGEST)).await;
     }
-    let is_there = index.manifests.iter().any(|d| d.digest == referrer.entry.digest);
     let call = get(s, &tag_of(&referrer.subject));
     let cause = "others write the list of referrers at the same time".to_owned();
-    if is_there { Ok(()) } else { Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause }) }
+    Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
 }
 
 fn tag_name(name: &Reference, subject: &Digest) -> Reference {

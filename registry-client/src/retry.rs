@@ -76,7 +76,7 @@ impl Budget {
 }
 
 /// Between a half and all of a wait, so that clients that failed together do not return together.
-fn jitter(wait: Duration) -> Duration {
+pub(crate) fn jitter(wait: Duration) -> Duration {
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     let part = u32::try_from(random % 512).unwrap_or(0);
     wait / 2 + wait / 1024 * part

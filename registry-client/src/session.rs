@@ -24,13 +24,15 @@ pub(crate) struct Shared {
     auth: Auth,
     /// Schemes of hosts that could have two, once they are known.
     schemes: Mutex<HashMap<String, Scheme>>,
+    /// Who enters something in a list of referrers: one after the other.
+    pub(crate) noting: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
     pub(crate) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let transport = Transport::new(&options)?;
         let auth = Auth::new(transport.clone(), &options);
-        Ok(Self { options, transport, auth, schemes: Mutex::default() })
+        Ok(Self { options, transport, auth, schemes: Mutex::default(), noting: tokio::sync::Mutex::default() })
     }
 }
 

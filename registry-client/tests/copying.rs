@@ -138,6 +138,81 @@ async fn a_subject_that_the_registry_does_not_note_is_noted_in_the_tag() {
     assert!(tag.lock().unwrap().is_none(), "nothing refers to anything");
 }
 
+/// A registry that looks at conditions, and where others write `theirs` just before our first `busy` writes.
+fn conditional(busy: usize, first: Option<Vec<u8>>) -> (Scripted, Arc<Mutex<Option<Vec<u8>>>>) {
+    let tag = Arc::new(Mutex::new(first));
+    let (kept, puts) = (Arc::clone(&tag), AtomicUsize::new(0));
+    let etag = |bytes: &[u8]| format!("\"{}\"", Digest::sha256(bytes));
+    let server = blobs(move |seen: &Seen, _| {
+        let mut kept = kept.lock().unwrap();
+        match (seen.method.as_str(), seen.target.contains("/manifests/sha256-")) {
+            ("PUT", true) => {
+                let n = puts.fetch_add(1, Ordering::Relaxed);
+                if n < busy {
+                    let theirs = kept.take().map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+                    let mut theirs = theirs.unwrap_or_else(|| serde_json::from_slice(&index(&[])).unwrap());
+                    let other = Descriptor::of(MediaType::OciManifest, format!("theirs {n}").as_bytes());
+                    theirs["manifests"].as_array_mut().unwrap().push(serde_json::to_value(other).unwrap());
+                    *kept = Some(serde_json::to_vec(&theirs).unwrap());
+                }
+                let holds = match (&*kept, seen.header("if-match"), seen.header("if-none-match")) {
+                    (None, None, Some("*")) => true,
+                    (Some(bytes), Some(wanted), None) => etag(bytes) == wanted,
+                    (_, None, None) => panic!("a write without a condition"),
+                    _ => false,
+                };
+                if !holds {
+                    return answer("412 Precondition Failed", "", b"");
+                }
+                *kept = Some(seen.body.clone());
+                answer("201 Created", "", b"")
+            }
+            ("GET", true) => match &*kept {
+                Some(bytes) => answer("200 OK", &format!("ETag: {}\r\n", etag(bytes)), bytes),
+                None => answer("404 Not Found", "", b""),
+            },
+            ("PUT", _) => answer("201 Created", "", b""),
+            _ => answer("404 Not Found", "", b""),
+        }
+    });
+    (server, tag)
+}
+
+#[tokio::test]
+async fn what_others_enter_at_the_same_time_stays() {
+    let signature = signature();
+    for (busy, first) in [(0, None), (1, None), (3, None), (3, Some(index(&["old"])))] {
+        let before = usize::from(first.is_some());
+        let (server, tag) = conditional(busy, first);
+        push(&server, &signature).await.unwrap();
+        let list: Value = serde_json::from_slice(tag.lock().unwrap().as_ref().unwrap()).unwrap();
+        assert_eq!(list["manifests"].as_array().unwrap().len(), before + busy + 1, "{busy}: {list}");
+    }
+    let (server, _) = conditional(usize::MAX, None);
+    let error = push(&server, &signature).await.unwrap_err().to_string();
+    assert!(error.contains("others write"), "{error}");
+}
+
+/// Those of one process do not even meet.
+#[tokio::test]
+async fn many_that_one_process_enters_are_all_there() {
+    let (server, tag) = manifests("", 0);
+    let client = Client::new(quick()).unwrap();
+    let pushes = (0..12).map(|n| {
+        let mut document: Value = serde_json::from_slice(&signature()).unwrap();
+        document["annotations"]["n"] = n.to_string().into();
+        let bytes = serde_json::to_vec(&document).unwrap();
+        let name = named(&server).with_digest(Digest::sha256(&bytes));
+        let client = client.clone();
+        async move { client.push_manifest(&name, &bytes, &MediaType::OciManifest).await }
+    });
+    for pushed in futures_util::future::join_all(pushes).await {
+        pushed.unwrap();
+    }
+    let list: Value = serde_json::from_slice(tag.lock().unwrap().as_ref().unwrap()).unwrap();
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 12);
+}
+
 #[tokio::test]
 async fn lists_of_referrers_come_in_pages_and_end() {
     let subject = Digest::sha256(b"image");
