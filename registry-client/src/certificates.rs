@@ -36,42 +36,60 @@ impl Certificates {
     /// The connections for a URL; `None` where nothing is said of its host, or plain http needs none. A host that need
     /// not prove itself can still want to know who we are.
     pub(crate) fn for_url(&self, url: &Url, trust: Trust) -> Result<Option<Client>, RegistryError> {
-        if url.scheme() != "https" {
-            return Ok(None);
-        }
-        let is = |host: &str| {
-            let hub = is_docker_hub(host) && url.host_str().is_some_and(is_docker_hub) && url.port().is_none();
-            names(host, url) || hub
-        };
-        let mine: Vec<&HostCertificates> = self.all.iter().filter(|c| is(&c.host)).collect();
-        let Some(first) = mine.first() else { return Ok(None) };
+        let mine = self.about(url);
+        let Some(first) = mine.first().filter(|_| url.scheme() == "https") else { return Ok(None) };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (first.host.clone(), trust);
         if let Some(known) = made.get(&key) {
             return Ok(Some(known.clone()));
         }
+        let client = built(&first.host, self.builder(&mine, trust)?)?;
+        made.insert(key, client.clone());
+        Ok(Some(client))
+    }
+
+    /// Connections for a URL that speak HTTP/1.1 alone, for one question: with HTTP/2 the TLS library's word on why a
+    /// connection has ended is lost.
+    pub(crate) fn in_old_words(&self, url: &Url, trust: Trust) -> Result<Client, RegistryError> {
+        built(url.host_str().unwrap_or_default(), self.builder(&self.about(url), trust)?.http1_only())
+    }
+
+    fn about(&self, url: &Url) -> Vec<&HostCertificates> {
+        let is = |host: &str| {
+            let hub = is_docker_hub(host) && url.host_str().is_some_and(is_docker_hub) && url.port().is_none();
+            names(host, url) || hub
+        };
+        self.all.iter().filter(|c| is(&c.host)).collect()
+    }
+
+    fn builder(&self, mine: &[&HostCertificates], trust: Trust) -> Result<ClientBuilder, RegistryError> {
+        let host = mine.first().map(|c| c.host.as_str()).unwrap_or_default();
         if let Some(cause) = mine.iter().find_map(|c| c.unusable.clone()) {
-            return Err(RegistryError::Config { what: format!("the certificates for {}", first.host), cause });
+            return Err(RegistryError::Config { what: format!("the certificates for {host}"), cause });
         }
-        let failed = |what: String, e: reqwest::Error| RegistryError::Config { what, cause: chain(&e) };
         let mut builder = (self.begin)()?.tls_danger_accept_invalid_certs(trust == Trust::Insecure);
         let mut authorities = Vec::new();
         for pem in mine.iter().flat_map(|c| &c.authorities) {
             let found = Certificate::from_pem_bundle(pem);
-            authorities.extend(found.map_err(|e| failed(format!("the certificate authority of {}", first.host), e))?);
+            authorities.extend(found.map_err(|e| failed(format!("the certificate authority of {host}"), &e))?);
         }
         if !authorities.is_empty() {
             builder = builder.tls_certs_merge(authorities);
         }
         if let Some(pem) = mine.iter().find_map(|c| c.identity.as_ref()) {
             let identity = Identity::from_pem(pem);
-            let named = |e| failed(format!("the client certificate for {}", first.host), e);
-            builder = builder.identity(identity.map_err(named)?);
+            builder = builder.identity(identity.map_err(|e| failed(format!("the client certificate for {host}"), &e))?);
         }
-        let client = builder.build().map_err(|e| failed(format!("the certificates for {}", first.host), e))?;
-        made.insert(key, client.clone());
-        Ok(Some(client))
+        Ok(builder)
     }
+}
+
+fn built(host: &str, builder: ClientBuilder) -> Result<Client, RegistryError> {
+    builder.build().map_err(|e| failed(format!("the certificates for {host}"), &e))
+}
+
+fn failed(what: String, e: &reqwest::Error) -> RegistryError {
+    RegistryError::Config { what, cause: chain(e) }
 }
 
 #[cfg(test)]

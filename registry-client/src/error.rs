@@ -238,10 +238,11 @@ fn network_hint(cause: &str, asked: &Asked) -> String {
     }
 }
 
-/// What a registry has against the certificate by which this client says who it is (RFC 8446, section 6.2).
+/// What a registry has against the certificate by which this client says who it is, or against having been shown none
+/// (RFC 8446, section 6.2): some say `BadCertificate` of that.
 fn alert_hint(alert: &str, registry: &str) -> Option<String> {
-    let place = format!("certs.d/{registry}/NAME.cert and NAME.key");
-    let refused = [
+    let about_it = [
+        "CertificateRequired",
         "BadCertificate",
         "UnsupportedCertificate",
         "CertificateRevoked",
@@ -250,13 +251,11 @@ fn alert_hint(alert: &str, registry: &str) -> Option<String> {
         "UnknownCA",
         "AccessDenied",
     ];
-    if alert.starts_with("CertificateRequired") {
-        Some(format!("the registry wants a certificate of this client: put it and its key into {place}"))
-    } else if refused.iter().any(|name| alert.starts_with(name)) {
-        Some(format!("the registry wants another certificate of this client than what it was shown: see {place}"))
-    } else {
-        None
-    }
+    about_it.iter().any(|name| alert.starts_with(name)).then(|| {
+        format!(
+            "the registry wants a certificate of this client, one that it trusts: put it and its key into certs.d/{registry}/NAME.cert and NAME.key"
+        )
+    })
 }
 
 fn listed(platforms: &[String]) -> String {
@@ -315,7 +314,7 @@ mod tests {
         assert!(tls.hint().unwrap().contains("--insecure-registry r.example"));
         for (alert, words) in [
             ("CertificateRequired", "put it and its key into certs.d/r.example/NAME.cert and NAME.key"),
-            ("UnknownCA", "another certificate of this client"),
+            ("BadCertificate", "a certificate of this client, one that it trusts"),
             ("ProtocolVersion", "check that r.example can be reached"),
         ] {
             let cause = format!("error sending request: received fatal alert: {alert}");

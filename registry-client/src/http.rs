@@ -190,18 +190,31 @@ impl Transport {
             Peer::Web => None,
         };
         let client = own.as_ref().unwrap_or(if marked { &self.unverified } else { &self.verified });
-        let mut builder = client.request(request.method.clone(), url).headers(request.headers.clone());
+        let mut builder = client.request(request.method.clone(), url.clone()).headers(request.headers.clone());
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value.clone());
         }
-        match &request.payload {
+        let answer = match &request.payload {
             Payload::Empty if request.method == Method::POST => {
                 self.in_time(builder.header(CONTENT_LENGTH, 0).send()).await
             }
             Payload::Empty => self.in_time(builder.send()).await,
             Payload::Bytes(bytes) => self.in_time(builder.body(bytes.clone()).send()).await,
             Payload::File(upload) => upload.send(builder, self.timeouts).await,
+        };
+        match answer {
+            Err(Break::Passing(words)) if request.peer == Peer::Registry && words.contains(LOST_WORDS) => {
+                Err(self.why(&url, trust).await.unwrap_or(Break::Passing(words)))
+            }
+            other => other,
         }
+    }
+
+    /// Why connections to a host end before there is an answer, where that will not pass.
+    async fn why(&self, url: &Url, trust: Trust) -> Option<Break> {
+        let client = self.certificates.in_old_words(url, trust).ok()?;
+        let root = url.join("/").ok()?;
+        self.in_time(client.get(root).send()).await.err().filter(|b| matches!(b, Break::Lasting(_)))
     }
 
     async fn in_time(&self, answer: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, Break> {
@@ -291,6 +304,9 @@ fn host_of(url: &Url) -> String {
 
 /// How the TLS library says that the other side has ended the conversation (RFC 8446, section 6.2).
 pub(crate) const FATAL_ALERT: &str = "received fatal alert: ";
+
+/// What an HTTP/2 connection says that the other side has ended, whatever that side's word was.
+const LOST_WORDS: &str = "channel closed";
 
 pub(crate) fn silence(limit: Duration) -> Break {
     Break::Passing(format!("nothing came for {} s", limit.as_secs_f32()))
