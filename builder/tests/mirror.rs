@@ -14,8 +14,12 @@ struct Served {
 
 impl Served {
     fn start(dir: &Path, root: &str, flags: &[&str]) -> Self {
+        Self::at(dir, root, "127.0.0.1:0", flags)
+    }
+
+    fn at(dir: &Path, root: &str, address: &str, flags: &[&str]) -> Self {
         let mut command = cooper(dir);
-        command.args(["registry", "serve", "--listen", "127.0.0.1:0", "--root", root]).args(flags);
+        command.args(["registry", "serve", "--listen", address, "--root", root]).args(flags);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut host = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut host).expect("it says its address");
@@ -44,11 +48,8 @@ fn cooper(dir: &Path) -> Command {
     command
 }
 
-#[test]
-fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    let here = dir.path();
-    let upstream = Served::start(here, "upstream", &[]);
+/// Pushes an image without layers; gives its manifest and the digest of its configuration.
+fn published(upstream: &Served) -> (String, &'static str) {
     let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let pushed = upstream.ask(&format!("/v2/team/app/blobs/uploads/?digest={config}"), &["-d", "{}"]);
     assert!(pushed.starts_with("HTTP/1.1 201"), "{pushed}");
@@ -58,6 +59,15 @@ fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
     let kind = format!("Content-Type: {MANIFEST}");
     let pushed = upstream.ask("/v2/team/app/manifests/v1", &["-X", "PUT", "-H", &kind, "-d", &document]);
     assert!(pushed.starts_with("HTTP/1.1 201"), "{pushed}");
+    (document, config)
+}
+
+#[test]
+fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let here = dir.path();
+    let upstream = Served::start(here, "upstream", &[]);
+    let (document, config) = published(&upstream);
 
     let mirror = Served::start(here, "mirror", &["--mirror-of", &upstream.host, "--mirror-fresh", "0"]);
     let name = format!("{}/team/app:v1", mirror.host);
@@ -79,4 +89,27 @@ fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
     assert!(mirror.ask(&blob, &[]).ends_with("\r\n\r\n{}"));
     let checked = cooper(here).args(["debug", "fsck", "--root", "mirror"]).output().expect("the binary runs");
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[test]
+fn a_mirror_that_is_told_to_be_its_own_upstream_asks_the_next_place() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let here = dir.path();
+    let upstream = Served::start(here, "upstream", &[]);
+    let (document, config) = published(&upstream);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = free.local_addr().expect("it has an address").to_string();
+    drop(free);
+    // As every other machine of the team has it.
+    let conf =
+        format!("[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{address}\"\n", upstream.host);
+    std::fs::create_dir_all(here.join("home/.config/containers")).expect("it can be made");
+    std::fs::write(here.join("home/.config/containers/registries.conf"), conf).expect("it can be written");
+    let mirror = Served::at(here, "mirror", &address, &["--mirror-of", &upstream.host]);
+    let got = mirror.ask("/v2/team/app/manifests/v1", &["--max-time", "30"]);
+    assert!(got.starts_with("HTTP/1.1 200") && got.ends_with(&document), "{got}");
+    let got = mirror.ask(&format!("/v2/team/app/blobs/{config}"), &["--max-time", "30"]);
+    assert!(got.starts_with("HTTP/1.1 200") && got.ends_with("\r\n\r\n{}"), "{got}");
+    let own = mirror.ask("/metrics", &[]);
+    assert!(own.contains("status=\"421\""), "it did ask itself: {own}");
 }

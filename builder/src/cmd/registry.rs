@@ -10,9 +10,14 @@ use cooper_engine::EngineError;
 use cooper_registry::Client;
 use cooper_registry_server::{Access, AccessLog, Limits, MirrorOptions, Rules, ServerOptions, Tls, Users};
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// How long a mirror waits for its upstream to begin to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves the store until a signal arrives, which is the ordinary end of a server. What goes wrong meanwhile is said on
 /// standard error: clients are told no more than that something did.
@@ -54,9 +59,13 @@ fn options(place: &Place, flags: &ServeFlags) -> Result<ServerOptions, Failure> 
 }
 
 fn mirror(place: &Place, flags: &ServeFlags, host: &Host) -> Result<MirrorOptions, Failure> {
-    let client = Client::new(open::client(place)?).map_err(EngineError::from)?;
-    let upstream = Arc::new(Mirrored { client, host: host.name().to_owned() });
-    Ok(MirrorOptions { upstream, fresh: flags.mirror_fresh.0 })
+    let mut options = open::client(place)?;
+    // By this it knows its own questions, when registries.conf names it as a mirror for its upstream.
+    let agent = format!("mirror/{:016x}", RandomState::new().hash_one(()));
+    options.user_agent = format!("{} {agent}", options.user_agent);
+    let client = Client::new(options).map_err(EngineError::from)?;
+    let upstream = Arc::new(Mirrored::new(client, host.name().to_owned()));
+    Ok(MirrorOptions { upstream, fresh: flags.mirror_fresh.0, patience: PATIENCE, agent })
 }
 
 fn limits(flags: &ServeFlags) -> Result<Limits, Failure> {

@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use cooper_image::Digest;
 use cooper_store::{Removed, RepoName};
-use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
@@ -27,14 +26,11 @@ pub async fn head(
     digest: Digest,
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
-    let held = held(headers, &digest);
+    let headers = headers.clone();
     registry
         .on_disk(move |store| {
             let size = store.repository(&name).blob(&digest)?.ok_or_else(|| unknown(&digest))?;
-            if held {
-                return Ok(about(StatusCode::NOT_MODIFIED, &digest));
-            }
-            Ok(about(StatusCode::OK, &digest).without_body(MEDIA_TYPE, size))
+            Ok(heading(&headers, &digest, size))
         })
         .await
 }
@@ -45,33 +41,59 @@ pub async fn get(
     digest: Digest,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let held = held(headers, &digest);
-    let range = headers.get(RANGE).filter(|_| part_fits(headers, &digest));
-    let range = range.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let headers = headers.clone();
     registry
         .on_disk(move |store| {
             let size = store.repository(&name).blob(&digest)?.ok_or_else(|| unknown(&digest))?;
-            if held {
-                return Ok(about(StatusCode::NOT_MODIFIED, &digest).into_response());
-            }
+            let (answer, first, end) = match reply(&headers, &digest, size)? {
+                Reply::Head(answer) => return Ok(answer.into_response()),
+                Reply::Bytes { answer, first, end } => (answer, first, end),
+            };
             let mut file = store.open_blob(&digest)?;
-            match wanted(range.as_deref(), size) {
-                Wanted::All => Ok(stream(about(StatusCode::OK, &digest).without_body(MEDIA_TYPE, size), file, size)),
-                Wanted::Part { first, last } => {
-                    let failed = |source| StoreError::Io { action: "reading", path: "a blob".into(), source };
-                    file.seek(SeekFrom::Start(first)).map_err(failed)?;
-                    let length = last - first + 1;
-                    let answer = about(StatusCode::PARTIAL_CONTENT, &digest)
-                        .without_body(MEDIA_TYPE, length)
-                        .header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
-                    Ok(stream(answer, file, length))
-                }
-                Wanted::Outside => Err(ApiError::new(Code::RangeInvalid, "the blob has no such bytes")
-                    .about(&digest)
-                    .header(CONTENT_RANGE, format!("bytes */{size}"))),
-            }
+            let failed = |source| StoreError::Io { action: "reading", path: "a blob".into(), source };
+            file.seek(SeekFrom::Start(first)).map_err(failed)?;
+            let reader = tokio::fs::File::from_std(file).take(end - first);
+            let body = Body::from_stream(ReaderStream::with_capacity(reader, PIECE));
+            Ok(with_body(answer, body, end - first))
         })
         .await
+}
+
+/// What a client gets of a blob.
+pub enum Reply {
+    /// Nothing but this: it has the bytes.
+    Head(Answer),
+    /// The bytes from `first` up to before `end`.
+    Bytes { answer: Answer, first: u64, end: u64 },
+}
+
+/// What a request with these headers gets of a blob of so many bytes, wherever they come from.
+pub fn reply(headers: &HeaderMap, digest: &Digest, size: u64) -> Result<Reply, ApiError> {
+    let answer = heading(headers, digest, size);
+    if held(headers, digest) {
+        return Ok(Reply::Head(answer));
+    }
+    let range = headers.get(RANGE).filter(|_| part_fits(headers, digest));
+    match wanted(range.and_then(|range| range.to_str().ok()), size) {
+        Wanted::All => Ok(Reply::Bytes { answer, first: 0, end: size }),
+        Wanted::Part { first, last } => {
+            let answer = about(StatusCode::PARTIAL_CONTENT, digest)
+                .without_body(MEDIA_TYPE, last - first + 1)
+                .header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
+            Ok(Reply::Bytes { answer, first, end: last + 1 })
+        }
+        Wanted::Outside => Err(ApiError::new(Code::RangeInvalid, "the blob has no such bytes")
+            .about(digest)
+            .header(CONTENT_RANGE, format!("bytes */{size}"))),
+    }
+}
+
+/// What HEAD answers, and GET before the whole blob.
+pub fn heading(headers: &HeaderMap, digest: &Digest, size: u64) -> Answer {
+    match held(headers, digest) {
+        true => about(StatusCode::NOT_MODIFIED, digest),
+        false => about(StatusCode::OK, digest).without_body(MEDIA_TYPE, size),
+    }
 }
 
 /// What every answer about a blob says.
@@ -79,10 +101,10 @@ fn about(status: StatusCode, digest: &Digest) -> Answer {
     Answer::new(status).header(CONTENT_DIGEST, digest).header(ETAG, etag(digest)).header(ACCEPT_RANGES, "bytes")
 }
 
-fn stream(answer: Answer, file: File, length: u64) -> Response {
-    let reader = tokio::fs::File::from_std(file).take(length);
+/// An answer with a body of so many bytes.
+pub fn with_body(answer: Answer, body: Body, length: u64) -> Response {
     let mut response = answer.into_response();
-    *response.body_mut() = Body::from_stream(ReaderStream::with_capacity(reader, PIECE));
+    *response.body_mut() = body;
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }

@@ -38,12 +38,13 @@ use api_error::{ApiError, Code};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{RANGE, USER_AGENT, WARNING};
+use axum::http::header::{USER_AGENT, WARNING};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use cooper_store::StoreError;
 use counted::Counted;
 use metrics::Record;
+use mirror::Part;
 use registry::Registry;
 use route::{Params, Route};
 use unread::Unread;
@@ -127,6 +128,7 @@ async fn admit(
 async fn answer(registry: Registry, route: Route, params: &Params, request: Request) -> Result<Response, ApiError> {
     let mut warning = None;
     if let Some(mirror) = &registry.shared.mirror {
+        mirror.refuse_itself(request.headers())?;
         match &route {
             Route::ManifestHead(name, selector) | Route::ManifestGet(name, selector) => {
                 warning = mirror.bring(&registry, name, selector).await?;
@@ -134,9 +136,8 @@ async fn answer(registry: Registry, route: Route, params: &Params, request: Requ
             Route::BlobHead(name, digest) | Route::BlobGet(name, digest) => {
                 let (repository, wanted) = (registry.shared.store.repository(name), digest.clone());
                 if registry.on_disk(move |_| Ok(repository.blob(&wanted)?.is_none())).await? {
-                    let head = matches!(route, Route::BlobHead(..));
-                    let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned);
-                    if let Some(response) = mirror.blob(&registry, name, digest, range.as_deref(), head).await? {
+                    let part = if matches!(route, Route::BlobHead(..)) { Part::Head } else { Part::Body };
+                    if let Some(response) = mirror.blob(&registry, name, digest, request.headers(), part).await? {
                         return Ok(response);
                     }
                 } else {

@@ -24,6 +24,7 @@ struct Fake {
     blobs: Mutex<HashMap<String, Vec<u8>>>,
     asked: Mutex<Vec<String>>,
     down: AtomicBool,
+    hangs: AtomicBool,
     slow: AtomicBool,
 }
 
@@ -67,6 +68,9 @@ impl Upstream for Fake {
     ) -> Coming<'a, Manifest> {
         Box::pin(async move {
             self.ask(format!("manifest {reference}"))?;
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             let found = self.manifests.lock().unwrap().get(&format!("{repository} {reference}")).cloned();
             let bytes = found.ok_or(UpstreamError::Absent)?;
             if known == Some(&Digest::sha256(&bytes)) {
@@ -79,6 +83,9 @@ impl Upstream for Fake {
     fn blob<'a>(&'a self, _: &'a str, blob: &'a Descriptor, sink: Sink<'a>) -> Coming<'a, ()> {
         Box::pin(async move {
             self.ask(format!("blob {}", blob.digest))?;
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             let bytes =
                 self.blobs.lock().unwrap().get(&blob.digest.to_string()).cloned().ok_or(UpstreamError::Absent)?;
             for piece in bytes.chunks(100_000) {
@@ -93,8 +100,13 @@ impl Upstream for Fake {
 }
 
 fn mirror(root: &Path, upstream: &Arc<Fake>, fresh: Duration) -> Server {
+    patient(root, upstream, fresh, Duration::from_secs(60))
+}
+
+fn patient(root: &Path, upstream: &Arc<Fake>, fresh: Duration, patience: Duration) -> Server {
     let mut options = ServerOptions::new(Store::open(root).unwrap());
-    options.mirror = Some(MirrorOptions { upstream: Arc::clone(upstream) as Arc<dyn Upstream>, fresh });
+    let upstream = Arc::clone(upstream) as Arc<dyn Upstream>;
+    options.mirror = Some(MirrorOptions { upstream, fresh, patience, agent: "mirror/itself".to_owned() });
     Server::with(options)
 }
 
@@ -172,12 +184,14 @@ fn tags_follow_the_upstream_and_outlive_it() {
     assert_eq!(server.get(&format!("/v2/library/app/manifests/{first}")).status, 200);
 
     upstream.down.store(true, Ordering::Relaxed);
+    upstream.asked();
     // Also while the upstream is not asked again because it has just failed.
     for _ in 0..2 {
         let stale = tag();
         assert_eq!((stale.status, &stale.headers["docker-content-digest"]), (200, &second));
         assert!(stale.headers["warning"].starts_with("299 - "), "{stale:?}");
     }
+    assert_eq!(upstream.asked(), ["manifest v1"]);
     let unknown = server.get("/v2/library/app/manifests/v2");
     assert_eq!((unknown.status, unknown.code().as_str()), (502, "UNKNOWN"));
     drop(server);
@@ -228,4 +242,105 @@ fn only_the_upstream_brings_something() {
     // Whoever looks for signatures must not be told that there are none.
     assert_eq!(server.get(&format!("/v2/library/app/referrers/{first}")).status, 404);
     assert_eq!(server.get("/v2/_catalog").json()["repositories"], json!(["library/app"]));
+}
+
+#[test]
+fn what_the_upstream_does_not_have_or_say_is_asked_for_once_in_a_moment() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let server = mirror(dir.path(), &upstream, LONG);
+    for down in [false, true] {
+        upstream.down.store(down, Ordering::Relaxed);
+        for reference in [format!("v-{down}"), Digest::sha256(format!("{down}")).to_string()] {
+            for _ in 0..3 {
+                let answer = server.get(&format!("/v2/library/app/manifests/{reference}"));
+                assert_eq!(answer.status, if down { 502 } else { 404 }, "{}", answer.text());
+            }
+            assert_eq!(upstream.asked(), [format!("manifest {reference}")]);
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_hangs_keeps_nobody_for_long_and_is_asked_once() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (first, layer) = upstream.publish("v1", b"layer");
+    let server = patient(dir.path(), &upstream, Duration::ZERO, Duration::from_secs(1));
+    assert_eq!(server.get("/v2/library/app/manifests/v1").status, 200);
+    upstream.hangs.store(true, Ordering::Relaxed);
+    upstream.asked();
+    let address = server.address;
+    for (path, status) in [
+        ("/v2/library/app/manifests/v1".to_owned(), 200),
+        ("/v2/library/app/manifests/v2".to_owned(), 502),
+        (format!("/v2/library/app/blobs/{layer}"), 502),
+    ] {
+        let ask = || send(address, "GET", &path, &[], b"");
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            for answer in all.into_iter().map(|one| one.join().unwrap()) {
+                assert_eq!(answer.status, status, "{}", answer.text());
+                if status == 200 {
+                    assert_eq!(answer.headers["docker-content-digest"], first);
+                    assert!(answer.headers["warning"].starts_with("299 - "));
+                }
+            }
+        });
+        assert_eq!(upstream.asked().len(), 1, "{path}");
+    }
+}
+
+#[test]
+fn a_damaged_manifest_keeps_no_blob_of_another() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let server = mirror(dir.path(), &upstream, LONG);
+    let mut both = [upstream.publish("v1", b"one"), upstream.publish("v2", b"two")];
+    for (manifest, _) in &both {
+        assert_eq!(server.get(&format!("/v2/library/app/manifests/{manifest}")).status, 200);
+    }
+    // They are looked through in this order.
+    both.sort();
+    let path = dir.path().join("blobs/sha256").join(both[0].0.trim_start_matches("sha256:"));
+    let size = std::fs::metadata(&path).unwrap().len();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, vec![b' '; usize::try_from(size).unwrap()]).unwrap();
+    let blob = server.get(&format!("/v2/library/app/blobs/{}", both[1].1));
+    assert_eq!((blob.status, blob.body.len()), (200, 3), "{}", blob.text());
+}
+
+#[test]
+fn a_blob_on_its_way_is_answered_as_one_that_is_here() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (_, digest) = upstream.publish("v1", b"0123456789");
+    let (path, mine, other) = (format!("/v2/library/app/blobs/{digest}"), format!("\"{digest}\""), "\"x\"");
+    for fetched in [false, true] {
+        let server = mirror(&dir.path().join(fetched.to_string()), &upstream, LONG);
+        assert_eq!(server.get("/v2/library/app/manifests/v1").status, 200);
+        if fetched {
+            assert_eq!(server.get(&path).status, 200);
+        }
+        for (method, headers, status, body) in [
+            ("HEAD", vec![("If-None-Match", mine.as_str())], 304, ""),
+            ("GET", vec![("If-None-Match", mine.as_str())], 304, ""),
+            ("GET", vec![("Range", "bytes=20-")], 416, ""),
+            ("HEAD", vec![("If-None-Match", other)], 200, ""),
+            ("GET", vec![("Range", "bytes=2-3"), ("If-Range", mine.as_str())], 206, "23"),
+            ("GET", vec![("Range", "bytes=2-3"), ("If-Range", other)], 200, "0123456789"),
+        ] {
+            let answer = server.send(method, &path, &headers, b"");
+            assert_eq!(answer.status, status, "{fetched} {method} {headers:?}");
+            assert!(status == 416 || answer.headers["etag"] == mine);
+            assert!(status == 416 || answer.text() == body, "{fetched} {method} {headers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_mirror_does_not_ask_itself() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    upstream.publish("v1", b"layer");
+    let server = mirror(dir.path(), &upstream, LONG);
+    for (agent, status) in [("cooper/1 mirror/itself", 421), ("cooper/1 mirror/another", 200)] {
+        let answer = server.send("GET", "/v2/library/app/manifests/v1", &[("User-Agent", agent)], b"");
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
 }

@@ -4,33 +4,32 @@
 //! the answer says so. Only blobs that a mirrored manifest of the same repository names are fetched.
 
 mod flight;
+mod memory;
 mod upstream;
 
-use crate::answer::{Answer, CONTENT_DIGEST};
 use crate::api_error::{ApiError, Code};
-use crate::conditions::etag;
-use crate::ranges::{Wanted, wanted};
+use crate::blobs::{Reply, heading, reply, with_body};
 use crate::route::Selector;
 use crate::{Registry, StoreError};
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use axum::response::{IntoResponse as _, Response};
 use cooper_image::{Descriptor, Digest, Document, limits};
-use cooper_store::{Repo, RepoName, Store, TagName};
+use cooper_store::{Repo, RepoName, Store};
 use flight::{Flight, Order};
+use memory::{Memory, Said, Warning};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 pub use upstream::{Coming, Manifest, Sink, Upstream, UpstreamError};
 
-/// How long the upstream may take to say what a name leads to: with, and without, something to serve instead.
+/// How long the upstream may take at most to say what a name leads to, when there is something to serve instead.
 const PATIENCE: Duration = Duration::from_secs(10);
-const LONG_PATIENCE: Duration = Duration::from_secs(60);
-/// An upstream that failed is not asked about the same tag again for so long.
+/// An upstream that failed is not asked about the same tag again for so long, while there is something to serve.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
-/// Most tags of which it is remembered when they were compared.
-const TAGS: usize = 10_000;
+/// Nor about what is not here, whatever it said: somebody may be about to push it there.
+const MOMENT: Duration = Duration::from_secs(5);
 /// Names that are asked about at once; two that fall together wait for each other.
 const TURNS: usize = 64;
 /// Said with what could not be compared with the upstream.
@@ -43,10 +42,11 @@ pub struct MirrorOptions {
     pub upstream: Arc<dyn Upstream>,
     /// How long a tag is served before it is compared with the upstream's again.
     pub fresh: Duration,
+    /// How long the upstream may take to begin to answer.
+    pub patience: Duration,
+    /// Whoever comes with this in the `User-Agent` is this mirror, which was told that it is its own upstream.
+    pub agent: String,
 }
-
-/// Said with an answer that could not be compared with the upstream.
-type Warning = Option<&'static str>;
 
 /// Blobs on their way.
 type Flights = HashMap<(RepoName, Digest), Arc<Flight>>;
@@ -54,8 +54,7 @@ type Flights = HashMap<(RepoName, Digest), Arc<Flight>>;
 /// A mirror at work.
 pub struct Mirror {
     options: MirrorOptions,
-    /// Until when each tag counts as compared, and what its answers say meanwhile.
-    compared: Mutex<HashMap<(RepoName, TagName), (Instant, Warning)>>,
+    memory: Memory,
     flights: Arc<Mutex<Flights>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
@@ -64,82 +63,79 @@ pub struct Mirror {
 impl Mirror {
     pub fn new(options: MirrorOptions) -> Self {
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { options, compared: Mutex::default(), flights: Arc::default(), turns, hasher: RandomState::new() }
+        Self { options, memory: Memory::default(), flights: Arc::default(), turns, hasher: RandomState::new() }
+    }
+
+    /// Refuses a request of this mirror itself. Its client then asks the next place that its registries.conf names.
+    pub fn refuse_itself(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        if !self.options.agent.is_empty() && agent.contains(&self.options.agent) {
+            tracing::warn!("this mirror is asked by itself: its registries.conf names it");
+            return Err(ApiError::new(Code::Misdirected, "this mirror does not ask itself"));
+        }
+        Ok(())
     }
 
     /// Brings what a name leads to here, if it can be. Gives a warning when it could not be compared.
     pub async fn bring(&self, registry: &Registry, name: &RepoName, selector: &Selector) -> Result<Warning, ApiError> {
-        let count = |result| registry.shared.metrics.mirrored("manifest", result);
-        let here = || async {
-            let (repository, wanted) = (registry.shared.store.repository(name), selector.clone());
-            registry.on_disk(move |_| here(&repository, &wanted)).await
-        };
-        let hit = |warning: Warning| count(if warning.is_some() { "stale" } else { "hit" });
-        if here().await?.is_some()
-            && let Some(warning) = self.compared(name, selector)
-        {
-            hit(warning);
-            return Ok(warning);
-        }
         let reference = match selector {
             Selector::Tag(tag) => tag.as_str().to_owned(),
             Selector::Digest(digest) => digest.to_string(),
         };
-        // One after the other: whoever comes second finds what the first has brought.
-        let turn = self.hasher.hash_one((name, &reference)) as usize % TURNS;
-        let _turn = self.turns[turn].lock().await;
-        let here = here().await?;
-        if here.is_some()
-            && let Some(warning) = self.compared(name, selector)
-        {
-            hit(warning);
-            return Ok(warning);
+        let here = || async {
+            let (repository, wanted) = (registry.shared.store.repository(name), selector.clone());
+            registry.on_disk(move |_| here(&repository, &wanted)).await
+        };
+        let settled = |here: Option<&Descriptor>| match (selector, here) {
+            // What a digest names never changes.
+            (Selector::Digest(_), Some(_)) => Some(Said::Serve(None)),
+            _ => self.memory.recall(name, &reference, here.is_some()),
+        };
+        let known = here().await?;
+        if let Some(said) = settled(known.as_ref()) {
+            return answer(registry, name, said, "hit");
         }
-        let known = here.as_ref().map(|d| &d.digest);
-        let patience = if known.is_some() { PATIENCE } else { LONG_PATIENCE };
-        let asked = self.options.upstream.manifest(name.as_str(), &reference, known);
+        let patience = if known.is_some() { PATIENCE.min(self.options.patience) } else { self.options.patience };
+        // One after the other: whoever comes second finds what the first has brought, or heard.
+        let turn = self.hasher.hash_one((name, &reference)) as usize % TURNS;
+        let turn = tokio::time::timeout(patience, self.turns[turn].lock()).await;
+        let known = here().await?;
+        if let Some(said) = settled(known.as_ref()) {
+            return answer(registry, name, said, "hit");
+        }
+        let asked = self.options.upstream.manifest(name.as_str(), &reference, known.as_ref().map(|d| &d.digest));
         let late = || Err(UpstreamError::Failed("the upstream does not answer".to_owned()));
-        match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()) {
-            Ok(Manifest::Unchanged) => {
-                self.note(name, selector, self.options.fresh, None);
-                count("hit");
-                Ok(None)
-            }
+        let heard = match turn {
+            Ok(_) => tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()),
+            // Nothing was asked: others wait for an answer still.
+            Err(_) => late(),
+        };
+        let (said, time, result) = match heard {
+            Ok(Manifest::Unchanged) => (Said::Serve(None), self.options.fresh, "hit"),
             Ok(Manifest::Changed { bytes, media_type }) => {
                 let (owned, wanted) = (name.clone(), selector.clone());
-                let keep = move |store: &Store| keep(store, &owned, &wanted, &bytes, media_type);
-                registry.on_disk(keep).await?;
-                self.note(name, selector, self.options.fresh, None);
-                count("fetched");
-                Ok(None)
+                registry.on_disk(move |store| keep(store, &owned, &wanted, &bytes, media_type)).await?;
+                (Said::Serve(None), self.options.fresh, "fetched")
             }
             Err(UpstreamError::Absent) => {
-                count("absent");
-                if let (Selector::Tag(tag), Some(_)) = (selector, known) {
+                if let (Selector::Tag(tag), Some(_)) = (selector, &known) {
                     let (repository, tag) = (registry.shared.store.repository(name), tag.clone());
                     let gone = move |_: &Store| Ok(repository.lock().and_then(|_lock| repository.remove_tag(&tag))?);
                     registry.on_disk(gone).await?;
                 }
-                Ok(None)
+                (Said::Absent, MOMENT.min(self.options.fresh), "absent")
             }
             Err(error) => {
                 tracing::warn!(%error, repository = %name, "the upstream could not be asked");
-                if known.is_none() {
-                    count("failed");
-                    return Err(match error {
-                        // So says Docker Hub of repositories that do not exist.
-                        UpstreamError::Refused(_) => {
-                            ApiError::new(Code::ManifestUnknown, "the upstream does not let us")
-                        }
-                        _ => ApiError::new(Code::BadGateway, "the upstream cannot be reached"),
-                    }
-                    .about(name));
+                match (&known, error) {
+                    (Some(_), _) => (Said::Serve(Some(STALE)), AFTER_FAILURE, "stale"),
+                    (None, UpstreamError::Refused(_)) => (Said::Refused, MOMENT, "failed"),
+                    (None, _) => (Said::Failed, MOMENT, "failed"),
                 }
-                count("stale");
-                self.note(name, selector, AFTER_FAILURE, Some(STALE));
-                Ok(Some(STALE))
             }
-        }
+        };
+        self.memory.note(name, &reference, time, said);
+        answer(registry, name, said, result)
     }
 
     /// A blob that is not here: its head, or its bytes as they come. Nothing when no manifest here names it.
@@ -148,41 +144,24 @@ impl Mirror {
         registry: &Registry,
         name: &RepoName,
         digest: &Digest,
-        range: Option<&str>,
-        head: bool,
+        headers: &HeaderMap,
+        part: Part,
     ) -> Result<Option<Response>, ApiError> {
-        let (owned, wanted_digest) = (name.clone(), digest.clone());
-        let find = move |store: &Store| named(&store.repository(&owned), store, &wanted_digest);
+        let (owned, wanted) = (name.clone(), digest.clone());
+        let find = move |store: &Store| named(&store.repository(&owned), store, &wanted);
         let Some(blob) = registry.on_disk(find).await? else { return Ok(None) };
-        let about = |status| {
-            let answer = Answer::new(status).header(CONTENT_DIGEST, digest).header(ETAG, etag(digest));
-            answer.header(ACCEPT_RANGES, "bytes")
+        let (answer, first, end) = match part {
+            Part::Head => return Ok(Some(heading(headers, digest, blob.size).into_response())),
+            Part::Body => match reply(headers, digest, blob.size)? {
+                Reply::Head(answer) => return Ok(Some(answer.into_response())),
+                Reply::Bytes { answer, first, end } => (answer, first, end),
+            },
         };
-        let whole = || about(StatusCode::OK).without_body("application/octet-stream", blob.size);
-        if head {
-            return Ok(Some(whole().into_response()));
-        }
         let flight = self.flight(registry, name, &blob)?;
-        if !flight.comes().await {
+        if !tokio::time::timeout(self.options.patience, flight.comes()).await.unwrap_or(false) {
             return Err(ApiError::new(Code::BadGateway, "the upstream does not give this blob").about(digest));
         }
-        let (answer, first, end) = match wanted(range, blob.size) {
-            Wanted::All => (whole(), 0, blob.size),
-            Wanted::Part { first, last } => {
-                let answer = about(StatusCode::PARTIAL_CONTENT)
-                    .without_body("application/octet-stream", last + 1 - first)
-                    .header(CONTENT_RANGE, format!("bytes {first}-{last}/{}", blob.size));
-                (answer, first, last + 1)
-            }
-            Wanted::Outside => {
-                return Err(ApiError::new(Code::RangeInvalid, "the blob has no such bytes")
-                    .header(CONTENT_RANGE, format!("bytes */{}", blob.size)));
-            }
-        };
-        let mut response = answer.into_response();
-        *response.body_mut() = flight.body(first, end);
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(end - first));
-        Ok(Some(response))
+        Ok(Some(with_body(answer, flight.body(first, end), end - first)))
     }
 
     /// The one that is under way, else a new one.
@@ -210,26 +189,26 @@ impl Mirror {
         all.insert(key, Arc::clone(&flight));
         Ok(flight)
     }
+}
 
-    /// What is to be said with it when it need not be compared now. What a digest names never changes.
-    fn compared(&self, name: &RepoName, selector: &Selector) -> Option<Warning> {
-        let Selector::Tag(tag) = selector else { return Some(None) };
-        let all = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, warning) = *all.get(&(name.clone(), tag.clone()))?;
-        (Instant::now() < until).then_some(warning)
-    }
+/// What of a blob is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Head,
+    Body,
+}
 
-    fn note(&self, name: &RepoName, selector: &Selector, time: Duration, warning: Warning) {
-        let Selector::Tag(tag) = selector else { return };
-        let now = Instant::now();
-        let mut all = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= TAGS {
-            all.retain(|_, (until, _)| now < *until);
-        }
-        if all.len() < TAGS {
-            all.insert((name.clone(), tag.clone()), (now + time, warning));
-        }
-    }
+/// The answer to what the upstream said, now or a short while ago, counted as `result` when it is served.
+fn answer(registry: &Registry, name: &RepoName, said: Said, result: &'static str) -> Result<Warning, ApiError> {
+    let (result, answer) = match said {
+        Said::Serve(warning) => (if warning.is_some() { "stale" } else { result }, Ok(warning)),
+        Said::Absent => ("absent", Ok(None)),
+        // So says Docker Hub of repositories that do not exist.
+        Said::Refused => ("failed", Err(ApiError::new(Code::ManifestUnknown, "the upstream does not let us"))),
+        Said::Failed => ("failed", Err(ApiError::new(Code::BadGateway, "the upstream cannot be reached"))),
+    };
+    registry.shared.metrics.mirrored("manifest", result);
+    answer.map_err(|error| error.about(name))
 }
 
 /// What a name leads to here, when its bytes are here too.
@@ -267,11 +246,20 @@ fn named(repository: &Repo, store: &Store, digest: &Digest) -> Result<Option<Des
         return Ok(None);
     }
     for manifest in repository.manifests()? {
-        let Some(d) = repository.manifest(&manifest)? else { continue };
-        let bytes = match store.read_blob(&d, limits::MANIFEST_BYTES) {
-            Ok(bytes) => bytes,
-            // It comes again when somebody asks for it.
-            Err(StoreError::MissingBlob(_)) => continue,
+        let read = repository.manifest(&manifest).and_then(|d| match d {
+            Some(d) => store.read_blob(&d, limits::MANIFEST_BYTES).map(|bytes| Some((d, bytes))),
+            None => Ok(None),
+        });
+        let (d, bytes) = match read {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(StoreError::MissingBlob(_)) => continue,
+            // Another manifest may name it as well.
+            Err(
+                error @ (StoreError::DamagedBlob { .. } | StoreError::DamagedFile { .. } | StoreError::TooLarge { .. }),
+            ) => {
+                tracing::warn!(%error, %manifest, "a manifest of the mirror cannot be read");
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         let parts = match Document::parse(bytes.get(), Some(&d.media_type)) {
