@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// standard error: clients are told no more than that something did.
 pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
     let options = options(place, flags)?;
-    warn(flags);
+    warnings(flags).iter().for_each(|warning| ui::say(&format!("warning: {warning}")));
     let runtime = open::runtime()?;
     let shutdown = signals::first(runtime.handle())?;
     let served = runtime.block_on(async {
@@ -111,15 +111,73 @@ fn text(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e))
 }
 
-/// Says what is easily overlooked about an address that others reach.
-fn warn(flags: &ServeFlags) {
+/// What is easily overlooked about an address that others reach.
+fn warnings(flags: &ServeFlags) -> Vec<String> {
+    let mut all = Vec::new();
     if flags.listen.ip().is_loopback() {
-        return;
+        return all;
     }
-    if flags.users.is_none() && !flags.readonly && flags.mirror_of.is_none() {
-        ui::say(&format!("warning: whoever reaches {} may push and delete: see --users", flags.listen));
+    let reaches = format!("whoever reaches {} may", flags.listen);
+    match (&flags.users, &flags.mirror_of) {
+        (None, Some(host)) => {
+            let deletes = if flags.readonly { "" } else { ", and delete what is here" };
+            let opens = format!("read what this machine's credentials for {} open", host.name());
+            all.push(format!("{reaches} {opens}{deletes}: see --users"));
+        }
+        (None, None) if !flags.readonly => all.push(format!("{reaches} push and delete: see --users")),
+        _ => {}
     }
     if flags.users.is_some() && flags.tls_cert.is_none() {
-        ui::say("warning: passwords travel unprotected: see --tls-cert, or let a proxy in front speak TLS");
+        all.push("passwords travel unprotected: see --tls-cert, or let a proxy in front speak TLS".to_owned());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        flags: ServeFlags,
+    }
+
+    fn parse(line: &str) -> Result<ServeFlags, clap::Error> {
+        Command::try_parse_from(std::iter::once("serve").chain(line.split_whitespace())).map(|command| command.flags)
+    }
+
+    #[test]
+    fn an_open_address_is_warned_of() {
+        for (line, parts) in [
+            ("", &[][..]),
+            ("--mirror-of docker.io", &[]),
+            ("--listen 0.0.0.0:5000", &["may push and delete: see --users"]),
+            ("--listen 0.0.0.0:5000 --readonly", &[]),
+            ("--listen 0.0.0.0:5000 --users u", &["passwords travel"]),
+            ("--listen 0.0.0.0:5000 --users u --mirror-of docker.io", &["passwords travel"]),
+            (
+                "--listen 0.0.0.0:5000 --mirror-of docker.io",
+                &["credentials for docker.io open, and delete what is here: see --users"],
+            ),
+            ("--listen 0.0.0.0:5000 --mirror-of docker.io --readonly", &["docker.io open: see --users"]),
+        ] {
+            let all = warnings(&parse(line).unwrap());
+            assert_eq!(all.len(), parts.len(), "{line}: {all:?}");
+            assert!(all.iter().zip(parts).all(|(warning, part)| warning.contains(part)), "{line}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_to_a_mirror_is_refused() {
+        for (line, taken) in [
+            ("--sparse --max-upload-size 1g", true),
+            ("--mirror-of docker.io --max-uploads 3", true),
+            ("--mirror-of docker.io --sparse", false),
+            ("--mirror-of docker.io --max-upload-size 1g", false),
+        ] {
+            assert_eq!(parse(line).is_ok(), taken, "{line}");
+        }
     }
 }

@@ -53,7 +53,7 @@ pub struct ServeFlags {
     /// Take manifests of which something is missing here, as partial copies of images for many platforms
     ///
     /// Ordinarily a manifest is taken only when everything that it names is in its repository.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mirror_of")]
     pub sparse: bool,
 
     /// Be a mirror of this registry (host or host:port): fetch what is asked for and not here, once
@@ -109,7 +109,7 @@ pub struct ServeFlags {
     pub max_uploads: NonZeroUsize,
 
     /// Largest blob that is taken, such as 10g; default 512g
-    #[arg(long, value_name = "SIZE", help_heading = "Limits and the log")]
+    #[arg(long, value_name = "SIZE", conflicts_with = "mirror_of", help_heading = "Limits and the log")]
     pub max_upload_size: Option<Bytes>,
 
     /// Hang up on a client that sends, or takes, nothing for so long in the middle of a request
