@@ -21,12 +21,15 @@ fn skopeo_and_curl_with_users_over_tls() {
     let to = at("team/app:v1");
     done("skopeo", &[&push[..], &["writer:in:secret", &source, &to]].concat(), here);
     done("skopeo", &[&push[..], &["writer:in:secret", &source, &at("open/app:v1")]].concat(), here);
-    for (creds, error) in
-        [("reader:look", "may not create"), ("writer:wrong", "authentication required"), ("nobody:x", "")]
-    {
-        let out = run("skopeo", &[&push[..], &[creds, &source, &to]].concat(), here);
+    let refused = at("team/refused:v1");
+    for (creds, says) in [
+        ("reader:look", &["reader may not create in this repository"][..]),
+        ("writer:wrong", &["there is no such user with this password", "unauthorized"]),
+        ("nobody:x", &["there is no such user with this password", "unauthorized"]),
+    ] {
+        let out = run("skopeo", &[&push[..], &[creds, &source, &refused]].concat(), here);
         let said = String::from_utf8_lossy(&out.stderr);
-        assert!(!out.status.success() && (said.contains(error) || said.contains("unauthorized")), "{creds}: {said}");
+        assert!(!out.status.success() && says.iter().any(|says| said.contains(says)), "{creds}: {said}");
     }
     let pull = [policy, "copy", "-q", "--all", "--preserve-digests", "--src-cert-dir=certs"];
     let back = format!("oci:{}:v1", here.join("back").display());
