@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C and SIGTERM, and SIGHUP for those who want it.
 
 use crate::failure::{Exit, Failure};
 use crate::ui;
@@ -81,10 +81,21 @@ pub fn first(runtime: &Handle) -> Result<impl Future<Output = ()> + Send + use<>
     })
 }
 
+/// Each SIGHUP, from now on.
+///
+/// # Errors
+/// As [`Signals::listen`].
+pub fn hangups(runtime: &Handle) -> Result<Signal, Failure> {
+    handler(runtime, SignalKind::hangup())
+}
+
 fn handlers(runtime: &Handle) -> Result<(Signal, Signal), Failure> {
+    Ok((handler(runtime, SignalKind::interrupt())?, handler(runtime, SignalKind::terminate())?))
+}
+
+fn handler(runtime: &Handle, kind: SignalKind) -> Result<Signal, Failure> {
     let _inside = runtime.enter();
-    let handler = |kind| signal(kind).map_err(|e| Failure::file("listening for signals", Exit::Storage, e));
-    Ok((handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?))
+    signal(kind).map_err(|e| Failure::file("listening for signals", Exit::Storage, e))
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> Exit {

@@ -31,6 +31,7 @@ mod push;
 mod rebase;
 mod referrers;
 mod registry;
+mod reread;
 mod rm;
 mod save;
 mod sync;

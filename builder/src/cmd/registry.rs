@@ -2,13 +2,14 @@
 
 use super::Place;
 use super::mirrored::Mirrored;
+use super::reread::{AccessFiles, Watched, text};
 use crate::failure::{Exit, Failure};
 use crate::flags::login::Host;
 use crate::flags::serve::ServeFlags;
 use crate::{open, signals, stdout, ui};
 use cooper_engine::EngineError;
 use cooper_registry::Client;
-use cooper_registry_server::{Access, AccessLog, Limits, MirrorOptions, Rules, ServerOptions, Tls, Users};
+use cooper_registry_server::{AccessControl, AccessLog, Limits, MirrorOptions, ServerOptions, Tls};
 use std::fs::OpenOptions;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
@@ -22,10 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Serves the store until a signal arrives, which is the ordinary end of a server. What goes wrong meanwhile is said on
 /// standard error: clients are told no more than that something did.
 pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
-    let options = options(place, flags)?;
+    let watched = flags.users.clone().map(|users| AccessFiles { users, rules: flags.rules.clone() });
+    let watched = watched.map(Watched::begin).transpose()?;
+    let options = options(place, flags, watched.as_ref().map(Watched::access))?;
     warnings(flags).iter().for_each(|warning| ui::say(&format!("warning: {warning}")));
     let runtime = open::runtime()?;
     let shutdown = signals::first(runtime.handle())?;
+    if let Some(watched) = watched {
+        runtime.spawn(watched.watch(signals::hangups(runtime.handle())?));
+    }
     let served = runtime.block_on(async {
         let cannot = |e| Failure::file(format!("listening on {}", flags.listen), Exit::Registry, e);
         let listener = TcpListener::bind(flags.listen).await.map_err(cannot)?;
@@ -43,8 +49,7 @@ pub fn serve(place: &Place, flags: &ServeFlags) -> Result<Exit, Failure> {
 }
 
 /// Reads every file before the first connection, so that what is wrong is said at once.
-fn options(place: &Place, flags: &ServeFlags) -> Result<ServerOptions, Failure> {
-    let access = flags.users.as_deref().map(|users| access(users, flags.rules.as_deref())).transpose()?;
+fn options(place: &Place, flags: &ServeFlags, access: Option<AccessControl>) -> Result<ServerOptions, Failure> {
     let tls = match (&flags.tls_cert, &flags.tls_key) {
         (Some(cert), Some(key)) => Some(tls(cert, key)?),
         _ => None,
@@ -84,16 +89,6 @@ fn limits(flags: &ServeFlags) -> Result<Limits, Failure> {
     })
 }
 
-fn access(users: &Path, rules: Option<&Path>) -> Result<Access, Failure> {
-    let wrong = |path: &Path, e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e);
-    let parsed = Users::parse(&text(users)?).map_err(|e| wrong(users, e))?;
-    let rules = match rules {
-        Some(rules) => Rules::parse(&text(rules)?, &parsed).map_err(|e| wrong(rules, e))?,
-        None => Rules::default(),
-    };
-    Ok(Access { users: parsed, rules })
-}
-
 fn tls(cert: &Path, key: &Path) -> Result<Tls, Failure> {
     let wrong = |e| Failure::file(format!("using {} with {}", cert.display(), key.display()), Exit::Usage, e);
     Tls::from_pem(text(cert)?.as_bytes(), text(key)?.as_bytes()).map_err(wrong)
@@ -105,10 +100,6 @@ fn log(path: &Path) -> Result<AccessLog, Failure> {
     }
     let cannot = |e| Failure::file(format!("opening {}", path.display()), Exit::Usage, e);
     Ok(AccessLog::new(OpenOptions::new().append(true).create(true).open(path).map_err(cannot)?))
-}
-
-fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e))
 }
 
 /// What is easily overlooked about an address that others reach.

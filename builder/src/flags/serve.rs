@@ -79,8 +79,9 @@ pub struct ServeFlags {
 
     /// Users and their passwords: lines of `htpasswd -nB NAME`; without --rules each may do everything
     ///
-    /// Only hashes of bcrypt are accepted. The file is read when the registry starts. Passwords travel in
-    /// every request: use TLS, here or in a proxy in front.
+    /// Only hashes of bcrypt are accepted. Users and rules are read again when their files change, and on SIGHUP;
+    /// a file that is wrong then changes nothing. Passwords travel in every request: use TLS, here or in a proxy
+    /// in front.
     #[arg(long, value_name = "FILE", help_heading = "Who gets in")]
     pub users: Option<PathBuf>,
 

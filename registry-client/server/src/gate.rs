@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cooper_store::RepoName;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Longest `Authorization` header that is looked at, in bytes.
 const LONGEST: usize = 4096;
@@ -69,6 +70,32 @@ pub struct Access {
     pub rules: Rules,
 }
 
+/// Users and rules in force, which may be replaced while a registry serves. Clones are one.
+#[derive(Debug, Clone)]
+pub struct AccessControl(Arc<RwLock<Arc<Access>>>);
+
+impl AccessControl {
+    /// With these in force.
+    pub fn new(access: Access) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(access))))
+    }
+
+    /// Puts others into force, for every question from now on, also on connections that are open.
+    pub fn replace(&self, access: Access) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    fn now(&self) -> Arc<Access> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<Access> for AccessControl {
+    fn from(access: Access) -> Self {
+        Self::new(access)
+    }
+}
+
 /// What nobody may do, whatever the rules say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
@@ -94,18 +121,22 @@ impl Closed {
 #[derive(Debug)]
 pub struct Gate {
     closed: Closed,
-    access: Option<Access>,
+    access: Option<AccessControl>,
 }
 
 impl Gate {
-    pub fn new(closed: Closed, access: Option<Access>) -> Self {
+    pub fn new(closed: Closed, access: Option<AccessControl>) -> Self {
         Self { closed, access }
+    }
+
+    fn now(&self) -> Option<Arc<Access>> {
+        self.access.as_ref().map(AccessControl::now)
     }
 
     /// Who sent these headers.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
         // An open registry asks nobody who they are.
-        let Some(access) = &self.access else { return Ok(Who::Anonymous) };
+        let Some(access) = self.now() else { return Ok(Who::Anonymous) };
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Who::Anonymous) };
         let Some((name, password)) = header.to_str().ok().and_then(basic) else {
             return Err(unauthorized("the Authorization header is none of Basic"));
@@ -122,7 +153,7 @@ impl Gate {
 
     /// May this be done?
     pub fn authorise(&self, who: &Who, action: Action, name: &RepoName) -> Result<(), ApiError> {
-        let allowed = self.access.as_ref().is_none_or(|access| access.rules.allow(who, action, name.as_str()));
+        let allowed = self.now().is_none_or(|access| access.rules.allow(who, action, name.as_str()));
         match (allowed, who) {
             (false, Who::Anonymous) => Err(unauthorized("this is not for everybody: say who you are").about(name)),
             (false, Who::User(user)) => {
@@ -146,7 +177,7 @@ impl Gate {
 
     /// Are figures about the whole registry for this one?
     pub fn figures(&self, who: &Who) -> Result<(), ApiError> {
-        match &self.access {
+        match self.now() {
             None => Ok(()),
             Some(access) if access.rules.allow_metrics(who) => Ok(()),
             Some(_) if *who == Who::Anonymous => Err(unauthorized("say who you are")),

@@ -50,7 +50,7 @@ use route::{Params, Route};
 use unread::Unread;
 
 pub use access_log::AccessLog;
-pub use gate::Access;
+pub use gate::{Access, AccessControl};
 pub use mirror::{Coming, Manifest, MirrorOptions, Sink, Upstream, UpstreamError};
 pub use options::{Limits, ServerOptions};
 pub use rules::Rules;

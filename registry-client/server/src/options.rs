@@ -1,7 +1,7 @@
 //! What a registry is made of and how much it bears, as plain data that the front door fills.
 
 use crate::access_log::AccessLog;
-use crate::gate::Access;
+use crate::gate::AccessControl;
 use crate::mirror::MirrorOptions;
 use crate::tls::Tls;
 use cooper_image::limits::LAYER_BYTES;
@@ -18,7 +18,7 @@ pub struct ServerOptions {
     /// Manifests are taken of which something is missing.
     pub sparse: bool,
     /// Who may do what; everybody everything when it is absent.
-    pub access: Option<Access>,
+    pub access: Option<AccessControl>,
     /// Certificate and key; plain HTTP when they are absent.
     pub tls: Option<Tls>,
     /// Where a line for each request goes.

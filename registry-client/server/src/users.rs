@@ -211,7 +211,7 @@ mod tests {
         let users = Users::parse(&format!("me:$2y$04${OF_NOBODY}\n")).unwrap();
         let turns = Arc::clone(&users.turns);
         let mut options = crate::ServerOptions::new(cooper_store::Store::open(dir.path()).unwrap());
-        options.access = Some(crate::Access { users, rules: crate::Rules::default() });
+        options.access = Some(crate::Access { users, rules: crate::Rules::default() }.into());
         let registry = crate::Registry::new(options);
         let mut headers = axum::http::HeaderMap::new();
         headers.insert("authorization", "Basic bWU6d3Jvbmc=".parse().unwrap());

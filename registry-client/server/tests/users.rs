@@ -36,7 +36,7 @@ fn options(root: &std::path::Path, rules: Option<&str>) -> ServerOptions {
     let users = Users::parse(&names.iter().map(line).collect::<String>()).unwrap();
     let rules = rules.map_or_else(Rules::default, |text| Rules::parse(text, &users).unwrap());
     let mut options = ServerOptions::new(Store::open(root).unwrap());
-    options.access = Some(Access { users, rules });
+    options.access = Some(Access { users, rules }.into());
     options
 }
 
@@ -147,6 +147,21 @@ fn a_mount_takes_nothing_from_where_one_may_not_read() {
         assert_eq!(push("own/app", query.clone(), "writer", b""), 202, "{query}");
         assert_eq!(push("other/app", query.clone(), "owner", b""), 201, "{query}");
     }
+}
+
+#[test]
+fn users_and_rules_are_replaced_while_it_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Some("reader read team/**\n"));
+    let access = options.access.clone().unwrap();
+    let server = Server::with(options);
+    let tags = |who: &str| send(&server, Some(who), "GET", "/v2/team/app/tags/list", b"").status;
+    assert_eq!((tags("reader"), tags("owner"), tags("new")), (404, 403, 401));
+    let users = Users::parse(&format!("new:{}\n", bcrypt::hash("wen", 4).unwrap())).unwrap();
+    let rules = Rules::parse("new read team/**\n", &users).unwrap();
+    access.replace(Access { users, rules });
+    // Also one whose password was remembered.
+    assert_eq!((tags("reader"), tags("owner"), tags("new")), (401, 401, 404));
 }
 
 #[test]

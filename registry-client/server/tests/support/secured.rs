@@ -48,7 +48,7 @@ pub fn secured(dir: &Path) -> Server {
     let rules = Rules::parse("writer all **\nreader read team/**\nanonymous read open/*\n", &users).unwrap();
     let mut options = ServerOptions::new(Store::open(&dir.join("store")).unwrap());
     options.tls = Some(Tls::from_pem(&read("certs/ca.crt"), &read("key.pem")).unwrap());
-    options.access = Some(Access { users, rules });
+    options.access = Some(Access { users, rules }.into());
     options.limits.head = Duration::from_secs(8);
     Server::with(options)
 }
