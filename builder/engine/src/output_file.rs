@@ -12,7 +12,56 @@ pub fn is_stream(dest: &Path) -> bool {
     std::fs::metadata(dest).is_ok_and(|m| !m.is_file())
 }
 
-/// Writes the destination. A symbolic link to a file stays, and the file that it leads to is replaced.
+/// A destination that is being written.
+pub struct OutputFile {
+    file: File,
+    /// What a regular file is called until it is whole, and then.
+    names: Option<(PathBuf, PathBuf)>,
+}
+
+impl OutputFile {
+    /// Begins it. A symbolic link to a file stays, and the file that it leads to will be replaced.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn begin(dest: &Path) -> io::Result<Self> {
+        if is_stream(dest) {
+            return Ok(Self { file: OpenOptions::new().write(true).open(dest)?, names: None });
+        }
+        let dest = std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
+        let partial = beside(&dest);
+        Ok(Self { file: File::create(&partial)?, names: Some((partial, dest)) })
+    }
+
+    /// Where to write.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name: all of it was written.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if let Some((partial, dest)) = &self.names {
+            self.file.sync_all()?;
+            std::fs::rename(partial, dest)?;
+            self.names = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if let Some((partial, _)) = &self.names {
+            // The failure that made it partial is the one to report.
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+}
+
+/// Writes the destination, as [`OutputFile`] does it.
 ///
 /// # Errors
 /// What `write` gives, and what the system says, through `named`.
@@ -21,28 +70,16 @@ pub fn write_whole<E>(
     named: impl Fn(io::Error) -> E,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    if is_stream(dest) {
-        let mut out = BufWriter::new(OpenOptions::new().write(true).open(dest).map_err(&named)?);
-        write(&mut out)?;
-        return out.flush().map_err(named);
-    }
-    let dest = std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
-    let partial = beside(&dest);
-    let done = File::create(&partial).map_err(&named).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        let file = out.into_inner().map_err(|e| named(e.into_error()))?;
-        file.sync_all().and_then(|()| std::fs::rename(&partial, &dest)).map_err(&named)
-    });
-    if done.is_err() {
-        // The failure that made it partial is the one to report.
-        let _ = std::fs::remove_file(&partial);
-    }
-    done
+    let mut output = OutputFile::begin(dest).map_err(&named)?;
+    let mut out = BufWriter::new(output.file());
+    write(&mut out)?;
+    out.flush().map_err(&named)?;
+    drop(out);
+    output.finish().map_err(named)
 }
 
 /// A name of this process's own in the same directory.
-pub(crate) fn beside(dest: &Path) -> PathBuf {
+fn beside(dest: &Path) -> PathBuf {
     let mut partial = dest.as_os_str().to_owned();
     partial.push(format!(".partial.{}", std::process::id()));
     PathBuf::from(partial)

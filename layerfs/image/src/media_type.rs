@@ -57,7 +57,7 @@ impl MediaType {
     pub fn is_foreign(&self) -> bool {
         let text = self.as_str();
         text.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
-            || text == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+            || text.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")
     }
     /// What an `Accept` header lists for a manifest request.
     pub fn accepted() -> [Self; 4] {

@@ -8,14 +8,10 @@ use crate::layers::io;
 use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, RelPath, Verified, limits};
 use cooper_layerfs::root::Root;
+use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
 use std::fmt;
 use std::io::Read as _;
 use std::path::PathBuf;
-
-/// Tag (image-spec, annotations.md).
-const TAG: &str = "org.opencontainers.image.ref.name";
-/// Full image name, as containerd and BuildKit note it.
-const NAME: &str = "io.containerd.image.name";
 
 /// `DIR[:TAG][@DIGEST]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Man
 use cooper_layerfs::compress;
 use cooper_store::archive::docker::Entry;
 use cooper_store::archive::reader::{Archive, Part};
-use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
+use cooper_store::archive::{NAME_ANNOTATION, full_name, label};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek as _};
@@ -184,19 +184,10 @@ impl Origin for ArchiveOrigin {
     }
 }
 
-/// The name of an entry, as its archive has it.
-pub(super) fn label(entry: &Descriptor) -> Option<String> {
-    let of = |key: &str| entry.annotations.get(key).cloned();
-    of(NAME_ANNOTATION).or_else(|| of(TAG_ANNOTATION))
-}
-
 /// The full names of an entry.
-pub(super) fn names_of(entry: &Descriptor) -> impl Iterator<Item = cooper_image::Reference> {
-    let full = entry.annotations.get(NAME_ANNOTATION).or_else(|| {
-        // skopeo writes whole names there.
-        entry.annotations.get(TAG_ANNOTATION).filter(|t| t.contains([':', '/']))
-    });
-    full.and_then(|name| name.parse::<cooper_image::Reference>().ok()).map(|name| name.or_latest()).into_iter()
+fn names_of(entry: &Descriptor) -> impl Iterator<Item = cooper_image::Reference> {
+    let full = full_name(entry).and_then(|name| name.parse::<cooper_image::Reference>().ok());
+    full.map(|name| name.or_latest()).into_iter()
 }
 
 /// Media type and digest of a layer of an older archive.

@@ -3,14 +3,14 @@
 
 use super::origin::{Origin, cause};
 use super::shipment::{Name, Put, Shipment, Target, entries};
+use crate::EngineError;
 use crate::layers::{io, lock};
-use crate::{EngineError, output_file};
+use crate::output_file::OutputFile;
 use cooper_image::{Descriptor, Document, Reference};
 use cooper_store::StoreError;
 use cooper_store::archive::docker::{Listed, listing};
 use cooper_store::archive::tarball::Tarball;
 use cooper_store::archive::{Kind, OCI_LAYOUT, index_json};
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,8 +21,9 @@ type Out = Box<dyn Write + Send>;
 pub struct ArchiveTarget {
     kind: Kind,
     tar: Mutex<Option<Tarball<Out>>>,
-    /// The file in the making, and what it is to be called.
-    partial: Option<(File, PathBuf, PathBuf)>,
+    /// None for standard output.
+    output: Mutex<Option<OutputFile>>,
+    path: PathBuf,
 }
 
 impl ArchiveTarget {
@@ -32,19 +33,15 @@ impl ArchiveTarget {
     /// When it cannot be made.
     pub fn new(kind: Kind, path: &Path) -> Result<Self, EngineError> {
         let failed = |e| io(format!("writing {}", path.display()), e);
-        let (out, partial): (Out, _) = if path == Path::new("-") {
+        let (out, output): (Out, _) = if path == Path::new("-") {
             (Box::new(std::io::stdout()), None)
-        } else if output_file::is_stream(path) {
-            (Box::new(OpenOptions::new().write(true).open(path).map_err(failed)?), None)
         } else {
-            let dest = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-            let beside = output_file::beside(&dest);
-            let file = File::create(&beside).map_err(failed)?;
-            let out = file.try_clone().map_err(failed)?;
-            (Box::new(out), Some((file, beside, dest)))
+            let output = OutputFile::begin(path).map_err(failed)?;
+            (Box::new(output.file().try_clone().map_err(failed)?), Some(output))
         };
         let out: Out = Box::new(BufWriter::with_capacity(1 << 18, out));
-        Ok(Self { kind, tar: Mutex::new(Some(Tarball::new(out))), partial })
+        let (tar, output) = (Mutex::new(Some(Tarball::new(out))), Mutex::new(output));
+        Ok(Self { kind, tar, output, path: path.to_owned() })
     }
 
     fn within<T>(&self, work: impl FnOnce(&mut Tarball<Out>) -> Result<T, StoreError>) -> Result<T, EngineError> {
@@ -55,15 +52,6 @@ impl ArchiveTarget {
                 other => other.into(),
             }),
             None => Err(EngineError::Interrupted),
-        }
-    }
-}
-
-impl Drop for ArchiveTarget {
-    fn drop(&mut self) {
-        if let Some((_, beside, _)) = &self.partial {
-            // Gone when it got its name.
-            let _ = std::fs::remove_file(beside);
         }
     }
 }
@@ -100,9 +88,8 @@ impl Target for ArchiveTarget {
     fn finish(&self) -> Result<(), EngineError> {
         let Some(tar) = lock(&self.tar).take() else { return Ok(()) };
         tar.finish()?;
-        let Some((file, beside, dest)) = &self.partial else { return Ok(()) };
-        let named = file.sync_all().and_then(|()| std::fs::rename(beside, dest));
-        named.map_err(|e| io(format!("writing {}", dest.display()), e))
+        let named = lock(&self.output).as_mut().map_or(Ok(()), OutputFile::finish);
+        named.map_err(|e| io(format!("writing {}", self.path.display()), e))
     }
 
     fn at_once(&self) -> usize {

@@ -5,7 +5,7 @@ use crate::event::{Direction, Event, Sink};
 use crate::transfer::some_at_once;
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference, limits};
-use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
+use cooper_store::archive;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl Shipment {
         }
         let bytes = origin.document(d)?;
         let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
-        for blob in parts.blobs.into_iter().filter(|blob| !is_foreign(&blob.media_type)) {
+        for blob in parts.blobs.into_iter().filter(|blob| !blob.media_type.is_foreign()) {
             let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
             self.blobs.entry(blob.digest.clone()).or_insert_with(|| (blob, Arc::clone(from)));
         }
@@ -246,12 +246,6 @@ fn is_document(media_type: &MediaType) -> bool {
     media_type.is_index() || media_type.is_manifest() || text.contains("manifest") || text.contains("index")
 }
 
-/// A layer that nobody may pass on: only its URLs are.
-fn is_foreign(media_type: &MediaType) -> bool {
-    let text = media_type.as_str();
-    text.contains(".nondistributable.") || text.contains(".rootfs.foreign.")
-}
-
 /// What happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Shipped {
@@ -314,18 +308,9 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
 
 /// The entries of a layout's `index.json` for something: one for each name, or one without.
 pub(super) fn entries(d: &Descriptor, names: &[Name]) -> Vec<Descriptor> {
-    let named = |name: &Name| {
-        let mut entry = d.clone();
-        let (tag, full) = match name {
-            Name::Full(name) => {
-                let name = name.clone().or_latest();
-                (name.tag().unwrap_or("latest").to_owned(), Some(name.to_string()))
-            }
-            Name::Tag(tag) => (tag.clone(), None),
-        };
-        entry.annotations.insert(TAG_ANNOTATION.to_owned(), tag);
-        entry.annotations.extend(full.map(|full| (NAME_ANNOTATION.to_owned(), full)));
-        entry
+    let named = |name: &Name| match name {
+        Name::Full(name) => archive::named(d, name),
+        Name::Tag(tag) => archive::tagged(d, tag),
     };
     if names.is_empty() { vec![d.clone()] } else { names.iter().map(named).collect() }
 }

@@ -60,6 +60,22 @@ impl<'e> StoreTarget<'e> {
         Self { engine }
     }
 
+    /// Keeps what the store does not have yet.
+    fn keep<R: io::Read>(
+        &self,
+        d: &Descriptor,
+        open: impl FnOnce() -> Result<R, EngineError>,
+        said: impl FnOnce() -> String,
+    ) -> Result<Put, EngineError> {
+        if self.engine.store.blob_size(&d.digest)? == Some(d.size) {
+            return Ok(Put::Existed);
+        }
+        let mut writer = self.engine.store.blob_writer_with(d.digest.algorithm())?;
+        io::copy(&mut open()?, &mut writer).map_err(|e| cause(e, said))?;
+        writer.commit(Some((&d.digest, d.size)))?;
+        Ok(Put::Sent)
+    }
+
     /// Is it an image, and are its layers what its configuration says? A name never leads to anything else.
     fn check(&self, name: &Reference, d: &Descriptor) -> Result<(), EngineError> {
         for image in self.engine.images_of(name, d)? {
@@ -94,25 +110,11 @@ impl Target for StoreTarget<'_> {
     }
 
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
-        if self.engine.store.blob_size(&d.digest)? == Some(d.size) {
-            return Ok(Put::Existed);
-        }
-        let mut writer = self.engine.store.blob_writer_with(d.digest.algorithm())?;
-        let copied = io::copy(&mut from.open(d)?, &mut writer);
-        copied.map_err(|e| cause(e, || format!("copying {} of {}", d.digest, from.place())))?;
-        writer.commit(Some((&d.digest, d.size)))?;
-        Ok(Put::Sent)
+        self.keep(d, || from.open(d), || format!("copying {} of {}", d.digest, from.place()))
     }
 
     fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
-        if self.engine.store.blob_size(&d.digest)? == Some(d.size) {
-            return Ok(());
-        }
-        let mut writer = self.engine.store.blob_writer_with(d.digest.algorithm())?;
-        let written = io::Write::write_all(&mut writer, bytes);
-        written.map_err(|e| cause(e, || format!("keeping {}", d.digest)))?;
-        writer.commit(Some((&d.digest, d.size)))?;
-        Ok(())
+        self.keep(d, || Ok(bytes), || format!("keeping {}", d.digest)).map(drop)
     }
 
     fn name(&self, d: &Descriptor, _: &[u8], name: &Name) -> Result<(), EngineError> {

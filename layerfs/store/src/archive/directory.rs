@@ -3,7 +3,7 @@
 //! What was written is taken back when something fails. The directory belongs to the caller; nothing in it is
 //! believed: a blob that is there already is compared with its name.
 
-use super::{Content, NAME_ANNOTATION, OCI_LAYOUT, Stored, TAG_ANNOTATION, blob_path, index_json};
+use super::{Content, OCI_LAYOUT, Stored, TAG_ANNOTATION, blob_path, full_name, index_json, label};
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
 use rustix::fs::{FlockOperation, flock};
@@ -101,31 +101,22 @@ fn merged(mut whole: Map<String, Value>, new: &[Descriptor]) -> Result<Map<Strin
         }
     }
     // What has no name needs no second entry.
-    for new in new.iter().filter(|new| is_named(new) || !kept.contains(&new.digest)) {
+    for new in new.iter().filter(|new| label(new).is_some() || !kept.contains(&new.digest)) {
         all.push(serde_json::to_value(new)?);
     }
     whole.insert("manifests".to_owned(), json!(all));
     Ok(whole)
 }
 
-fn is_named(d: &Descriptor) -> bool {
-    [NAME_ANNOTATION, TAG_ANNOTATION].iter().any(|key| d.annotations.contains_key(*key))
-}
-
 /// Would a name of the old entry lead to the new one? Full names decide where both have one; else the tags do, since
 /// that is what readers go by. What has no name stays until it gets one.
 fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
     let tag = |d: &Descriptor| d.annotations.get(TAG_ANNOTATION).cloned();
-    let full = |d: &Descriptor| {
-        // skopeo writes whole names where tags stand.
-        let whole = tag(d).filter(|t| t.contains([':', '/']));
-        d.annotations.get(NAME_ANNOTATION).cloned().or(whole)
-    };
-    match (full(new), full(old), tag(old)) {
+    match (full_name(new), full_name(old), tag(old)) {
         (Some(new), Some(old), _) => new == old,
-        (_, _, Some(old)) => tag(new).is_some_and(|new| new == old),
-        (new, Some(old), None) => new.is_some_and(|new| new == old),
-        (_, None, None) => is_named(new) && new.digest == old.digest,
+        (_, _, Some(old)) => tag(new) == Some(old),
+        (_, Some(_), None) => false,
+        (_, None, None) => label(new).is_some() && new.digest == old.digest,
     }
 }
 
@@ -216,6 +207,7 @@ pub fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NAME_ANNOTATION;
     use super::*;
 
     /// `TAG` or `FULL NAME|TAG`, or nothing; and the letter that its digest is made of.

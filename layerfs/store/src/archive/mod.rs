@@ -85,14 +85,34 @@ struct Content {
 
 /// The entries of the layout's `index.json`: the image once for each tag, or once without a name.
 fn entries(image: &Descriptor, tags: &[Reference]) -> Vec<Descriptor> {
-    let named = |tag: &Reference| {
-        let tag = tag.clone().or_latest();
-        let mut d = image.clone();
-        d.annotations.insert(TAG_ANNOTATION.to_owned(), tag.tag().unwrap_or("latest").to_owned());
-        d.annotations.insert(NAME_ANNOTATION.to_owned(), tag.to_string());
-        d
-    };
-    if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(named).collect() }
+    if tags.is_empty() { vec![image.clone()] } else { tags.iter().map(|tag| named(image, tag)).collect() }
+}
+
+/// An entry of `index.json` for something with a full name.
+pub fn named(d: &Descriptor, name: &Reference) -> Descriptor {
+    let name = name.clone().or_latest();
+    let mut entry = tagged(d, name.tag().unwrap_or("latest"));
+    entry.annotations.insert(NAME_ANNOTATION.to_owned(), name.to_string());
+    entry
+}
+
+/// An entry for something with a tag alone.
+pub fn tagged(d: &Descriptor, tag: &str) -> Descriptor {
+    let mut entry = d.clone();
+    entry.annotations.insert(TAG_ANNOTATION.to_owned(), tag.to_owned());
+    entry
+}
+
+/// The full name of an entry, where it has one.
+pub fn full_name(entry: &Descriptor) -> Option<&str> {
+    // skopeo writes whole names where tags stand.
+    let whole = || entry.annotations.get(TAG_ANNOTATION).filter(|t| t.contains([':', '/']));
+    entry.annotations.get(NAME_ANNOTATION).or_else(whole).map(String::as_str)
+}
+
+/// The name of an entry as its archive has it: the full one, else the tag.
+pub fn label(entry: &Descriptor) -> Option<&str> {
+    full_name(entry).or_else(|| entry.annotations.get(TAG_ANNOTATION).map(String::as_str))
 }
 
 /// Bytes of a layout's `index.json`.
