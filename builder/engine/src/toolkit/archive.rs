@@ -19,6 +19,13 @@ use std::path::Path;
 /// First bytes of what is compressed.
 const PACKED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
 
+/// What a file of an older archive is to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Config,
+    Layer,
+}
+
 /// Reads from a file.
 pub(super) struct ArchiveOrigin {
     archive: Archive,
@@ -28,14 +35,16 @@ pub(super) struct ArchiveOrigin {
     made: BTreeMap<Digest, Vec<u8>>,
     /// Where blobs are that have no place in a layout.
     elsewhere: BTreeMap<Digest, String>,
+    /// What was read of an older archive, by where it begins: images share layers, under other names too.
+    read: BTreeMap<(u64, Role), Descriptor>,
 }
 
 impl ArchiveOrigin {
     pub(super) fn open(path: &Path, wanted: Option<String>) -> Result<Self, EngineError> {
         let archive = Archive::open(path, seekable(path)?)?;
         let index = Index::of(Vec::new());
-        let (made, elsewhere) = (BTreeMap::new(), BTreeMap::new());
-        let mut this = Self { archive, wanted, index, made, elsewhere };
+        let (made, elsewhere, read) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut this = Self { archive, wanted, index, made, elsewhere, read };
         if let Some(bytes) = this.file("index.json", limits::MANIFEST_BYTES)? {
             let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
             let Ok(Document::Index(index)) = parsed else {
@@ -71,35 +80,22 @@ impl ArchiveOrigin {
 
     /// Makes a manifest for an image of an older archive.
     fn list(&mut self, entry: &Entry) -> Result<(), EngineError> {
-        let missing = |path: &str| format!("its manifest.json names {path:?}, which it does not have");
-        let Some(config) = self.file(&entry.config, limits::CONFIG_BYTES)? else {
-            return Err(self.invalid(missing(&entry.config)));
-        };
-        let parsed: Result<ImageConfig, _> = serde_json::from_slice(&config);
-        let platform = parsed.map_err(|e| self.invalid(format!("its configuration {}: {e}", entry.config)))?.platform();
-        let described = Descriptor::of(MediaType::DockerConfig, &config);
-        self.made.insert(described.digest.clone(), config);
-        let mut layers = Vec::with_capacity(entry.layers.len());
-        for path in &entry.layers {
-            let Some(mut part) = self.archive.read(path) else { return Err(self.invalid(missing(path))) };
-            let size = self.archive.size(path).unwrap_or_default();
-            let (media_type, digest) =
-                hashed(&mut part).map_err(|e| io(format!("reading {path} of {}", self.archive.path().display()), e))?;
-            self.elsewhere.insert(digest.clone(), path.clone());
-            layers.push(Descriptor::new(media_type, digest, size));
-        }
+        let mut config = self.described(&entry.config, Role::Config)?;
+        let platform = config.platform.take();
+        let layers =
+            entry.layers.iter().map(|path| self.described(path, Role::Layer)).collect::<Result<Vec<_>, _>>()?;
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(MediaType::DockerManifest),
             artifact_type: None,
-            config: described,
+            config,
             layers,
             subject: None,
             annotations: BTreeMap::new(),
         };
         let bytes = serde_json::to_vec(&manifest)
             .map_err(|source| EngineError::Json { what: "the manifest of an archive's image".to_owned(), source })?;
-        let d = Descriptor { platform: Some(platform), ..Descriptor::of(MediaType::DockerManifest, &bytes) };
+        let d = Descriptor { platform, ..Descriptor::of(MediaType::DockerManifest, &bytes) };
         self.made.insert(d.digest.clone(), bytes);
         if entry.repo_tags.is_empty() {
             self.index.manifests.push(d.clone());
@@ -110,6 +106,41 @@ impl ArchiveOrigin {
             self.index.manifests.push(named);
         }
         Ok(())
+    }
+
+    /// Reads a file of an older archive, unless it was read under this name or another one.
+    fn described(&mut self, path: &str, role: Role) -> Result<Descriptor, EngineError> {
+        let Some(begin) = self.archive.begin(path) else {
+            return Err(self.invalid(format!("its manifest.json names {path:?}, which it does not have")));
+        };
+        if let Some(known) = self.read.get(&(begin, role)) {
+            return Ok(known.clone());
+        }
+        let d = match role {
+            Role::Config => self.config(path)?,
+            Role::Layer => self.layer(path)?,
+        };
+        self.read.insert((begin, role), d.clone());
+        Ok(d)
+    }
+
+    /// A configuration, and what it is for.
+    fn config(&mut self, path: &str) -> Result<Descriptor, EngineError> {
+        let bytes = self.file(path, limits::CONFIG_BYTES)?.unwrap_or_default();
+        let parsed: Result<ImageConfig, _> = serde_json::from_slice(&bytes);
+        let platform = parsed.map_err(|e| self.invalid(format!("its configuration {path}: {e}")))?.platform();
+        let d = Descriptor { platform: Some(platform), ..Descriptor::of(MediaType::DockerConfig, &bytes) };
+        self.made.insert(d.digest.clone(), bytes);
+        Ok(d)
+    }
+
+    fn layer(&mut self, path: &str) -> Result<Descriptor, EngineError> {
+        let failed = |e| io(format!("reading {path} of {}", self.archive.path().display()), e);
+        let size = self.archive.size(path).unwrap_or_default();
+        let read = self.archive.read(path).map(|mut part| hashed(&mut part)).transpose().map_err(failed)?;
+        let (media_type, digest) = read.ok_or_else(|| self.invalid(format!("it has no {path}")))?;
+        self.elsewhere.insert(digest.clone(), path.to_owned());
+        Ok(Descriptor::new(media_type, digest, size))
     }
 
     fn file(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, EngineError> {
@@ -240,4 +271,53 @@ pub(super) fn nameless() -> std::io::Result<File> {
     let made =
         open("/var/tmp", flags, Mode::RUSR | Mode::WUSR).or_else(|_| open("/tmp", flags, Mode::RUSR | Mode::WUSR));
     Ok(File::from(made?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// An older archive of this many images, of which each has a layer's one name more.
+    fn older(dir: &Path, images: usize) -> std::path::PathBuf {
+        let mut tar = tar::Builder::new(Vec::new());
+        let header = |kind, size: usize| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(size as u64);
+            header
+        };
+        let config = serde_json::to_vec(&ImageConfig::scratch(&cooper_image::Platform::linux("amd64"))).unwrap();
+        for (name, bytes) in [("config.json", &config[..]), ("first/layer.tar", b"layer")] {
+            tar.append_data(&mut header(tar::EntryType::Regular, bytes.len()), name, bytes).unwrap();
+        }
+        let mut listed = Vec::new();
+        for n in 0..images {
+            let name = format!("{n}/layer.tar");
+            tar.append_link(&mut header(tar::EntryType::Symlink, 0), &name, "../first/layer.tar").unwrap();
+            let names = [format!("app:{n}")];
+            listed.push(json!({"Config": "config.json", "RepoTags": names, "Layers": ["first/layer.tar", name]}));
+        }
+        let listed = json!(listed).to_string();
+        tar.append_data(&mut header(tar::EntryType::Regular, listed.len()), "manifest.json", listed.as_bytes())
+            .unwrap();
+        let path = dir.join("older.tar");
+        std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_images_of_an_older_archive_share_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = ArchiveOrigin::open(&older(dir.path(), 50), None).unwrap();
+        assert_eq!(archive.listed().len(), 1, "one image of as many names");
+        assert_eq!(archive.listed().first().map(|(_, names)| names.len()), Some(50));
+        assert_eq!(archive.read.len(), 2, "a configuration and a layer, however often they are named");
+        let manifest = archive.document(&archive.top().unwrap()).unwrap();
+        let Ok(Document::Manifest(manifest)) = Document::parse(&manifest, None) else { panic!("it is an image") };
+        let layer = Descriptor::of(MediaType::DockerLayer, b"layer");
+        assert_eq!(manifest.layers, [layer.clone(), layer]);
+        assert_eq!(manifest.config.platform, None);
+    }
 }

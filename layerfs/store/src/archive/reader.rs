@@ -83,6 +83,11 @@ impl Archive {
         self.files.get(name).map(|span| span.size)
     }
 
+    /// Where a file's bytes begin in the archive: the same for all of its names.
+    pub fn begin(&self, name: &str) -> Option<u64> {
+        self.files.get(name).map(|span| span.begin)
+    }
+
     /// A file's bytes.
     pub fn read(&self, name: &str) -> Option<Part> {
         let span = *self.files.get(name)?;
@@ -170,6 +175,7 @@ mod tests {
             assert_eq!(text(&archive, name).as_deref(), Some("layer"), "{name}");
         }
         assert_eq!(archive.size("a/layer.tar"), Some(5));
+        assert!(archive.begin("c").is_some() && archive.begin("c") == archive.begin("b/layer.tar"));
         assert!(archive.read("out").is_none() && archive.read("etc/passwd").is_none());
     }
 
