@@ -4,6 +4,7 @@ use crate::cmd::Place as Here;
 use crate::failure::Failure;
 use crate::open::{self, Remote, Session};
 use crate::signals::{Manner, Signals};
+use crate::stdout;
 use cooper_engine::toolkit::{
     ArchiveTarget, Kind, LayoutTarget, Name, Origin, Place, Reach, RegistryTarget, StoreTarget, Target,
 };
@@ -92,7 +93,12 @@ impl Places {
                 }
                 Box::new(LayoutTarget::new(&layout.path)?)
             }
-            (Place::Archive { kind, path, .. }, _) => Box::new(ArchiveTarget::new(*kind, path)?),
+            (Place::Archive { kind, path, .. }, _) => {
+                if is_stdout(place) {
+                    stdout::not_a_terminal("the archive", "name a file instead of -, or a pipe")?;
+                }
+                Box::new(ArchiveTarget::new(*kind, path)?)
+            }
             (Place::Store(_), Ground::Store(session)) => Box::new(StoreTarget::new(&session.engine)),
             (Place::Store(name), Ground::Remote { .. }) => return Err(EngineError::NoImage(name.clone()).into()),
         })

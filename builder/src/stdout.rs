@@ -25,9 +25,9 @@ pub fn line(text: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When standard output is one.
-pub fn not_a_terminal(what: &str) -> Result<(), Failure> {
+pub fn not_a_terminal(what: &str, hint: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
-        return Err(Failure::usage(format!("{what} would go to the terminal"), "give -o FILE, or a pipe"));
+        return Err(Failure::usage(format!("{what} would go to the terminal"), hint));
     }
     Ok(())
 }

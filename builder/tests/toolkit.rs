@@ -111,6 +111,38 @@ fn a_history() {
 }
 
 #[test]
+fn no_archive_goes_to_a_terminal() {
+    let place = Place::new();
+    for command in [
+        "copy store://app:1 oci-archive://-",
+        "copy store://app:1 docker-archive://-:app:1",
+        "mutate store://app:1 oci-archive://- --user 7",
+        "index create -t oci-archive://- store://app:1",
+        "save app:1",
+        "export store://app:1",
+    ] {
+        let command = format!("{} {command} --root store", env!("CARGO_BIN_EXE_cooper"));
+        // What it runs has a terminal; what that terminal shows is told here.
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env("HOME", place.path()).current_dir(place.path());
+        let output = script.output().expect("script is there");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains("would go to the terminal") && shown.len() < 1000, "{command}: {shown}");
+        assert_eq!(output.status.code(), Some(2), "{command}: {shown}");
+    }
+    // Through a pipe it is the archive and nothing else.
+    for args in [
+        ["copy", "store://app:1", "oci-archive://-"].as_slice(),
+        &["index", "create", "-t", "oci-archive://-", "store://app:1"],
+    ] {
+        let piped = place.cooper(args);
+        let blocks = piped.stdout.chunks(512);
+        assert!(piped.status.success() && piped.stdout.len() > 1024, "{args:?}");
+        assert!(blocks.last().is_some_and(|last| last == [0; 512]), "{args:?}: it ends with the end of a tar");
+    }
+}
+
+#[test]
 fn documents_of_an_image_that_was_never_compressed() {
     let place = Place::new();
     let id = place.done(&["images", "--json"]);

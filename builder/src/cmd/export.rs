@@ -17,7 +17,7 @@ use std::path::Path;
 pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
     let to_stdout = flags.output == Path::new("-");
     if to_stdout {
-        stdout::not_a_terminal("the tar")?;
+        stdout::not_a_terminal("the tar", "give -o FILE, or a pipe")?;
     }
     let places = Places::with_store(place)?;
     let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;

@@ -114,6 +114,10 @@ fn deliver(
     targets: &[ImagePlace],
     json: bool,
 ) -> Result<Exit, Failure> {
+    let is_stdout = targets.iter().any(places::is_stdout);
+    if json && is_stdout {
+        return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
+    }
     let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let done = (|| {
         let mut made = None;
@@ -128,7 +132,7 @@ fn deliver(
     let Some(descriptor) = done? else { return Ok(Exit::Done) };
     if json {
         stdout::json(&Made { targets: targets.iter().map(ToString::to_string).collect(), descriptor })?;
-    } else {
+    } else if !is_stdout {
         stdout::line(&descriptor.digest.to_string())?;
     }
     Ok(Exit::Done)

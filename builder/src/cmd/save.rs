@@ -12,7 +12,7 @@ use std::path::Path;
 /// Writes images of the store into one archive.
 pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
     if flags.output == Path::new("-") {
-        stdout::not_a_terminal("the archive")?;
+        stdout::not_a_terminal("the archive", "give -o FILE, or a pipe")?;
     }
     let kind = match flags.format {
         Format::Docker => Kind::Docker,
