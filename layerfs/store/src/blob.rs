@@ -165,7 +165,12 @@ impl Store {
     }
 
     /// A writer that goes on with what is in a directory, which goes when that is of no use.
-    fn begun_blob(&self, session: Arc<Ingest>, algorithm: Algorithm, size: u64) -> Result<BlobWriter, StoreError> {
+    pub(crate) fn begun_blob(
+        &self,
+        session: Arc<Ingest>,
+        algorithm: Algorithm,
+        size: u64,
+    ) -> Result<BlobWriter, StoreError> {
         // Others look there for whether names may not be on the disk yet.
         self.session()?;
         session.forsake();

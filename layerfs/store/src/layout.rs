@@ -29,6 +29,7 @@
 //! ├── builds/<number>                       what one of the last builds did, for `explain`
 //! ├── usage                                 how much all of this was when it was last measured
 //! ├── arriving/<algorithm>-<hex>/blob       what has come of a large blob, for whoever goes on with it
+//! ├── receiving/<hash>/blob                 what has come of an upload of a registry's client, locked while under way
 //! └── ingest/<random>/                      in flight; whoever can take its lock may delete it
 //! ```
 //! A component of a repository's name begins with a letter or a digit, so that a name with `_` in
@@ -184,6 +185,13 @@ impl Layout {
     }
     pub fn arriving(&self, digest: &Digest) -> PathBuf {
         self.all_arriving().join(file_name(digest))
+    }
+    /// What has come of uploads of a registry's clients.
+    pub fn all_receiving(&self) -> PathBuf {
+        self.root.join("receiving")
+    }
+    pub fn receiving(&self, name: &str) -> PathBuf {
+        self.all_receiving().join(Digest::sha256(name).hex())
     }
     pub fn uploads(&self) -> PathBuf {
         self.root.join("uploads")

@@ -29,6 +29,7 @@ mod layout;
 mod lock;
 mod mounts;
 mod publish;
+mod receiving;
 mod records;
 mod referrers;
 mod refs;

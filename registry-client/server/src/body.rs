@@ -52,12 +52,21 @@ pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received 
     let (send, mut pieces) = mpsc::channel::<Bytes>(WAITING);
     let disk = tokio::task::spawn_blocking(move || {
         let mut writer = writer;
+        let mut written = Ok(());
         while let Some(piece) = pieces.blocking_recv() {
-            if let Err(error) = write(&mut writer, &piece, limits.blob_bytes) {
-                return Received { writer: None, error: Some(error) };
+            written = write(&mut writer, &piece, limits.blob_bytes);
+            if written.is_err() {
+                break;
             }
         }
-        Received { writer: Some(writer), error: None }
+        // What a client is told to have come is with the system, and there for the next process.
+        match written.and_then(|()| writer.flush().map_err(failed)) {
+            Ok(()) => Received { writer: Some(writer), error: None },
+            Err(error) => {
+                writer.discard();
+                Received { writer: None, error: Some(error) }
+            }
+        }
     });
     let network = forward(Paced::new(body, limits), send).await;
     let mut received = match disk.await {
@@ -123,8 +132,11 @@ pub fn fits(written: u64, more: u64, limit: u64) -> Result<(), ApiError> {
 
 fn write(writer: &mut BlobWriter, piece: &[u8], limit: u64) -> Result<(), ApiError> {
     fits(writer.written(), piece.len() as u64, limit)?;
-    let failed = |source| StoreError::Io { action: "writing", path: "an upload".into(), source };
-    writer.write_all(piece).map_err(|e| failed(e).into())
+    writer.write_all(piece).map_err(failed)
+}
+
+fn failed(source: std::io::Error) -> ApiError {
+    StoreError::Io { action: "writing", path: "an upload".into(), source }.into()
 }
 
 #[cfg(test)]

@@ -54,7 +54,11 @@ pub async fn serve(listener: TcpListener, options: ServerOptions, shutdown: impl
     loop {
         tokio::select! {
             _ = &mut shutdown => break,
-            _ = expiry.tick() => registry.shared.sessions.expire(),
+            _ = expiry.tick() => {
+                let shared = Arc::clone(&registry.shared);
+                // Nobody waits for it.
+                drop(tokio::task::spawn_blocking(move || shared.sessions.sweep(&shared.store)));
+            }
             (stream, peer, place) = accept(&listener, &places) => {
                 let (registry, watcher, tls) = (registry.from(peer), connections.watcher(), tls.clone());
                 tokio::spawn(async move {

@@ -1,11 +1,13 @@
 //! Uploads under way: a blob in the making for each, kept between requests.
 //!
 //! An identifier is 128 random bits and worth nothing in another repository. One request at a time
-//! has the blob; when it ends, however it ends, the blob comes back with what was received.
+//! has the blob; when it ends, however it ends, the blob comes back with what was received. An upload whose identifier a
+//! client was told lies in the store under a name made of both, so that the next process goes on with it when this one
+//! ends, however it ends.
 
 use crate::Limits;
 use crate::api_error::{ApiError, Code};
-use cooper_store::{BlobWriter, RepoName};
+use cooper_store::{BlobWriter, RepoName, Store, StoreError};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +50,24 @@ struct Session {
     touched: Instant,
 }
 
+impl Session {
+    /// Leaves nothing to a later process.
+    fn discard(self) {
+        if let Some(writer) = self.writer {
+            writer.discard();
+        }
+    }
+
+    fn discard_some(this: Option<Self>) {
+        this.into_iter().for_each(Self::discard);
+    }
+}
+
+/// The name of an upload in the store. No repository's name has a colon.
+fn name(repository: &RepoName, id: UploadId) -> String {
+    format!("{id}:{repository}")
+}
+
 /// The uploads under way.
 pub struct Sessions {
     all: Mutex<HashMap<UploadId, Session>>,
@@ -65,17 +85,61 @@ impl Sessions {
         self.lock().len()
     }
 
-    /// Begins an upload.
-    pub fn start(&self, repository: RepoName, writer: BlobWriter) -> Result<UploadId, ApiError> {
+    /// Begins an upload in one request, of which nobody is told the identifier: it ends with the process.
+    pub fn start(&self, store: &Store, repository: RepoName) -> Result<UploadId, ApiError> {
+        self.begin(UploadId::random()?, repository, || store.blob_writer())
+    }
+
+    /// Begins an upload that goes on in other requests, also to another process.
+    pub fn start_lasting(&self, store: &Store, repository: RepoName) -> Result<UploadId, ApiError> {
         let id = UploadId::random()?;
+        let name = name(&repository, id);
+        self.begin(id, repository, || store.receive_blob(&name))
+    }
+
+    /// Is it one of this process?
+    pub fn knows(&self, id: UploadId) -> bool {
+        self.lock().contains_key(&id)
+    }
+
+    /// Finds an upload that an earlier process took. Reads what came, however much that is. Of one that there is not,
+    /// whoever looks for it afterwards is told.
+    pub fn find(&self, store: &Store, repository: &RepoName, id: UploadId) -> Result<(), ApiError> {
+        let name = name(repository, id);
+        if self.knows(id) || !store.has_received(&name)? {
+            return Ok(());
+        }
+        self.begin(id, repository.clone(), || store.receive_blob(&name)).map(drop)
+    }
+
+    /// Takes the place of an upload, then opens its blob, which can take long. A request beside this one waits for none.
+    fn begin(
+        &self,
+        id: UploadId,
+        repository: RepoName,
+        open: impl FnOnce() -> Result<BlobWriter, StoreError>,
+    ) -> Result<UploadId, ApiError> {
         let mut all = self.lock();
         let now = Instant::now();
+        if all.contains_key(&id) {
+            return Err(busy());
+        }
         let forgotten = if all.len() < self.most { None } else { Some(forget(&mut all, now)?) };
-        all.insert(id, Session { repository, writer: Some(writer), touched: now });
+        all.insert(id, Session { repository, writer: None, touched: now });
         drop(all);
         // Closing a file may wait for the disk: not under the lock.
-        drop(forgotten);
-        Ok(id)
+        Session::discard_some(forgotten);
+        match open() {
+            Ok(writer) => {
+                self.give_back(id, writer);
+                Ok(id)
+            }
+            Err(error) => {
+                self.end(id);
+                // Of another process.
+                Err(if matches!(error, StoreError::Busy { .. }) { busy() } else { error.into() })
+            }
+        }
     }
 
     /// Bytes received so far.
@@ -103,12 +167,22 @@ impl Sessions {
     pub fn end(&self, id: UploadId) {
         let ended = self.lock().remove(&id);
         // Closing the file may wait for the disk: not under the lock.
-        drop(ended);
+        Session::discard_some(ended);
     }
 
     /// Drops what was idle for too long.
     pub fn expire(&self) {
         self.expire_at(Instant::now());
+    }
+
+    /// Drops what was idle for too long, also of processes that have ended.
+    pub fn sweep(&self, store: &Store) {
+        self.expire();
+        match store.forget_received(self.idle) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "uploads of earlier processes that nobody continued were dropped"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "old uploads cannot be looked for"),
+        }
     }
 
     fn expire_at(&self, now: Instant) {
@@ -121,6 +195,7 @@ impl Sessions {
         if !gone.is_empty() {
             tracing::info!(count = gone.len(), "uploads that nobody continued were dropped");
         }
+        gone.into_iter().for_each(Session::discard);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Session>> {
@@ -153,7 +228,7 @@ fn busy() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cooper_store::Store;
+    use std::io::Write as _;
 
     #[test]
     fn an_upload_belongs_to_its_repository_and_to_one_request() {
@@ -161,7 +236,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let sessions = Sessions::new(Limits::default());
         let (mine, other): (RepoName, RepoName) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let id = sessions.start(mine.clone(), store.blob_writer().unwrap()).unwrap();
+        let id = sessions.start_lasting(&store, mine.clone()).unwrap();
         assert_eq!(UploadId::parse(&id.to_string()), Some(id));
         assert!(sessions.take(&other, id).is_err());
         let writer = sessions.take(&mine, id).unwrap();
@@ -173,7 +248,32 @@ mod tests {
         sessions.expire_at(Instant::now());
         assert!(sessions.written(&mine, id).is_ok());
         sessions.expire_at(later);
+        sessions.find(&store, &mine, id).unwrap();
         assert!(sessions.written(&mine, id).is_err());
+    }
+
+    #[test]
+    fn a_later_process_finds_an_upload_in_its_repository_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, other): (RepoName, RepoName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let begin = || (Store::open(dir.path()).unwrap(), Sessions::new(Limits::default()));
+        let (store, earlier) = begin();
+        let (id, alone) = (earlier.start_lasting(&store, mine.clone()).unwrap(), earlier.start(&store, mine.clone()));
+        let mut writer = earlier.take(&mine, id).unwrap();
+        writer.write_all(b"half").unwrap();
+        earlier.give_back(id, writer);
+        let (store, later) = begin();
+        assert!(later.find(&store, &mine, id).unwrap_err().is(Code::Conflict), "the earlier one has it still");
+        drop(earlier);
+        for (repository, id, written) in
+            [(&other, id, None), (&mine, UploadId(1), None), (&mine, alone.unwrap(), None), (&mine, id, Some(4))]
+        {
+            later.find(&store, repository, id).unwrap();
+            assert_eq!(later.written(repository, id).ok(), written, "{repository} {id}");
+        }
+        later.end(id);
+        later.find(&store, &mine, id).unwrap();
+        assert!(later.written(&mine, id).is_err());
     }
 
     #[test]
@@ -187,12 +287,13 @@ mod tests {
             sessions.lock().insert(UploadId(n), session);
         }
         let store = Store::open(dir.path()).unwrap();
-        let id = sessions.start(name.clone(), store.blob_writer().unwrap()).unwrap();
-        assert!(sessions.start(name.clone(), store.blob_writer().unwrap()).is_err());
+        let id = sessions.start_lasting(&store, name.clone()).unwrap();
+        assert!(sessions.start_lasting(&store, name.clone()).is_err());
         // Left alone for long enough, it makes room; those that requests have do not.
         let long_ago = Instant::now().checked_sub(LEFT_ALONE + Duration::from_secs(1)).unwrap();
         sessions.lock().get_mut(&id).unwrap().touched = long_ago;
-        let next = sessions.start(name.clone(), store.blob_writer().unwrap()).unwrap();
+        let next = sessions.start(&store, name.clone()).unwrap();
+        sessions.find(&store, &name, id).unwrap();
         assert!(sessions.written(&name, id).is_err() && sessions.written(&name, next).is_ok());
     }
 }

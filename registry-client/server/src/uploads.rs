@@ -14,6 +14,7 @@ use axum::http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use axum::http::{HeaderMap, StatusCode};
 use cooper_image::Digest;
 use cooper_store::{BlobWriter, RepoName};
+use std::sync::Arc;
 
 /// POST: mounts, takes a whole blob, or begins an upload.
 pub async fn start(registry: &Registry, name: RepoName, params: &Params, request: Request) -> Result<Answer, ApiError> {
@@ -24,14 +25,18 @@ pub async fn start(registry: &Registry, name: RepoName, params: &Params, request
         return Ok(answer);
     }
     let digest = params.digest.as_deref().map(parse_digest).transpose()?;
-    let writer = registry.on_disk(|store| Ok(store.blob_writer()?)).await?;
-    let id = registry.shared.sessions.start(name.clone(), writer)?;
+    let (shared, of) = (Arc::clone(&registry.shared), name.clone());
     match digest {
         // The client never learns the identifier: what failed cannot be continued.
-        Some(digest) => receive_and_commit(registry, name, id, digest, request)
-            .await
-            .inspect_err(|_| registry.shared.sessions.end(id)),
-        None => Ok(under_way(StatusCode::ACCEPTED, &name, id, 0)),
+        Some(digest) => {
+            let id = registry.on_disk(move |store| shared.sessions.start(store, of)).await?;
+            let done = receive_and_commit(registry, name, id, digest, request).await;
+            done.inspect_err(|_| registry.shared.sessions.end(id))
+        }
+        None => {
+            let id = registry.on_disk(move |store| shared.sessions.start_lasting(store, of)).await?;
+            Ok(under_way(StatusCode::ACCEPTED, &name, id, 0))
+        }
     }
 }
 
@@ -63,14 +68,25 @@ async fn mounted(
         .await
 }
 
+/// Finds an upload that an earlier process of the server took, so that it is like one of this.
+async fn find(registry: &Registry, name: &RepoName, id: UploadId) -> Result<(), ApiError> {
+    if registry.shared.sessions.knows(id) {
+        return Ok(());
+    }
+    let (shared, name) = (Arc::clone(&registry.shared), name.clone());
+    registry.on_disk(move |store| shared.sessions.find(store, &name, id)).await
+}
+
 /// GET: how much has come.
-pub fn status(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
+pub async fn status(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
+    find(registry, name, id).await?;
     let written = registry.shared.sessions.written(name, id)?;
     Ok(under_way(StatusCode::NO_CONTENT, name, id, written))
 }
 
 /// PATCH: more bytes.
 pub async fn patch(registry: &Registry, name: RepoName, id: UploadId, request: Request) -> Result<Answer, ApiError> {
+    find(registry, &name, id).await?;
     let written = receive(registry, &name, id, request).await?;
     Ok(under_way(StatusCode::ACCEPTED, &name, id, written))
 }
@@ -85,12 +101,14 @@ pub async fn finish(
 ) -> Result<Answer, ApiError> {
     let missing = || ApiError::new(Code::DigestInvalid, "the query has no digest");
     let digest = parse_digest(params.digest.as_deref().ok_or_else(missing)?)?;
+    find(registry, &name, id).await?;
     receive_and_commit(registry, name, id, digest, request).await
 }
 
 /// DELETE: forget it.
-pub fn cancel(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
-    drop(registry.shared.sessions.take(name, id)?);
+pub async fn cancel(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
+    find(registry, name, id).await?;
+    registry.shared.sessions.take(name, id)?.discard();
     registry.shared.sessions.end(id);
     Ok(Answer::new(StatusCode::NO_CONTENT))
 }
@@ -124,6 +142,7 @@ async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Re
         Err(e) => {
             if e.is(Code::TooLarge) {
                 registry.shared.sessions.end(id);
+                writer.discard();
             } else {
                 registry.shared.sessions.give_back(id, writer);
             }
@@ -156,6 +175,7 @@ async fn store_body(
     {
         // What is hashed cannot be taken back.
         registry.shared.sessions.end(id);
+        writer.discard();
         return Err(ApiError::new(Code::SizeInvalid, "the chunk is not as long as its Content-Range"));
     }
     registry.shared.sessions.give_back(id, writer);

@@ -119,7 +119,7 @@ pub fn take(store: &Store, reached: &Reached, now: i64) -> Result<Inventory, Sto
             "chunks" => taking.files(path, Kind::Chunk)?,
             "stat" => taking.files(path, Kind::Stat)?,
             "mounts" => taking.mounts(path)?,
-            "ingest" | "arriving" => taking.in_flight(path, name)?,
+            "ingest" | "arriving" | "receiving" => taking.in_flight(path, name)?,
             _ => {
                 let bytes = taking.meter.all(path).bytes;
                 taking.push_structure(name, path, bytes);

@@ -94,7 +94,9 @@ impl<'a> Sweep<'a> {
     fn is_recent(&self, item: &Item, now: i64) -> bool {
         let age = Duration::from_secs(now.saturating_sub(item.last_used).max(0).cast_unsigned());
         // What a dead process left is of no use to anybody, but for blobs that another goes on with.
-        let of_use = item.kind != Kind::Inflight || item.path.starts_with(self.store.layout().all_arriving());
+        let layout = self.store.layout();
+        let goes_on = [layout.all_arriving(), layout.all_receiving()].iter().any(|dir| item.path.starts_with(dir));
+        let of_use = item.kind != Kind::Inflight || goes_on;
         of_use && self.policy.keep.is_some_and(|keep| age < keep)
     }
 

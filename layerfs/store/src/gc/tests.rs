@@ -125,6 +125,21 @@ fn what_came_of_a_blob_lately_stays_for_the_next_pull() {
     assert_eq!(arriving().written(), 0);
 }
 
+#[test]
+fn what_came_of_an_upload_lately_stays_for_the_next_process() {
+    let (_dir, store) = store();
+    drop(store.receive_blob("one").unwrap());
+    let now = store.inventory(LATER).unwrap().iter().find(|i| i.kind == Kind::Inflight).unwrap().last_used;
+    let young = Policy { keep: Some(Duration::from_secs(60)), ..everything() };
+    store.collect(&young, now + 50).unwrap();
+    let writer = store.receive_blob("one").unwrap();
+    store.collect(&everything(), LATER).unwrap();
+    drop(writer);
+    assert!(store.has_received("one").unwrap(), "it was in use");
+    store.collect(&young, now + 100).unwrap();
+    assert!(!store.has_received("one").unwrap());
+}
+
 /// A name that is written after the names were read, by a process that has ended since.
 #[test]
 fn a_name_that_is_written_meanwhile_counts() {
