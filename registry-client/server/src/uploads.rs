@@ -19,8 +19,11 @@ use std::sync::Arc;
 /// POST: mounts, takes a whole blob, or begins an upload.
 pub async fn start(registry: &Registry, name: RepoName, params: &Params, request: Request) -> Result<Answer, ApiError> {
     registry.shared.sessions.expire();
-    if let Some(mount) = &params.mount
-        && let Some(answer) = mounted(registry, &name, parse_digest(mount)?, params.from.as_deref()).await?
+    // A registry that is "unable to mount the requested blob" begins an upload instead (distribution-spec, "Mounting a
+    // blob from another repository"). That is so whatever the reason: a digest that is none names no blob, just as one of
+    // an algorithm that is not known here, and the client has the bytes.
+    if let Some(mount) = params.mount.as_deref().and_then(|mount| parse_digest(mount).ok())
+        && let Some(answer) = mounted(registry, &name, mount, params.from.as_deref()).await?
     {
         return Ok(answer);
     }
