@@ -38,8 +38,10 @@ use api_error::{ApiError, Code};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{USER_AGENT, WARNING};
+use axum::http::Version;
+use axum::http::header::{HOST, HeaderValue, USER_AGENT, WARNING};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::response::{IntoResponse as _, Response};
 use cooper_store::StoreError;
 use counted::Counted;
@@ -104,6 +106,7 @@ async fn admit(
     request: &Parts,
     record: &mut Record,
 ) -> Result<(Registry, Route, Params), ApiError> {
+    named(request)?;
     let registry = registry.identify(&request.headers).await?;
     record.user = registry.who().to_string();
     let route = route::parse(&request.method, request.uri.path())?;
@@ -123,6 +126,22 @@ async fn admit(
     let params = Params::of(&request.uri)?;
     tracing::debug!(method = %request.method, ?route, "request");
     Ok((registry, route, params))
+}
+
+/// Refuses a request that does not say once, and in the form of one, which host it is for (RFC 9112, section 3.2).
+fn named(request: &Parts) -> Result<(), ApiError> {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let well_formed = |host: &HeaderValue| {
+        // Nothing at all is the name of a target without a host.
+        host.is_empty()
+            || host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok_and(|a| !a.as_str().contains('@')))
+    };
+    match (first, second) {
+        (None, _) if request.version < Version::HTTP_11 => Ok(()),
+        (Some(host), None) if well_formed(host) => Ok(()),
+        _ => Err(ApiError::new(Code::Unsupported, "the request does not say which host it is for")),
+    }
 }
 
 async fn answer(registry: Registry, route: Route, params: &Params, request: Request) -> Result<Response, ApiError> {

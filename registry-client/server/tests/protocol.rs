@@ -366,3 +366,31 @@ fn a_refusal_arrives_also_before_the_end_of_a_large_blob() {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
 }
+
+/// RFC 9112, section 3.2.
+#[test]
+fn a_request_says_once_which_host_it_is_for() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    for (head, status) in [
+        ("GET /v2/ HTTP/1.1\r\nHost: localhost:5000\r\n", 200),
+        ("GET /v2/ HTTP/1.1\r\nHost: [::1]:5000\r\n", 200),
+        ("GET /v2/ HTTP/1.1\r\nHost:\r\n", 200),
+        ("GET /v2/ HTTP/1.0\r\n", 200),
+        ("GET /v2/ HTTP/1.1\r\n", 400),
+        ("POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 0\r\n", 400),
+        ("GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400),
+        ("GET /v2/ HTTP/1.1\r\nHost: a b\r\n", 400),
+        ("GET /v2/ HTTP/1.1\r\nHost: user@a\r\n", 400),
+        ("GET /v2/ HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
+    ] {
+        let mut client = std::net::TcpStream::connect(server.address).unwrap();
+        client.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        write!(client, "{head}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{head}: {answer}");
+        assert!(status == 200 || answer.contains("\"code\":\"UNSUPPORTED\""), "{head}: {answer}");
+    }
+}
