@@ -1,5 +1,6 @@
 //! `cooper registry serve --mirror-of` before another registry of the binary, which goes away.
 
+use cooper_image::Digest;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -75,6 +76,17 @@ fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
     assert_eq!(String::from_utf8_lossy(&raw.stdout), document, "{raw:?}");
     let blob = format!("/v2/team/app/blobs/{config}");
     assert!(mirror.ask(&blob, &[]).ends_with("\r\n\r\n{}"));
+    let subject = format!(
+        "{{\"mediaType\":\"{MANIFEST}\",\"digest\":\"{}\",\"size\":{}}}",
+        Digest::sha256(&document),
+        document.len()
+    );
+    let artifact = document.replacen('{', &format!("{{\"artifactType\":\"text/sbom\",\"subject\":{subject},"), 1);
+    let kind = format!("Content-Type: {MANIFEST}");
+    let pushed = upstream.ask("/v2/team/app/manifests/sbom", &["-X", "PUT", "-H", &kind, "-d", &artifact]);
+    assert!(pushed.starts_with("HTTP/1.1 201"), "{pushed}");
+    let listed = mirror.ask(&format!("/v2/team/app/referrers/{}", Digest::sha256(&document)), &[]);
+    assert!(listed.starts_with("HTTP/1.1 200") && listed.contains(&Digest::sha256(&artifact).to_string()), "{listed}");
     let absent = mirror.ask("/v2/team/app/manifests/v2", &[]);
     assert!(absent.starts_with("HTTP/1.1 404") && absent.contains("MANIFEST_UNKNOWN"), "{absent}");
     let refused = mirror.ask("/v2/team/app/blobs/uploads/", &["-X", "POST"]);

@@ -20,8 +20,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most pages of one list.
+/// Most pages of one list, and most bytes of them together.
 const PAGES: usize = 1000;
+const BYTES: u64 = 16 * limits::MANIFEST_BYTES;
 /// Tries to enter something in a tag that others write at the same time: of so many, each lets one of them through.
 const TRIES: u32 = 24;
 /// Longest wait between two of them.
@@ -95,6 +96,7 @@ async fn list(
     accept(&mut call, None);
     let (mut found, mut asked_for) = (Vec::new(), HashSet::new());
     let mut budget = Budget::new(s.policy());
+    let mut left = BYTES;
     for _ in 0..PAGES {
         let (response, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut budget).await {
             Ok(page) => page,
@@ -113,6 +115,8 @@ async fn list(
             Err(source) => return Err(RegistryError::Document { asked: asked(), source }),
         }
         let Some(link) = next_link(response.headers()) else { return Ok(found) };
+        let Some(less) = left.checked_sub(body.len() as u64) else { break };
+        left = less;
         let next = followed(s, &call, &link)?;
         asked_for.insert(std::mem::replace(&mut call.url, next));
         if asked_for.contains(&call.url) {

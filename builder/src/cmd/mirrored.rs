@@ -49,6 +49,13 @@ impl Upstream for Mirrored {
             self.client.blob(&name, blob, sink).await.map_err(failure)
         })
     }
+
+    fn referrers<'a>(&'a self, repository: &'a str, subject: &'a Digest) -> Coming<'a, Vec<Descriptor>> {
+        Box::pin(async move {
+            let (name, client, subject) = (self.name(repository)?, self.client.clone(), subject.clone());
+            self.question(async move || client.referrers(&name, &subject, None).await).await
+        })
+    }
 }
 
 impl Mirrored {

@@ -163,10 +163,6 @@ async fn answer(registry: Registry, route: Route, params: &Params, request: Requ
                     registry.shared.metrics.mirrored("blob", "hit");
                 }
             }
-            // It does not know them all, and whoever hears so asks by the tag that stands in for the list.
-            Route::Referrers(name, _) => {
-                return Err(ApiError::new(Code::NameUnknown, "this mirror lists no referrers").about(name));
-            }
             _ => {}
         }
     }

@@ -62,9 +62,14 @@ pub async fn referrers(
 ) -> Result<Answer, ApiError> {
     let last = params.last.as_deref().map(parse_digest).transpose()?;
     let path = format!("/v2/{name}/referrers/{digest}");
-    let page = registry
-        .on_disk(move |store| Ok(store.repository(&name).referrers(&digest, last.as_ref(), LIST_BYTES)?))
-        .await?;
+    let page = match &registry.shared.mirror {
+        Some(mirror) => mirror.referrers(registry, &name, &digest).await?.piece(last.as_ref(), LIST_BYTES),
+        None => {
+            let here =
+                move |store: &Store| Ok(store.repository(&name).referrers(&digest, last.as_ref(), LIST_BYTES)?);
+            registry.on_disk(here).await?
+        }
+    };
     let mut manifests = page.descriptors;
     // No media type has a space: who wrote `+json` as it is, and not as %2B, meant the plus.
     let wanted = params.artifact_type.as_ref().map(|kind| kind.replace(' ', "+"));

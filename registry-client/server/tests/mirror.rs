@@ -22,6 +22,9 @@ struct Fake {
     /// By `repository reference`.
     manifests: Mutex<HashMap<String, Vec<u8>>>,
     blobs: Mutex<HashMap<String, Vec<u8>>>,
+    /// By subject.
+    referrers: Mutex<HashMap<String, Vec<Descriptor>>>,
+    refuses: AtomicBool,
     asked: Mutex<Vec<String>>,
     down: AtomicBool,
     hangs: AtomicBool,
@@ -80,6 +83,16 @@ impl Upstream for Fake {
         })
     }
 
+    fn referrers<'a>(&'a self, _: &'a str, subject: &'a Digest) -> Coming<'a, Vec<Descriptor>> {
+        Box::pin(async move {
+            self.ask("referrers".to_owned())?;
+            if self.refuses.load(Ordering::Relaxed) {
+                return Err(UpstreamError::Refused("no".to_owned()));
+            }
+            self.referrers.lock().unwrap().get(&subject.to_string()).cloned().ok_or(UpstreamError::Absent)
+        })
+    }
+
     fn blob<'a>(&'a self, _: &'a str, blob: &'a Descriptor, sink: Sink<'a>) -> Coming<'a, ()> {
         Box::pin(async move {
             self.ask(format!("blob {}", blob.digest))?;
@@ -97,6 +110,14 @@ impl Upstream for Fake {
             Ok(())
         })
     }
+}
+
+/// An artifact of a kind.
+fn referrer(kind: &str, note: &str) -> Descriptor {
+    let mut d = Descriptor::of(MediaType::OciManifest, note.as_bytes());
+    d.artifact_type = Some(kind.to_owned());
+    d.annotations.insert("note".to_owned(), note.to_owned());
+    d
 }
 
 fn mirror(root: &Path, upstream: &Arc<Fake>, fresh: Duration) -> Server {
@@ -232,15 +253,13 @@ fn other_bytes_than_promised_are_not_kept_and_never_look_whole() {
 #[test]
 fn only_the_upstream_brings_something() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
-    let (first, _) = upstream.publish("v1", b"layer");
+    upstream.publish("v1", b"layer");
     let server = mirror(dir.path(), &upstream, LONG);
     assert_eq!(server.get("/v2/library/app/manifests/v1").status, 200);
     for (method, path) in [("POST", "/v2/library/app/blobs/uploads/"), ("PUT", "/v2/library/app/manifests/v1")] {
         let answer = server.send(method, path, &[], b"{}");
         assert_eq!((answer.status, answer.code().as_str()), (405, "UNSUPPORTED"));
     }
-    // Whoever looks for signatures must not be told that there are none.
-    assert_eq!(server.get(&format!("/v2/library/app/referrers/{first}")).status, 404);
     assert_eq!(server.get("/v2/_catalog").json()["repositories"], json!(["library/app"]));
 }
 
@@ -343,4 +362,69 @@ fn a_mirror_does_not_ask_itself() {
         let answer = server.send("GET", "/v2/library/app/manifests/v1", &[("User-Agent", agent)], b"");
         assert_eq!(answer.status, status, "{}", answer.text());
     }
+}
+
+#[test]
+fn referrers_are_the_upstreams_and_asked_for_once_in_a_while() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (subject, _) = upstream.publish("v1", b"layer");
+    let (sbom, signature) = (referrer("text/sbom", "one"), referrer("text/signature", "two"));
+    // A registry may say one twice, in two pieces of its list.
+    let all = vec![sbom.clone(), signature.clone(), sbom.clone()];
+    upstream.referrers.lock().unwrap().insert(subject.clone(), all);
+    let server = mirror(dir.path(), &upstream, LONG);
+    let path = format!("/v2/library/app/referrers/{subject}");
+    let listed = |query: &str| {
+        let answer = server.get(&format!("{path}{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let found = answer.json()["manifests"].as_array().unwrap().clone();
+        (found, answer.headers.get("oci-filters-applied").cloned())
+    };
+    let (found, filters) = listed("");
+    assert_eq!((found.len(), filters), (2, None));
+    assert!(found.contains(&serde_json::to_value(&sbom).unwrap()), "{found:?}");
+    let (found, filters) = listed("?artifactType=text/signature");
+    assert_eq!(found, [serde_json::to_value(&signature).unwrap()]);
+    assert_eq!(filters.as_deref(), Some("artifactType"));
+    assert_eq!(upstream.asked(), ["referrers"]);
+    // Nobody refers to what the upstream does not have.
+    let absent = server.get(&format!("/v2/library/app/referrers/{}", Digest::sha256("absent")));
+    assert_eq!((absent.status, &absent.json()["manifests"]), (200, &json!([])));
+    let text = server.get("/metrics").text();
+    assert!(text.contains("cooper_registry_mirror_total{kind=\"referrers\",result=\"hit\"} 1"), "{text}");
+}
+
+#[test]
+fn who_looks_for_signatures_is_never_told_that_there_are_none_by_an_upstream_that_says_nothing() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (subject, _) = upstream.publish("v1", b"layer");
+    let server = mirror(dir.path(), &upstream, LONG);
+    upstream.refuses.store(true, Ordering::Relaxed);
+    for (down, subject, status) in [(true, subject, 502), (false, Digest::sha256("other").to_string(), 403)] {
+        upstream.down.store(down, Ordering::Relaxed);
+        upstream.asked();
+        for _ in 0..2 {
+            let answer = server.get(&format!("/v2/library/app/referrers/{subject}"));
+            assert_eq!(answer.status, status, "{}", answer.text());
+        }
+        assert_eq!(upstream.asked(), ["referrers"]);
+    }
+}
+
+#[test]
+fn long_lists_of_the_upstreams_referrers_come_in_pieces() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let (subject, _) = upstream.publish("v1", b"layer");
+    let all: Vec<Descriptor> = (0..3).map(|n| referrer("x/y", &n.to_string().repeat(3 << 20))).collect();
+    upstream.referrers.lock().unwrap().insert(subject.clone(), all);
+    let server = mirror(dir.path(), &upstream, LONG);
+    let (mut path, mut sizes) = (Some(format!("/v2/library/app/referrers/{subject}")), Vec::new());
+    while let Some(next) = path {
+        let answer = server.get(&next);
+        sizes.push(answer.json()["manifests"].as_array().unwrap().len());
+        let link = answer.headers.get("link").and_then(|link| link.strip_prefix('<'));
+        path = link.and_then(|link| link.split_once('>')).map(|(next, _)| next.to_owned());
+    }
+    assert_eq!(sizes, [2, 1]);
+    assert_eq!(upstream.asked(), ["referrers"]);
 }

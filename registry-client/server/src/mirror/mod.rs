@@ -4,6 +4,7 @@
 //! the answer says so. Only blobs that a mirrored manifest of the same repository names are fetched.
 
 mod flight;
+mod lists;
 mod memory;
 mod upstream;
 
@@ -17,6 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use cooper_image::{Descriptor, Digest, Document, limits};
 use cooper_store::{Repo, RepoName, Store};
 use flight::{Flight, Order};
+use lists::{List, Lists};
 use memory::{Memory, Said, Warning};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -55,6 +57,7 @@ type Flights = HashMap<(RepoName, Digest), Arc<Flight>>;
 pub struct Mirror {
     options: MirrorOptions,
     memory: Memory,
+    lists: Lists,
     flights: Arc<Mutex<Flights>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
@@ -63,7 +66,14 @@ pub struct Mirror {
 impl Mirror {
     pub fn new(options: MirrorOptions) -> Self {
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { options, memory: Memory::default(), flights: Arc::default(), turns, hasher: RandomState::new() }
+        Self {
+            options,
+            memory: Memory::default(),
+            lists: Lists::default(),
+            flights: Arc::default(),
+            turns,
+            hasher: RandomState::new(),
+        }
     }
 
     /// Refuses a request of this mirror itself. Its client then asks the next place that its registries.conf names.
@@ -97,8 +107,7 @@ impl Mirror {
         }
         let patience = if known.is_some() { PATIENCE.min(self.options.patience) } else { self.options.patience };
         // One after the other: whoever comes second finds what the first has brought, or heard.
-        let turn = self.hasher.hash_one((name, &reference)) as usize % TURNS;
-        let turn = tokio::time::timeout(patience, self.turns[turn].lock()).await;
+        let turn = tokio::time::timeout(patience, self.turn(name, &reference).lock()).await;
         let known = here().await?;
         if let Some(said) = settled(known.as_ref()) {
             return answer(registry, name, said, "hit");
@@ -136,6 +145,66 @@ impl Mirror {
         };
         self.memory.note(name, &reference, time, said);
         answer(registry, name, said, result)
+    }
+
+    /// Everything that refers to a manifest, as the upstream says: what is known here may be only some. Never an empty
+    /// list because the upstream could not be asked, since whoever looks for signatures must not be told that there are
+    /// none.
+    pub async fn referrers(
+        &self,
+        registry: &Registry,
+        name: &RepoName,
+        subject: &Digest,
+    ) -> Result<Arc<List>, ApiError> {
+        let count = |result| registry.shared.metrics.mirrored("referrers", result);
+        // No tag has a space.
+        let (reference, patience) = (format!("referrers {subject}"), self.options.patience);
+        let refused = |said| {
+            count("failed");
+            let (code, why) = match said {
+                Said::Refused => (Code::Denied, "the upstream does not let us"),
+                _ => (Code::BadGateway, "the upstream cannot be reached"),
+            };
+            ApiError::new(code, why).about(name)
+        };
+        let known = || match self.lists.recall(name, subject) {
+            Some(list) => Some(Ok(list)),
+            None => self.memory.recall(name, &reference, false).map(Err),
+        };
+        let found = match known() {
+            Some(found) => found,
+            None => {
+                let turn = tokio::time::timeout(patience, self.turn(name, &reference).lock()).await;
+                let _turn = turn.map_err(|_| refused(Said::Failed))?;
+                match known() {
+                    Some(found) => found,
+                    None => {
+                        let asked = self.options.upstream.referrers(name.as_str(), subject);
+                        let late = || Err(UpstreamError::Failed("the upstream does not answer".to_owned()));
+                        let list = match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()) {
+                            Ok(all) => all,
+                            Err(UpstreamError::Absent) => Vec::new(),
+                            Err(error) => {
+                                tracing::warn!(%error, repository = %name, "the upstream could not be asked");
+                                let refuses = matches!(error, UpstreamError::Refused(_));
+                                let said = if refuses { Said::Refused } else { Said::Failed };
+                                self.memory.note(name, &reference, MOMENT, said);
+                                return Err(refused(said));
+                            }
+                        };
+                        let list = Arc::new(List::of(list));
+                        self.lists.note(name, subject, self.options.fresh, &list);
+                        count("fetched");
+                        return Ok(list);
+                    }
+                }
+            }
+        };
+        found.inspect(|_| count("hit")).map_err(refused)
+    }
+
+    fn turn(&self, name: &RepoName, reference: &str) -> &tokio::sync::Mutex<()> {
+        &self.turns[self.hasher.hash_one((name, reference)) as usize % TURNS]
     }
 
     /// A blob that is not here: its head, or its bytes as they come. Nothing when no manifest here names it.

@@ -22,6 +22,10 @@ pub trait Upstream: fmt::Debug + Send + Sync {
 
     /// A blob of a repository, compared with its digest.
     fn blob<'a>(&'a self, repository: &'a str, blob: &'a Descriptor, sink: Sink<'a>) -> Coming<'a, ()>;
+
+    /// Everything that refers to a manifest of a repository, from the list of the registry or of the tag that stands in
+    /// for it.
+    fn referrers<'a>(&'a self, repository: &'a str, subject: &'a Digest) -> Coming<'a, Vec<Descriptor>>;
 }
 
 /// What a name leads to.

@@ -1,0 +1,116 @@
+//! Lists of what refers to a manifest, as the upstream has them, remembered for a while.
+//!
+//! Must never: grow with what strangers ask for, or with what they push to the upstream.
+
+use cooper_image::{Descriptor, Digest};
+use cooper_store::{Referrers, RepoName};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most bytes of all lists together, as they are sent.
+const BYTES: u64 = 64 * 1024 * 1024;
+/// What a list takes that is empty.
+const EMPTY: u64 = 1024;
+
+/// A whole list, each entry once and with its length in bytes, sorted by digest.
+#[derive(Debug)]
+pub struct List(Vec<(Descriptor, u64)>);
+
+impl List {
+    /// Puts in order what the upstream said, in however many pieces.
+    pub fn of(mut all: Vec<Descriptor>) -> Self {
+        all.sort_by_cached_key(|d| d.digest.to_string());
+        all.dedup_by(|a, b| a.digest == b.digest);
+        let length = |d: &Descriptor| serde_json::to_vec(d).map_or(0, |text| text.len() as u64);
+        Self(all.into_iter().map(|d| (length(&d), d)).map(|(length, d)| (d, length)).collect())
+    }
+
+    /// Those after `last`, as many as have about so many bytes together, but one at least.
+    pub fn piece(&self, last: Option<&Digest>, bytes: u64) -> Referrers {
+        let last = last.map(Digest::to_string);
+        let mut piece = Referrers::default();
+        let mut taken = 0;
+        for (d, length) in self.0.iter().filter(|(d, _)| last.as_ref().is_none_or(|last| d.digest.to_string() > *last))
+        {
+            if taken >= bytes {
+                piece.more = piece.descriptors.last().map(|d| d.digest.clone());
+                break;
+            }
+            taken += length;
+            piece.descriptors.push(d.clone());
+        }
+        piece
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.iter().fold(EMPTY, |sum, (_, length)| sum.saturating_add(*length))
+    }
+}
+
+/// Lists, and until when each counts.
+#[derive(Debug, Default)]
+pub struct Lists(Mutex<HashMap<(RepoName, Digest), (Instant, Arc<List>)>>);
+
+impl Lists {
+    /// What counts still.
+    pub fn recall(&self, name: &RepoName, subject: &Digest) -> Option<Arc<List>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, list) = all.get(&(name.clone(), subject.clone()))?;
+        (Instant::now() < *until).then(|| Arc::clone(list))
+    }
+
+    /// Remembers a list for so long, if there is room.
+    pub fn note(&self, name: &RepoName, subject: &Digest, time: Duration, list: &Arc<List>) {
+        let now = Instant::now();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, (until, _)| now < *until);
+        let taken: u64 = all.values().map(|(_, list)| list.bytes()).sum();
+        if taken + list.bytes() <= BYTES {
+            all.insert((name.clone(), subject.clone()), (now + time, Arc::clone(list)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cooper_image::MediaType;
+
+    fn entry(n: u32, note: usize) -> Descriptor {
+        let mut d = Descriptor::of(MediaType::OciManifest, &n.to_le_bytes());
+        d.annotations.insert("note".to_owned(), "x".repeat(note));
+        d
+    }
+
+    #[test]
+    fn pieces_are_bounded_and_join_and_hold_nothing_twice() {
+        let list = List::of([3, 1, 2, 1, 3].map(|n| entry(n, 1000)).to_vec());
+        let (mut last, mut sizes, mut all) = (None, Vec::new(), Vec::new());
+        loop {
+            let piece = list.piece(last.as_ref(), 1500);
+            sizes.push(piece.descriptors.len());
+            all.extend(piece.descriptors.into_iter().map(|d| d.digest.to_string()));
+            last = piece.more;
+            if last.is_none() {
+                break;
+            }
+        }
+        assert_eq!(sizes, [2, 1]);
+        assert!(all.is_sorted());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (lists, name): (_, RepoName) = (Lists::default(), "a".parse().unwrap());
+        let long = Arc::new(List::of(vec![entry(0, 3 << 20)]));
+        let subject = |n: u32| Digest::sha256(n.to_le_bytes());
+        for n in 0..40 {
+            lists.note(&name, &subject(n), Duration::from_secs(60), &long);
+        }
+        let taken: u64 = lists.0.lock().unwrap().values().map(|(_, list)| list.bytes()).sum();
+        assert!(taken <= BYTES && lists.recall(&name, &subject(0)).is_some());
+        lists.note(&name, &subject(50), Duration::ZERO, &Arc::new(List::of(Vec::new())));
+        assert!(lists.recall(&name, &subject(50)).is_none());
+    }
+}
