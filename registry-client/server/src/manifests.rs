@@ -26,16 +26,7 @@ pub async fn head(
     selector: Selector,
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
-    let headers = headers.clone();
-    registry
-        .on_disk(move |store| {
-            let d = find(&store.repository(&name), &selector)?;
-            if held(&headers, &d.digest) {
-                return Ok(about(StatusCode::NOT_MODIFIED, &d.digest));
-            }
-            Ok(about(StatusCode::OK, &d.digest).without_body(&d.media_type, d.size))
-        })
-        .await
+    found(registry, name, selector, headers, |_, d, answer| Ok(answer.without_body(&d.media_type, d.size))).await
 }
 
 pub async fn get(
@@ -44,15 +35,28 @@ pub async fn get(
     selector: Selector,
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
+    let whole = |store: &Store, d: &Descriptor, answer: Answer| {
+        Ok(answer.body(&d.media_type, store.read_blob(d, d.size)?.into_inner()))
+    };
+    found(registry, name, selector, headers, whole).await
+}
+
+/// What a name leads to, as `rest` completes it, unless the client has it already.
+async fn found(
+    registry: &Registry,
+    name: RepoName,
+    selector: Selector,
+    headers: &HeaderMap,
+    rest: impl FnOnce(&Store, &Descriptor, Answer) -> Result<Answer, ApiError> + Send + 'static,
+) -> Result<Answer, ApiError> {
     let headers = headers.clone();
     registry
         .on_disk(move |store| {
             let d = find(&store.repository(&name), &selector)?;
-            if held(&headers, &d.digest) {
-                return Ok(about(StatusCode::NOT_MODIFIED, &d.digest));
+            match held(&headers, &d.digest) {
+                true => Ok(about(StatusCode::NOT_MODIFIED, &d.digest)),
+                false => rest(store, &d, about(StatusCode::OK, &d.digest)),
             }
-            let bytes = store.read_blob(&d, d.size)?;
-            Ok(about(StatusCode::OK, &d.digest).body(&d.media_type, bytes.into_inner()))
         })
         .await
 }
