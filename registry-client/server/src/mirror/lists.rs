@@ -48,9 +48,12 @@ impl List {
     }
 }
 
-/// Lists, and until when each counts.
+/// By repository and subject: until when it counts, and the list.
+type Remembered = HashMap<(RepoName, Digest), (Instant, Arc<List>)>;
+
+/// Lists, as long as they count.
 #[derive(Debug, Default)]
-pub struct Lists(Mutex<HashMap<(RepoName, Digest), (Instant, Arc<List>)>>);
+pub struct Lists(Mutex<Remembered>);
 
 impl Lists {
     /// What counts still.
