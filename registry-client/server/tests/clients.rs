@@ -101,11 +101,11 @@ fn what_was_answered_survives_a_kill() {
     let server = Server::start(&root);
     assert_eq!(server.get("/v2/a/manifests/v1").body, manifest.as_bytes());
     assert_eq!(server.get(&format!("/v2/a/blobs/{config}")).body, b"{}");
+    assert_eq!(std::fs::read_dir(root.join("ingest")).unwrap().count(), 0);
     // What was told to have come, and perhaps something of the rest.
     let upload = server.get(&place);
     let last: u64 = upload.headers["range"].strip_prefix("0-").unwrap().parse().unwrap();
     assert!(upload.status == 204 && (99_999..=100_003).contains(&last), "{upload:?}");
-    assert_eq!(std::fs::read_dir(root.join("ingest")).unwrap().count(), 0);
     assert!(cooper_store::Store::open(&root).unwrap().fsck().unwrap().problems.is_empty());
 }
 
