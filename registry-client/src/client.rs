@@ -6,7 +6,8 @@ use crate::blob::body::{BlobSource, StreamSource, Upload};
 use crate::blob::growing::Growing;
 use crate::blob::pull::{Arriving, Begun};
 use crate::blob::push::Pushed;
-use crate::endpoint::{for_pull, for_push, for_registry};
+use crate::endpoint::{Endpoint, Role, for_pull, for_push, for_registry};
+use crate::error::chain;
 use crate::manifest::{Fetched, ResolvedManifest};
 use crate::options::ClientOptions;
 use crate::referrers::{self, Referrer};
@@ -128,13 +129,19 @@ impl Client {
             let asked = Box::new(Asked { registry, repository, request });
             return Err(RegistryError::TooLarge { asked, limit: format!("{limit} bytes") });
         }
-        let mut bytes = Vec::new();
-        let mut sink = |piece: &[u8]| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        };
-        self.blob(name, descriptor, &mut sink).await?;
-        Ok(bytes)
+        loop {
+            let mut bytes = Vec::new();
+            let mut sink = |piece: &[u8]| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            };
+            match self.blob(name, descriptor, &mut sink).await {
+                Ok(()) => return Ok(bytes),
+                // Each of them is so once.
+                Err(RegistryError::Mirror(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// How many bytes a blob of the name's repository has, by the registry's word; `None` when it is not there.
@@ -173,8 +180,8 @@ impl Client {
     /// error the sink holds a part, or, when the digest differs, wrong bytes: throw it away.
     ///
     /// # Errors
-    /// [`RegistryError::Digest`] for other bytes than promised, [`RegistryError::Local`] when the
-    /// sink fails, else as [`Client::resolve`].
+    /// [`RegistryError::Digest`] for other bytes than promised, [`RegistryError::Mirror`] when asking again can help
+    /// against that, [`RegistryError::Local`] when the sink fails, else as [`Client::resolve`].
     pub async fn blob(
         &self,
         name: &Reference,
@@ -200,19 +207,41 @@ impl Client {
     }
 
     async fn arrive(&self, name: &Reference, mut arriving: Arriving<'_>) -> Result<(), RegistryError> {
-        let mut failures = Vec::new();
+        let (mut failures, mut givers) = (Vec::new(), Vec::new());
+        let blob = arriving.digest().clone();
         for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
+            if !self.shared.may_have(&endpoint, &blob) {
+                continue;
+            }
+            let before = arriving.delivered();
             let done = match Session::open(&self.shared, &endpoint, Access::Pull).await {
                 Ok(session) => arriving.from(&session).await,
                 Err(e) => Err(e),
             };
             match done {
                 Ok(()) => return Ok(()),
-                Err(e) if arriving.is_lost(&e) => return Err(e),
+                Err(e) if arriving.is_lost(&e) => {
+                    givers.extend((arriving.delivered() > before).then_some(endpoint));
+                    return Err(self.blamed(&givers, &arriving, e));
+                }
                 Err(e) => failures.push(e),
             }
+            givers.extend((arriving.delivered() > before).then_some(endpoint));
         }
         Err(verdict(name, failures))
+    }
+
+    /// The error for other bytes than promised: of the mirrors that gave some of them none is believed again. What an
+    /// earlier process left can be wrong itself, and then nobody is blamed.
+    fn blamed(&self, givers: &[Endpoint], arriving: &Arriving<'_>, error: RegistryError) -> RegistryError {
+        let mirrors: Vec<&Endpoint> = givers.iter().filter(|e| e.role == Role::Mirror).collect();
+        if mirrors.is_empty() || arriving.came_earlier() || !matches!(error, RegistryError::Digest { .. }) {
+            return error;
+        }
+        mirrors.iter().for_each(|mirror| self.shared.gave_wrong(mirror, arriving.digest()));
+        let places: Vec<String> = mirrors.iter().map(|mirror| mirror.place()).collect();
+        tracing::warn!("{}: what {} gave is not used, and another place is asked", chain(&error), places.join(" and "));
+        RegistryError::Mirror(Box::new(error))
     }
 
     /// Sends a blob to the name's repository, unless it is there. `mount_from` is a name of the

@@ -70,6 +70,11 @@ impl Endpoint {
         Ok(Self { host: host.to_owned(), repository: repository.to_owned(), trust, role })
     }
 
+    /// Host and repository.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}", self.host, self.repository)
+    }
+
     /// The schemes to try, in order.
     pub(crate) fn schemes(&self) -> &'static [Scheme] {
         if is_loopback(&host_without_port(&self.host)) {

@@ -104,6 +104,10 @@ pub enum RegistryError {
         #[source]
         source: DigestError,
     },
+    /// A mirror gave other bytes than promised, and the sink has some of them. It is not asked for these any more: who
+    /// asks again is served by another endpoint.
+    #[error(transparent)]
+    Mirror(Box<RegistryError>),
     /// The manifest is malformed, ambiguous, or of an unknown type.
     #[error("{asked}: the manifest cannot be used")]
     Document {
@@ -162,6 +166,7 @@ impl RegistryError {
             Self::Network { .. } => Fault::Network,
             Self::Digest { .. } | Self::Document { .. } | Self::TooLarge { .. } => Fault::Input,
             Self::Local { .. } => Fault::Local,
+            Self::Mirror(failure) => failure.fault(),
             Self::Endpoints { failures, .. } => failures.last().map_or(Fault::Network, Self::fault),
         }
     }
@@ -205,6 +210,7 @@ impl RegistryError {
             Self::Platform { .. } => Some("choose one of these with --platform".to_owned()),
             Self::Blocked { .. } => Some("remove blocked = true from the matching [[registry]] table".to_owned()),
             Self::Endpoints { failures, .. } => failures.last().and_then(Self::hint),
+            Self::Mirror(failure) => failure.hint(),
             Self::Local { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free space on that disk; cooper prune deletes what nobody needs".to_owned())
             }

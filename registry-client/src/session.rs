@@ -13,7 +13,7 @@ use crate::{Asked, RegistryError};
 use cooper_image::{Digest, limits};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode, Url};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 /// What all conversations of a client share.
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     auth: Auth,
     /// Schemes of hosts that could have two, once they are known.
     schemes: Mutex<HashMap<String, Scheme>>,
+    /// Mirrors' repositories and the blobs for which they gave other bytes.
+    wrong: Mutex<HashSet<(String, Digest)>>,
     /// Who enters something in a list of referrers: one after the other.
     pub(crate) noting: tokio::sync::Mutex<()>,
 }
@@ -32,7 +34,24 @@ impl Shared {
     pub(crate) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let transport = Transport::new(&options)?;
         let auth = Auth::new(transport.clone(), &options);
-        Ok(Self { options, transport, auth, schemes: Mutex::default(), noting: tokio::sync::Mutex::default() })
+        Ok(Self {
+            options,
+            transport,
+            auth,
+            schemes: Mutex::default(),
+            wrong: Mutex::default(),
+            noting: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Does a mirror, by what is known of it, have the blob as it should be?
+    pub(crate) fn may_have(&self, mirror: &Endpoint, blob: &Digest) -> bool {
+        !self.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains(&(mirror.place(), blob.clone()))
+    }
+
+    /// A mirror gave other bytes for a blob: it is not asked for it any more.
+    pub(crate) fn gave_wrong(&self, mirror: &Endpoint, blob: &Digest) {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).insert((mirror.place(), blob.clone()));
     }
 }
 

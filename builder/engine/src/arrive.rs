@@ -68,18 +68,20 @@ impl Engine {
         if self.store.blob_size(&d.digest)? == Some(d.size) {
             return Ok(());
         }
-        let writer = match d.size {
+        let mut writer = match d.size {
             KEPT.. => self.store.arriving_blob(&d.digest, d.size)?,
             _ => self.store.blob_writer_with(d.digest.algorithm())?,
         };
-        let came_earlier = writer.written() > 0;
-        match self.fetch_into(writer, reference, d, layer, sink) {
-            // What an earlier process left may have been torn by a power cut.
-            Err(EngineError::Registry(RegistryError::Digest { .. })) if came_earlier => {
-                let writer = self.store.blob_writer_with(d.digest.algorithm())?;
-                self.fetch_into(writer, reference, d, layer, sink)
+        let mut came_earlier = writer.written() > 0;
+        loop {
+            match self.fetch_into(writer, reference, d, layer, sink) {
+                // What an earlier process left may have been torn by a power cut.
+                Err(EngineError::Registry(RegistryError::Digest { .. })) if came_earlier => came_earlier = false,
+                // Each of them is so once.
+                Err(EngineError::Registry(RegistryError::Mirror(_))) => {}
+                done => return done,
             }
-            done => done,
+            writer = self.store.blob_writer_with(d.digest.algorithm())?;
         }
     }
 

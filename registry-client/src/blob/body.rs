@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 /// Opens the blob; called again for each try.
 pub type BlobSource = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
 
-/// Opens a blob that is no file, such as one that another registry is asked for; called again for each try.
+/// Opens a blob that is no file, such as one that another registry is asked for; called again for each try. A
+/// failure to read it of the kind [`io::ErrorKind::ConnectionReset`] is worth another one.
 pub type StreamSource = Arc<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
 
 /// Bytes read from the file at once.

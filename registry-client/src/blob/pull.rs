@@ -1,7 +1,7 @@
 //! Pulling a blob: every byte is hashed and counted on its way to the sink, a stream that breaks is
 //! taken up where it broke, and the later parts of a large blob are asked for beside the first
 //! (`windows`) where the server takes ranges. Must never give the sink a byte twice, one byte more than the
-//! descriptor says, or success for bytes whose digest differs.
+//! descriptor says, or the last ones, or success, for bytes whose digest differs.
 
 use super::windows::{self, Windows};
 use crate::api::{ContentRange, Route, announced_length};
@@ -34,6 +34,8 @@ pub(crate) struct Arriving<'a> {
     descriptor: &'a Descriptor,
     sink: Sink<'a>,
     hasher: Hasher,
+    /// Bytes that the sink had before.
+    begun: u64,
     delivered: u64,
     /// A registry whose ranges are wrong is asked for the whole blob.
     ranges: Ranges,
@@ -67,7 +69,29 @@ impl<'a> Arriving<'a> {
     pub(crate) fn new(descriptor: &'a Descriptor, begun: Option<Begun>, sink: Sink<'a>) -> Self {
         let Begun { hasher, length: delivered } =
             begun.unwrap_or_else(|| Begun { hasher: Hasher::with(descriptor.digest.algorithm()), length: 0 });
-        Self { descriptor, sink, hasher, delivered, ranges: Ranges::Usable, windows: Windowing::Allowed }
+        Self {
+            descriptor,
+            sink,
+            hasher,
+            begun: delivered,
+            delivered,
+            ranges: Ranges::Usable,
+            windows: Windowing::Allowed,
+        }
+    }
+
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
+
+    /// Bytes that the sink has.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Were some of them there before?
+    pub(crate) fn came_earlier(&self) -> bool {
+        self.begun > 0
     }
 
     /// Takes what is missing from one endpoint and verifies the whole.
@@ -77,7 +101,7 @@ impl<'a> Arriving<'a> {
         loop {
             let before = self.delivered;
             let failure = match self.stream(s, &mut budget).await? {
-                End::Complete => return self.verify(s),
+                End::Complete => return self.verify(&s.asked(&self.call(s))),
                 End::Again(failure) => failure,
             };
             if self.delivered - before >= PROGRESS {
@@ -201,6 +225,10 @@ impl<'a> Arriving<'a> {
         }
         self.hasher.update(fresh);
         self.delivered = total;
+        if total == self.descriptor.size {
+            // Whoever hands the bytes on gets the last ones only when all are right.
+            self.verify(asked)?;
+        }
         (self.sink)(fresh).map_err(|source| RegistryError::Local {
             asked: Box::new(asked.clone()),
             what: "the blob cannot be written",
@@ -213,13 +241,13 @@ impl<'a> Arriving<'a> {
         RegistryError::Digest { asked: Box::new(asked.clone()), source }
     }
 
-    fn verify(&self, s: &Session<'_>) -> Result<(), RegistryError> {
+    fn verify(&self, asked: &Asked) -> Result<(), RegistryError> {
         let actual = self.hasher.clone().finish();
         if actual == self.descriptor.digest {
             return Ok(());
         }
         let source = DigestError::Mismatch { expected: self.descriptor.digest.clone(), actual };
-        Err(RegistryError::Digest { asked: Box::new(s.asked(&self.call(s))), source })
+        Err(RegistryError::Digest { asked: Box::new(asked.clone()), source })
     }
 
     /// Can another endpoint still help? Not when wrong bytes are in the sink already, or it failed.

@@ -16,6 +16,7 @@ use crate::{Fault, RegistryError};
 use cooper_image::{Descriptor, DigestError};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, Url};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// How a blob came to be in the repository.
@@ -80,6 +81,7 @@ pub(crate) async fn push(
 pub(super) fn is_worth_another(e: &RegistryError) -> bool {
     match e {
         RegistryError::Status { status, .. } => matches!(status, 404 | 408 | 429 | 500..),
+        RegistryError::Local { source, .. } => source.kind() == ErrorKind::ConnectionReset,
         e => e.fault() == Fault::Network,
     }
 }

@@ -92,6 +92,11 @@ impl Target for ArchiveTarget {
         named.map_err(|e| io(format!("writing {}", self.path.display()), e))
     }
 
+    /// What was written into the one stream stays there.
+    fn begins_anew(&self) -> bool {
+        false
+    }
+
     fn at_once(&self) -> usize {
         1
     }

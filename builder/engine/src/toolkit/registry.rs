@@ -59,8 +59,11 @@ impl Origin for RegistryOrigin {
             let mut sink =
                 |bytes: &[u8]| send.send(Ok(bytes.to_vec())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
             if let Err(error) = reach.wait(reach.client().blob(&name, &d, &mut sink)) {
+                // When a mirror was wrong, whoever reads again is served by another place.
+                let again = matches!(error, EngineError::Registry(RegistryError::Mirror(_)));
+                let kind = if again { io::ErrorKind::ConnectionReset } else { io::ErrorKind::Other };
                 // A reader that is gone wants no more of it.
-                let _ = send.send(Err(io::Error::other(error)));
+                let _ = send.send(Err(io::Error::new(kind, error)));
             }
         });
         Ok(Box::new(Arriving { receive, piece: Vec::new(), at: 0 }))

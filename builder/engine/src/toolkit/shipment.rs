@@ -5,6 +5,7 @@ use crate::event::{Direction, Event, Sink};
 use crate::transfer::some_at_once;
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference, limits};
+use cooper_registry::RegistryError;
 use cooper_store::archive;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,10 @@ pub trait Target: Sync {
     /// Is a document there once it has a name, so that it need not be brought besides?
     fn sends_by_name(&self) -> bool {
         false
+    }
+    /// Can a blob come once more, when it was not what was promised?
+    fn begins_anew(&self) -> bool {
+        true
     }
     /// How many blobs can come at the same time.
     fn at_once(&self) -> usize {
@@ -273,7 +278,7 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
     let [sent, bytes, mounted, existed] = &count;
     let blobs: Vec<_> = all.blobs.values().collect();
     some_at_once(target.at_once(), &blobs, |(d, from)| {
-        let (of, size) = match target.put_blob(d, from)? {
+        let (of, size) = match brought(target, d, from)? {
             Put::Sent => (sent, d.size),
             Put::Mounted => (mounted, 0),
             Put::Existed => (existed, 0),
@@ -304,6 +309,16 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
         documents: all.documents.len() as u64,
         referrers: all.loose.len() as u64,
     })
+}
+
+/// Brings a blob there, from another place each time when mirrors of the first give other bytes.
+fn brought(target: &dyn Target, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+    loop {
+        match target.put_blob(d, from) {
+            Err(EngineError::Registry(RegistryError::Mirror(_))) if target.begins_anew() => {}
+            done => return done,
+        }
+    }
 }
 
 /// The entries of a layout's `index.json` for something: one for each name, or one without.
