@@ -6,7 +6,7 @@ mod support;
 
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
 use cooper_registry::{Begun, Client, RegistryError};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::told::Told;

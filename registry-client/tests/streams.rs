@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use support::script::{blobs, named};
-use support::{Access, DEAF, DockerRegistry, Scripted, answer, quick};
+use support::{Access, Answer, DEAF, DockerRegistry, Scripted, TORN, answer, quick};
 
 /// A file that is written to, and the same as it is sent.
 struct Made {
@@ -126,6 +126,63 @@ async fn refusals_are_errors_and_are_not_repeated() {
         let error = ended(begin(&named(&server), &made)).await.unwrap_err();
         assert!(matches!(error, RegistryError::Status { status: s, .. } if s == status), "{error}");
         assert_eq!(server.requests().iter().filter(|s| s.method == "PATCH").count(), 1, "{patch}");
+    }
+}
+
+/// A registry at which the first sending breaks off, and that says then what `stands` says.
+fn torn(stands: &'static str) -> Scripted {
+    blobs(move |seen, _| match (seen.method.as_str(), seen.target.as_str()) {
+        ("POST", _) => answer("202 Accepted", &format!("Location: {TORN}70000/1\r\n"), b""),
+        ("GET", place) if place.starts_with(TORN) => {
+            Answer::Bytes(format!("HTTP/1.1 {stands}\r\nLocation: /up/2\r\nContent-Length: 0\r\n\r\n").into_bytes())
+        }
+        ("PATCH", _) => answer("202 Accepted", "Location: /up/3\r\n", b""),
+        _ => answer("201 Created", "", b""),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_break_the_rest_is_sent() {
+    // It breaks while the blob grows, and when it is whole already.
+    for later in [30_000, 0] {
+        let server = torn("204 No Content\r\nRange: 0-59999");
+        let mut made = Made::new();
+        made.grow(100_000);
+        if later == 0 {
+            made.finish();
+        }
+        let task = begin(&named(&server), &made);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        made.grow(later);
+        let blob = made.finish();
+        assert_eq!(ended(task).await.unwrap(), Pushed::Uploaded, "{later}");
+        let seen = server.requests();
+        let [.., first, asked, second, put] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((first.method.as_str(), asked.method.as_str()), ("PATCH", "GET"), "{later}");
+        assert_eq!((second.method.as_str(), second.target.as_str()), ("PATCH", "/up/2"), "{later}");
+        assert!(second.body == made.bytes[60_000..], "{later}: {} bytes were sent", second.body.len());
+        assert_eq!(put.target, format!("/up/3?digest=sha256%3A{}", blob.digest.hex()), "{later}");
+    }
+    // All of it had come, and the answer was lost.
+    let server = torn("204 No Content\r\nRange: 0-99999");
+    let mut made = Made::new();
+    made.grow(100_000);
+    made.finish();
+    assert_eq!(ended(begin(&named(&server), &made)).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(server.requests().iter().filter(|s| s.method == "PATCH").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_break_a_registry_that_cannot_say_what_it_has_is_left() {
+    for stands in ["404 Not Found", "204 No Content", "204 No Content\r\nRange: 0-100000", "500 Internal Server Error"]
+    {
+        let server = torn(stands);
+        let mut made = Made::new();
+        made.grow(100_000);
+        made.finish();
+        let error = ended(begin(&named(&server), &made)).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Network { .. }), "{stands}: {error}");
+        assert_eq!(server.requests().iter().filter(|s| s.method == "PATCH").count(), 1, "{stands}");
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Upload(Source);
 enum Source {
     File { open: BlobSource, from: u64, size: u64 },
     Stream { open: StreamSource, size: u64 },
-    Growing(Arc<Growing>),
+    Growing { growing: Arc<Growing>, from: u64 },
 }
 
 impl fmt::Debug for Upload {
@@ -42,7 +42,7 @@ impl fmt::Debug for Upload {
             Source::File { size, .. } | Source::Stream { size, .. } => {
                 f.debug_struct("Upload").field("size", size).finish_non_exhaustive()
             }
-            Source::Growing(_) => f.write_str("Upload(growing)"),
+            Source::Growing { .. } => f.write_str("Upload(growing)"),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Upload {
     pub(crate) fn part(&self, from: u64, size: u64) -> Option<Self> {
         match &self.0 {
             Source::File { open, .. } => Some(Self(Source::File { open: open.clone(), from, size })),
-            Source::Stream { .. } | Source::Growing(_) => None,
+            Source::Stream { .. } | Source::Growing { .. } => None,
         }
     }
 
@@ -75,9 +75,9 @@ impl Upload {
         Self(Source::Stream { open, size })
     }
 
-    /// A file that grows while it is sent.
-    pub(crate) fn growing(growing: &Arc<Growing>) -> Self {
-        Self(Source::Growing(Arc::clone(growing)))
+    /// A file that grows while it is sent, from this byte on.
+    pub(crate) fn growing(growing: &Arc<Growing>, from: u64) -> Self {
+        Self(Source::Growing { growing: Arc::clone(growing), from })
     }
 
     /// Sends the file; silence is measured from the last byte that the connection took.
@@ -92,7 +92,7 @@ impl Upload {
                     open().and_then(seek).and_then(|file| whole(file, *size, &sender, &seen))
                 }
                 Source::Stream { open, size } => open().and_then(|stream| whole(stream, *size, &sender, &seen)),
-                Source::Growing(growing) => follow(growing, &sender, &seen),
+                Source::Growing { growing, from } => follow(growing, *from, &sender, &seen),
             };
             if let Err(e) = read {
                 let _ = sender.blocking_send(Err(io::Error::from(e.kind())));
@@ -122,13 +122,13 @@ impl Upload {
     fn is_sent(&self, handed: u64) -> bool {
         match &self.0 {
             Source::File { size, .. } | Source::Stream { size, .. } => handed >= *size,
-            Source::Growing(growing) => growing.whole().is_some_and(|blob| handed >= blob.size),
+            Source::Growing { growing, .. } => growing.whole().is_some_and(|blob| handed >= blob.size),
         }
     }
 
     /// Is there nothing that could be sent now?
     fn is_dry(&self, handed: u64) -> bool {
-        matches!(&self.0, Source::Growing(growing) if growing.is_dry(handed))
+        matches!(&self.0, Source::Growing { growing, .. } if growing.is_dry(handed))
     }
 }
 
@@ -157,9 +157,10 @@ fn whole(from: impl Read, size: u64, pieces: &Pieces, progress: &Progress) -> io
     Ok(())
 }
 
-/// Reads what is announced, until the file is whole or the request is over.
-fn follow(growing: &Growing, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
-    let mut at = 0;
+/// Reads what is announced from a byte on, until the file is whole or the request is over.
+fn follow(growing: &Growing, from: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+    let mut at = from;
+    progress.handed.store(at, Ordering::Relaxed);
     loop {
         match growing.read(at, PIECE)? {
             Portion::End => return Ok(()),

@@ -95,6 +95,12 @@ impl Growing {
         }
     }
 
+    /// Are there so many bytes of it, and will there be all?
+    pub(crate) fn has(&self, length: u64) -> bool {
+        let state = self.lock();
+        length <= state.length && !matches!(state.end, Some(End::GivenUp))
+    }
+
     /// Waits until it is whole, or given up.
     pub(crate) async fn ended(&self) {
         self.ended.notified().await;

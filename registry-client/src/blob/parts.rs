@@ -236,6 +236,14 @@ pub(crate) fn keep(s: &Session<'_>, blob: &Descriptor, place: &Url) -> Option<Bo
     Some(kept)
 }
 
+/// Where an upload goes on that was not sent in parts, and with which byte, as the registry says.
+pub(crate) async fn standing(s: &Session<'_>, place: Url, budget: &mut Budget) -> Option<(Url, u64)> {
+    let call = s.call_at(Method::GET, place, "blob upload".to_owned());
+    let answer = s.send(&call, budget).await.ok()?;
+    let has = taken(&answer).filter(|_| answer.status().as_u16() == 204)?;
+    Some((location(&answer, &call.url).unwrap_or(call.url), has))
+}
+
 /// Does the registry have another number of bytes than the part begins at?
 fn is_elsewhere(e: &RegistryError) -> bool {
     matches!(e, RegistryError::Status { status: 416, .. })

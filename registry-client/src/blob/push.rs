@@ -8,6 +8,7 @@ use super::growing::Growing;
 use super::parts::{self, Ended, MIN_LENGTH, Parts};
 use crate::api::{Route, announced_length};
 use crate::http::{Payload, location};
+use crate::kept::KeptUpload;
 use crate::manifest::said_digest;
 use crate::patience::pause;
 use crate::retry::Budget;
@@ -150,40 +151,92 @@ fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, Re
     location(answer, &call.url).map_err(|b| broke(b, &s.asked(call)))
 }
 
-/// Sends a blob while it grows. There are no second tries: whoever made it has it whole by then, and pushes it, from
-/// where this ended if the registry has kept that.
+/// Sends a blob while it grows. When that breaks, the registry is asked what it has, and the rest is sent. Where it
+/// cannot say, it is over: whoever made the blob has it whole by then, and pushes it.
 pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
     let mut budget = Budget::new(s.policy());
+    let mut way = Way { growing, kept: None, asked: false };
     let Started { url, .. } = start(s, &mut budget).await?;
-    let mut call = s.call_at(Method::PATCH, url, "blob upload".to_owned());
-    call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    call.payload = Payload::File(Upload::growing(growing));
-    let mut kept = None;
-    let url = {
-        let sent = patch(s, &call);
+    let (mut call, mut from) = (way.call(s, url, 0), 0);
+    let url = loop {
+        let failure = match way.rest(s, &call, &mut budget).await {
+            Ok(Some(url)) => break url,
+            Ok(None) => {
+                give_up(s, call.url).await;
+                way.forget();
+                return Ok(Pushed::Existed);
+            }
+            Err(e) if !is_worth_another(&e) => return Err(e),
+            Err(e) => e,
+        };
+        let Some(wait) = budget.next(None) else { return Err(failure) };
+        pause(wait, &failure).await;
+        let Some((url, has)) = parts::standing(s, call.url, &mut budget).await.filter(|(_, has)| growing.has(*has))
+        else {
+            return Err(failure);
+        };
+        way.keep(&url);
+        if growing.whole().is_some_and(|blob| blob.size == has) {
+            break url;
+        }
+        if has > from {
+            budget.progressed();
+        }
+        (call, from) = (way.call(s, url, has), has);
+    };
+    // It ends before the body does only when there is a digest, or the upload has failed.
+    let blob = growing.whole().ok_or_else(|| local(s, &way.call(s, url.clone(), from)))?;
+    put(s, &blob, Payload::Empty, url).await?;
+    way.forget();
+    Ok(Pushed::Uploaded)
+}
+
+/// The way of a blob that grows.
+struct Way<'a> {
+    growing: &'a Arc<Growing>,
+    /// Once it is whole, a later process can go on with it.
+    kept: Option<Box<dyn KeptUpload>>,
+    /// Was the registry asked whether it has the blob, once it was whole?
+    asked: bool,
+}
+
+impl Way<'_> {
+    fn call(&self, s: &Session<'_>, url: Url, from: u64) -> Call {
+        let mut call = s.call_at(Method::PATCH, url, "blob upload".to_owned());
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        call.payload = Payload::File(Upload::growing(self.growing, from));
+        call
+    }
+
+    /// Sends what is missing, and gives the place where the digest is wanted; nothing when the registry turns out to
+    /// have the blob.
+    async fn rest(&mut self, s: &Session<'_>, call: &Call, budget: &mut Budget) -> Result<Option<Url>, RegistryError> {
+        let sent = patch(s, call);
+        if self.asked {
+            return sent.await.map(Some);
+        }
         tokio::pin!(sent);
         tokio::select! {
-            sent = &mut sent => Some(sent?),
+            sent = &mut sent => sent.map(Some),
             // All bytes are known, and not all are sent: perhaps none of the rest needs to be.
-            () = growing.ended() => {
-                kept = growing.whole().and_then(|blob| parts::keep(s, &blob, &call.url));
-                match already(s, growing, &mut budget).await {
-                    true => None,
-                    false => Some(sent.await?),
+            () = self.growing.ended() => {
+                self.asked = true;
+                self.kept = self.growing.whole().and_then(|blob| parts::keep(s, &blob, &call.url));
+                match already(s, self.growing, budget).await {
+                    true => Ok(None),
+                    false => sent.await.map(Some),
                 }
             }
         }
-    };
-    let Some(url) = url else {
-        give_up(s, call.url).await;
-        kept.iter_mut().for_each(|kept| kept.forget());
-        return Ok(Pushed::Existed);
-    };
-    // It ends before the body does only when there is a digest, or the upload has failed.
-    let blob = growing.whole().ok_or_else(|| local(s, &call))?;
-    put(s, &blob, Payload::Empty, url).await?;
-    kept.iter_mut().for_each(|kept| kept.forget());
-    Ok(Pushed::Uploaded)
+    }
+
+    fn keep(&mut self, url: &Url) {
+        self.kept.iter_mut().for_each(|kept| kept.keep(url.as_str()));
+    }
+
+    fn forget(&mut self) {
+        self.kept.iter_mut().for_each(|kept| kept.forget());
+    }
 }
 
 async fn patch(s: &Session<'_>, call: &Call) -> Result<Url, RegistryError> {

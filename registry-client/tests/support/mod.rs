@@ -107,6 +107,10 @@ impl Seen {
 /// Bodies in chunks that are sent to a target which begins so are never read, and the connection stays open.
 pub const DEAF: &str = "/deaf/";
 
+/// Of bodies in chunks that are sent to a target which begins so, as many bytes are read as its next part says; then
+/// the connection is closed.
+pub const TORN: &str = "/torn/";
+
 /// What the script answers; the connection is closed behind it.
 pub enum Answer {
     Bytes(Vec<u8>),
@@ -179,6 +183,12 @@ fn serve(stream: TcpStream, script: &dyn Fn(&Seen, usize) -> Answer, log: &Mutex
         log.lock().unwrap().push(seen);
         // Longer than any test bears it.
         std::thread::sleep(Duration::from_secs(60));
+        return None;
+    }
+    if let Some(rest) = seen.target.strip_prefix(TORN).filter(|_| seen.header("transfer-encoding").is_some()) {
+        let length = rest.split('/').next()?.parse().ok()?;
+        reader.take(length).read_to_end(&mut seen.body).ok()?;
+        log.lock().unwrap().push(seen);
         return None;
     }
     if seen.header("transfer-encoding") == Some("chunked") {
