@@ -231,6 +231,17 @@ async fn lists_of_referrers_come_in_pages_and_end() {
         let error = ask(&server).await.unwrap_err().to_string();
         assert!(error.contains(says), "{link}: {error}");
     }
+    // Every page leads to another one, and each is as long as it may be.
+    let mut entry = Descriptor::of(MediaType::OciManifest, b"long");
+    entry.annotations.insert("note".to_owned(), "x".repeat(4_000_000));
+    let long = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let pages = AtomicUsize::new(0);
+    let server = blobs(move |_, _| {
+        let next = pages.fetch_add(1, Ordering::Relaxed);
+        answer("200 OK", &format!("Link: <?page={next}>; rel=next\r\n"), long.as_bytes())
+    });
+    assert!(ask(&server).await.unwrap_err().to_string().contains("does not end"));
+    assert!(server.requests().len() < 20, "{}", server.requests().len());
     let server = blobs(|_, _| answer("200 OK", "", b"{\"schemaVersion\":2,\"config\":{},\"layers\":[]}"));
     assert!(ask(&server).await.is_err());
     let server = blobs(|_, _| answer("403 Forbidden", "", b""));
