@@ -265,14 +265,6 @@ impl Repo {
         Ok(found.filter(|d| d.digest == *digest))
     }
 
-    /// Are a manifest's bytes there, as long as the descriptor says?
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn holds_bytes(&self, manifest: &Descriptor) -> Result<bool, StoreError> {
-        Ok(self.store.blob_size(&manifest.digest)? == Some(manifest.size))
-    }
-
     /// Stores a manifest under a digest that the caller computed, and lists it as a referrer when it is one.
     ///
     /// # Errors

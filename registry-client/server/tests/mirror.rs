@@ -309,7 +309,7 @@ fn an_upstream_that_hangs_keeps_nobody_for_long_and_is_asked_once() {
 }
 
 #[test]
-fn a_damaged_manifest_keeps_no_blob_of_another() {
+fn a_damaged_manifest_keeps_no_blob_of_another_and_comes_again() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
     let server = mirror(dir.path(), &upstream, LONG);
     let mut both = [upstream.publish("v1", b"one"), upstream.publish("v2", b"two")];
@@ -324,6 +324,10 @@ fn a_damaged_manifest_keeps_no_blob_of_another() {
     std::fs::write(&path, vec![b' '; usize::try_from(size).unwrap()]).unwrap();
     let blob = server.get(&format!("/v2/library/app/blobs/{}", both[1].1));
     assert_eq!((blob.status, blob.body.len()), (200, 3), "{}", blob.text());
+    // It comes again when somebody asks for it.
+    let again = server.get(&format!("/v2/library/app/manifests/{}", both[0].0));
+    assert_eq!((again.status, Digest::sha256(&again.body).to_string()), (200, both[0].0.clone()));
+    assert!(Store::open(dir.path()).unwrap().fsck().unwrap().problems.is_empty());
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Mirror {
         };
         let here = || async {
             let (repository, wanted) = (registry.shared.store.repository(name), selector.clone());
-            registry.on_disk(move |_| here(&repository, &wanted)).await
+            registry.on_disk(move |store| here(&repository, store, &wanted)).await
         };
         let settled = |here: Option<&Descriptor>| match (selector, here) {
             // What a digest names never changes.
@@ -280,12 +280,21 @@ fn answer(registry: &Registry, name: &RepoName, said: Said, result: &'static str
     answer.map_err(|error| error.about(name))
 }
 
-/// What a name leads to here, when its bytes are here too.
-fn here(repository: &Repo, selector: &Selector) -> Result<Option<Descriptor>, ApiError> {
-    match crate::manifests::find(repository, selector) {
-        Ok(d) => Ok(repository.holds_bytes(&d)?.then_some(d)),
-        Err(error) if error.is(Code::ManifestUnknown) => Ok(None),
-        Err(error) => Err(error),
+/// What a name leads to here, when its bytes are here too, and are not damaged: then it comes again.
+fn here(repository: &Repo, store: &Store, selector: &Selector) -> Result<Option<Descriptor>, ApiError> {
+    let d = match crate::manifests::find(repository, selector) {
+        Ok(d) => d,
+        Err(error) if error.is(Code::ManifestUnknown) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match store.read_blob(&d, limits::MANIFEST_BYTES) {
+        Ok(_) => Ok(Some(d)),
+        Err(StoreError::MissingBlob(_)) => Ok(None),
+        Err(error @ StoreError::DamagedBlob { .. }) => {
+            tracing::warn!(%error, "a manifest of the mirror is asked for again");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
