@@ -26,7 +26,9 @@ fn counted() -> (Arc<AtomicUsize>, StreamSource) {
 #[tokio::test]
 async fn a_blob_from_elsewhere_is_asked_for_only_when_its_bytes_are_wanted() {
     let server = blobs(|seen, n| match (seen.method.as_str(), n) {
-        ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("HEAD", _) => {
+            Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
         ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
         ("PUT", 0) => answer("503 Service Unavailable", "", b""),
         ("PUT", 1) => Answer::Bytes(Vec::new()),
@@ -38,7 +40,8 @@ async fn a_blob_from_elsewhere_is_asked_for_only_when_its_bytes_are_wanted() {
     assert_eq!((pushed, count.load(Ordering::Relaxed)), (Pushed::Uploaded, 3));
     assert_eq!(server.requests().pop().unwrap().body, BLOB);
 
-    let server = blobs(|_, _| Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n".to_vec()));
+    let server =
+        blobs(|_, _| Answer::Bytes(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\n".to_vec()));
     let (count, source) = counted();
     let client = Client::new(quick()).unwrap();
     let pushed = client.push_stream(&named(&server), &descriptor(), source, None).await.unwrap();
@@ -46,7 +49,7 @@ async fn a_blob_from_elsewhere_is_asked_for_only_when_its_bytes_are_wanted() {
 
     // A source that ends early is at fault itself: nothing is tried again.
     let server = blobs(|seen, _| match seen.method.as_str() {
-        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
         "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
         _ => answer("201 Created", "", b""),
     });

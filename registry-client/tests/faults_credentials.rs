@@ -127,7 +127,9 @@ async fn an_upload_on_another_host_gets_no_authorization() {
     let away = other.host();
     let server = blobs(move |seen, _| match (seen.header("authorization"), seen.method.as_str()) {
         (None, _) => answer("401 Unauthorized", "WWW-Authenticate: Basic\r\n", b""),
-        (_, "HEAD") => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        (_, "HEAD") => {
+            Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
         _ => answer("202 Accepted", &format!("Location: http://{away}/up\r\n"), b""),
     });
     let client = Client::new(with_login(&server.host(), login("pw"))).unwrap();

@@ -48,7 +48,11 @@ const FAULTS: &[Wrong] = &[
         passes: false,
     },
     Wrong { name: "nothing", answer: |_| answer("200 OK", "", b""), passes: false },
-    Wrong { name: "204", answer: |_| Answer::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), passes: false },
+    Wrong {
+        name: "204",
+        answer: |_| Answer::Bytes(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec()),
+        passes: false,
+    },
     Wrong {
         name: "a loop",
         answer: |_| answer("307 Temporary Redirect", "Location: /v2/loop\r\n", b""),
@@ -155,7 +159,9 @@ fn right(held: &mut Held, seen: &Seen) -> Answer {
             let bytes = &mut held.uploads[n];
             let stand = |has: usize| format!("Location: /up/{n}\r\nRange: 0-{}\r\n", has.max(1) - 1);
             match method {
-                "GET" => Answer::Bytes(format!("HTTP/1.1 204 No Content\r\n{}\r\n", stand(bytes.len())).into_bytes()),
+                "GET" => Answer::Bytes(
+                    format!("HTTP/1.1 204 No Content\r\nConnection: close\r\n{}\r\n", stand(bytes.len())).into_bytes(),
+                ),
                 "PATCH"
                     if seen.header("content-range").unwrap().split('-').next() != Some(&bytes.len().to_string()) =>
                 {
@@ -176,11 +182,11 @@ fn right(held: &mut Held, seen: &Seen) -> Answer {
             }
         }
         ("GET" | "HEAD", _) => match held.blobs.get(last) {
-            Some(bytes) if seen.method == "HEAD" => {
-                Answer::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len()).into_bytes())
-            }
+            Some(bytes) if seen.method == "HEAD" => Answer::Bytes(
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", bytes.len()).into_bytes(),
+            ),
             Some(bytes) => answer("200 OK", "", bytes),
-            None => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            None => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
         },
         _ => answer("404 Not Found", "", b""),
     }

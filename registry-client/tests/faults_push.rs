@@ -11,7 +11,7 @@ use support::{Answer, Scripted, Seen, answer, quick, source};
 /// A registry that gives the upload URL that a test wants.
 fn uploads(location: &'static str, put: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static) -> Scripted {
     blobs(move |seen, n| match seen.method.as_str() {
-        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
         "POST" => {
             let header = location.replace("HOST", seen.header("host").unwrap());
             answer("202 Accepted", &format!("{header}\r\n"), b"")

@@ -30,7 +30,7 @@ fn mirror(gives: usize) -> Scripted {
     blobs(move |_, _| match gives {
         20 => answer("200 OK", "", WRONG),
         _ => {
-            let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nX".to_vec();
+            let mut bytes = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\nX".to_vec();
             bytes.extend_from_slice(&BLOB[1..gives]);
             Answer::Bytes(bytes)
         }
@@ -104,7 +104,7 @@ impl Read for Torn {
 #[tokio::test]
 async fn a_source_that_another_place_can_serve_is_read_again() {
     let server = blobs(|seen, _| match seen.method.as_str() {
-        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
         "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
         _ => answer("201 Created", "", b""),
     });

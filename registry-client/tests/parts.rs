@@ -56,7 +56,9 @@ fn keeping_with(begin: &'static str, take: Box<Take>) -> Scripted {
         let at = path.strip_prefix("/up/").and_then(|id| id.parse::<usize>().ok());
         let empty = |status: &str, headers: String| answer(status, &headers, b"");
         match (seen.method.as_str(), at) {
-            ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            ("HEAD", _) => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
             ("POST", _) => {
                 sessions.push(Vec::new());
                 empty("202 Accepted", format!("Location: /up/{}\r\n{begin}", sessions.len() - 1))
@@ -66,7 +68,9 @@ fn keeping_with(begin: &'static str, take: Box<Take>) -> Scripted {
                 let stand =
                     |has: &Vec<u8>| format!("Location: /up/{at}?n={0}\r\nRange: 0-{0}\r\n", has.len().max(1) - 1);
                 match method {
-                    "GET" => Answer::Bytes(format!("HTTP/1.1 204 No Content\r\n{}\r\n", stand(has)).into_bytes()),
+                    "GET" => Answer::Bytes(
+                        format!("HTTP/1.1 204 No Content\r\nConnection: close\r\n{}\r\n", stand(has)).into_bytes(),
+                    ),
                     "PATCH" => {
                         let range = seen.header("content-range").unwrap();
                         if range.split('-').next().unwrap() != has.len().to_string() {
@@ -152,9 +156,13 @@ async fn bytes_that_come_late_are_not_sent_again() {
     // Two bytes of the broken part come after the registry was asked how many it has.
     let server = blobs(|seen, n| {
         let stand = |last: u8| format!("Location: /up/1\r\nRange: 0-{last}\r\n");
-        let no_content = |last| Answer::Bytes(format!("HTTP/1.1 204 No Content\r\n{}\r\n", stand(last)).into_bytes());
+        let no_content = |last| {
+            Answer::Bytes(format!("HTTP/1.1 204 No Content\r\nConnection: close\r\n{}\r\n", stand(last)).into_bytes())
+        };
         match (seen.method.as_str(), seen.header("content-range")) {
-            ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            ("HEAD", _) => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
             ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
             ("GET", _) => no_content(if n == 0 { 10 } else { 12 }),
             (_, Some("0-7")) => answer("202 Accepted", &stand(7), b""),
@@ -212,7 +220,9 @@ async fn what_an_earlier_process_left_is_of_no_harm() {
 #[tokio::test]
 async fn a_kept_place_that_does_not_answer_leaves_all_tries_to_a_new_one() {
     let server = blobs(|seen, n| match (seen.method.as_str(), seen.header("content-range")) {
-        ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("HEAD", _) => {
+            Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
         ("POST", _) if n == 0 => answer("503 Service Unavailable", "", b""),
         ("PUT", _) => answer("201 Created", "", b""),
         (_, range) => {
@@ -236,7 +246,9 @@ async fn a_kept_place_at_another_host_is_shown_no_credentials() {
     let other = keeping(|seen, _| Some(seen.body.len()));
     let server = blobs(|seen, _| match (seen.header("authorization"), seen.method.as_str()) {
         (None, _) => answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", b""),
-        (_, "HEAD") => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        (_, "HEAD") => {
+            Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
         _ => panic!("{seen:?}"),
     });
     push(&other, in_parts(8)).await.unwrap();
@@ -269,10 +281,14 @@ async fn a_registry_that_takes_one_part_alone_gets_the_whole() {
     for status in ["416 Range Not Satisfiable", "404 Not Found", "405 Method Not Allowed", "400 Bad Request", ""] {
         for asked in ["404 Not Found", "204 No Content\r\nRange: 0-7"] {
             let server = blobs(move |seen, _| match (seen.method.as_str(), seen.header("content-range")) {
-                ("HEAD", _) => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+                ("HEAD", _) => {
+                    Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+                }
                 ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
                 ("PATCH", Some("0-7")) => answer("202 Accepted", "Location: /up/1\r\nRange: 0-7\r\n", b""),
-                ("GET", _) => Answer::Bytes(format!("HTTP/1.1 {asked}\r\nContent-Length: 0\r\n\r\n").into_bytes()),
+                ("GET", _) => Answer::Bytes(
+                    format!("HTTP/1.1 {asked}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+                ),
                 ("PUT", None) if seen.body == BLOB => answer("201 Created", "", b""),
                 _ if status.is_empty() => Answer::Bytes(Vec::new()),
                 _ => answer(status, "", b""),
@@ -293,7 +309,9 @@ async fn a_registry_that_takes_one_part_alone_gets_the_whole() {
 async fn a_registry_that_claims_too_much_is_not_believed() {
     for range in ["0-30", "0-3"] {
         let server = blobs(move |seen, _| match seen.method.as_str() {
-            "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            "HEAD" => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
             "PUT" => answer("201 Created", "", b""),
             "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
             // The second part moves nothing on.

@@ -133,9 +133,10 @@ async fn refusals_are_errors_and_are_not_repeated() {
 fn torn(stands: &'static str) -> Scripted {
     blobs(move |seen, _| match (seen.method.as_str(), seen.target.as_str()) {
         ("POST", _) => answer("202 Accepted", &format!("Location: {TORN}70000/1\r\n"), b""),
-        ("GET", place) if place.starts_with(TORN) => {
-            Answer::Bytes(format!("HTTP/1.1 {stands}\r\nLocation: /up/2\r\nContent-Length: 0\r\n\r\n").into_bytes())
-        }
+        ("GET", place) if place.starts_with(TORN) => Answer::Bytes(
+            format!("HTTP/1.1 {stands}\r\nConnection: close\r\nLocation: /up/2\r\nContent-Length: 0\r\n\r\n")
+                .into_bytes(),
+        ),
         ("PATCH", _) => answer("202 Accepted", "Location: /up/3\r\n", b""),
         _ => answer("201 Created", "", b""),
     })
