@@ -11,7 +11,6 @@ use crate::error::chain;
 use crate::manifest::{Fetched, ResolvedManifest};
 use crate::options::ClientOptions;
 use crate::referrers::{self, Referrer};
-use crate::retry::Budget;
 use crate::session::{Access, Session, Shared};
 use crate::{Asked, RegistryError, blob, list, manifest};
 use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
@@ -51,7 +50,7 @@ impl Client {
         let endpoint = for_registry(&self.shared.options.registries, &self.shared.options.insecure, host)?;
         let session = Session::within(&self.shared, &endpoint, Vec::new()).await?;
         let call = session.call(Method::GET, &Route::Base);
-        let response = session.send(&call, &mut Budget::new(session.policy())).await?;
+        let response = session.send(&call, &mut session.budget()).await?;
         if !response.status().is_success() {
             return Err(session.refuse(&call, response).await);
         }

@@ -45,5 +45,6 @@ pub use error::{Asked, Fault, RegistryError};
 pub use kept::{KeptUpload, Uploads};
 pub use manifest::{Fetched, ResolvedManifest};
 pub use options::{ClientOptions, HostCertificates, ProxyOptions, Timeouts, TrustedRealm};
+pub use patience::Clock;
 pub use raw::Raw;
 pub use redact::Secret;

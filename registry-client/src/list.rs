@@ -4,7 +4,6 @@
 
 use crate::api::{Route, next_link};
 use crate::redact::excerpt;
-use crate::retry::Budget;
 use crate::session::{Call, Session};
 use crate::{Asked, RegistryError};
 use cooper_image::limits;
@@ -54,7 +53,7 @@ async fn collect(
 ) -> Result<Vec<String>, RegistryError> {
     let mut call = s.call(Method::GET, route);
     let (mut names, mut known, mut asked_for) = (Vec::new(), HashSet::new(), HashSet::new());
-    let mut budget = Budget::new(s.policy());
+    let mut budget = s.budget();
     let mut barren = 0;
     loop {
         let (response, body) = s.document(&call, limits::MANIFEST_BYTES, &mut budget).await?;

@@ -47,14 +47,14 @@ impl Fetched {
 
 /// Fetches what a name itself leads to.
 pub(crate) async fn top(s: &Session<'_>, name: &Reference) -> Result<Fetched, RegistryError> {
-    fetch(s, &name.selector(), name.digest(), None, &mut Budget::new(s.policy())).await
+    fetch(s, &name.selector(), name.digest(), None, &mut s.budget()).await
 }
 
 /// Describes what a name leads to without fetching it, where the registry can do that.
 pub(crate) async fn describe(s: &Session<'_>, name: &Reference) -> Result<Descriptor, RegistryError> {
     let mut call = s.call(Method::HEAD, &Route::Manifest(&name.selector()));
     accept(&mut call, None);
-    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    let response = s.send(&call, &mut s.budget()).await?;
     if !response.status().is_success() {
         // Registries that know no HEAD say so in several ways; what these mean, all understand alike.
         return match response.status().as_u16() {
@@ -88,7 +88,7 @@ pub(crate) async fn resolve(
     name: &Reference,
     platform: &Platform,
 ) -> Result<ResolvedManifest, RegistryError> {
-    let mut budget = Budget::new(s.policy());
+    let mut budget = s.budget();
     let mut fetched = fetch(s, &name.selector(), name.digest(), None, &mut budget).await?;
     let mut top = None;
     for _ in 0..limits::INDEX_DEPTH {
@@ -230,7 +230,7 @@ pub(crate) async fn push(
     call.headers.insert(CONTENT_TYPE, value);
     call.headers.extend(condition);
     call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
-    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    let response = s.send(&call, &mut s.budget()).await?;
     if !response.status().is_success() {
         return Err(s.refuse(&call, response).await);
     }

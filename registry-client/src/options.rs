@@ -3,6 +3,7 @@
 
 use crate::credentials::DockerConfig;
 use crate::kept::Uploads;
+use crate::patience::{Clock, Real};
 use crate::registries_conf::RegistriesConf;
 use crate::retry::RetryPolicy;
 use std::fmt;
@@ -31,6 +32,8 @@ pub struct ClientOptions {
     pub user_agent: String,
     /// How failures are retried.
     pub retry: RetryPolicy,
+    /// What tries wait by: the machine's, but for tests.
+    pub clock: Arc<dyn Clock>,
     /// How long silence is borne.
     pub timeouts: Timeouts,
     /// Blobs of more bytes are sent in parts of so many, so that after a break only the last part is sent again; a
@@ -52,6 +55,7 @@ impl Default for ClientOptions {
             proxies: ProxyOptions::default(),
             user_agent: concat!("cooper/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
+            clock: Arc::new(Real::new()),
             timeouts: Timeouts::default(),
             part: 32 << 20,
             uploads: None,

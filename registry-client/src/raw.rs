@@ -5,7 +5,6 @@ use crate::RegistryError;
 use crate::api::content_type;
 use crate::client::Client;
 use crate::manifest::{accept, get, verify};
-use crate::retry::Budget;
 use crate::session::Session;
 use cooper_image::{Descriptor, MediaType, Reference, Verified, limits};
 use serde::Deserialize;
@@ -41,7 +40,7 @@ async fn raw(s: &Session<'_>, name: &Reference, described: Option<&Descriptor>) 
     let selector = described.map_or_else(|| name.selector(), |d| d.digest.to_string());
     let mut call = get(s, &selector);
     accept(&mut call, described.map(|d| &d.media_type));
-    let (response, body) = s.document(&call, limits::MANIFEST_BYTES, &mut Budget::new(s.policy())).await?;
+    let (response, body) = s.document(&call, limits::MANIFEST_BYTES, &mut s.budget()).await?;
     let wanted = described.map(|d| &d.digest).or(name.digest());
     let bytes = verify(s, &call, &response, body, wanted, described.map(|d| d.size))?;
     let promised = described.map(|d| d.media_type.clone());

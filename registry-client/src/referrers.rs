@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::endpoint::for_pull;
 use crate::list::followed;
 use crate::manifest::{self, accept, get};
-use crate::retry::{Budget, jitter};
+use crate::retry::jitter;
 use crate::session::{Access, Session};
 use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference, limits};
 use reqwest::Method;
@@ -95,7 +95,7 @@ async fn list(
     }
     accept(&mut call, None);
     let (mut found, mut asked_for) = (Vec::new(), HashSet::new());
-    let mut budget = Budget::new(s.policy());
+    let mut budget = s.budget();
     let mut left = BYTES;
     for _ in 0..PAGES {
         let (response, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut budget).await {
@@ -145,7 +145,7 @@ async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<T
     let tag = tag_of(subject);
     let mut call = get(s, &tag);
     accept(&mut call, None);
-    let (answer, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut Budget::new(s.policy())).await {
+    let (answer, body) = match s.document(&call, limits::MANIFEST_BYTES, &mut s.budget()).await {
         Ok(found) => found,
         Err(e) if e.is_absence() => {
             let condition = Some((IF_NONE_MATCH, HeaderValue::from_static("*")));

@@ -5,7 +5,6 @@ use crate::RegistryError;
 use crate::api::Route;
 use crate::client::Client;
 use crate::endpoint::for_push;
-use crate::retry::Budget;
 use crate::session::{Access, Session};
 use cooper_image::Reference;
 use reqwest::Method;
@@ -19,7 +18,7 @@ impl Client {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Delete).await?;
         let call = session.call(Method::DELETE, &Route::Manifest(&name.selector()));
-        let response = session.send(&call, &mut Budget::new(session.policy())).await?;
+        let response = session.send(&call, &mut session.budget()).await?;
         match response.status().as_u16() {
             200 | 202 | 204 => Ok(()),
             _ => Err(session.refuse(&call, response).await),

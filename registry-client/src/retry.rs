@@ -2,9 +2,12 @@
 //! Takes statuses and headers; gives waits. Must never sleep itself, nor read a clock: a
 //! `Retry-After` date is measured against the `Date` of the same answer.
 
+use crate::patience::Patience;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How failures are retried.
@@ -18,7 +21,7 @@ pub struct RetryPolicy {
     pub longest: Duration,
     /// Longest wait that a `Retry-After` is believed.
     pub longest_told: Duration,
-    /// All waits of one piece of work together.
+    /// All waits of a client together, whatever they are for; those at the same time count once.
     pub total: Duration,
 }
 
@@ -41,33 +44,43 @@ impl RetryPolicy {
     }
 }
 
-/// The tries that are left for one piece of work, shared by all of its requests.
+/// The tries that are left for one piece of work, shared by all of its requests. What they wait, they take from what
+/// all work of the client has.
 #[derive(Debug)]
 pub(crate) struct Budget {
     policy: RetryPolicy,
     used: u32,
-    waited: Duration,
+    patience: Arc<Patience>,
+    /// Who is asked.
+    host: String,
 }
 
 impl Budget {
-    pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { policy, used: 1, waited: Duration::ZERO }
+    pub(crate) fn new(policy: RetryPolicy, patience: &Arc<Patience>, host: &str) -> Self {
+        Self { policy, used: 1, patience: Arc::clone(patience), host: host.to_owned() }
     }
-    /// For requests that must not be repeated as they are.
-    pub(crate) fn single() -> Self {
-        Self::new(RetryPolicy { tries: 1, ..RetryPolicy::default() })
-    }
-    /// How long to wait before the next try; `None` when there is none left.
+    /// How long to wait before the next try; `None` when there is none left. What the registry has told holds back
+    /// everybody else who asks it.
     pub(crate) fn next(&mut self, told: Option<Duration>) -> Option<Duration> {
         if self.used >= self.policy.tries {
             return None;
         }
         let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.used - 1).unwrap_or(u32::MAX));
         let own = jitter(doubled.min(self.policy.longest));
-        let wait = told.map_or(own, |t| t.min(self.policy.longest_told).max(own));
-        self.waited += wait;
+        let told = told.map(|told| told.min(self.policy.longest_told));
+        let wait = told.map_or(own, |told| told.saturating_add(own / 2).max(own));
         self.used += 1;
-        (self.waited <= self.policy.total).then_some(wait)
+        if !self.patience.grants(wait) {
+            return None;
+        }
+        if let Some(told) = told {
+            self.patience.hold(&self.host, told);
+        }
+        Some(wait)
+    }
+    /// Waits as long as [`Budget::next`] said. `cause` is what ended the try before.
+    pub(crate) async fn pause(&self, wait: Duration, cause: &(dyn Display + Sync)) {
+        self.patience.pause(wait, cause).await;
     }
     /// Work that really moved on earns its tries again; the total wait stays counted.
     pub(crate) fn progressed(&mut self) {
@@ -119,6 +132,23 @@ pub(crate) fn http_date(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::Clock;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+
+    /// Goes on only while somebody waits.
+    #[derive(Debug, Default)]
+    struct Virtual(Mutex<Duration>);
+
+    impl Clock for Virtual {
+        fn now(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+        fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            *self.0.lock().unwrap() += wait;
+            Box::pin(std::future::ready(()))
+        }
+    }
 
     #[test]
     fn dates() {
@@ -153,7 +183,9 @@ mod tests {
     #[test]
     fn budgets_end() {
         let policy = RetryPolicy { total: Duration::from_secs(100), ..RetryPolicy::default() };
-        let mut b = Budget::new(policy);
+        let budget = |patience: &Arc<Patience>| Budget::new(policy, patience, "r.example");
+        let patience = || Arc::new(Patience::new(Arc::new(Virtual::default()), policy.total));
+        let mut b = budget(&patience());
         let mut last = Duration::ZERO;
         for n in 0..4 {
             let wait = b.next(None).unwrap();
@@ -163,10 +195,38 @@ mod tests {
         }
         assert!(last > policy.first);
         assert_eq!(b.next(None), None, "five tries and no more");
-        let mut b = Budget::new(policy);
-        assert_eq!(b.next(Some(Duration::from_secs(3000))), Some(Duration::from_secs(60)), "capped");
-        assert_eq!(b.next(Some(Duration::from_secs(3000))), None, "the total is used up");
-        assert_eq!(Budget::single().next(None), None);
+        let mut b = budget(&patience());
+        let capped = b.next(Some(Duration::from_secs(3000))).unwrap();
+        assert!(capped >= policy.longest_told && capped < policy.longest_told + policy.first, "{capped:?}");
+    }
+
+    #[tokio::test]
+    async fn all_work_of_a_client_waits_from_one_account() {
+        let (policy, clock) = (RetryPolicy::default(), Arc::new(Virtual::default()));
+        let patience = Arc::new(Patience::new(clock.clone(), policy.total));
+        let budget = |host: &str| Budget::new(policy, &patience, host);
+        let minute = Some(Duration::from_secs(60));
+        // Twenty that wait at the same time wait once; what each is told counts for all who ask the same host.
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            waits.push(budget("r.example").next(minute).unwrap());
+        }
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "they come back together: {waits:?}");
+        patience.turn("other.example").await;
+        assert_eq!(clock.now(), Duration::ZERO, "nobody has told that of another host");
+        patience.turn("r.example").await;
+        assert!(clock.now() >= Duration::from_secs(60));
+        // One after the other, four more of the five minutes are left, also of work that has waited for nothing yet.
+        for n in 0..4 {
+            let wait = budget("r.example").next(Some(Duration::from_secs(55)));
+            let Some(wait) = wait else { panic!("{n}: {patience:?}") };
+            clock.sleep(wait).await;
+        }
+        assert_eq!(budget("other.example").next(minute), None, "the account is empty");
+        assert_eq!(budget("r.example").next(minute), None);
+        // A server's client lives long.
+        clock.sleep(policy.total * 2).await;
+        assert!(budget("r.example").next(minute).is_some());
     }
 
     #[test]

@@ -7,20 +7,21 @@ use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
 use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
-use crate::patience::pause;
+use crate::patience::Patience;
 use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
 use cooper_image::{Digest, limits};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode, Url};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all conversations of a client share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: ClientOptions,
     pub(crate) transport: Transport,
+    pub(crate) patience: Arc<Patience>,
     auth: Auth,
     /// Schemes of hosts that could have two, once they are known.
     schemes: Mutex<HashMap<String, Scheme>>,
@@ -34,9 +35,11 @@ impl Shared {
     pub(crate) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let transport = Transport::new(&options)?;
         let auth = Auth::new(transport.clone(), &options);
+        let patience = Arc::new(Patience::new(Arc::clone(&options.clock), options.retry.total));
         Ok(Self {
             options,
             transport,
+            patience,
             auth,
             schemes: Mutex::default(),
             wrong: Mutex::default(),
@@ -116,9 +119,15 @@ impl<'c> Session<'c> {
         Self { scopes, base: self.base.clone(), ..*self }
     }
 
-    /// How failures of this endpoint are retried.
-    pub(crate) fn policy(&self) -> RetryPolicy {
-        policy(self.shared, self.endpoint)
+    /// The tries of one piece of work at this endpoint.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(policy(self.shared, self.endpoint), &self.shared.patience, &self.endpoint.host)
+    }
+
+    /// For requests that must not be repeated as they are.
+    pub(crate) fn single(&self) -> Budget {
+        let once = RetryPolicy { tries: 1, ..self.shared.options.retry };
+        Budget::new(once, &self.shared.patience, &self.endpoint.host)
     }
 
     /// A call of a route without headers and content.
@@ -147,6 +156,7 @@ impl<'c> Session<'c> {
     /// Sends a call until its answer is worth keeping or the budget is spent.
     pub(crate) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Response, RegistryError> {
         loop {
+            self.shared.patience.turn(&self.endpoint.host).await;
             let (told, outcome) = match self.authorized(call, budget).await {
                 Ok(response) if is_retryable(response.status()) => (retry_after(response.headers()), Ok(response)),
                 Err(Failure::Broke(b @ Break::Passing(_))) => (None, Err(broke(b, &self.asked(call)))),
@@ -157,9 +167,11 @@ impl<'c> Session<'c> {
             let Some(wait) = budget.next(told) else { return outcome };
             match &outcome {
                 Ok(r) => {
-                    pause(wait, &format!("{}: the registry answered {}", self.asked(call), r.status().as_u16())).await
+                    budget
+                        .pause(wait, &format!("{}: the registry answered {}", self.asked(call), r.status().as_u16()))
+                        .await
                 }
-                Err(failure) => pause(wait, failure).await,
+                Err(failure) => budget.pause(wait, failure).await,
             }
         }
     }
@@ -217,7 +229,7 @@ impl<'c> Session<'c> {
                 Err(b @ Break::Passing(_)) => {
                     let failure = broke(b, &self.asked(call));
                     let Some(wait) = budget.next(None) else { return Err(failure) };
-                    pause(wait, &failure).await;
+                    budget.pause(wait, &failure).await;
                 }
                 Err(b) => return Err(broke(b, &self.asked(call))),
             }
@@ -321,7 +333,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
         return Ok(scheme);
     }
     let insecure = (endpoint.trust == Trust::Insecure).then(|| endpoint.host.clone());
-    let mut budget = Budget::new(policy(shared, endpoint));
+    let mut budget = Budget::new(policy(shared, endpoint), &shared.patience, &endpoint.host);
     loop {
         let (mut said, mut passing) = (Vec::new(), false);
         for scheme in [first, second] {
@@ -354,6 +366,6 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
         let failure = RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
         // A certificate that is not trusted will not be the next time either.
         let Some(wait) = budget.next(None).filter(|_| passing) else { return Err(failure) };
-        pause(wait, &failure).await;
+        budget.pause(wait, &failure).await;
     }
 }

@@ -175,14 +175,15 @@ impl Client {
         open: &mut (dyn FnMut() -> std::io::Result<W> + Send),
     ) -> Result<WebAnswer<W>, WebError> {
         let (request, shown) = prepare(ask)?;
-        let mut budget = Budget::new(self.shared.options.retry);
+        let mut budget =
+            Budget::new(self.shared.options.retry, &self.shared.patience, request.url.host_str().unwrap_or_default());
         loop {
             let (failure, told) = match self.try_once(ask, &request, &shown, open).await? {
                 Try::Done(answer) => return Ok(answer),
                 Try::Again(failure, told) => (failure, told),
             };
             let Some(wait) = budget.next(told) else { return Err(failure) };
-            crate::patience::pause(wait, &failure).await;
+            budget.pause(wait, &failure).await;
         }
     }
 

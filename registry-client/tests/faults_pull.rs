@@ -5,9 +5,10 @@
 mod support;
 
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
-use cooper_registry::{Begun, Client, RegistryError};
+use cooper_registry::{Begun, Client, ClientOptions, Clock, RegistryError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use support::clock::Virtual;
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::told::Told;
 use support::{Answer, answer, quick};
@@ -17,7 +18,8 @@ type Script = Box<dyn Fn() -> Answer + Send + Sync>;
 
 /// The head of an answer that announces all of the blob, with a part of it.
 fn broken_off(part: usize) -> Answer {
-    let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BLOB.len()).into_bytes();
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", BLOB.len()).into_bytes();
     bytes.extend_from_slice(&BLOB[..part]);
     Answer::Bytes(bytes)
 }
@@ -151,6 +153,38 @@ async fn retry_after_is_obeyed() {
     let digest = descriptor().digest;
     let expected = format!("{}/a/b: GET blob {digest}: the registry answered 429: trying again in 1 s", server.host());
     assert_eq!(*told, [expected]);
+}
+
+#[tokio::test]
+async fn a_client_waits_five_minutes_in_all() {
+    let server = blobs(|_, _| answer("429 Too Many Requests", "Retry-After: 50\r\n", b""));
+    let clock = Arc::new(Virtual::default());
+    let client = Client::new(ClientOptions { clock: clock.clone(), ..quick() }).unwrap();
+    // Four waits are five tries; then there is time for one wait more, and none for anybody after that.
+    for tries in [5, 7, 8, 9] {
+        let error = client.small_blob(&named(&server), &descriptor(), 1 << 20).await.unwrap_err();
+        assert!(error.to_string().contains("answered 429"), "{error}");
+        assert_eq!(server.requests_for("/blobs/").len(), tries);
+    }
+    assert!(clock.now() >= Duration::from_secs(250) && clock.now() < Duration::from_secs(300), "{:?}", clock.now());
+}
+
+#[tokio::test]
+async fn what_one_transfer_is_told_holds_back_the_others() {
+    let server = blobs(|_, n| match n {
+        0 => answer("429 Too Many Requests", "Retry-After: 50\r\n", b""),
+        _ => answer("200 OK", "", BLOB),
+    });
+    let clock = Arc::new(Virtual::default());
+    let mut options = ClientOptions { clock: clock.clone(), ..quick() };
+    options.retry.tries = 2;
+    let client = Client::new(options).unwrap();
+    let (name, blob) = (named(&server), descriptor());
+    client.small_blob(&name, &blob, 1 << 20).await.unwrap();
+    let first = clock.now();
+    assert!(first >= Duration::from_secs(50), "{first:?}");
+    client.small_blob(&name, &blob, 1 << 20).await.unwrap();
+    assert!(clock.now() - first < Duration::from_secs(2), "nobody has to wait any more: {:?}", clock.now());
 }
 
 #[tokio::test]

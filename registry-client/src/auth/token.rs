@@ -113,7 +113,7 @@ impl Auth {
                 Err(b) => return Err(broke(b, q.asked)),
             };
             let Some(wait) = budget.next(told) else { return Err(failure) };
-            crate::patience::pause(wait, &failure).await;
+            budget.pause(wait, &failure).await;
         }
     }
 }

@@ -8,7 +8,6 @@ use super::body::Upload;
 use super::push::{Started, is_worth_another, put, start};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
-use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session};
 use crate::{Fault, RegistryError};
@@ -100,7 +99,7 @@ impl<'a> Parts<'a> {
                 && is_elsewhere(&failure)
                 && let Some(wait) = budget.next(None)
             {
-                pause(wait, &failure).await;
+                budget.pause(wait, &failure).await;
                 stand = self.ask(now.url, (now.part, now.origin), budget).await;
                 if self.forgotten < MOST_FORGOTTEN {
                     continue;
@@ -121,7 +120,7 @@ impl<'a> Parts<'a> {
                 return Err(failure);
             }
             let Some(wait) = budget.next(None) else { return Err(failure) };
-            pause(wait, &failure).await;
+            budget.pause(wait, &failure).await;
             stand = self.ask(now.url, (now.part, now.origin), budget).await;
             if self.forgotten >= MOST_FORGOTTEN {
                 return Ok(self.without_parts());
@@ -149,7 +148,7 @@ impl<'a> Parts<'a> {
         let url = Url::parse(&place).ok()?;
         // A registry asks for larger parts when an upload begins, which was another process's.
         let part = self.s.shared.options.part;
-        let found = self.ask(url, (part, Origin::Earlier), &mut Budget::single()).await;
+        let found = self.ask(url, (part, Origin::Earlier), &mut self.s.single()).await;
         if found.is_none() {
             self.forget();
         }
@@ -176,7 +175,7 @@ impl<'a> Parts<'a> {
         while stand.offset < self.blob.size {
             let length = stand.part.min(self.blob.size - stand.offset);
             let call = self.patch(stand, length);
-            let answer = self.s.send(&call, &mut Budget::single()).await?;
+            let answer = self.s.send(&call, &mut self.s.single()).await?;
             if answer.status().as_u16() != 202 {
                 return Err(self.s.refuse(&call, answer).await);
             }

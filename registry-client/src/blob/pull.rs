@@ -6,7 +6,6 @@
 use super::windows::{self, Windows};
 use crate::api::{ContentRange, Route, announced_length};
 use crate::http::Break;
-use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Asked, RegistryError};
@@ -97,7 +96,7 @@ impl<'a> Arriving<'a> {
     /// Takes what is missing from one endpoint and verifies the whole.
     pub(crate) async fn from(&mut self, s: &Session<'_>) -> Result<(), RegistryError> {
         (self.ranges, self.windows) = (Ranges::Usable, Windowing::Allowed);
-        let mut budget = Budget::new(s.policy());
+        let mut budget = s.budget();
         loop {
             let before = self.delivered;
             let failure = match self.stream(s, &mut budget).await? {
@@ -108,7 +107,7 @@ impl<'a> Arriving<'a> {
                 budget.progressed();
             }
             let Some(wait) = budget.next(None) else { return Err(failure) };
-            pause(wait, &failure).await;
+            budget.pause(wait, &failure).await;
         }
     }
 
@@ -260,7 +259,7 @@ impl<'a> Arriving<'a> {
 /// A blob's size, which the registry says without sending it.
 pub(crate) async fn size(s: &Session<'_>, digest: &Digest) -> Result<u64, RegistryError> {
     let call = s.call(Method::HEAD, &Route::Blob(digest));
-    let response = s.send(&call, &mut Budget::new(s.policy())).await?;
+    let response = s.send(&call, &mut s.budget()).await?;
     match announced_length(&response) {
         Some(length) if response.status() == StatusCode::OK => Ok(length),
         _ => Err(s.refuse(&call, response).await),

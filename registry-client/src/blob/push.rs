@@ -10,7 +10,6 @@ use crate::api::{Route, announced_length};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
 use crate::manifest::said_digest;
-use crate::patience::pause;
 use crate::retry::Budget;
 use crate::session::{Call, Session, broke};
 use crate::{Fault, RegistryError};
@@ -39,7 +38,7 @@ pub(crate) async fn push(
     source: Upload,
     neighbour: Option<&str>,
 ) -> Result<Pushed, RegistryError> {
-    let mut budget = Budget::new(s.policy());
+    let mut budget = s.budget();
     let head = s.call(Method::HEAD, &Route::Blob(&blob.digest));
     let answer = s.send(&head, &mut budget).await?;
     match answer.status().as_u16() {
@@ -72,7 +71,7 @@ pub(crate) async fn push(
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => {
                 let Some(wait) = budget.next(None) else { return Err(e) };
-                pause(wait, &e).await;
+                budget.pause(wait, &e).await;
             }
         }
     }
@@ -131,14 +130,14 @@ pub(super) async fn start(s: &Session<'_>, budget: &mut Budget) -> Result<Starte
 
 /// Begins an upload and gives it up: what says whether anything may be pushed.
 pub(crate) async fn check(s: &Session<'_>) -> Result<(), RegistryError> {
-    let Started { url, .. } = start(s, &mut Budget::new(s.policy())).await?;
+    let Started { url, .. } = start(s, &mut s.budget()).await?;
     give_up(s, url).await;
     Ok(())
 }
 
 /// The registry tidies up by itself in time; this only spares it the wait.
 async fn give_up(s: &Session<'_>, upload: Url) {
-    let _ = s.send(&s.call_at(Method::DELETE, upload, "blob upload".to_owned()), &mut Budget::single()).await;
+    let _ = s.send(&s.call_at(Method::DELETE, upload, "blob upload".to_owned()), &mut s.single()).await;
 }
 
 fn started(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Started, RegistryError> {
@@ -154,7 +153,7 @@ fn upload_url(s: &Session<'_>, call: &Call, answer: &Response) -> Result<Url, Re
 /// Sends a blob while it grows. When that breaks, the registry is asked what it has, and the rest is sent. Where it
 /// cannot say, it is over: whoever made the blob has it whole by then, and pushes it.
 pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pushed, RegistryError> {
-    let mut budget = Budget::new(s.policy());
+    let mut budget = s.budget();
     let mut way = Way { growing, kept: None, asked: false };
     let Started { url, .. } = start(s, &mut budget).await?;
     let (mut call, mut from) = (way.call(s, url, 0), 0);
@@ -170,7 +169,7 @@ pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pu
             Err(e) => e,
         };
         let Some(wait) = budget.next(None) else { return Err(failure) };
-        pause(wait, &failure).await;
+        budget.pause(wait, &failure).await;
         let Some((url, has)) = parts::standing(s, call.url, &mut budget).await.filter(|(_, has)| growing.has(*has))
         else {
             return Err(failure);
@@ -240,7 +239,7 @@ impl Way<'_> {
 }
 
 async fn patch(s: &Session<'_>, call: &Call) -> Result<Url, RegistryError> {
-    let answer = s.send(call, &mut Budget::single()).await?;
+    let answer = s.send(call, &mut s.single()).await?;
     if answer.status().as_u16() != 202 {
         return Err(s.refuse(call, answer).await);
     }
@@ -275,7 +274,7 @@ pub(super) async fn put(
     let length = if matches!(payload, Payload::Empty) { 0 } else { blob.size };
     call.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     call.payload = payload;
-    let answer = s.send(&call, &mut Budget::single()).await?;
+    let answer = s.send(&call, &mut s.single()).await?;
     if !answer.status().is_success() {
         return Err(s.refuse(&call, answer).await);
     }

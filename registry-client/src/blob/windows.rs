@@ -5,7 +5,6 @@
 
 use crate::RegistryError;
 use crate::api::{ContentRange, Route};
-use crate::retry::Budget;
 use crate::session::{Session, broke};
 use cooper_image::Descriptor;
 use futures_util::StreamExt as _;
@@ -89,7 +88,7 @@ async fn window(s: &Session<'_>, blob: &Descriptor, first: u64, last: u64) -> Re
     let mut call = s.call(Method::GET, &Route::Blob(&blob.digest));
     call.headers.extend(HeaderValue::from_str(&format!("bytes={first}-{last}")).ok().map(|v| (RANGE, v)));
     // No second try: the blob can be had without windows.
-    let mut budget = Budget::single();
+    let mut budget = s.single();
     let mut response = s.send(&call, &mut budget).await?;
     let value = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok());
     let range = value.and_then(ContentRange::parse);

@@ -2,6 +2,7 @@
 //! script says. Both live on loopback and end with the value that holds them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod clock;
 pub mod script;
 pub mod told;
 pub mod wire;
