@@ -5,12 +5,16 @@
 
 use crate::layers::Layer;
 use crate::output::Form;
-use crate::transfer::each;
+use crate::transfer::some_at_once;
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::annotations::{self, Target};
 use cooper_image::assemble::{self, Format};
 use cooper_image::{Descriptor, ImageConfig, Platform};
+
+/// Most layers that are compressed at once. Each has all processors at its disposal, and some chunks in memory for each of
+/// them.
+const COMPRESSED: usize = 2;
 
 /// The image for one platform.
 #[derive(Debug, Clone)]
@@ -62,7 +66,8 @@ impl Engine {
         let mut manifests = Vec::with_capacity(product.images.len());
         let mut config = None;
         for built in &product.images {
-            let blobs = each(&built.layers, |layer| self.ensure_blob(layer, form, uplink, &|| false))?;
+            let blobs =
+                some_at_once(COMPRESSED, &built.layers, |layer| self.ensure_blob(layer, form, uplink, &|| false))?;
             if let Some(blob) = blobs.iter().find(|b| !format.knows_layer(&b.media_type)) {
                 return Err(EngineError::Request {
                     message: format!("layer {} of the base is zstd, for which Docker has no media type", blob.digest),

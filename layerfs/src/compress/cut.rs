@@ -39,12 +39,14 @@ pub struct Cutter {
     held: Vec<u8>,
     /// How many of the bytes are cut already, and wait for more to be joined with.
     cut: usize,
+    /// Memory for what follows the next chunk.
+    spare: Option<Vec<u8>>,
 }
 
 impl Cutter {
     /// Holds nothing yet.
     pub fn new(sizes: Sizes) -> Self {
-        Self { sizes, held: Vec::new(), cut: 0 }
+        Self { sizes, held: Vec::new(), cut: 0, spare: None }
     }
 
     /// Takes some of the bytes, at most as many as a boundary needs to be seen; says how many.
@@ -52,6 +54,14 @@ impl Cutter {
         let room = self.sizes.most.saturating_sub(self.uncut()).min(bytes.len());
         self.held.extend_from_slice(bytes.get(..room).unwrap_or_default());
         room
+    }
+
+    /// Takes the memory of a chunk that nobody wants any more, unless it has some: fresh memory for each chunk costs time,
+    /// and leaves gaps between the pieces that no other piece fits into.
+    pub fn reuse(&mut self, spare: impl FnOnce() -> Option<Vec<u8>>) {
+        if self.spare.is_none() {
+            self.spare = spare();
+        }
     }
 
     /// Are no bytes held?
@@ -95,9 +105,13 @@ impl Cutter {
 
     /// What is cut.
     fn split(&mut self) -> Option<Vec<u8>> {
-        let after = self.held.split_off(self.cut.min(self.held.len()));
-        self.cut = 0;
-        let chunk = std::mem::replace(&mut self.held, after);
+        let rest = self.held.get(self.cut..).unwrap_or_default();
+        let mut after = self.spare.take().unwrap_or_else(|| Vec::with_capacity(self.held.len().max(rest.len())));
+        after.clear();
+        after.extend_from_slice(rest);
+        let cut = std::mem::take(&mut self.cut);
+        let mut chunk = std::mem::replace(&mut self.held, after);
+        chunk.truncate(cut);
         (!chunk.is_empty()).then_some(chunk)
     }
 }
@@ -117,6 +131,29 @@ mod tests {
             seed as u8
         };
         (0..length).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn memory_that_is_given_back_is_used_again() {
+        let bytes = noise(5 * MOST, 3);
+        let mut cutter = Cutter::new(Sizes::SMALL);
+        let (mut chunks, mut places) = (Vec::new(), Vec::new());
+        let mut left = &bytes[..];
+        while !left.is_empty() {
+            left = &left[cutter.take(&left[..left.len().min(100_000)])..];
+            if let Some(chunk) = cutter.chunk() {
+                chunks.push(chunk.clone());
+                places.push(chunk.as_ptr());
+                cutter.reuse(|| Some(chunk));
+            }
+        }
+        while let Some(chunk) = cutter.rest() {
+            chunks.push(chunk);
+        }
+        assert!(chunks == cut(&bytes, 100_000), "the chunks are the same");
+        places.sort_unstable();
+        places.dedup();
+        assert!(places.len() <= 3, "{} chunks lay in {} places", chunks.len(), places.len());
     }
 
     fn cut(bytes: &[u8], portion: usize) -> Vec<Vec<u8>> {

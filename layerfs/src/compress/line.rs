@@ -16,6 +16,20 @@ const THREADS: usize = 8;
 /// Chunks that wait beside those that are being compressed.
 const WAITING: usize = 2;
 
+/// Memory of chunks that are written, for chunks that come.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, memory: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}
+
 /// A chunk, and where its compressed form is awaited.
 struct Job {
     chunk: Vec<u8>,
@@ -46,12 +60,13 @@ pub fn run<R, E: From<LayerfsError>>(
     let (jobs, waiting) = sync_channel::<Job>(WAITING);
     let (order, ordered) = sync_channel(threads + WAITING);
     let waiting = Mutex::new(waiting);
+    let spare = &Spare::default();
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| compress(method, chunks, &waiting));
+            scope.spawn(|| compress(method, chunks, &waiting, spare));
         }
-        let collector = scope.spawn(move || collect(&ordered, out));
-        let mut feed = Feed { cutter: Cutter::new(method.sizes()), sent: false, jobs, order };
+        let collector = scope.spawn(move || collect(&ordered, out, spare));
+        let mut feed = Feed { cutter: Cutter::new(method.sizes()), sent: false, jobs, order, spare };
         let produced = produce(&mut feed).and_then(|made| feed.finish().map(|()| made).map_err(|e| written(e).into()));
         let collected = collector.join().map_err(|_| written(io::ErrorKind::Other.into())).flatten();
         // When the output fails, the producer fails for that reason and cannot say it.
@@ -64,14 +79,15 @@ pub fn run<R, E: From<LayerfsError>>(
 }
 
 /// Cuts what is written to it and sends the chunks off.
-struct Feed {
+struct Feed<'s> {
+    spare: &'s Spare,
     cutter: Cutter,
     sent: bool,
     jobs: SyncSender<Job>,
     order: SyncSender<Receiver<Result<Pressed, LayerfsError>>>,
 }
 
-impl Feed {
+impl Feed<'_> {
     fn send(&mut self, chunk: Vec<u8>) -> io::Result<()> {
         self.sent = true;
         let (done, awaited) = sync_channel(1);
@@ -91,9 +107,10 @@ impl Feed {
     }
 }
 
-impl Write for Feed {
+impl Write for Feed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.cutter.take(bytes);
+        self.cutter.reuse(|| self.spare.take());
         if let Some(chunk) = self.cutter.chunk() {
             self.send(chunk)?;
         }
@@ -106,13 +123,13 @@ impl Write for Feed {
 }
 
 /// Compresses chunks until no more come.
-fn compress(method: Method, chunks: &dyn Chunks, waiting: &Mutex<Receiver<Job>>) {
+fn compress(method: Method, chunks: &dyn Chunks, waiting: &Mutex<Receiver<Job>>, spare: &Spare) {
     let mut press = None;
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { chunk, done }) = job else { return };
         // Nobody awaits it only when the whole has failed already.
-        let _ = done.send(one(method, chunks, &mut press, chunk));
+        let _ = done.send(one(method, chunks, &mut press, chunk, spare));
     }
 }
 
@@ -121,9 +138,11 @@ fn one(
     chunks: &dyn Chunks,
     press: &mut Option<Press>,
     chunk: Vec<u8>,
+    spare: &Spare,
 ) -> Result<Pressed, LayerfsError> {
     let id = ChunkId(blake3::hash(&chunk).into());
     if let Some(known) = chunks.find(&id) {
+        spare.give(chunk);
         return Ok(Pressed { chunk: id, known, fresh: false });
     }
     let press = match press {
@@ -139,6 +158,7 @@ fn one(
 fn collect(
     ordered: &Receiver<Receiver<Result<Pressed, LayerfsError>>>,
     out: &mut (dyn Write + Send),
+    spare: &Spare,
 ) -> Result<Vec<Placed>, LayerfsError> {
     let mut placed = Vec::new();
     let mut offset = 0;
@@ -149,6 +169,10 @@ fn collect(
         let length = known.bytes.len() as u64;
         placed.push(Placed { chunk, offset, length, sum: known.sum, fresh });
         offset += length;
+        // What was found lies in memory of its own; as much as is used is kept, and no more.
+        if fresh {
+            spare.give(known.bytes);
+        }
     }
     out.flush().map_err(written)?;
     Ok(placed)

@@ -14,8 +14,8 @@ pub enum Press {
     Plain,
     /// One gzip member each, made in the same memory: fresh pages for each would cost a tenth of the time.
     Gzip(Compressor, Vec<u8>),
-    /// One zstd frame each.
-    Zstd(zstd::bulk::Compressor<'static>),
+    /// One zstd frame each, in the same way.
+    Zstd(zstd::bulk::Compressor<'static>, Vec<u8>),
 }
 
 impl Press {
@@ -32,25 +32,33 @@ impl Press {
                 let mut press = zstd::bulk::Compressor::new(level).map_err(failed)?;
                 // Readers find damage before the digest of the whole does.
                 press.include_checksum(true).map_err(failed)?;
-                Ok(Self::Zstd(press))
+                Ok(Self::Zstd(press, Vec::new()))
             }
         }
     }
 
-    /// The compressed form of a chunk.
-    pub fn press(&mut self, chunk: Vec<u8>) -> Result<Vec<u8>, LayerfsError> {
-        match self {
-            Self::Plain => Ok(chunk),
+    /// The compressed form of a chunk, in the chunk's memory.
+    pub fn press(&mut self, mut chunk: Vec<u8>) -> Result<Vec<u8>, LayerfsError> {
+        let pressed = match self {
+            Self::Plain => return Ok(chunk),
             Self::Gzip(press, out) => {
                 let bound = press.gzip_compress_bound(chunk.len());
                 if out.len() < bound {
                     out.resize(bound, 0);
                 }
                 let length = press.gzip_compress(&chunk, out).map_err(|e| failed(io::Error::other(e)))?;
-                Ok(out.get(..length).unwrap_or_default().to_vec())
+                out.get(..length).unwrap_or_default()
             }
-            Self::Zstd(press) => press.compress(&chunk).map_err(failed),
-        }
+            Self::Zstd(press, out) => {
+                out.clear();
+                out.reserve(zstd::zstd_safe::compress_bound(chunk.len()));
+                press.compress_to_buffer(&chunk, out).map_err(failed)?;
+                out.as_slice()
+            }
+        };
+        chunk.clear();
+        chunk.extend_from_slice(pressed);
+        Ok(chunk)
     }
 }
 

@@ -172,7 +172,10 @@ impl<'a> Arriving<'a> {
         drop(response);
         while let Some(window) = rest.next().await {
             match window {
-                Ok(bytes) => self.take(&bytes, &mut 0, asked)?,
+                Ok(bytes) => {
+                    self.take(&bytes, &mut 0, asked)?;
+                    rest.give_back(bytes);
+                }
                 Err(failure) => {
                     // Whatever it was: a server whose ranges fail is asked for the whole, as if it had none.
                     (self.windows, self.ranges) = (Windowing::Off, Ranges::Broken);

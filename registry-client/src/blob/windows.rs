@@ -39,12 +39,15 @@ pub(crate) struct Windows<'a> {
     under_way: FuturesOrdered<Window<'a>>,
     /// What came while something else was waited for.
     ready: Option<Result<Vec<u8>, RegistryError>>,
+    /// Memory of windows that were taken. There is only as much of it as may be under way.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<'a> Windows<'a> {
     /// Asks for the first ones.
     pub(crate) fn open(session: &'a Session<'a>, blob: &'a Descriptor, begin: u64) -> Self {
-        let mut this = Self { session, blob, next: begin, under_way: FuturesOrdered::new(), ready: None };
+        let mut this =
+            Self { session, blob, next: begin, under_way: FuturesOrdered::new(), ready: None, spare: Vec::new() };
         this.fill();
         this
     }
@@ -53,7 +56,8 @@ impl<'a> Windows<'a> {
         while self.under_way.len() + usize::from(self.ready.is_some()) < AT_ONCE && self.next < self.blob.size {
             let first = self.next;
             self.next = (first + WINDOW).min(self.blob.size);
-            self.under_way.push_back(Box::pin(window(self.session, self.blob, first, self.next - 1)));
+            let memory = self.spare.pop().unwrap_or_default();
+            self.under_way.push_back(Box::pin(window(self.session, self.blob, first, self.next - 1, memory)));
         }
     }
 
@@ -72,19 +76,29 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// The next window, in order; `None` behind the last one.
+    /// The next window, in order; `None` behind the last one. In place of one that is given back, another is asked for.
     pub(crate) async fn next(&mut self) -> Option<Result<Vec<u8>, RegistryError>> {
-        let next = match self.ready.take() {
+        match self.ready.take() {
             Some(ready) => Some(ready),
             None => self.under_way.next().await,
-        };
+        }
+    }
+
+    /// Takes the memory of a window back that was taken.
+    pub(crate) fn give_back(&mut self, memory: Vec<u8>) {
+        self.spare.push(memory);
         self.fill();
-        next
     }
 }
 
 /// Exactly the bytes from `first` to `last`, both included.
-async fn window(s: &Session<'_>, blob: &Descriptor, first: u64, last: u64) -> Result<Vec<u8>, RegistryError> {
+async fn window(
+    s: &Session<'_>,
+    blob: &Descriptor,
+    first: u64,
+    last: u64,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, RegistryError> {
     let mut call = s.call(Method::GET, &Route::Blob(&blob.digest));
     call.headers.extend(HeaderValue::from_str(&format!("bytes={first}-{last}")).ok().map(|v| (RANGE, v)));
     // No second try: the blob can be had without windows.
@@ -98,7 +112,8 @@ async fn window(s: &Session<'_>, blob: &Descriptor, first: u64, last: u64) -> Re
     }
     let length = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
     // Memory is bounded by what is reserved here, which growing would exceed.
-    let mut bytes = Vec::with_capacity(length);
+    bytes.clear();
+    bytes.reserve_exact(length);
     while let Some(piece) = s.shared.transport.chunk(&mut response).await.map_err(|b| broke(b, &s.asked(&call)))? {
         bytes.extend_from_slice(piece.get(..piece.len().min(length - bytes.len())).unwrap_or_default());
         if bytes.len() == length {

@@ -7,11 +7,13 @@ use crate::EngineError;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Pushed, RegistryError};
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 /// Pieces of a blob that wait to be read.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
+/// Most bytes of one. What comes can be a part of megabytes at once, which must not wait here as often as pieces may.
+const PIECE: usize = 256 * 1024;
 
 /// Reads from a registry.
 pub(super) struct RegistryOrigin {
@@ -56,8 +58,7 @@ impl Origin for RegistryOrigin {
         let (send, receive) = sync_channel::<io::Result<Vec<u8>>>(WAITING);
         let (reach, name, d) = (self.reach.clone(), self.name.clone(), d.clone());
         std::thread::spawn(move || {
-            let mut sink =
-                |bytes: &[u8]| send.send(Ok(bytes.to_vec())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
+            let mut sink = |bytes: &[u8]| hand_on(&send, bytes);
             if let Err(error) = reach.wait(reach.client().blob(&name, &d, &mut sink)) {
                 // When a mirror was wrong, whoever reads again is served by another place.
                 let again = matches!(error, EngineError::Registry(RegistryError::Mirror(_)));
@@ -80,6 +81,12 @@ impl Origin for RegistryOrigin {
     fn repository(&self) -> Option<&Reference> {
         Some(&self.name)
     }
+}
+
+/// Gives bytes to the reader; waits for it while enough of them wait.
+fn hand_on(send: &SyncSender<io::Result<Vec<u8>>>, bytes: &[u8]) -> io::Result<()> {
+    let mut pieces = bytes.chunks(PIECE).map(|piece| send.send(Ok(piece.to_vec())));
+    pieces.try_for_each(|sent| sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe)))
 }
 
 /// A blob on its way.
@@ -156,5 +163,29 @@ impl Target for RegistryTarget {
 
     fn sends_by_name(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_waits_however_much_comes_at_once() {
+        let bytes: Vec<u8> = (0..4 << 20 | 1_usize).map(|n| (n % 251) as u8).collect();
+        let (send, receive) = sync_channel(WAITING);
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let send = send;
+                hand_on(&send, &bytes).unwrap();
+            });
+            let pieces: Vec<Vec<u8>> = receive.iter().map(Result::unwrap).collect();
+            assert!(pieces.iter().all(|piece| piece.len() * WAITING <= 1 << 20), "a megabyte waits at most");
+            pieces.concat()
+        });
+        assert!(read == bytes);
+        let (send, receive) = sync_channel(WAITING);
+        drop(receive);
+        assert_eq!(hand_on(&send, b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }
