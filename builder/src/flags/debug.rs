@@ -1,6 +1,7 @@
 //! `cooper plan` and `cooper debug`: what Cooper makes of a Dockerfile, without building.
 
 use super::build::InputFlags;
+use super::examples;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -8,16 +9,21 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum DebugCommand {
     /// The syntax tree: every instruction with its flags, arguments and heredocs, not yet understood
+    #[command(after_long_help = examples::DEBUG_AST)]
     Ast(TextFlags),
     /// The typed instructions, before any variable is expanded
+    #[command(after_long_help = examples::DEBUG_INSTRUCTIONS)]
     Instructions(TextFlags),
     /// The stages and steps that the target needs, every variable expanded
+    #[command(after_long_help = examples::DEBUG_PLAN)]
     Plan(PlanFlags),
     /// The cache key of each step, part by part, as far as it is known before anything is run
+    #[command(after_long_help = examples::DEBUG_KEYS)]
     Keys(LookFlags),
     /// Look at everything in the store: digests of blobs, what names lead to, links and small files
     ///
     /// Ends with 5 when something is wrong.
+    #[command(after_long_help = examples::DEBUG_FSCK)]
     Fsck(FsckFlags),
 }
 

@@ -1,6 +1,7 @@
 //! `cooper index`: images of several platforms under one name.
 
 use super::annotation::AnnotationFlag;
+use super::examples;
 use super::rework::both;
 use clap::{Args, Subcommand};
 use cooper_engine::toolkit::Place;
@@ -14,12 +15,15 @@ pub enum IndexCommand {
     /// several machines have pushed by digest. Of a source that is an index itself every entry is taken. An image for a
     /// platform that is there already takes its place. What the target does not have is copied there first.
     #[command(visible_alias = "push")]
+    #[command(after_long_help = examples::INDEX_CREATE)]
     Create(CreateFlags),
     /// Add images to an index that is there
     ///
     /// As `cooper index create --append -t NAME`.
+    #[command(after_long_help = examples::INDEX_ADD)]
     Add(AddFlags),
     /// Change what an index says of one of its images, or of itself
+    #[command(after_long_help = examples::INDEX_ANNOTATE)]
     Annotate(AnnotateFlags),
 }
 

@@ -10,6 +10,7 @@ pub mod context;
 pub mod copy;
 pub mod debug;
 pub mod diff;
+mod examples;
 pub mod explain;
 pub mod index;
 pub mod login;
@@ -101,21 +102,26 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build an image from a Dockerfile and a directory
+    #[command(after_long_help = examples::BUILD)]
     Build(Box<build::BuildFlags>),
     /// Look for what could be better in a Dockerfile; nothing is built and no registry is asked
     ///
     /// Tells what BuildKit's build checks tell, and more. docs/checks explains each rule. A comment
     /// `# check=skip=RULE` above an instruction leaves a rule out for it, in the first lines for the whole
     /// file. Ends with 1 when something was found.
+    #[command(after_long_help = examples::CHECK)]
     Check(Box<call::CheckFlags>),
     /// Say of each step of a build whether its result was known, and if not, what exactly was not as before
     ///
     /// The last hundred builds are remembered in the store, those that failed as well. Of two builds it says which
     /// steps had other inputs, and which. Values of variables that sound or look like secrets are not shown.
+    #[command(after_long_help = examples::EXPLAIN)]
     Explain(explain::ExplainFlags),
     /// Send an image of the store to the registry in its name
+    #[command(after_long_help = examples::PUSH)]
     Push(PushFlags),
     /// Fetch an image from its registry into the store
+    #[command(after_long_help = examples::PULL)]
     Pull(PullFlags),
     /// Copy an image from one place to another: registries, OCI layouts, archives, the store
     ///
@@ -126,6 +132,7 @@ pub enum Command {
     /// Places are NAME for a registry, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] and
     /// docker-archive://FILE[:NAME], FILE being - for standard input or output. docker-archive, which `docker load`
     /// reads, holds one platform: this machine's, or that of --platform.
+    #[command(after_long_help = examples::COPY)]
     Copy(copy::CopyFlags),
     /// Put images for several platforms under one name, and change what such an index says
     #[command(subcommand, visible_alias = "manifest")]
@@ -135,47 +142,58 @@ pub enum Command {
     /// `cooper mutate app:1 registry.example/app:2 --env MODE=fast --label stage=test`. Layers stay as they are and are
     /// not read; a registry takes them from its own repository. Of an index every image is changed, and what was said
     /// of the old ones (attestations) is left away.
+    #[command(after_long_help = examples::MUTATE)]
     Mutate(rework::MutateFlags),
     /// Put a tar on an image as a further layer
     ///
     /// `tar c app | cooper append debian:12 registry.example/app:1 --layer -`. A tar that is compressed with gzip or zstd
     /// stays as it is, any other is compressed. The layers below are not read.
+    #[command(after_long_help = examples::APPEND)]
     Append(rework::AppendFlags),
     /// Make one layer of all layers of an image; settings stay
+    #[command(after_long_help = examples::FLATTEN)]
     Flatten(rework::FlattenFlags),
     /// Put an image on another base without building it
     ///
     /// `cooper rebase app:1 app:1-mended --old-base debian:12@sha256:… --new-base debian:12`. The layers of the old base
     /// have to be the first ones of the image, exactly. Settings stay those of the image. It is right only where the
     /// image's own layers go with the new base: nothing is run again.
+    #[command(after_long_help = examples::REBASE)]
     Rebase(rework::RebaseFlags),
     /// Write the files of an image as one tar
+    #[command(after_long_help = examples::EXPORT)]
     Export(rework::ExportFlags),
     /// Write images of the store into one archive, for `docker load` and others
+    #[command(after_long_help = examples::SAVE)]
     Save(archive::SaveFlags),
     /// Take the images of an archive into the store: what `docker save` writes, or an OCI layout in a tar
+    #[command(after_long_help = examples::LOAD)]
     Load(archive::LoadFlags),
     /// Copy images or whole repositories to another registry or layout, and of them only what is missing there
     ///
     /// `cooper sync debian:12 team.example/app mirror.example/hub` copies one image and all tags of a repository; the
     /// path of each repository is kept below the target. What leads to the same digest there is not touched. An image
     /// that cannot be copied does not keep the others; the command fails in the end.
+    #[command(after_long_help = examples::SYNC)]
     Sync(archive::SyncFlags),
     /// Say in what two images differ, wherever they are: settings, layers, files with their sizes
     ///
     /// Files are A added, D removed, C changed, with what of them: content, mode, owner, type, attributes; times do not
     /// count. Layers that both have are read only when a file of the others may be in them; --own-layers never reads
     /// them, --no-files reads no layer.
+    #[command(after_long_help = examples::DIFF)]
     Diff(diff::DiffFlags),
     /// Say whether an image is what it says that it is, wherever it is: registry, store, layout or archive
     ///
     /// It compares digests and sizes, what layers unpack to with the DiffIds, the configuration with the layers and with
     /// the index, media types and the form of the documents, and tells everything that is wrong. Ends with 3 when
     /// something is. --fast reads no layer.
+    #[command(after_long_help = examples::VALIDATE)]
     Validate(copy::ValidateFlags),
     /// List what refers to an image at its registry: signatures, bills of materials, attestations
     ///
     /// Of registries that keep no such list themselves it is the one that clients keep under a tag.
+    #[command(after_long_help = examples::REFERRERS)]
     Referrers(copy::ReferrersFlags),
     /// Keep a user name and a password, or an access token in its place, for a registry
     ///
@@ -186,61 +204,74 @@ pub enum Command {
     /// The password is asked for on a terminal, or comes on standard input:
     /// `echo "$TOKEN" | cooper login --username me --password-stdin registry.example`. It is never an argument, since
     /// every user of the machine can read those.
+    #[command(after_long_help = examples::LOGIN)]
     Login(login::LoginFlags),
     /// Forget the user name and the password for a registry
     ///
     /// It takes them out of the file that `cooper login` writes, and out of the credential helper that this file names.
     /// What another file still holds is said, and stays.
+    #[command(after_long_help = examples::LOGOUT)]
     Logout(login::LogoutFlags),
     /// List the images that have names in the store
+    #[command(after_long_help = examples::IMAGES)]
     Images(ListFlags),
     /// Show everything about an image of the store, or with --remote of a registry, as JSON
     ///
     /// With --raw, --manifest and --config it is the very bytes of one document, so that their digest can be computed:
     /// `cooper inspect --remote --manifest debian:bookworm | sha256sum`. --remote fetches documents alone, never a layer,
     /// and needs no store.
+    #[command(after_long_help = examples::INSPECT)]
     Inspect(toolkit::InspectFlags),
     /// List the tags of a repository of a registry, one on each line
     ///
     /// Long lists come in pages, which are all read. Mirrors are not asked, since they may know only some.
+    #[command(after_long_help = examples::LS_TAGS)]
     LsTags(toolkit::LsTagsFlags),
     /// List the repositories of a registry, one on each line
     ///
     /// Only those that the registry wants to show us; many, Docker Hub among them, do not list any.
+    #[command(after_long_help = examples::CATALOG)]
     Catalog(toolkit::CatalogFlags),
     /// Print the digest that an image has at its registry, without fetching it
     ///
     /// It is that of what the name itself leads to, which of an image for several platforms is their index; with
     /// --platform that of the one image. `NAME@DIGEST` then means the same for ever.
+    #[command(after_long_help = examples::DIGEST)]
     Digest(toolkit::DigestFlags),
     /// Ask a registry whether it has an image: ends with 0 when it has, with 1 when it has not
     ///
     /// Nothing is fetched and nothing printed. 4 means that the registry could not be asked or would not say; a private
     /// repository that this user may not see can look like one that is not there.
+    #[command(after_long_help = examples::EXISTS)]
     Exists(toolkit::ExistsFlags),
     /// Give an image of the store further names
     ///
     /// `cooper tag app:1 registry.example/team/app:1` and then `cooper push registry.example/team/app:1` sends it there.
     /// A name that another image had is taken from it.
+    #[command(after_long_help = examples::TAG)]
     Tag(toolkit::TagFlags),
     /// Show how an image of the store came about, step by step, the last one first
     ///
     /// Sizes are those of the compressed layers, as a registry counts them; of a layer that was never compressed it is
     /// that of its files, marked as unpacked. A step without a layer has no size.
+    #[command(after_long_help = examples::HISTORY)]
     History(toolkit::HistoryFlags),
     /// Take names of images away; `cooper prune` frees what only they led to
     ///
     /// With --remote it is at the registry: NAME:TAG takes the tag away, NAME@DIGEST deletes the image with all its tags.
     #[command(alias = "rmi")]
+    #[command(after_long_help = examples::RM)]
     Rm(store::RmFlags),
     /// Say how much the store holds, kind by kind, and how much of it could go
     ///
     /// Sizes are what the disk gave, a file with several names counted once; with -v also every single thing.
+    #[command(after_long_help = examples::DU)]
     Du(store::DuFlags),
     /// Delete what no image, no repository and no running process needs
     ///
     /// What was not used for longest goes first. Without flags, what was used within 48 hours stays. It may run beside
     /// builds, pulls, pushes and the registry.
+    #[command(after_long_help = examples::PRUNE)]
     Prune(store::PruneFlags),
     /// Commands for the built-in registry
     #[command(subcommand)]
@@ -249,13 +280,16 @@ pub enum Command {
     ///
     /// Files of a rootless store may belong to subordinate ids, which only this namespace can delete:
     /// `cooper unshare rm -rf ~/.local/share/cooper`. For root it just runs the program.
+    #[command(after_long_help = examples::UNSHARE)]
     Unshare(UnshareFlags),
     /// Show the stages and steps that a build would do, and do none of them
+    #[command(after_long_help = examples::PLAN)]
     Plan(Box<debug::PlanFlags>),
     /// Show what Cooper makes of a Dockerfile, stage by stage of its own work
     #[command(subcommand)]
     Debug(Box<debug::DebugCommand>),
     /// Say whether builds can run here, how, and what is missing
+    #[command(after_long_help = examples::DOCTOR)]
     Doctor(ListFlags),
 }
 
