@@ -67,11 +67,19 @@ impl Client {
     /// [`RegistryError::TooLarge`] and [`RegistryError::Protocol`] for lists that do not end or lead elsewhere, and what
     /// the registry said.
     pub async fn tags(&self, name: &Reference) -> Result<Vec<String>, RegistryError> {
+        self.first_tags(name, usize::MAX).await
+    }
+
+    /// As [`Client::tags`], but no more than so many: no page is asked for that is not needed.
+    ///
+    /// # Errors
+    /// As [`Client::tags`].
+    pub async fn first_tags(&self, name: &Reference, most: usize) -> Result<Vec<String>, RegistryError> {
         let endpoints = for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let mut found = Err(RegistryError::Endpoints { name: name.to_string(), failures: Vec::new() });
         // The primary one is the last.
         if let Some(endpoint) = endpoints.last() {
-            found = list::tags(&Session::open(&self.shared, endpoint, Access::Pull).await?).await;
+            found = list::tags(&Session::open(&self.shared, endpoint, Access::Pull).await?, most).await;
         }
         found
     }
@@ -81,9 +89,17 @@ impl Client {
     /// # Errors
     /// As [`Client::tags`].
     pub async fn catalog(&self, host: &str) -> Result<Vec<String>, RegistryError> {
+        self.first_repositories(host, usize::MAX).await
+    }
+
+    /// As [`Client::catalog`], but no more than so many.
+    ///
+    /// # Errors
+    /// As [`Client::tags`].
+    pub async fn first_repositories(&self, host: &str, most: usize) -> Result<Vec<String>, RegistryError> {
         let endpoint = for_registry(&self.shared.options.registries, &self.shared.options.insecure, host)?;
         let session = Session::within(&self.shared, &endpoint, vec!["registry:catalog:*".to_owned()]).await?;
-        list::catalog(&session).await
+        list::catalog(&session, most).await
     }
 
     /// Describes what a name itself leads to, an image or an index, and fetches it only where the registry cannot say

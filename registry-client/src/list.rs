@@ -17,15 +17,15 @@ const NAMES: usize = 1_000_000;
 /// Most pages one after another that hold nothing new; pages are empty where we may see nothing of them.
 const BARREN: usize = 100;
 
-/// The tags of the conversation's repository.
-pub(crate) async fn tags(s: &Session<'_>) -> Result<Vec<String>, RegistryError> {
-    collect(s, &Route::Tags, |page: Page| page.tags, valid_tag).await
+/// The tags of the conversation's repository, the first so many.
+pub(crate) async fn tags(s: &Session<'_>, most: usize) -> Result<Vec<String>, RegistryError> {
+    collect(s, &Route::Tags, |page: Page| page.tags, valid_tag, most).await
 }
 
-/// The repositories of the conversation's registry.
-pub(crate) async fn catalog(s: &Session<'_>) -> Result<Vec<String>, RegistryError> {
+/// The repositories of the conversation's registry, the first so many.
+pub(crate) async fn catalog(s: &Session<'_>, most: usize) -> Result<Vec<String>, RegistryError> {
     let valid = |name: &str| name.len() <= 255 && name.split('/').all(valid_component);
-    collect(s, &Route::Catalog, |page: Page| page.repositories, valid).await
+    collect(s, &Route::Catalog, |page: Page| page.repositories, valid, most).await
 }
 
 /// Names, or the `null` that registries write for none.
@@ -44,12 +44,13 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Names>, D::Erro
     Names::deserialize(field).map(Some)
 }
 
-/// Follows the pages to the end. How many names a page holds is left to the registry: some refuse to be told.
+/// Follows the pages to the end, or until so many names are known. How many names a page holds is left to the registry: some refuse to be told.
 async fn collect(
     s: &Session<'_>,
     route: &Route<'_>,
     names_of: impl Fn(Page) -> Option<Names>,
     valid: impl Fn(&str) -> bool,
+    most: usize,
 ) -> Result<Vec<String>, RegistryError> {
     let mut call = s.call(Method::GET, route);
     let (mut names, mut known, mut asked_for) = (Vec::new(), HashSet::new(), HashSet::new());
@@ -70,6 +71,10 @@ async fn collect(
             if known.insert(name.clone()) {
                 names.push(name);
             }
+        }
+        if names.len() >= most {
+            names.truncate(most);
+            return Ok(names);
         }
         if names.len() > NAMES {
             return Err(too_long(s, &call, format!("{NAMES} names")));

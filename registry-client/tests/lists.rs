@@ -39,6 +39,14 @@ async fn pages_are_followed_to_the_end() {
         other => panic!("{other}"),
     });
     assert_eq!(tags(&server).await.unwrap(), ["1", "2", "3", "0"]);
+    // Of what is not wanted no page is asked for.
+    let client = Client::new(quick()).unwrap();
+    for (most, pages) in [(1, 1), (2, 1), (3, 2), (4, 4), (9, 4)] {
+        let before = server.requests_for("/tags/list").len();
+        let some = client.first_tags(&named(&server), most).await.unwrap();
+        assert_eq!(some, ["1", "2", "3", "0"][..most.min(4)]);
+        assert_eq!(server.requests_for("/tags/list").len() - before, pages, "{most}");
+    }
 }
 
 #[tokio::test]
@@ -149,6 +157,7 @@ async fn the_catalog_has_a_scope_of_its_own() {
     });
     let client = Client::new(quick()).unwrap();
     assert_eq!(client.catalog(&server.host()).await.unwrap(), ["a", "a/b", "c"]);
+    assert_eq!(client.first_repositories(&server.host(), 2).await.unwrap(), ["a", "a/b"]);
     let scopes: Vec<String> = server.requests_for("/token").into_iter().map(|s| s.target).collect();
     assert_eq!(scopes, ["/token?scope=registry%3Acatalog%3A*"]);
     let wrong = blobs(|_, _| page("", r#"{"repositories":["UPPER"]}"#));

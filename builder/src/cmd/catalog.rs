@@ -18,7 +18,8 @@ struct Catalog<'l> {
 pub fn run(place: &Place, flags: &CatalogFlags) -> Result<Exit, Failure> {
     let remote = Remote::open(place)?;
     let registry = flags.host.name();
-    let repositories = remote.wait(remote.client.catalog(registry))?;
+    let repositories =
+        remote.wait(remote.client.first_repositories(registry, flags.limit.map_or(usize::MAX, usize::from)))?;
     if flags.json {
         stdout::json(&Catalog { registry, repositories: &repositories })?;
     } else {

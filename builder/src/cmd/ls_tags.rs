@@ -24,7 +24,7 @@ pub fn run(place: &Place, flags: &LsTagsFlags) -> Result<Exit, Failure> {
         ));
     }
     let remote = Remote::open(place)?;
-    let tags = remote.wait(remote.client.tags(name))?;
+    let tags = remote.wait(remote.client.first_tags(name, flags.limit.map_or(usize::MAX, usize::from)))?;
     if flags.json {
         stdout::json(&Tags { repository: name.to_string(), tags: &tags })?;
     } else {

@@ -134,11 +134,12 @@ Examples:
 pub const LS_TAGS: &str = "\
 Examples:
   cooper ls-tags registry.example/team/app
-  cooper ls-tags --json debian";
+  cooper ls-tags --json --limit 100 debian
+      the first hundred; no more pages are read";
 pub const CATALOG: &str = "\
 Examples:
   cooper catalog registry.example:5000
-  cooper catalog --json registry.example:5000";
+  cooper catalog --json -n 100 registry.example:5000";
 pub const DIGEST: &str = "\
 Examples:
   cooper digest debian:12

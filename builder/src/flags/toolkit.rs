@@ -3,6 +3,7 @@
 use super::login::Host;
 use clap::Args;
 use cooper_image::{Platform, Reference};
+use std::num::NonZeroUsize;
 
 /// `cooper tag`.
 #[derive(Debug, Args)]
@@ -61,6 +62,9 @@ pub struct LsTagsFlags {
     /// The repository: an image's name without a tag
     #[arg(value_name = "REPOSITORY")]
     pub repository: Reference,
+    /// No more than so many, in the registry's order; pages behind them are not read
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
@@ -72,6 +76,9 @@ pub struct CatalogFlags {
     /// The registry, as HOST or HOST:PORT
     #[arg(value_name = "HOST")]
     pub host: Host,
+    /// No more than so many, in the registry's order; pages behind them are not read
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
