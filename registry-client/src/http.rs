@@ -127,7 +127,7 @@ impl Transport {
                 .map_err(|e| RegistryError::Config { what: "certificate authorities".to_owned(), cause: chain(&e) })
         });
         Ok(Self {
-            certificates: Certificates::new(&options.certificates, begin),
+            certificates: Certificates::new(&options.certificates, options.proxies.clone(), begin),
             verified: builder(false)?,
             unverified: builder(true)?,
             insecure: options.insecure.clone(),
@@ -256,7 +256,7 @@ fn base(options: &ClientOptions) -> Result<ClientBuilder, RegistryError> {
 }
 
 fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
-    let bypass = format!("localhost,127.0.0.0/8,::1,{}", options.bypass.as_deref().unwrap_or_default());
+    let bypass = options.never_for();
     let config = |e: reqwest::Error| RegistryError::Config { what: "proxy".to_owned(), cause: chain(&e.without_url()) };
     let mut found = Vec::new();
     for (url, make) in [(&options.http, Proxy::http as fn(String) -> _), (&options.https, Proxy::https)] {

@@ -105,6 +105,13 @@ pub struct ProxyOptions {
     pub bypass: Option<String>,
 }
 
+impl ProxyOptions {
+    /// What is reached directly, as `NO_PROXY` has it.
+    pub(crate) fn never_for(&self) -> String {
+        format!("localhost,127.0.0.0/8,::1,{}", self.bypass.as_deref().unwrap_or_default())
+    }
+}
+
 impl fmt::Debug for ProxyOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |url: &Option<String>| url.as_ref().map(|_| "***");
