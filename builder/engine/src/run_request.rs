@@ -61,6 +61,8 @@ pub struct RunRequest {
     pub shm_bytes: Option<u64>,
     /// `--ulimit`, one of a kind.
     pub limits: Vec<Limit>,
+    /// `--no-new-privs`.
+    pub no_new_privs: bool,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! | environment: ENV and every declared ARG | yes, used or not | nobody can tell what a command reads |
 //! | working directory, user, network | yes | a command can see each of them |
 //! | host name that a command sees | yes, when BUILDKIT_SANDBOX_HOSTNAME gives one | a command can see it |
-//! | `--security`, host names of `--add-host`, `--shm-size`, `--ulimit` | yes | a command can see each of them |
+//! | `--security`, host names of `--add-host`, `--shm-size`, `--ulimit`, `--no-new-privs` | yes | a command can see each of them |
 //! | addresses of `--add-host` | no | they say where a service is, not what it is, as in BuildKit |
 //! | mounts: target, access, kind, owner and mode | yes | a command can see each of them |
 //! | files of a mount | yes, as the digest of what is shown and nothing else | a new byte must miss |
@@ -56,6 +56,8 @@ pub struct Given {
     pub shm_bytes: Option<u64>,
     /// Limits as text, sorted.
     pub limits: Vec<String>,
+    /// May no program give more rights than its caller has?
+    pub no_new_privs: bool,
     /// For each mount of the RUN, in order: the digest of the files that it shows.
     pub files: Vec<Option<Digest>>,
 }
@@ -89,6 +91,7 @@ pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, given: &Given, platform: 
         .optional("hosts", some(&given.hosts))
         .optional("shm", given.shm_bytes.map(|n| n.to_string()))
         .optional("limits", some(&given.limits))
+        .optional("no_new_privs", given.no_new_privs.then_some("on"))
         .optional("mounts", some(&exec.mounts.iter().map(mount).collect::<Vec<_>>()));
     for (number, (mount, files)) in exec.mounts.iter().zip(&given.files).enumerate() {
         record = record.optional(&files_part(number, mount), files.as_ref().map(ToString::to_string));

@@ -55,6 +55,8 @@ pub enum Reason {
     SharedMemory(Change),
     /// `--ulimit`.
     Limits(Change),
+    /// `--no-new-privs`.
+    NewRights(Change),
     /// What is mounted, beside its files.
     Mounts(Change),
     /// The files that a mount shows.
@@ -191,6 +193,7 @@ pub(crate) fn reason(part: &str, change: Change) -> Reason {
         "hosts" => Reason::Hosts(change),
         "shm" => Reason::SharedMemory(change),
         "limits" => Reason::Limits(change),
+        "no_new_privs" => Reason::NewRights(change),
         "mounts" => Reason::Mounts(change),
         "from" => Reason::Origin(change),
         "sources" => Reason::Sources(change),
@@ -227,6 +230,7 @@ impl fmt::Display for Reason {
             Self::Hosts(c) => write!(f, "the names of --add-host changed{c}"),
             Self::SharedMemory(c) => write!(f, "--shm-size changed{c}"),
             Self::Limits(c) => write!(f, "--ulimit changed{c}"),
+            Self::NewRights(c) => write!(f, "--no-new-privs changed{c}"),
             Self::Mounts(_) => f.write_str("its mounts changed"),
             Self::MountedFiles { target, .. } => write!(f, "the files mounted at {} changed", quoted(target)),
             Self::Origin(c) => write!(f, "the files come from another place{c}"),
@@ -315,6 +319,7 @@ mod tests {
             (&[("hosts", "a")], &[("hosts", "b")], "the names of --add-host changed from \"a\" to \"b\""),
             (&[("shm", "1")], &[("shm", "2")], "--shm-size changed from \"1\" to \"2\""),
             (&[], &[("limits", "1")], "--ulimit changed from nothing to \"1\""),
+            (&[], &[("no_new_privs", "on")], "--no-new-privs changed from nothing to \"on\""),
             (&[("mounts", "1")], &[("mounts", "2")], "its mounts changed"),
             (&[("mount.0./a.b", "1")], &[("mount.0./a.b", "2")], "the files mounted at \"/a.b\" changed"),
             (&[("sources", "1")], &[("sources", "2")], "the sources that it names changed"),

@@ -160,6 +160,7 @@ fn what_is_given_to_a_run_counts() {
         key(&exec(), &Given { hosts: vec!["db".into()], ..plain.clone() }),
         key(&exec(), &Given { shm_bytes: Some(1), ..plain.clone() }),
         key(&exec(), &Given { limits: vec!["nofile=1:1".into()], ..plain.clone() }),
+        key(&exec(), &Given { no_new_privs: true, ..plain.clone() }),
         key(&mounted(bind(None, "/")), &files("1")),
         key(&mounted(bind(None, "/")), &files("2")),
         key(&mounted(cache("a", None)), &plain),

@@ -256,6 +256,7 @@ fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
         hosts: steps.hosts.into_iter().map(|h| (h.0, h.1)).collect(),
         shm_bytes: steps.shm_size.map(|b| b.0),
         limits: limits.into_values().collect(),
+        no_new_privs: steps.no_new_privs,
     })
 }
 

@@ -224,6 +224,10 @@ pub struct StepFlags {
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     pub ulimits: Vec<UlimitFlag>,
 
+    /// Let no program in a step have more rights than who starts it: sudo and su do not work then
+    #[arg(long)]
+    pub no_new_privs: bool,
+
     /// Not supported: steps run in the control group that the build runs in
     #[arg(long, value_name = "GROUP", hide = true)]
     pub cgroup_parent: Option<CgroupParent>,

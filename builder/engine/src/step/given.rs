@@ -30,7 +30,8 @@ impl Build<'_> {
         let mut limits: Vec<String> = run.limits.iter().map(limit).collect();
         limits.sort();
         let files = files.iter().map(|f| f.as_ref().map(|f| f.digest.clone())).collect();
-        Given { network: run.network, hosts, shm_bytes: run.shm_bytes, limits, files }
+        let no_new_privs = run.no_new_privs;
+        Given { network: run.network, hosts, shm_bytes: run.shm_bytes, limits, no_new_privs, files }
     }
 
     /// What the process finds around it.
@@ -53,7 +54,7 @@ impl Build<'_> {
                 Security::Sandbox => cooper_sandbox::Security::Sandbox,
                 Security::Insecure => cooper_sandbox::Security::Insecure,
             },
-            no_new_privs: false,
+            no_new_privs: run.no_new_privs,
         }
     }
 }
