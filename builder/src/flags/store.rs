@@ -35,7 +35,7 @@ pub struct PruneFlags {
 
     /// Choose: until=TIME (the same as --keep-duration), type=KIND, id=PREFIX; repeatable
     ///
-    /// Kinds are those of `cooper du`: tar, blob, tree, record, build, mount, url, upload, chunk, stat, inflight.
+    /// Kinds are those of `cooper du`: tar, blob, tree, record, build, mount, failed, url, upload, chunk, stat, inflight.
     #[arg(long, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
 
@@ -101,7 +101,7 @@ pub enum StoreFlagError {
     Filter(String),
     /// No kind.
     #[error(
-        "{0:?} is no kind that can be deleted: there are tar, blob, tree, record, build, mount, url, upload, chunk, stat, inflight"
+        "{0:?} is no kind that can be deleted: there are tar, blob, tree, record, build, mount, failed, url, upload, chunk, stat, inflight"
     )]
     Kind(String),
 }

@@ -19,6 +19,7 @@
 //! ├── chunks/<hash>/<hex>                   where chunks that one method compressed lie in blobs
 //! ├── stat/<hash>                           which files of a context are the same still
 //! ├── mounts/<algorithm>-<hex>/<number>/    copies of a directory that outlives builds, each locked while in use
+//! ├── failed/<id>/                           a step that failed, kept to be looked at; locked while somebody does
 //! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
 //! ├── uploads/<hash>                        where a registry goes on with an upload, locked while it is under way
 //! ├── registry/<repository>/                what `cooper serve` shows of the blobs above
@@ -106,6 +107,10 @@ impl Layout {
     /// A directory of the top level.
     pub fn top(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+    /// Steps that failed and are kept.
+    pub fn failed(&self) -> PathBuf {
+        self.root.join("failed")
     }
     /// How much the store held when it was last measured.
     pub fn usage(&self) -> PathBuf {

@@ -119,6 +119,7 @@ pub fn take(store: &Store, reached: &Reached, now: i64) -> Result<Inventory, Sto
             "chunks" => taking.files(path, Kind::Chunk)?,
             "stat" => taking.files(path, Kind::Stat)?,
             "mounts" => taking.mounts(path)?,
+            "failed" => taking.failed(path)?,
             "ingest" | "arriving" | "receiving" => taking.in_flight(path, name)?,
             _ => {
                 let bytes = taking.meter.all(path).bytes;
@@ -259,6 +260,14 @@ impl Taking<'_> {
                 let id = digest_of(&cache.name).map_or(cache.name.clone(), |d| d.to_string());
                 self.item(Kind::Mount, format!("{id}/{}", copy.name), &copy, None, false);
             }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, dir: &Path) -> Result<(), StoreError> {
+        self.structure(dir, "failed")?;
+        for entry in entries(dir)? {
+            self.item(Kind::Failed, entry.name.clone(), &entry, None, false);
         }
         Ok(())
     }

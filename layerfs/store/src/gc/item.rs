@@ -24,6 +24,8 @@ pub enum Kind {
     Build,
     /// Caches of `RUN --mount=type=cache`.
     Mount,
+    /// Steps that failed and are kept to be looked at.
+    Failed,
     /// What is known of files behind URLs.
     Url,
     /// Where pushes that were broken off go on.
@@ -40,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Image,
         Self::Registry,
         Self::Tar,
@@ -49,6 +51,7 @@ impl Kind {
         Self::Record,
         Self::Build,
         Self::Mount,
+        Self::Failed,
         Self::Url,
         Self::Upload,
         Self::Chunk,
@@ -68,6 +71,7 @@ impl Kind {
             Self::Record => "record",
             Self::Build => "build",
             Self::Mount => "mount",
+            Self::Failed => "failed",
             Self::Url => "url",
             Self::Upload => "upload",
             Self::Chunk => "chunk",
@@ -88,6 +92,7 @@ impl Kind {
             Self::Record => "step records",
             Self::Build => "log of builds",
             Self::Mount => "cache mounts",
+            Self::Failed => "failed steps",
             Self::Url => "files behind URLs",
             Self::Upload => "broken off pushes",
             Self::Chunk => "compressed chunks",

@@ -24,7 +24,8 @@ const BATCH: usize = 256;
 
 /// Does a living process hold it?
 pub fn in_use(item: &Item) -> bool {
-    matches!(item.kind, Kind::Tar | Kind::Blob | Kind::Tree | Kind::Mount) && matches!(claim(&item.path), Ok(None))
+    matches!(item.kind, Kind::Tar | Kind::Blob | Kind::Tree | Kind::Mount | Kind::Failed)
+        && matches!(claim(&item.path), Ok(None))
 }
 
 /// A collection under way.
@@ -180,7 +181,7 @@ impl<'a> Sweep<'a> {
             return Fate::Goes;
         }
         let done = match item.kind {
-            Kind::Tree | Kind::Mount | Kind::Inflight => {
+            Kind::Tree | Kind::Mount | Kind::Failed | Kind::Inflight => {
                 let aside = self.store.layout().ingest().join(random_name());
                 std::fs::rename(&item.path, &aside).map(|()| gone.push((aside, lock)))
             }
@@ -219,7 +220,7 @@ impl<'a> Sweep<'a> {
 
 /// Kinds that processes hold.
 fn needs_lock(kind: Kind) -> bool {
-    matches!(kind, Kind::Tar | Kind::Blob | Kind::Tree | Kind::Mount | Kind::Inflight)
+    matches!(kind, Kind::Tar | Kind::Blob | Kind::Tree | Kind::Mount | Kind::Failed | Kind::Inflight)
 }
 
 /// A digest's hexadecimal part.
