@@ -9,9 +9,9 @@
 //! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
 
 use crate::overlay::Marks;
-use crate::protocol::{At, Control, Fault, LINE_BYTES, Order, Stage, Status};
+use crate::protocol::{At, Control, Fault, Stage, Status};
 use crate::provided::{self, Stubs};
-use crate::spec::{Network, Security, StepSpec};
+use crate::spec::{Network, Security, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
 use crate::{caps, cwd, dev, kernel_fs, limits, mounts, overlay, probe, seccomp};
@@ -58,7 +58,10 @@ fn outer(control: &Control) -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Process, "dumpable")?;
     let null = dev::host_null().at(Stage::Process, "/dev/null")?;
     rustix::stdio::dup2_stdin(&null).at(Stage::Process, "standard input")?;
-    let spec = read_order(control).at(Stage::Order, "specification")?.spec;
+    let (order, streams) = control.receive().at(Stage::Order, "specification")?;
+    let spec = order.spec;
+    take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
+    drop(streams);
     let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
     if spec.surroundings.network == Network::None {
         leave |= UnshareFlags::NEWNET;
@@ -87,18 +90,17 @@ fn outer(control: &Control) -> Result<(), Fault> {
     }
 }
 
-/// Reads the order byte by byte up to its end, so that nothing after it is lost.
-fn read_order(control: &Control) -> io::Result<Order> {
-    let mut line = Vec::new();
-    let mut chunk = [0; 64 * 1024];
-    while line.last() != Some(&b'\n') {
-        let count = rustix::io::read(&control.0, &mut chunk)?;
-        line.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        if count == 0 || line.len() > LINE_BYTES {
-            return Err(io::ErrorKind::InvalidData.into());
+/// Puts the streams that came with the order into their places.
+fn take_streams(streams: &[OwnedFd], wanted: Streams) -> io::Result<()> {
+    match (wanted, streams) {
+        (Streams::Collected, []) => Ok(()),
+        (Streams::Given | Streams::Terminal, [input, output, error]) => {
+            rustix::stdio::dup2_stdin(input)?;
+            rustix::stdio::dup2_stdout(output)?;
+            Ok(rustix::stdio::dup2_stderr(error)?)
         }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
-    serde_json::from_slice(&line).map_err(io::Error::other)
 }
 
 /// Waits for pid 1; kills it when the other side of the socket goes away. Its end is the end of
@@ -147,7 +149,7 @@ fn inner(control: &Control, spec: &StepSpec, alive: &OwnedFd) -> Result<std::con
     drop(root);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limit(spec)?;
-    become_user(&who, spec.surroundings.security)?;
+    become_user(&who, &spec.surroundings)?;
     start(control, spec, &who)
 }
 
@@ -180,6 +182,9 @@ fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
 /// What needs the set-up's own rights: done before they are given up.
 fn limit(spec: &StepSpec) -> Result<(), Fault> {
     rustix::process::setsid().at(Stage::Process, "session")?;
+    if spec.surroundings.streams == Streams::Terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).at(Stage::Process, "controlling terminal")?;
+    }
     match sys::new_session_keyring() {
         // Without keyrings, or where an outer filter denies them, there is none to be shared. With
         // the user's quota of keys used up the old one stays; the filter keeps the step from it.
@@ -211,8 +216,9 @@ fn limit(spec: &StepSpec) -> Result<(), Fault> {
     Ok(())
 }
 
-fn become_user(who: &Identity, security: Security) -> Result<(), Fault> {
+fn become_user(who: &Identity, around: &Surroundings) -> Result<(), Fault> {
     use rustix::process::{Gid, Uid};
+    let security = around.security;
     let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
     let all = rustix::thread::capabilities(None).at(Stage::Capabilities, "own sets")?.permitted;
     // Changing the user would drop what an insecure step keeps.
@@ -221,7 +227,9 @@ fn become_user(who: &Identity, security: Security) -> Result<(), Fault> {
     let object = format!("uid {} gid {}", who.uid, who.gid);
     let change = || -> rustix::io::Result<()> {
         // So that the step may open /dev/stdout and /dev/stderr by name.
-        rustix::fs::fchown(rustix::stdio::stdout(), Some(uid), None)?;
+        if around.streams != Streams::Given {
+            rustix::fs::fchown(rustix::stdio::stdout(), Some(uid), None)?;
+        }
         rustix::thread::set_thread_groups(&groups)?;
         rustix::thread::set_thread_res_gid(gid, gid, gid)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid)

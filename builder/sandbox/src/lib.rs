@@ -23,6 +23,7 @@ mod protocol;
 mod provided;
 mod seccomp;
 mod seccomp_table;
+mod shell;
 mod spec;
 mod supervise;
 mod sys;
@@ -36,7 +37,8 @@ pub use foreign::check_foreign;
 pub use idmap::{Tier, enter_user_namespace};
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
-pub use spec::{Access, Content, Limit, Mount, Network, Private, Resource, Security, StepSpec, Surroundings};
+pub use shell::{enter, has_terminal};
+pub use spec::{Access, Content, Limit, Mount, Network, Private, Resource, Security, StepSpec, Streams, Surroundings};
 pub use supervise::{Outcome, run};
 
 /// The first argument of a process that sets up a step.

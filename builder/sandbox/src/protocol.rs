@@ -2,13 +2,20 @@
 //! one order in, status lines out. Lines are JSON. Nothing secret may enter a status.
 
 use crate::StepSpec;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// Largest order or status accepted, in bytes.
 pub(crate) const LINE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Streams that go along with an order: standard input, output and error.
+pub(crate) const STREAMS: usize = 3;
 
 /// The one thing said to the set-up process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,6 +118,28 @@ pub(crate) enum StubKind {
 pub(crate) struct Control(pub(crate) OwnedFd);
 
 impl Control {
+    /// Reads the order up to its end and nothing after it, and takes the streams that came along.
+    pub(crate) fn receive(&self) -> io::Result<(Order, Vec<OwnedFd>)> {
+        let (mut line, mut streams) = (Vec::new(), Vec::new());
+        let mut chunk = vec![0; 64 * 1024];
+        while line.last() != Some(&b'\n') {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
+            let mut along = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let got = rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut chunk)], &mut along, flags)?;
+            for message in along.drain() {
+                if let RecvAncillaryMessage::ScmRights(fds) = message {
+                    streams.extend(fds);
+                }
+            }
+            line.extend_from_slice(chunk.get(..got.bytes).unwrap_or_default());
+            if got.bytes == 0 || line.len() > LINE_BYTES {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok((serde_json::from_slice(&line).map_err(io::Error::other)?, streams))
+    }
+
     /// Says one thing. An error means that nobody listens any more.
     pub(crate) fn say(&self, status: &Status) -> io::Result<()> {
         let mut line = serde_json::to_vec(status).map_err(io::Error::other)?;
@@ -129,6 +158,24 @@ pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Re
     let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
     line.push(b'\n');
     out.write_all(&line)
+}
+
+/// Sends the order; the streams go along with its first byte.
+pub(crate) fn send_order(socket: impl AsFd, order: &Order, streams: &[OwnedFd]) -> io::Result<()> {
+    let streams: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
+    let mut line = serde_json::to_vec(order).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
+        let mut along = SendAncillaryBuffer::new(&mut space);
+        if rest.len() == line.len() && !streams.is_empty() && !along.push(SendAncillaryMessage::ScmRights(&streams)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let sent = rustix::net::sendmsg(&socket, &[IoSlice::new(rest)], &mut along, SendFlags::NOSIGNAL)?;
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// A failure on the set-up side, before it is said.

@@ -48,6 +48,20 @@ pub struct Surroundings {
     pub security: Security,
     /// Turn on no_new_privs.
     pub no_new_privs: bool,
+    /// Where the process reads and writes.
+    pub streams: Streams,
+}
+
+/// Where a process reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Streams {
+    /// Nothing to read; what it writes is collected. As every step.
+    #[default]
+    Collected,
+    /// The streams of whoever asked for it.
+    Given,
+    /// A terminal of its own, which controls it.
+    Terminal,
 }
 
 /// How many rights the process has.

@@ -3,7 +3,7 @@
 //! several threads do not know of each other.
 
 use crate::idmap::{Tier, tier_here};
-use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, write_line};
+use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
 use crate::spec::Security;
 use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
 use std::io::Read;
@@ -32,14 +32,36 @@ pub enum Outcome {
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
 /// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive.
 pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
+    let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
+    let copy = writer.try_clone().map_err(SandboxError::io("copy a pipe"))?;
+    let own = [Stdio::from(OwnedFd::from(writer)), Stdio::from(OwnedFd::from(copy))];
+    attend(spec, Wires { own, output: Some(pipe.into()), streams: Vec::new() }, output, cancel)
+}
+
+/// What a step is connected to.
+pub(crate) struct Wires {
+    /// Standard output and error of the set-up process, and of a step that is given no other streams.
+    pub own: [Stdio; 2],
+    /// From where its output comes.
+    pub output: Option<OwnedFd>,
+    /// The streams that it is given: none, or three.
+    pub streams: Vec<OwnedFd>,
+}
+
+/// Runs a step to its end, however it is connected.
+pub(crate) fn attend(
+    spec: &StepSpec,
+    wires: Wires,
+    output: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Outcome, SandboxError> {
     refuse_what_is_not_here(spec)?;
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
-    let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
-    let child = spawn(theirs, writer)?;
+    let child = spawn(theirs, wires.own)?;
     let mut step = Running { child, control: Some(control), heard: Heard::default() };
-    let followed = step.follow(spec, OwnedFd::from(pipe), output, cancel);
+    let followed = step.follow((spec, wires.streams), wires.output, output, cancel);
     let status = step.finish()?;
     let heard = std::mem::take(&mut step.heard);
     for (path, kind) in heard.stubs.iter().rev() {
@@ -69,16 +91,15 @@ fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn spawn(control: UnixStream, output: std::io::PipeWriter) -> Result<Child, SandboxError> {
-    let copy = output.try_clone().map_err(SandboxError::io("copy a pipe"))?;
+fn spawn(control: UnixStream, [output, error]: [Stdio; 2]) -> Result<Child, SandboxError> {
     Command::new("/proc/self/exe")
         .arg0("cooper")
         .arg(INIT_ARGUMENT)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(control)))
-        .stdout(Stdio::from(OwnedFd::from(output)))
-        .stderr(Stdio::from(OwnedFd::from(copy)))
+        .stdout(output)
+        .stderr(error)
         // So that Ctrl-C reaches only Cooper, which ends the step itself.
         .process_group(0)
         .spawn()
@@ -103,13 +124,14 @@ struct Running {
 impl Running {
     fn follow(
         &mut self,
-        spec: &StepSpec,
-        pipe: OwnedFd,
+        (spec, streams): (&StepSpec, Vec<OwnedFd>),
+        pipe: Option<OwnedFd>,
         output: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<(), SandboxError> {
         if let Some(control) = &mut self.control {
-            let sent = write_line(control, &Order { spec: spec.clone() });
+            let sent = send_order(control, &Order { spec: spec.clone() }, &streams);
+            drop(streams);
             // A set-up process that ended early has said why, or its status tells.
             if let Err(error) = sent
                 && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -117,7 +139,7 @@ impl Running {
                 return Err(SandboxError::Io { action: "send the specification", source: error });
             }
         }
-        let mut pipe = Some(std::fs::File::from(pipe));
+        let mut pipe = pipe.map(std::fs::File::from);
         let mut buffer = vec![0; 64 * 1024];
         let mut silent_at: Option<Instant> = None;
         while pipe.is_some() || self.control.is_some() {
@@ -128,9 +150,13 @@ impl Running {
             let fds = [pipe.as_ref().map(AsFd::as_fd), self.control.as_ref().map(AsFd::as_fd)];
             let [written, said] = sys::wait_readable(fds, Some(TICK)).map_err(SandboxError::io("wait for the step"))?;
             if written && let Some(reader) = &mut pipe {
-                match reader.read(&mut buffer).map_err(SandboxError::io("read output"))? {
-                    0 => pipe = None,
-                    count => output(buffer.get(..count).unwrap_or_default()),
+                match reader.read(&mut buffer) {
+                    Ok(0) => pipe = None,
+                    Ok(count) => output(buffer.get(..count).unwrap_or_default()),
+                    // A terminal that nobody has open any more.
+                    Err(error) if error.raw_os_error() == Some(libc::EIO) => pipe = None,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(SandboxError::Io { action: "read output", source: error }),
                 }
             }
             if said {

@@ -55,6 +55,7 @@ impl Build<'_> {
                 Security::Insecure => cooper_sandbox::Security::Insecure,
             },
             no_new_privs: run.no_new_privs,
+            streams: Default::default(),
         }
     }
 }

@@ -60,6 +60,7 @@ impl World {
                 limits: Vec::new(),
                 security: Security::Sandbox,
                 no_new_privs: false,
+                streams: Default::default(),
             },
         };
         Self { dir, spec }
