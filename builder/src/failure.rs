@@ -110,6 +110,9 @@ pub enum Failure {
         /// Why.
         in_the_way: String,
     },
+    /// A program that a person asked for ended with this code, which is passed on.
+    #[error("the program ended with code {0}")]
+    Program(u8),
     /// A signal asked to stop.
     #[error("interrupted")]
     Interrupted(Exit),
@@ -144,6 +147,7 @@ impl Failure {
             Self::Engine(error) | Self::Build { error, .. } => error.class().into(),
             Self::Login { source, .. } => exit_of(source),
             Self::Server(_) => Exit::Registry,
+            Self::Program(_) => Exit::Step,
             Self::Full { .. } => Exit::Storage,
             Self::Usage { .. } => Exit::Usage,
             Self::File { exit, .. } | Self::Interrupted(exit) => *exit,
@@ -164,7 +168,7 @@ impl Failure {
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::File { source, .. } => source.downcast_ref::<io::Error>().and_then(hint_of_io).map(str::to_owned),
             Self::Full { in_the_way, .. } => Some(in_the_way.clone()),
-            Self::Interrupted(_) => None,
+            Self::Interrupted(_) | Self::Program(_) => None,
         }
     }
 }

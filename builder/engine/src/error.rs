@@ -49,6 +49,14 @@ pub enum EngineError {
         /// The last lines that it wrote.
         last_output: String,
     },
+    /// A command of the build failed, and what it left is kept.
+    #[error("{error}")]
+    Kept {
+        /// By which it is entered.
+        id: String,
+        /// What failed; not the `source`, because it is told in its place.
+        error: Box<EngineError>,
+    },
     /// Something failed at an instruction.
     #[error("{text}")]
     At {
@@ -174,6 +182,7 @@ impl EngineError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::At { source, .. } => source.class(),
+            Self::Kept { error, .. } => error.class(),
             Self::Unlike(unlike) => unlike.cause().class(),
             Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
             // Nothing of a stranger's was stored, because it was not what it said that it is.
@@ -221,6 +230,7 @@ impl EngineError {
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))
             }
+            Self::Kept { id, .. } => Some(format!("look around in what it left: cooper debug shell {id}")),
             Self::Step { .. } => Some("the steps before it are kept: mend the command and build again".to_owned()),
             Self::LostLayer(_) => Some("build or pull the image again".to_owned()),
             Self::Layerfs(e) => e.hint(),
@@ -251,10 +261,19 @@ impl EngineError {
             _ => &[],
         }
     }
+    /// The id of the failed step that is kept.
+    pub fn kept(&self) -> Option<&str> {
+        match self {
+            Self::At { source, .. } => source.kept(),
+            Self::Kept { id, .. } => Some(id),
+            _ => None,
+        }
+    }
     /// The last lines that a failed command wrote.
     pub fn last_output(&self) -> Option<&str> {
         match self {
             Self::At { source, .. } => source.last_output(),
+            Self::Kept { error, .. } => error.last_output(),
             Self::Step { last_output, .. } => Some(last_output),
             _ => None,
         }

@@ -14,6 +14,7 @@ pub mod output;
 pub mod output_file;
 pub mod request;
 pub mod run_request;
+pub mod shell;
 pub mod toolkit;
 
 mod agent;

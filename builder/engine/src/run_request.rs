@@ -2,6 +2,7 @@
 //!
 //! Takes values that the front door read; holds them. Must never show a secret's bytes.
 
+use cooper_image::ContainerPath;
 pub use cooper_plan::op::Network;
 pub use cooper_sandbox::{Limit, Resource};
 use std::collections::BTreeMap;
@@ -44,6 +45,24 @@ pub enum Allowed {
     Yes,
 }
 
+/// What becomes of a RUN that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum OnFailure {
+    #[default]
+    Forget,
+    Keep,
+}
+
+/// What is copied out of the root of a RUN that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescue {
+    /// Where it is in the root; links are followed inside it.
+    pub path: ContainerPath,
+    /// The directory that it is copied into.
+    pub dest: PathBuf,
+}
+
 /// What every RUN of a build is given.
 #[derive(Debug, Clone, Default)]
 pub struct RunRequest {
@@ -63,6 +82,10 @@ pub struct RunRequest {
     pub limits: Vec<Limit>,
     /// `--no-new-privs`.
     pub no_new_privs: bool,
+    /// `--on-failure`: what becomes of a RUN that failed.
+    pub on_failure: OnFailure,
+    /// `--export-on-failure`: paths of the root of a RUN that failed, and the directories that they are copied to.
+    pub rescues: Vec<Rescue>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::answer::text;
 use crate::env;
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, StepFlags};
+use crate::flags::failing::{FailingFlags, OnFailureFlag};
 use crate::flags::pair::Pair;
 use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::metadata::{self, Listener};
@@ -25,7 +26,7 @@ use cooper_engine::journal::Recorder;
 use cooper_engine::output::Output;
 use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
-use cooper_engine::run_request::{Allowed, Network, RunRequest};
+use cooper_engine::run_request::{Allowed, Network, OnFailure, RunRequest};
 use cooper_engine::{Engine, EngineError};
 use cooper_plan::epoch;
 use std::collections::BTreeMap;
@@ -41,8 +42,10 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let (started, ui) = (env::now(), Ui::open(flags.run.view(), place.env.term(), flags.run.detail())?);
     check_stdout(&flags)?;
     check_detail(&flags)?;
+    super::shell::check(flags.failing.on_failure)?;
     let (view, iidfile, metadata) =
         (flags.run.view(), flags.result.iidfile.clone(), flags.result.metadata_file.clone());
+    let on_failure = flags.failing.on_failure;
     let (root, cap) = (place.root()?, flags.cap.gc_max_size);
     // A wrong size is told before anything is built, where it would be used.
     if cap.is_none() {
@@ -73,6 +76,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
             if let Some(exit) = signals.received() {
                 return Err(Failure::Interrupted(exit));
             }
+            super::shell::after_failure(place, &session.engine, &request.run, (&error, on_failure), &signals);
             let dockerfile = Excerpt { name: request.dockerfile_name, text: request.dockerfile };
             return Err(Failure::Build { error: Box::new(error), dockerfile });
         }
@@ -214,7 +218,7 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
     let root = place.root()?;
     let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
     outputs::check_deletion(&outputs, Path::new("."), &spared)?;
-    let BuildFlags { context: _, input, reuse, result, steps, run, cap: _, ask: _ } = flags;
+    let BuildFlags { context: _, input, reuse, result, steps, failing, run, cap: _, ask: _ } = flags;
     let target = input.target();
     let build_args = build_args(place, input.build_args)?;
     Ok(BuildRequest {
@@ -235,12 +239,12 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
         jobs: run.jobs(env::processors()),
         created: env::now(),
         clamp: false,
-        run: run_request(place, steps)?,
+        run: run_request(place, steps, failing)?,
     })
 }
 
 /// What every RUN is given.
-fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
+fn run_request(place: &Place, steps: StepFlags, failing: FailingFlags) -> Result<RunRequest, Failure> {
     let insecure = steps.allow.contains(&Entitlement::Insecure);
     // The last one of a kind wins.
     let limits: BTreeMap<_, _> = steps.ulimits.into_iter().map(|l| (format!("{:?}", l.0.resource), l.0)).collect();
@@ -257,6 +261,11 @@ fn run_request(place: &Place, steps: StepFlags) -> Result<RunRequest, Failure> {
         shm_bytes: steps.shm_size.map(|b| b.0),
         limits: limits.into_values().collect(),
         no_new_privs: steps.no_new_privs,
+        on_failure: match failing.on_failure {
+            OnFailureFlag::Discard => OnFailure::Forget,
+            OnFailureFlag::Keep | OnFailureFlag::Shell => OnFailure::Keep,
+        },
+        rescues: failing.rescues.into_iter().map(|r| r.0).collect(),
     })
 }
 

@@ -25,6 +25,7 @@ pub fn run(place: &Place, command: DebugCommand) -> Result<Exit, Failure> {
             print(&cooper_dockerfile::instruction::dump(&judged(text(place, flags)?)?))
         }
         DebugCommand::Fsck(flags) => super::fsck::run(place, &flags),
+        DebugCommand::Shell(flags) => super::shell::run(place, flags),
         DebugCommand::Plan(flags) => plan(place, flags),
         DebugCommand::Keys(flags) => {
             let outlook = outlook(place, flags)?;

@@ -34,6 +34,7 @@ mod registry;
 mod reread;
 mod rm;
 mod save;
+mod shell;
 mod sync;
 mod tag;
 mod unshare;
@@ -108,6 +109,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let colours = if place.env.colours() && std::io::stderr().is_terminal() { Colours::Yes } else { Colours::No };
     match run(&place, command) {
         Ok(exit) => ExitCode::from(exit as u8),
+        // It has said itself what there was to say.
+        Err(Failure::Program(code)) => ExitCode::from(code),
         Err(failure) => {
             ui::say(report::render(&failure, colours).trim_end());
             ExitCode::from(failure.exit() as u8)

@@ -4,6 +4,7 @@ use super::annotation::AnnotationFlag;
 use super::attest::NoAttestation;
 use super::call::AskFlags;
 use super::context::ContextFlag;
+use super::failing::FailingFlags;
 use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
@@ -38,6 +39,9 @@ pub struct BuildFlags {
     /// What steps are given.
     #[command(flatten)]
     pub steps: StepFlags,
+    /// What becomes of a RUN that fails.
+    #[command(flatten)]
+    pub failing: FailingFlags,
     /// How it runs.
     #[command(flatten)]
     pub run: RunFlags,

@@ -2,6 +2,7 @@
 
 use super::build::InputFlags;
 use super::examples;
+use super::failing::ShellFlags;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -25,6 +26,13 @@ pub enum DebugCommand {
     /// Ends with 5 when something is wrong.
     #[command(after_long_help = examples::DEBUG_FSCK)]
     Fsck(FsckFlags),
+    /// A shell where a RUN failed that `cooper build --on-failure` kept, or a program given after `--`
+    ///
+    /// It finds the root as the step left it, the step's mounts, environment, user and working directory, in the same
+    /// sandbox; caches are the living ones, tmpfs are empty, secrets and agents are there when they are given again. What
+    /// it writes is thrown away at the end, but for caches. Ends with the code of the program.
+    #[command(after_long_help = examples::DEBUG_SHELL)]
+    Shell(ShellFlags),
 }
 
 /// `cooper debug fsck`.

@@ -199,6 +199,10 @@ pub const DEBUG_FSCK: &str = "\
 Examples:
   cooper debug fsck
   cooper debug fsck --repair --json";
+pub const DEBUG_SHELL: &str = "\
+Examples:
+  cooper debug shell 3f0c6b19a2d4
+  cooper debug shell --secret id=token,src=token.txt 3f0c6b19a2d4 -- cat /src/test.log";
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ pub mod debug;
 pub mod diff;
 mod examples;
 pub mod explain;
+pub mod failing;
 pub mod index;
 pub mod login;
 pub mod output;

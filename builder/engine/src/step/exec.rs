@@ -1,6 +1,7 @@
 //! RUN: an overlay of the layers, one process, and the upper as the new layer.
 
 use super::Place;
+use super::keep::Failed;
 use super::mounts::named;
 use crate::EngineError;
 use crate::event::Event;
@@ -42,8 +43,12 @@ impl Build<'_> {
         let ingest = self.engine.store.ingest()?;
         let mut spec = self.spec(state, exec, &ingest)?;
         let held = self.mount(exec, &files, ingest.path(), &mut spec)?;
-        self.run_process(place, &spec, &step.text)?;
+        let ran = self.run_process(place, &spec, &step.text);
         drop(held);
+        if let Err(error) = ran {
+            let (text, files) = (step.text.as_str(), files.as_slice());
+            return Err(self.after_failure(error, &Failed { state, exec, text, files, spec: &spec, ingest: &ingest }));
+        }
         let root = Root::open(&spec.upper)?;
         if self.request.clamp {
             cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
@@ -98,7 +103,7 @@ impl Build<'_> {
             set_mode(&dir)?;
             Ok(dir)
         };
-        let mut lowers = above_opaque(topmost(self.engine.trees(&state.layers)?))?;
+        let mut lowers = stacked(self.engine.trees(&state.layers)?)?;
         if lowers.is_empty() {
             lowers.push(make("lower")?);
         }
@@ -116,6 +121,11 @@ impl Build<'_> {
             surroundings: self.surroundings(exec),
         })
     }
+}
+
+/// Trees, lowest first, as overlay takes them.
+pub fn stacked(trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+    above_opaque(topmost(trees))
 }
 
 /// A layer may hide everything below it with a mark on its root, which overlay does not look for there.

@@ -5,12 +5,17 @@ mod edit;
 mod exec;
 mod fetch;
 mod given;
+mod keep;
 mod mounts;
+mod rescue;
 mod workdir;
 
 use crate::ahead::Ahead;
 use crate::event::StepNo;
 use cooper_plan::op::{Op, Stage, Step};
+pub use exec::stacked;
+pub use keep::{Kept, KeptContent, KeptSharing, WRITTEN};
+pub use mounts::{await_cache, start_agent};
 
 /// Which step of which stage, and how people know it.
 pub struct Place<'a> {

@@ -24,17 +24,17 @@ use cooper_plan::key::Parts;
 use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source};
 use cooper_plan::op::{Base, Exec};
 use cooper_sandbox::{Content, Private, StepSpec};
-use cooper_store::{CacheMount, CacheUse};
+use cooper_store::{CacheMount, CacheUse, Store};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often a cache that somebody else has is asked for.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Name of the copied files below a directory of their own.
-const COPIED: &str = "files";
+pub const COPIED: &str = "files";
 
 /// Where the files of a mount are.
 pub struct Origin {
@@ -43,7 +43,7 @@ pub struct Origin {
 }
 
 /// What a path of a mount is below.
-enum Ground {
+pub enum Ground {
     /// The files of a context.
     Context(Arc<Opened>),
     /// A stage or an image.
@@ -58,6 +58,18 @@ pub struct Files {
     view: View,
     /// What is shown; everything in the layers when it was not looked at.
     selection: Option<Selection>,
+}
+
+impl Files {
+    /// What their path is below.
+    pub fn ground(&self) -> &Ground {
+        &self.origin.ground
+    }
+
+    /// Their path.
+    pub fn path(&self) -> &ContainerPath {
+        &self.origin.path
+    }
 }
 
 /// What has to be there until the process has ended.
@@ -148,7 +160,7 @@ impl Build<'_> {
         let mut held = Held::default();
         let mut caches = Vec::new();
         for (number, (mount, files)) in exec.mounts.iter().zip(files).enumerate() {
-            let own = dir.join(format!("mount-{number}"));
+            let own = dir.join(own_name(number));
             let content = match (&mount.what, files) {
                 (Mounted::Bind(_), Some(files)) => Some(self.bind(files, &own)?),
                 (Mounted::Cache(cache), files) => {
@@ -202,13 +214,24 @@ impl Build<'_> {
             Some(selection) => selection,
             None => &self.shown(&files.origin, &files.view)?,
         };
+        self.copy_files(&files.view, selection, own, &ContainerPath::from(COPIED))?;
+        Ok(own.join(COPIED))
+    }
+
+    /// Copies what was selected to a path below a directory.
+    pub fn copy_files(
+        &self,
+        view: &View,
+        selection: &Selection,
+        own: &Path,
+        dest: &ContainerPath,
+    ) -> Result<(), EngineError> {
         let root = Root::open(own)?;
         let (mut reader, mut writer) = std::io::pipe().map_err(|e| io("making a pipe", e))?;
-        let dest = ContainerPath::from(COPIED);
         let request = CopyRequest {
-            parts: &[CopyPart { view: &files.view, selection, unpack: Unpack::No }],
+            parts: &[CopyPart { view, selection, unpack: Unpack::No }],
             target: &View::stack(Vec::new()),
-            dest: &dest,
+            dest,
             dest_is_dir: false,
             owner: Owner::Keep,
             chmod: None,
@@ -223,9 +246,9 @@ impl Build<'_> {
             // What the packer says is the cause of what the other side says.
             packer.join().map_err(|_| EngineError::Interrupted)??;
             applied?;
-            drained.map_err(|e| io("copying the files of a mount", e))
+            drained.map_err(|e| io("copying files", e))
         })?;
-        Ok(own.join(COPIED))
+        Ok(())
     }
 
     fn secret(&self, secret: &Secret, mount: &Mount, spec: &mut StepSpec) -> Result<Option<Content>, EngineError> {
@@ -267,8 +290,7 @@ impl Build<'_> {
             });
         };
         make(own)?;
-        let made = Agent::start(socket, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))?;
-        Ok(Some(made))
+        start_agent(id, socket, own, owned).map(Some)
     }
 
     fn cache(
@@ -286,18 +308,11 @@ impl Build<'_> {
             Sharing::Private => CacheUse::Private,
             Sharing::Locked => CacheUse::Locked,
         };
-        loop {
-            let mut fill = |path: &Path| self.fill(path, cache, files);
-            if let Some(mine) = self.engine.store.cache_mount(name, manner, &mut fill)? {
-                let path = mine.path().to_owned();
-                held.caches.insert(name.to_string(), mine);
-                return Ok(path);
-            }
-            if self.cancel.load(Ordering::SeqCst) {
-                return Err(EngineError::Interrupted);
-            }
-            std::thread::sleep(AGAIN);
-        }
+        let mut fill = |path: &Path| self.fill(path, cache, files);
+        let mine = await_cache(&self.engine.store, (name, manner), &mut fill, self.cancel)?;
+        let path = mine.path().to_owned();
+        held.caches.insert(name.to_string(), mine);
+        Ok(path)
     }
 
     /// The first content of a cache.
@@ -325,6 +340,29 @@ impl Build<'_> {
     }
 }
 
+/// A cache, as soon as nobody has it who does not share it.
+pub fn await_cache(
+    store: &Store,
+    (name, manner): (&Digest, CacheUse),
+    fill: &mut dyn FnMut(&Path) -> Result<(), EngineError>,
+    cancel: &AtomicBool,
+) -> Result<CacheMount, EngineError> {
+    loop {
+        if let Some(mine) = store.cache_mount(name, manner, fill)? {
+            return Ok(mine);
+        }
+        if cancel.load(Ordering::SeqCst) {
+            return Err(EngineError::Interrupted);
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// Serves an agent's socket in a directory.
+pub fn start_agent(id: &str, socket: &Path, own: &Path, owned: Ownership) -> Result<Agent, EngineError> {
+    Agent::start(socket, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))
+}
+
 /// The files of all mounts by name, when they are few.
 pub fn named(files: &[Option<Files>]) -> Parts {
     let mut named = Parts::new();
@@ -339,7 +377,7 @@ pub fn named(files: &[Option<Files>]) -> Parts {
 }
 
 /// As in BuildKit, caches of one id with another first content, owner or mode are other caches.
-fn cache_name(cache: &Cache, files: Option<&Files>) -> Digest {
+pub fn cache_name(cache: &Cache, files: Option<&Files>) -> Digest {
     let mut hash = StableHash::new("cache-mount/1");
     hash.part("id", &cache.id);
     if let Some(files) = files {
@@ -361,8 +399,13 @@ fn access(access: Access) -> cooper_sandbox::Access {
     }
 }
 
+/// The directory of a mount, below that of the step.
+pub fn own_name(number: usize) -> String {
+    format!("mount-{number}")
+}
+
 /// A path as a pattern in which nothing is a wildcard.
-fn literal(path: &ContainerPath) -> String {
+pub fn literal(path: &ContainerPath) -> String {
     let mut pattern = String::new();
     for c in path.to_string().chars() {
         if matches!(c, '*' | '?' | '[' | '\\') {
