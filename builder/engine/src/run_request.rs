@@ -4,7 +4,7 @@
 
 use cooper_image::ContainerPath;
 pub use cooper_plan::op::Network;
-pub use cooper_sandbox::{Limit, Resource};
+pub use cooper_sandbox::{Limit, Resource, Resources, Swap};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -82,6 +82,8 @@ pub struct RunRequest {
     pub limits: Vec<Limit>,
     /// `--no-new-privs`.
     pub no_new_privs: bool,
+    /// `--memory`, `--cpus` and the others that hold for all processes of a RUN together.
+    pub resources: Resources,
     /// `--on-failure`: what becomes of a RUN that failed.
     pub on_failure: OnFailure,
     /// `--export-on-failure`: paths of the root of a RUN that failed, and the directories that they are copied to.

@@ -9,12 +9,12 @@
 //! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
 
 use crate::overlay::Marks;
-use crate::protocol::{At, Control, Fault, Stage, Status};
+use crate::protocol::{At, Control, Fault, Order, Stage, Status};
 use crate::provided::{self, Stubs};
 use crate::spec::{Network, Security, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
-use crate::{caps, cwd, dev, kernel_fs, limits, mounts, overlay, probe, seccomp};
+use crate::{caps, cgroup, cwd, dev, kernel_fs, limits, mounts, overlay, probe, seccomp};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -23,6 +23,7 @@ use rustix::thread::UnshareFlags;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -59,14 +60,14 @@ fn outer(control: &Control) -> Result<(), Fault> {
     let null = dev::host_null().at(Stage::Process, "/dev/null")?;
     rustix::stdio::dup2_stdin(&null).at(Stage::Process, "standard input")?;
     let (order, streams) = control.receive().at(Stage::Order, "specification")?;
-    let spec = order.spec;
+    let Order { spec, groups } = order;
     take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
     drop(streams);
-    let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
+    let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if spec.surroundings.network == Network::None {
         leave |= UnshareFlags::NEWNET;
     }
-    sys::unshare(leave).at(Stage::Namespaces, "pid, uts, ipc, cgroup and network namespaces")?;
+    sys::unshare(leave).at(Stage::Namespaces, "pid, uts, ipc and network namespaces")?;
     if spec.surroundings.network == Network::None {
         sys::raise_loopback().at(Stage::Namespaces, "loopback device")?;
     }
@@ -74,7 +75,7 @@ fn outer(control: &Control) -> Result<(), Fault> {
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
         Fork::Child => {
             drop(held);
-            let fault = match inner(control, &spec, &alive) {
+            let fault = match inner(control, (&spec, &groups), &alive) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
@@ -132,14 +133,20 @@ fn die_with_parent() -> rustix::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
 }
 
-fn inner(control: &Control, spec: &StepSpec, alive: &OwnedFd) -> Result<std::convert::Infallible, Fault> {
+fn inner(
+    control: &Control,
+    (spec, groups): (&StepSpec, &[PathBuf]),
+    alive: &OwnedFd,
+) -> Result<std::convert::Infallible, Fault> {
     die_with_parent().at(Stage::Process, "parent death signal")?;
     let [gone] = sys::wait_readable([Some(alive.as_fd())], Some(Duration::ZERO)).at(Stage::Process, "parent")?;
     if gone {
         return Err("ended early").at(Stage::Process, "parent");
     }
     rustix::process::umask(Mode::empty());
-    sys::unshare(UnshareFlags::NEWNS).at(Stage::Namespaces, "mount namespace")?;
+    cgroup::join(groups).at(Stage::Process, "control group")?;
+    // In this order, so that the step sees its own group as the root of all.
+    sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
     let root = build_world(control, spec)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;

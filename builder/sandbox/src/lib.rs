@@ -7,6 +7,7 @@
 
 mod caller;
 mod caps;
+mod cgroup;
 mod cwd;
 mod dev;
 mod error;
@@ -38,8 +39,11 @@ pub use idmap::{Tier, enter_user_namespace};
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
 pub use shell::{enter, has_terminal};
-pub use spec::{Access, Content, Limit, Mount, Network, Private, Resource, Security, StepSpec, Streams, Surroundings};
-pub use supervise::{Outcome, run};
+pub use spec::{
+    Access, Content, Limit, Mount, Network, Private, Resource, Resources, Security, StepSpec, Streams, Surroundings,
+    Swap,
+};
+pub use supervise::{Outcome, check_resources, run};
 
 /// The first argument of a process that sets up a step.
 const INIT_ARGUMENT: &str = "__init";

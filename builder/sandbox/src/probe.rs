@@ -2,6 +2,7 @@
 //! and for each "no" how to get it. Looks only; changes nothing.
 
 use crate::SandboxError;
+use crate::cgroup;
 use crate::idmap::{self, Ids, Tier};
 use crate::sys;
 use std::os::unix::fs::MetadataExt;
@@ -34,7 +35,7 @@ pub struct Report {
 /// Looks at the machine and at what this user may do.
 pub fn probe() -> Report {
     let privileged = idmap::is_privileged();
-    let mut findings = vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets()];
+    let mut findings = vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets(), limits()];
     let mut tier = Ok(if privileged { idmap::tier_here() } else { Tier::Rootless });
     if !privileged {
         let mut look = |name, result: Result<String, SandboxError>| {
@@ -109,6 +110,15 @@ fn abstract_sockets() -> Finding {
     let seen = if hidden { "hidden from steps" } else { "visible to steps on the host's network" };
     let hint = (!hidden).then(|| "use Linux 6.12 or newer with Landlock, or --network=none".to_owned());
     Finding { name: "abstract sockets", ok: true, detail: format!("{seen} (Landlock version {version})"), hint }
+}
+
+/// Only for those who ask for limits, so its absence is no hindrance.
+fn limits() -> Finding {
+    let (detail, hint) = match cgroup::probe() {
+        Ok(kept) => (kept, None),
+        Err(error) => (format!("cannot all be kept: {error}"), error.hint()),
+    };
+    Finding { name: "limits of RUN", ok: true, detail, hint }
 }
 
 fn user_namespaces() -> Result<String, SandboxError> {

@@ -22,6 +22,8 @@ pub(crate) const STREAMS: usize = 3;
 pub(crate) struct Order {
     /// The step.
     pub spec: StepSpec,
+    /// The control groups that it joins.
+    pub groups: Vec<PathBuf>,
 }
 
 /// A stage of the set-up, in order.

@@ -44,6 +44,8 @@ pub struct Surroundings {
     pub shm_bytes: Option<u64>,
     /// Limits of resources, beside the usual ones.
     pub limits: Vec<Limit>,
+    /// What all processes together may use.
+    pub resources: Resources,
     /// How many rights the process has.
     pub security: Security,
     /// Turn on no_new_privs.
@@ -62,6 +64,35 @@ pub enum Streams {
     Given,
     /// A terminal of its own, which controls it.
     Terminal,
+}
+
+/// What all processes of a step together may use; each that is given needs a control group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// Most memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Swap beside the memory.
+    pub swap: Swap,
+    /// Time of processors, in millionths of one.
+    pub cpu_period_share: Option<u64>,
+    /// Weight against others who want the processors at the same time; 1024 is the usual one.
+    pub cpu_shares: Option<u64>,
+    /// Most processes and threads at once.
+    pub processes: Option<u64>,
+}
+
+/// Swap beside a limited memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Swap {
+    /// As much as there may be memory, where the kernel counts swap.
+    #[default]
+    Usual,
+    /// None.
+    None,
+    /// At most so many bytes.
+    Bytes(u64),
+    /// As much as there is.
+    Unlimited,
 }
 
 /// How many rights the process has.

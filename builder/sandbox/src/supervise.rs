@@ -2,9 +2,10 @@
 //! output on in bounded pieces and says how the step ended. Blocks the calling thread; steps of
 //! several threads do not know of each other.
 
+use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
-use crate::spec::Security;
+use crate::spec::{Resources, Security};
 use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,6 +28,8 @@ pub enum Outcome {
     Exited(i32),
     /// Killed by this signal.
     Signaled(i32),
+    /// Failed after a process of it was killed, because the memory that it may use was used up.
+    OutOfMemory,
 }
 
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
@@ -56,13 +59,18 @@ pub(crate) fn attend(
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
     refuse_what_is_not_here(spec)?;
+    let group = Group::new(&spec.surroundings.resources)?;
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
     let child = spawn(theirs, wires.own)?;
     let mut step = Running { child, control: Some(control), heard: Heard::default() };
-    let followed = step.follow((spec, wires.streams), wires.output, output, cancel);
+    let groups = group.as_ref().map(Group::directories).unwrap_or_default();
+    let order = Order { spec: spec.clone(), groups };
+    let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
     let status = step.finish()?;
+    let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
+    drop(group);
     let heard = std::mem::take(&mut step.heard);
     for (path, kind) in heard.stubs.iter().rev() {
         provided::remove_stub(&spec.upper, path, *kind)
@@ -76,7 +84,19 @@ pub(crate) fn attend(
         return Err(SandboxError::Cancelled);
     }
     tracing::debug!(outcome = ?heard.outcome, "step ended");
-    heard.outcome.filter(|_| heard.started).ok_or(SandboxError::Lost { status })
+    match heard.outcome.filter(|_| heard.started) {
+        Some(outcome) if starved && outcome != Outcome::Exited(0) => Ok(Outcome::OutOfMemory),
+        Some(outcome) => Ok(outcome),
+        None => Err(SandboxError::Lost { status }),
+    }
+}
+
+/// Can these limits be kept here? To be asked before anything runs.
+///
+/// # Errors
+/// [`SandboxError::Unavailable`] with what is missing.
+pub fn check_resources(wanted: &Resources) -> Result<(), SandboxError> {
+    Group::new(wanted).map(drop)
 }
 
 /// In a user namespace no step can have what an insecure one is promised.
@@ -124,13 +144,13 @@ struct Running {
 impl Running {
     fn follow(
         &mut self,
-        (spec, streams): (&StepSpec, Vec<OwnedFd>),
+        (order, streams): (&Order, Vec<OwnedFd>),
         pipe: Option<OwnedFd>,
         output: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<(), SandboxError> {
         if let Some(control) = &mut self.control {
-            let sent = send_order(control, &Order { spec: spec.clone() }, &streams);
+            let sent = send_order(control, order, &streams);
             drop(streams);
             // A set-up process that ended early has said why, or its status tells.
             if let Err(error) = sent

@@ -7,6 +7,7 @@ use crate::env;
 use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, StepFlags};
 use crate::flags::failing::{FailingFlags, OnFailureFlag};
+use crate::flags::limits::LimitFlags;
 use crate::flags::pair::Pair;
 use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::metadata::{self, Listener};
@@ -58,6 +59,8 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     // The last moment with a single thread.
     let tier = cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?;
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
+    let limited = cooper_sandbox::check_resources(&prepared.request.run.resources);
+    limited.map_err(EngineError::from)?;
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
@@ -218,7 +221,7 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
     let root = place.root()?;
     let spared: Vec<&Path> = outputs::sources(&flags).into_iter().chain([root.as_path()]).collect();
     outputs::check_deletion(&outputs, Path::new("."), &spared)?;
-    let BuildFlags { context: _, input, reuse, result, steps, failing, run, cap: _, ask: _ } = flags;
+    let BuildFlags { context: _, input, reuse, result, steps, limits, failing, run, cap: _, ask: _ } = flags;
     let target = input.target();
     let build_args = build_args(place, input.build_args)?;
     Ok(BuildRequest {
@@ -239,13 +242,18 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
         jobs: run.jobs(env::processors()),
         created: env::now(),
         clamp: false,
-        run: run_request(place, steps, failing)?,
+        run: run_request(place, steps, (limits, failing))?,
     })
 }
 
 /// What every RUN is given.
-fn run_request(place: &Place, steps: StepFlags, failing: FailingFlags) -> Result<RunRequest, Failure> {
+fn run_request(
+    place: &Place,
+    steps: StepFlags,
+    (limits, failing): (LimitFlags, FailingFlags),
+) -> Result<RunRequest, Failure> {
     let insecure = steps.allow.contains(&Entitlement::Insecure);
+    let resources = limits.resources().map_err(|m| Failure::usage(m, "see cooper build --help"))?;
     // The last one of a kind wins.
     let limits: BTreeMap<_, _> = steps.ulimits.into_iter().map(|l| (format!("{:?}", l.0.resource), l.0)).collect();
     Ok(RunRequest {
@@ -261,6 +269,7 @@ fn run_request(place: &Place, steps: StepFlags, failing: FailingFlags) -> Result
         shm_bytes: steps.shm_size.map(|b| b.0),
         limits: limits.into_values().collect(),
         no_new_privs: steps.no_new_privs,
+        resources,
         on_failure: match failing.on_failure {
             OnFailureFlag::Discard => OnFailure::Forget,
             OnFailureFlag::Keep | OnFailureFlag::Shell => OnFailure::Keep,

@@ -61,9 +61,14 @@ fn table(d: &Diagnosis) -> String {
     let width = d.findings.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for f in &d.findings {
-        let state = if f.ok { "ok" } else { "missing" };
+        // What is not needed by every build takes nothing from the others.
+        let state = match (f.ok, &f.hint) {
+            (false, _) => "missing",
+            (true, Some(_)) => "partly",
+            (true, None) => "ok",
+        };
         lines.push(format!("{state:<7}  {:<width$}  {}", f.name, escape::line(&f.detail)));
-        if let Some(hint) = f.hint.as_ref().filter(|_| !f.ok) {
+        if let Some(hint) = &f.hint {
             lines.push(format!("{:<7}  {:<width$}  hint: {}", "", "", escape::line(hint)));
         }
     }
@@ -95,11 +100,14 @@ mod tests {
 
         let no =
             SandboxError::Unavailable { feature: "newuidmap", cause: "not installed".into(), hint: "install".into() };
-        let findings = vec![seen("kernel", None), seen("newuidmap", Some("install"))];
+        let some = Seen { ok: true, ..seen("limits", Some("delegate")) };
+        let findings = vec![seen("kernel", None), some, seen("newuidmap", Some("install"))];
         let bad = diagnose(Report { tier: Err(no), findings }, Some("/s".to_owned()));
         assert!(!bad.can_build);
         let expected = "\
 ok       kernel     seen
+partly   limits     seen
+                    hint: delegate
 missing  newuidmap  seen
                     hint: install
 the store is /s

@@ -17,6 +17,8 @@ use cooper_engine::{Engine, EngineError};
 use cooper_sandbox::Outcome;
 use std::sync::atomic::Ordering;
 
+/// The code of a program that was killed, as a shell tells it: 128 and SIGKILL.
+const KILLED: u8 = 137;
 /// What a shell adds to the number of a signal that ended a program.
 const SIGNALLED: i32 = 128;
 /// The variable that says which terminal it is.
@@ -41,6 +43,7 @@ pub fn run(place: &Place, flags: ShellFlags) -> Result<Exit, Failure> {
     }
     match ended? {
         Outcome::Exited(0) => Ok(Exit::Done),
+        Outcome::OutOfMemory => Err(Failure::Program(KILLED)),
         Outcome::Exited(code) => Err(Failure::Program(u8::try_from(code).unwrap_or(u8::MAX))),
         Outcome::Signaled(signal) => Err(Failure::Program(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX))),
     }

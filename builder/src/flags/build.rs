@@ -5,6 +5,7 @@ use super::attest::NoAttestation;
 use super::call::AskFlags;
 use super::context::ContextFlag;
 use super::failing::FailingFlags;
+use super::limits::LimitFlags;
 use super::output::OutputFlag;
 use super::pair::Pair;
 use super::secret::SecretFlag;
@@ -39,6 +40,9 @@ pub struct BuildFlags {
     /// What steps are given.
     #[command(flatten)]
     pub steps: StepFlags,
+    /// What each RUN may use.
+    #[command(flatten)]
+    pub limits: LimitFlags,
     /// What becomes of a RUN that fails.
     #[command(flatten)]
     pub failing: FailingFlags,

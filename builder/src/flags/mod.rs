@@ -14,6 +14,7 @@ mod examples;
 pub mod explain;
 pub mod failing;
 pub mod index;
+pub mod limits;
 pub mod login;
 pub mod output;
 pub mod output_form;

@@ -91,6 +91,10 @@ impl Build<'_> {
             Outcome::Exited(0) => return Ok(()),
             Outcome::Exited(code) => format!("exited with code {code}"),
             Outcome::Signaled(signal) => format!("was ended by signal {signal}"),
+            Outcome::OutOfMemory => {
+                let limit = spec.surroundings.resources.memory_bytes.unwrap_or_default();
+                format!("was killed: out of memory, the limit is {}", in_words(limit))
+            }
         };
         let last_output = String::from_utf8_lossy(tail.make_contiguous()).into_owned();
         Err(EngineError::Step { command: command.to_owned(), outcome, last_output })
@@ -123,6 +127,13 @@ impl Build<'_> {
     }
 }
 
+/// A number of bytes as `--memory` takes it.
+fn in_words(bytes: u64) -> String {
+    let units = [(30, "g"), (20, "m"), (10, "k")];
+    let unit = units.iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(shift, letter)| format!("{}{letter}", bytes >> shift))
+}
+
 /// Trees, lowest first, as overlay takes them.
 pub fn stacked(trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
     above_opaque(topmost(trees))
@@ -153,6 +164,15 @@ pub(super) fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_said_as_they_are_given() {
+        for (bytes, words) in
+            [(512 << 20, "512m"), (1536 << 20, "1536m"), (2 << 30, "2g"), (1025, "1025 bytes"), (0, "0 bytes")]
+        {
+            assert_eq!(in_words(bytes), words);
+        }
+    }
 
     #[test]
     fn equal_layers_are_stacked_once_and_marked_roots_end_the_stack() {

@@ -50,6 +50,7 @@ impl Build<'_> {
             hosts: run.hosts.clone(),
             shm_bytes: run.shm_bytes,
             limits: run.limits.clone(),
+            resources: run.resources,
             security: match exec.security {
                 Security::Sandbox => cooper_sandbox::Security::Sandbox,
                 Security::Insecure => cooper_sandbox::Security::Insecure,

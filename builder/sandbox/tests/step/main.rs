@@ -6,6 +6,7 @@
 mod ending;
 mod isolation;
 mod layer;
+mod limits;
 mod mounts;
 mod people;
 mod probe;
@@ -23,7 +24,7 @@ const USER: &str = "coopertest";
 /// A test; it fails by panicking.
 type Test = fn(Tier);
 const GROUPS: &[&[(&str, Test)]] =
-    &[isolation::TESTS, ending::TESTS, layer::TESTS, mounts::TESTS, people::TESTS, refusal::TESTS];
+    &[isolation::TESTS, ending::TESTS, layer::TESTS, limits::TESTS, mounts::TESTS, people::TESTS, refusal::TESTS];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();

@@ -58,6 +58,7 @@ impl World {
                 hosts: Vec::new(),
                 shm_bytes: None,
                 limits: Vec::new(),
+                resources: Default::default(),
                 security: Security::Sandbox,
                 no_new_privs: false,
                 streams: Default::default(),
