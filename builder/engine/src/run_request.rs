@@ -72,6 +72,8 @@ pub struct RunRequest {
     pub agents: BTreeMap<String, PathBuf>,
     /// `--network`: what a RUN gets that asks for none in particular.
     pub network: Network,
+    /// `--allow network.host`: for a RUN that asks for it in a build with another network.
+    pub host_network: Allowed,
     /// `--allow security.insecure`.
     pub insecure: Allowed,
     /// `--add-host`: names with their addresses.

@@ -57,6 +57,7 @@ fn exec(out: &mut String, exec: &Exec) {
         Network::Default => {}
         Network::None => line(out, 3, "network none".to_owned()),
         Network::Host => line(out, 3, "network host".to_owned()),
+        Network::Isolated => line(out, 3, "network isolated".to_owned()),
     }
     if exec.security == Security::Insecure {
         line(out, 3, "security insecure".to_owned());

@@ -72,6 +72,7 @@ pub fn exec_key(parent: Option<&ChainId>, exec: &Exec, given: &Given, platform: 
         Network::Default => "default",
         Network::None => "none",
         Network::Host => "host",
+        Network::Isolated => "isolated",
     };
     let mut record = begin("exec", parent, platform)
         .part("argv", json(&exec.argv))

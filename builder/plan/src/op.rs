@@ -135,6 +135,8 @@ pub enum Network {
     Default,
     None,
     Host,
+    /// Only the command line can ask for it.
+    Isolated,
 }
 
 /// COPY and ADD of local files.

@@ -14,7 +14,7 @@ use crate::provided::{self, Stubs};
 use crate::spec::{Network, Security, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
-use crate::{caps, cgroup, cwd, dev, kernel_fs, limits, mounts, overlay, probe, seccomp};
+use crate::{caps, cgroup, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -25,12 +25,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the set-up process ends with when the step never ran; its reader goes by the status.
 const NOT_STARTED: u8 = 125;
 /// Soft limit of open files, as a login has it; a step may raise it to the hard one.
 const OPEN_FILES: u64 = 1024;
+/// How long a network of its own may take to be there, and how often that is looked at.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(10);
+const NETWORK_TICK: Duration = Duration::from_millis(2);
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -64,12 +67,16 @@ fn outer(control: &Control) -> Result<(), Fault> {
     take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
     drop(streams);
     let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
-    if spec.surroundings.network == Network::None {
+    if spec.surroundings.network != Network::Host {
         leave |= UnshareFlags::NEWNET;
     }
     sys::unshare(leave).at(Stage::Namespaces, "pid, uts, ipc and network namespaces")?;
-    if spec.surroundings.network == Network::None {
+    if spec.surroundings.network != Network::Host {
         sys::raise_loopback().at(Stage::Namespaces, "loopback device")?;
+    }
+    if spec.surroundings.network == Network::Isolated {
+        control.say(&Status::Network).at(Stage::Process, "report")?;
+        await_network(control).at(Stage::Namespaces, "isolated network")?;
     }
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
@@ -89,6 +96,21 @@ fn outer(control: &Control) -> Result<(), Fault> {
             control.say(&ended).at(Stage::Process, "report")
         }
     }
+}
+
+/// Waits until the helper has made a way out; ends when nobody is there any more who would start one.
+fn await_network(control: &Control) -> io::Result<()> {
+    let since = Instant::now();
+    while !isolated::is_ready()? {
+        let [gone] = sys::wait_readable([Some(control.0.as_fd())], Some(NETWORK_TICK))?;
+        if gone {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if since.elapsed() > NETWORK_PATIENCE {
+            return Err(io::Error::other("there is no route to the outside yet"));
+        }
+    }
+    Ok(())
 }
 
 /// Puts the streams that came with the order into their places.

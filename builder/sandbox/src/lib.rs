@@ -14,6 +14,7 @@ mod error;
 mod foreign;
 mod idmap;
 mod init;
+mod isolated;
 mod kernel_fs;
 mod limits;
 mod mount_api;
@@ -36,6 +37,7 @@ pub use caller::as_caller;
 pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use idmap::{Tier, enter_user_namespace};
+pub use isolated::check_network;
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
 pub use shell::{enter, has_terminal};
@@ -49,6 +51,8 @@ pub use supervise::{Outcome, check_resources, run};
 const INIT_ARGUMENT: &str = "__init";
 /// The first argument of a process that writes another's id map.
 const IDMAP_ARGUMENT: &str = "__idmap";
+/// The first argument of a process that becomes the helper of a network.
+const NETWORK_ARGUMENT: &str = "__network";
 /// The first argument of a process that starts a program as the caller.
 const CALLER_ARGUMENT: &str = "__caller";
 
@@ -59,6 +63,7 @@ pub fn dispatch_internal(args: &[String]) -> Option<ExitCode> {
     match args.get(1).map(String::as_str) {
         Some(INIT_ARGUMENT) => Some(init::main()),
         Some(IDMAP_ARGUMENT) => Some(idmap::helper(args.get(2).map_or("", String::as_str))),
+        Some(NETWORK_ARGUMENT) => Some(isolated::main(args.get(2..).unwrap_or_default())),
         Some(CALLER_ARGUMENT) => Some(caller::main(args.get(2..).unwrap_or_default())),
         _ => None,
     }

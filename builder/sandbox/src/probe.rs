@@ -4,6 +4,7 @@
 use crate::SandboxError;
 use crate::cgroup;
 use crate::idmap::{self, Ids, Tier};
+use crate::isolated;
 use crate::sys;
 use std::os::unix::fs::MetadataExt;
 
@@ -35,7 +36,8 @@ pub struct Report {
 /// Looks at the machine and at what this user may do.
 pub fn probe() -> Report {
     let privileged = idmap::is_privileged();
-    let mut findings = vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets(), limits()];
+    let mut findings =
+        vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets(), limits(), network()];
     let mut tier = Ok(if privileged { idmap::tier_here() } else { Tier::Rootless });
     if !privileged {
         let mut look = |name, result: Result<String, SandboxError>| {
@@ -119,6 +121,15 @@ fn limits() -> Finding {
         Err(error) => (format!("cannot all be kept: {error}"), error.hint()),
     };
     Finding { name: "limits of RUN", ok: true, detail, hint }
+}
+
+/// Only for those who ask for `--network=isolated`.
+fn network() -> Finding {
+    let (detail, hint) = match isolated::probe() {
+        Ok(helper) => (format!("by {}", helper.display()), None),
+        Err(error) => (error.to_string(), error.hint()),
+    };
+    Finding { name: "isolated network", ok: true, detail, hint }
 }
 
 fn user_namespaces() -> Result<String, SandboxError> {

@@ -90,6 +90,8 @@ pub(crate) enum Status {
         /// What was made.
         kind: StubKind,
     },
+    /// The host's network was left, and one of its own is waited for.
+    Network,
     /// Set-up ended here; the step did not run.
     Failed {
         /// Where.

@@ -2,9 +2,10 @@
 //! empty mount points (stubs) that had to be made for them, which must not stay in the layer.
 
 use crate::StepSpec;
+use crate::isolated;
 use crate::mount_api::{attach, inside, inside_layers, new_filesystem, on_host, plainly_inside, read_only_copy_of};
 use crate::protocol::{At, Control, Fault, Stage, Status, StubKind};
-use crate::spec::Surroundings;
+use crate::spec::{Network, Surroundings};
 use crate::sys::Reach;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -134,7 +135,10 @@ fn keeping_time(directory: &OwnedFd, change: impl FnOnce() -> rustix::io::Result
 /// Mounts resolv.conf, hosts and the script. The host's root must still be visible, and nothing
 /// be mounted on the specification's mount point yet but the root.
 pub(crate) fn mount_files(stubs: &Stubs<'_>, private: &OwnedFd, dev: &OwnedFd, spec: &StepSpec) -> Result<(), Fault> {
-    let resolv = host_resolv_conf().at(HERE, "/etc/resolv.conf of the host")?;
+    let mut resolv = host_resolv_conf().at(HERE, "/etc/resolv.conf of the host")?;
+    if spec.surroundings.network == Network::Isolated {
+        resolv = isolated::resolv_conf(&resolv);
+    }
     let Surroundings { hostname, hosts: more, .. } = &spec.surroundings;
     let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n");
     for (name, address) in more {

@@ -210,4 +210,6 @@ pub enum Network {
     Host,
     /// Only a loopback of its own, switched on.
     None,
+    /// One of its own from which the outside is reached, by pasta or slirp4netns, but not the host's loopback.
+    Isolated,
 }

@@ -4,6 +4,7 @@
 
 use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
+use crate::isolated::{Helper, check_network};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
 use crate::spec::{Resources, Security};
 use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
@@ -59,12 +60,13 @@ pub(crate) fn attend(
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
     refuse_what_is_not_here(spec)?;
+    check_network(spec.surroundings.network)?;
     let group = Group::new(&spec.surroundings.resources)?;
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
     let child = spawn(theirs, wires.own)?;
-    let mut step = Running { child, control: Some(control), heard: Heard::default() };
+    let mut step = Running { child, control: Some(control), heard: Heard::default(), helper: None };
     let groups = group.as_ref().map(Group::directories).unwrap_or_default();
     let order = Order { spec: spec.clone(), groups };
     let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
@@ -139,6 +141,8 @@ struct Running {
     child: Child,
     control: Option<UnixStream>,
     heard: Heard,
+    /// Carries the step's network.
+    helper: Option<Helper>,
 }
 
 impl Running {
@@ -182,6 +186,7 @@ impl Running {
             if said {
                 self.hear(&mut buffer)?;
             }
+            self.see_to_the_helper();
             if self.control.is_none() {
                 let since = *silent_at.get_or_insert_with(Instant::now);
                 if since.elapsed() > DRAIN {
@@ -190,6 +195,15 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// A step that waits for its network in vain, or has lost it, ends.
+    fn see_to_the_helper(&mut self) {
+        if let Some(failure) = self.helper.as_mut().and_then(Helper::ended) {
+            self.helper = None;
+            self.heard.failure.get_or_insert(failure);
+            self.stop_sending();
+        }
     }
 
     fn stop_sending(&self) {
@@ -220,6 +234,10 @@ impl Running {
             let line = std::mem::take(&mut self.heard.line);
             let status = serde_json::from_slice(&line)
                 .map_err(|error| SandboxError::Io { action: "read status", source: error.into() })?;
+            if let Status::Network = status {
+                self.helper = Some(Helper::start(self.child.id())?);
+                continue;
+            }
             self.heard.note(status);
         }
         if self.heard.line.len() > LINE_BYTES {
@@ -240,6 +258,7 @@ impl Heard {
     fn note(&mut self, status: Status) {
         match status {
             Status::Stub { path, kind } => self.stubs.push((path, kind)),
+            Status::Network => {}
             Status::Starting => self.started = true,
             Status::Exited(code) => self.outcome = Some(Outcome::Exited(code)),
             Status::Signaled(signal) => self.outcome = Some(Outcome::Signaled(signal)),

@@ -61,6 +61,9 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
     let limited = cooper_sandbox::check_resources(&prepared.request.run.resources);
     limited.map_err(EngineError::from)?;
+    if prepared.request.run.network == Network::Isolated {
+        cooper_sandbox::check_network(cooper_sandbox::Network::Isolated).map_err(EngineError::from)?;
+    }
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
@@ -263,7 +266,9 @@ fn run_request(
             NetworkFlag::Default => Network::Default,
             NetworkFlag::None => Network::None,
             NetworkFlag::Host => Network::Host,
+            NetworkFlag::Isolated => Network::Isolated,
         },
+        host_network: if steps.allow.contains(&Entitlement::Host) { Allowed::Yes } else { Allowed::No },
         insecure: if insecure { Allowed::Yes } else { Allowed::No },
         hosts: steps.hosts.into_iter().map(|h| (h.0, h.1)).collect(),
         shm_bytes: steps.shm_size.map(|b| b.0),

@@ -207,12 +207,15 @@ pub struct StepFlags {
 
     /// Allow steps what they may not do otherwise; repeatable
     ///
-    /// security.insecure: RUN --security=insecure, with every right of root. network.host: nothing more than steps
-    /// have anyway, since they share this machine's network.
+    /// security.insecure: RUN --security=insecure, with every right of root. network.host: RUN
+    /// --network=host in a build with --network=isolated; else nothing more than steps have anyway.
     #[arg(long, value_name = "WHAT", value_enum)]
     pub allow: Vec<Entitlement>,
 
-    /// The network of steps that do not say: the machine's (default or host), or none
+    /// The network of steps that do not say: the machine's (default or host), none, or isolated
+    ///
+    /// isolated: one of its own for each step, which reaches the outside but not what listens on this machine's loopback.
+    /// It needs pasta (package passt) or slirp4netns.
     #[arg(long, value_name = "HOW", value_enum, default_value = "default")]
     pub network: NetworkFlag,
 

@@ -33,6 +33,7 @@ pub enum NetworkFlag {
     Default,
     None,
     Host,
+    Isolated,
 }
 
 /// One `--add-host NAME:IP`.

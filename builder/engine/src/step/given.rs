@@ -19,6 +19,13 @@ impl Build<'_> {
                 hint: "add --allow security.insecure when the Dockerfile may do whatever root may".to_owned(),
             });
         }
+        let run = &self.request.run;
+        if exec.network == Network::Host && run.network == Network::Isolated && run.host_network == Allowed::No {
+            return Err(EngineError::Request {
+                message: "RUN --network=host is not allowed in a build with --network=isolated".to_owned(),
+                hint: "add --allow network.host when the Dockerfile may reach what this machine reaches".to_owned(),
+            });
+        }
         Ok(())
     }
 
@@ -44,6 +51,7 @@ impl Build<'_> {
         Surroundings {
             network: match network {
                 Network::None => cooper_sandbox::Network::None,
+                Network::Isolated => cooper_sandbox::Network::Isolated,
                 Network::Default | Network::Host => cooper_sandbox::Network::Host,
             },
             hostname: exec.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
