@@ -70,6 +70,11 @@ const NO_EMULATOR: &str = "binfmt_misc has no emulator for it";
 /// How often a program is started that a new process of another thread still holds open.
 const ATTEMPTS: u32 = 20;
 
+/// The processors that are known.
+pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
+    MACHINES.iter().map(|machine| machine.architecture)
+}
+
 /// Says whether steps for this platform can run, before the first of them begins.
 ///
 /// # Errors

@@ -36,7 +36,9 @@ struct Finding {
 /// Says what this machine permits; succeeds only where builds can run.
 pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     let store = place.root().ok().map(|r| r.display().to_string());
-    let diagnosis = diagnose(cooper_sandbox::probe(), store);
+    let mut report = cooper_sandbox::probe();
+    report.findings.extend(place.root().iter().flat_map(|root| cooper_sandbox::probe_store(root)));
+    let diagnosis = diagnose(report, store);
     if flags.json {
         stdout::json(&diagnosis)?;
     } else {
@@ -46,12 +48,13 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
 }
 
 fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
+    let unfit = report.findings.iter().find(|f| !f.ok).map(|f| format!("{}: {}", f.name, f.detail));
     let findings = report.findings.into_iter();
     let findings = findings.map(|f| Finding { name: f.name, ok: f.ok, detail: f.detail, hint: f.hint });
     Diagnosis {
-        can_build: report.tier.is_ok(),
+        can_build: report.tier.is_ok() && unfit.is_none(),
         tier: report.tier.as_ref().ok().map(|t| open::tier_name(*t)),
-        problem: report.tier.err().map(|e| e.to_string()),
+        problem: report.tier.err().map(|e| e.to_string()).or(unfit),
         store,
         findings: findings.collect(),
     }
@@ -76,8 +79,8 @@ fn table(d: &Diagnosis) -> String {
         lines.push(format!("the store is {}", escape::line(store)));
     }
     lines.push(match (d.tier, &d.problem) {
-        (Some(tier), _) => format!("builds can run here, as {tier}"),
-        (None, Some(problem)) => format!("builds cannot run here: {}", escape::line(problem)),
+        (Some(tier), None) => format!("builds can run here, as {tier}"),
+        (_, Some(problem)) => format!("builds cannot run here: {}", escape::line(problem)),
         (None, None) => "builds cannot run here".to_owned(),
     });
     lines.join("\n")
@@ -113,5 +116,11 @@ missing  newuidmap  seen
 the store is /s
 builds cannot run here: newuidmap not available: not installed";
         assert_eq!(table(&bad), expected);
+
+        // A place that is good for steps, and a store that is not.
+        let store = Seen { name: "store", ..seen("store", Some("elsewhere")) };
+        let bad = diagnose(Report { tier: Ok(Tier::Root), findings: vec![store] }, None);
+        assert!(!bad.can_build);
+        assert!(table(&bad).ends_with("builds cannot run here: store: seen"), "{}", table(&bad));
     }
 }
