@@ -150,7 +150,7 @@ impl<W: Write> Packer<'_, W> {
                 return Err(LayerfsError::ReservedName { path: path.join(&entry.name).display() });
             }
             let item = match entry.kind {
-                Some(kind) if kind != Kind::Char => Item::Present(entry.name, kind),
+                Some(kind) if !matches!(kind, Kind::Char | Kind::Socket) => Item::Present(entry.name, kind),
                 _ => {
                     let meta = dir.stat(&entry.name).map_err(at("reading", &path.join(&entry.name)))?;
                     match whiteout::is_whiteout(&meta) {

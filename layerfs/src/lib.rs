@@ -23,5 +23,6 @@ pub mod userdb;
 pub mod view;
 pub mod walk;
 pub mod whiteout;
+pub mod whole;
 
 pub use error::LayerfsError;

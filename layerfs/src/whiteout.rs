@@ -4,13 +4,18 @@
 //! | meaning | in a tar | in a tree |
 //! |---|---|---|
 //! | NAME below is gone | empty file `.wh.NAME` beside where it was | character device 0:0 called NAME |
+//! | the same, where nothing is stacked | as above | socket of mode 0 called NAME |
 //! | everything below is gone | empty file `.wh..wh..opq` in the directory | attribute `*.overlay.opaque` = `y` |
+//!
+//! A file system that is an overlay itself makes no character devices 0:0. Where no overlay is mounted over the trees, the
+//! mark is therefore a socket that nobody may open: no tar holds sockets, and what is made from one can be no such mark.
 //!
 //! Must never: let a name or an attribute of the one form through into the other without translating it.
 
 use crate::error::Reason;
 use crate::stat::{Kind, Meta};
 use crate::walk::{self, Dir};
+use rustix::fs::{FileType, Mode};
 use std::io;
 
 /// First bytes of every name that a tar keeps for deletions.
@@ -25,7 +30,7 @@ const OPAQUE_XATTRS: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opa
 /// below it. Only a privileged mount makes them, and Cooper's mounts switch them off.
 const DEPENDENT: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
 
-/// Which attributes overlayfs uses in a tree.
+/// Which marks a tree has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OverlayXattr {
     /// `trusted.overlay.*`: mounts by root of the machine.
@@ -33,6 +38,9 @@ pub enum OverlayXattr {
     Trusted,
     /// `user.overlay.*`: mounts with `userxattr` in a user namespace.
     User,
+    /// Attributes as `User`, and deletions that also a file system takes which is an overlay itself: for trees that only
+    /// [`crate::view`] merges.
+    Unstacked,
 }
 
 impl OverlayXattr {
@@ -41,8 +49,17 @@ impl OverlayXattr {
         let [trusted, user] = OPAQUE_XATTRS;
         match self {
             Self::Trusted => trusted,
-            Self::User => user,
+            Self::User | Self::Unstacked => user,
         }
+    }
+
+    /// Marks a free name as deleted below.
+    pub(crate) fn delete(self, dir: &Dir, name: &[u8]) -> rustix::io::Result<()> {
+        let kind = match self {
+            Self::Trusted | Self::User => FileType::CharacterDevice,
+            Self::Unstacked => FileType::Socket,
+        };
+        rustix::fs::mknodat(dir.as_fd(), name, kind, Mode::empty(), 0)
     }
 }
 
@@ -85,7 +102,11 @@ pub fn deletion_of(name: &[u8]) -> Vec<u8> {
 
 /// Does this file of a tree say "deleted below"?
 pub fn is_whiteout(meta: &Meta) -> bool {
-    meta.kind == Kind::Char && meta.rdev.is_whiteout()
+    match meta.kind {
+        Kind::Char => meta.rdev.is_whiteout(),
+        Kind::Socket => meta.mode == 0,
+        _ => false,
+    }
 }
 
 /// Does this directory of a tree hide everything below it?

@@ -57,7 +57,7 @@ impl Applier {
     /// opaque, which says the same.
     pub(super) fn delete(&mut self, target: &Target<'_>) -> Result<(), LayerfsError> {
         let dir = &target.place.dir;
-        match rustix::fs::mknodat(dir.as_fd(), target.name, FileType::CharacterDevice, Mode::empty(), 0) {
+        match self.options.opaque.delete(dir, target.name) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
                 let meta = dir.stat(target.name).map_err(failed("reading", target.path))?;

@@ -111,7 +111,7 @@ fn delete_others(out: &Dir, children: &[(Vec<u8>, Found)]) -> io::Result<()> {
 
 /// Deletes a name and everything below it. Directories found deeper are moved up before their turn comes, so that
 /// no depth needs more than two descriptors.
-fn delete(out: &Dir, name: &[u8]) -> io::Result<()> {
+pub(crate) fn delete(out: &Dir, name: &[u8]) -> io::Result<()> {
     if out.stat(name)?.kind != Kind::Dir {
         return Ok(rustix::fs::unlinkat(out.as_fd(), name, AtFlags::empty())?);
     }

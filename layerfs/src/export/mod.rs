@@ -7,6 +7,7 @@
 mod dir;
 mod tar;
 
+pub(crate) use dir::delete;
 pub use dir::{LeftOut, Others, export_dir};
 pub use tar::export_tar;
 
@@ -64,11 +65,11 @@ fn dated(meta: &Meta, all: Option<i64>) -> Time {
 
 /// First names of files that have several.
 #[derive(Default)]
-struct FirstNames(HashMap<(usize, u64, u64), RelPath>);
+pub(crate) struct FirstNames(HashMap<(usize, u64, u64), RelPath>);
 
 impl FirstNames {
     /// The name under which the file was met before; remembers this one otherwise.
-    fn seen(&mut self, found: &Found, path: &RelPath) -> Option<&RelPath> {
+    pub(crate) fn seen(&mut self, found: &Found, path: &RelPath) -> Option<&RelPath> {
         let Meta { kind, nlink, dev, ino, .. } = found.meta;
         if kind != Kind::File || nlink < 2 {
             return None;

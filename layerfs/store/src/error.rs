@@ -37,7 +37,7 @@ pub enum StoreError {
         /// What was expected.
         reason: &'static str,
     },
-    /// The store's trees were made by root, and this is an ordinary user, or the other way round.
+    /// The store's trees were made with other rights: by root, by an ordinary user, or by root in a container.
     #[error("the store {} has layers that were unpacked with other rights", root.display())]
     OtherMarks {
         /// Root of the store.
@@ -143,7 +143,8 @@ impl StoreError {
             Self::Archive(source) => return io_hint(source),
             Self::Newer { .. } => "use the Cooper that made it, or choose another directory with --root",
             Self::OtherMarks { .. } => {
-                "root and ordinary users need a store each: choose another directory with --root"
+                "root, ordinary users and root in a container that cannot mount need a store each: choose another directory \
+                 with --root"
             }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",

@@ -11,13 +11,15 @@ use std::fmt;
 /// More than the file ever has, in bytes.
 const LIMIT: u64 = 64;
 
-/// The two kinds of marks.
+/// The kinds of marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TreeMarks {
     /// `trusted.overlay.*`: trees made by the machine's root.
     Trusted,
     /// `user.overlay.*`: trees made inside a user namespace.
     User,
+    /// Deletions that no overlay knows: trees made where nothing can be mounted.
+    Unstacked,
 }
 
 impl fmt::Display for TreeMarks {
@@ -25,6 +27,7 @@ impl fmt::Display for TreeMarks {
         f.write_str(match self {
             Self::Trusted => "trusted",
             Self::User => "user",
+            Self::Unstacked => "unstacked",
         })
     }
 }
@@ -55,7 +58,9 @@ mod tests {
         for _ in 0..2 {
             Store::open(dir.path()).unwrap().use_marks(TreeMarks::User).unwrap();
         }
-        let refused = Store::open(dir.path()).unwrap().use_marks(TreeMarks::Trusted).unwrap_err();
-        assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+        for other in [TreeMarks::Trusted, TreeMarks::Unstacked] {
+            let refused = Store::open(dir.path()).unwrap().use_marks(other).unwrap_err();
+            assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+        }
     }
 }

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Everything about a file but its path, as [`PYTHON`] says it.
-type Tree = BTreeMap<String, String>;
+pub type Tree = BTreeMap<String, String>;
 
-const ROLE: &str = "COOPER_TEST_IN_NAMESPACE";
+pub const ROLE: &str = "COOPER_TEST_IN_NAMESPACE";
 
 fn walk(top: &Path, dir: &Path, found: &mut Tree) {
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -43,7 +43,7 @@ fn walk(top: &Path, dir: &Path, found: &mut Tree) {
     }
 }
 
-fn all(top: &Path) -> Tree {
+pub fn all(top: &Path) -> Tree {
     let mut found = Tree::new();
     walk(top, top, &mut found);
     found
@@ -54,7 +54,7 @@ fn is_below(name: &str, dir: &str) -> bool {
 }
 
 /// Lays a layer, as Python lists it, over a tree; deletions count first, for they are about what was before.
-fn lay(before: &Tree, entries: &[&str]) -> Tree {
+pub fn lay(before: &Tree, entries: &[&str]) -> Tree {
     let mut tree = before.clone();
     let (mark, opaque) = (hex(b".wh."), hex(b".wh..wh..opq"));
     let parted = |line: &str| {
@@ -107,7 +107,7 @@ fn remove(path: &Path) {
 }
 
 /// One operation on a tree. What the kernel refuses is no change.
-fn operate(random: &mut Random, top: &Path) {
+pub fn operate(random: &mut Random, top: &Path) {
     let (mut dirs, mut others) = (vec![top.to_owned()], Vec::new());
     paths(top, &mut dirs, &mut others);
     others.sort();
@@ -213,10 +213,15 @@ fn in_a_namespace() {
 
 #[test]
 fn the_layer_of_an_overlay_is_the_difference() {
+    again_in_a_namespace("changes::in_a_namespace");
+}
+
+/// Runs an ignored test in a mount namespace of its own.
+pub fn again_in_a_namespace(test: &str) {
     let root = owner().0 == 0;
     let mut again = Command::new("unshare");
     again.arg(if root { "-m" } else { "-Urm" }).arg(std::env::current_exe().unwrap());
-    again.args(["--ignored", "--exact", "changes::in_a_namespace"]).env(ROLE, if root { "trusted" } else { "user" });
+    again.args(["--ignored", "--exact", test]).env(ROLE, if root { "trusted" } else { "user" });
     let output = again.output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);

@@ -14,3 +14,4 @@ mod scene;
 mod stacks;
 mod trees;
 mod unpackers;
+mod wholes;

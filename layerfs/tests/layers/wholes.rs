@@ -1,0 +1,217 @@
+//! What happens in a root that is one plain directory, and the layer made by comparing: laid over what was before, it
+//! gives what a full walk finds afterwards, be it laid by a map of paths or by overlayfs itself. A second step goes on in
+//! the same root; a root that is brought up to date and one that is laid out anew are equal to it.
+//!
+//! `COOPER_TEST_CHANGES=100000` tries more.
+
+use crate::changes::{ROLE, Tree, again_in_a_namespace, all, lay, operate};
+use crate::random::{Random, cases};
+use crate::readers::{PYTHON, framed, read_by};
+use crate::trees::{hex, pack};
+use cooper_image::RelPath;
+use cooper_layerfs::apply::OverlayXattr;
+use cooper_layerfs::root::Root;
+use cooper_layerfs::view::View;
+use cooper_layerfs::whiteout::is_whiteout;
+use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root(path: &Path) -> Root {
+    Root::open(path).unwrap()
+}
+
+fn view(layers: &[PathBuf]) -> View {
+    View::stack(layers.iter().map(|path| root(path)).collect())
+}
+
+fn laid_out(layers: &[PathBuf], fresh: Fresh, into: &Path) {
+    lay_out(&view(layers), fresh, &root(into), &[], &|| false).unwrap();
+}
+
+/// What overlayfs shows of layers, lowest first.
+fn merged(layers: &[PathBuf], at: &Path) -> Tree {
+    let lowers: Vec<String> = layers.iter().rev().map(|path| path.display().to_string()).collect();
+    let marks = if std::env::var(ROLE).unwrap() == "trusted" { "" } else { ",userxattr" };
+    let options = CString::new(format!("lowerdir={}{marks}", lowers.join(":"))).unwrap();
+    mount("overlay", at, "overlay", MountFlags::RDONLY, Some(options.as_c_str())).unwrap();
+    let tree = all(at);
+    unmount(at, UnmountFlags::empty()).unwrap();
+    tree
+}
+
+struct Step {
+    before: Tree,
+    after: Tree,
+    layer: Vec<u8>,
+}
+
+/// Some steps in one root.
+fn story(random: &mut Random, top: &Path) -> Vec<Step> {
+    let at = |name: &str| {
+        fs::create_dir_all(top.join(name)).unwrap();
+        top.join(name)
+    };
+    let mut layers = vec![at("lower")];
+    for _ in 0..random.below(25) {
+        operate(random, &layers[0]);
+    }
+    let (whole, late) = (at("whole"), at("late"));
+    laid_out(&layers, Fresh::All, &whole);
+    laid_out(&layers, Fresh::All, &late);
+    let mut steps = Vec::new();
+    for number in 0..2 {
+        let before = all(&whole);
+        assert_eq!(before, merged_or_only(&layers, &at("merged")));
+        let index = Index::of(&root(&whole), &[]).unwrap();
+        for _ in 0..=random.below(12) {
+            operate(random, &whole);
+        }
+        let upper = at(&format!("upper-{number}"));
+        let before_step = Before { index: &index, view: &view(&layers), moved: &BTreeSet::new(), cut_off: &[] };
+        write_changes(&root(&whole), &before_step, &root(&upper), OverlayXattr::User, &|| false).unwrap();
+        layers.push(upper.clone());
+        let after = all(&whole);
+        assert_eq!(merged(&layers, &at("merged")), after, "overlayfs over {before:#?}");
+        steps.push(Step { before, after, layer: pack(&upper) });
+    }
+    laid_out(&layers, Fresh::Top(2), &late);
+    assert_eq!(all(&late), steps[1].after, "brought up to date");
+    let anew = at("anew");
+    laid_out(&layers, Fresh::All, &anew);
+    assert_eq!(all(&anew), steps[1].after, "laid out anew");
+    steps
+}
+
+/// Overlayfs wants two.
+fn merged_or_only(layers: &[PathBuf], at: &Path) -> Tree {
+    if let [only] = layers { all(only) } else { merged(layers, at) }
+}
+
+#[test]
+#[ignore = "runs as a child of the test below"]
+fn in_a_namespace() {
+    assert!(std::env::var_os(ROLE).is_some(), "it mounts, and so needs a namespace of its own");
+    // A file system whose ctimes say all, and one where they do not.
+    let (disk, memory) = (tempfile::tempdir_in("/var/tmp").unwrap(), tempfile::tempdir().unwrap());
+    mount("tmpfs", memory.path(), "tmpfs", MountFlags::empty(), None).unwrap();
+    let mut random = Random::new(12);
+    let steps: Vec<Step> = (0..cases("COOPER_TEST_CHANGES", 300))
+        .flat_map(|case| {
+            let top = if case % 2 == 0 { disk.path() } else { memory.path() };
+            let dir = top.join(case.to_string());
+            let steps = story(&mut random, &dir);
+            fs::remove_dir_all(dir).unwrap();
+            steps
+        })
+        .collect();
+    let said = read_by(Command::new("python3").args(["-c", PYTHON]), framed(steps.iter().map(|s| s.layer.as_slice())));
+    let said = String::from_utf8(said).unwrap();
+    let mut lists = said.split("--\n");
+    let mut marks = 0;
+    for (case, step) in steps.iter().enumerate() {
+        let entries: Vec<&str> = lists.next().unwrap().lines().collect();
+        marks += entries.iter().filter(|line| line.contains(&hex(b".wh."))).count();
+        assert_eq!(lay(&step.before, &entries), step.after, "step {case}: {entries:#?}\nover {:#?}", step.before);
+    }
+    assert!(marks > steps.len() / 4, "only {marks} deletions");
+    unmount(memory.path(), UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
+fn the_layer_of_a_whole_root_is_the_difference() {
+    again_in_a_namespace("wholes::in_a_namespace");
+}
+
+/// A root with two files, and what a layer holds of what `work` did.
+fn changed(cut_off: &[&str], moved: &[&str], work: impl FnOnce(&Path)) -> (tempfile::TempDir, Vec<String>) {
+    let top = tempfile::tempdir().unwrap();
+    let [lower, whole, upper] = ["lower", "whole", "upper"].map(|name| top.path().join(name));
+    for path in [&lower, &whole, &upper] {
+        fs::create_dir(path).unwrap();
+    }
+    fs::create_dir_all(lower.join("dev")).unwrap();
+    fs::create_dir_all(lower.join("etc")).unwrap();
+    fs::write(lower.join("dev/image's"), "x").unwrap();
+    for name in ["hosts", "other"] {
+        fs::write(lower.join("etc").join(name), "from the image").unwrap();
+    }
+    let view = view(&[lower]);
+    lay_out(&view, Fresh::All, &root(&whole), cut_off, &|| false).unwrap();
+    let index = Index::of(&root(&whole), cut_off).unwrap();
+    work(&whole);
+    let moved: BTreeSet<RelPath> = moved.iter().map(|path| RelPath::from(*path)).collect();
+    let before = Before { index: &index, view: &view, moved: &moved, cut_off };
+    write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
+    let mut names: Vec<String> = walk(&upper, &upper);
+    names.sort();
+    (top, names)
+}
+
+fn walk(top: &Path, dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        found.push(entry.path().strip_prefix(top).unwrap().display().to_string());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(walk(top, &entry.path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn names_that_are_cut_off_are_in_neither() {
+    let (top, names) = changed(&["dev"], &[], |whole| {
+        assert!(!whole.join("dev").exists());
+        fs::create_dir(whole.join("dev")).unwrap();
+        fs::write(whole.join("dev/null"), "").unwrap();
+        fs::create_dir(whole.join("etc/dev")).unwrap();
+    });
+    assert_eq!(names, ["etc", "etc/dev"]);
+    drop(top);
+}
+
+#[test]
+fn what_was_moved_away_and_back_is_no_change_but_what_was_done_to_it_is() {
+    let back = |whole: &Path| {
+        let etc = fs::metadata(whole.join("etc")).unwrap().modified().unwrap();
+        fs::rename(whole.join("etc/hosts"), whole.join("aside")).unwrap();
+        fs::write(whole.join("etc/hosts"), "provided").unwrap();
+        fs::remove_file(whole.join("etc/hosts")).unwrap();
+        fs::rename(whole.join("aside"), whole.join("etc/hosts")).unwrap();
+        fs::File::open(whole.join("etc")).unwrap().set_modified(etc).unwrap();
+    };
+    let moved = ["etc/hosts", "etc"];
+    assert_eq!(changed(&[], &[], back).1, ["etc", "etc/hosts"]);
+    assert!(changed(&[], &moved, back).1.is_empty());
+    let touched = changed(&[], &moved, |whole| {
+        back(whole);
+        fs::set_permissions(whole.join("etc"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(whole.join("etc/other"), "new").unwrap();
+    });
+    assert_eq!(touched.1, ["etc", "etc/other"]);
+    let replaced = changed(&[], &moved, |whole| {
+        back(whole);
+        fs::remove_file(whole.join("etc/hosts")).unwrap();
+        fs::write(whole.join("etc/hosts"), "from the image").unwrap();
+    });
+    assert_eq!(replaced.1, ["etc", "etc/hosts"]);
+}
+
+#[test]
+fn deletions_need_no_device_and_are_deletions_to_all_who_read_them() {
+    let (top, names) = changed(&[], &[], |whole| fs::remove_file(whole.join("etc/other")).unwrap());
+    assert_eq!(names, ["etc", "etc/other"]);
+    let upper = top.path().join("upper");
+    let mark = root(&upper).stat(&RelPath::from("etc/other")).unwrap().unwrap();
+    assert!(is_whiteout(&mark));
+    let merged = view(&[top.path().join("lower"), upper.clone()]);
+    assert_eq!(merged.lstat(&RelPath::from("etc/other")).unwrap(), None);
+    let tar = pack(&upper);
+    assert!(tar.windows(12).any(|bytes| bytes == b".wh.other\0\0\0"));
+}
