@@ -23,11 +23,16 @@ pub(crate) const STEP: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// Takes everything but [`STEP`] out of the bounding set.
-pub(crate) fn limit_bounding_set() -> Result<()> {
+/// What it may have in a chroot: nothing that leads out of one, and no device nodes. Other steps may make nodes, since no
+/// file system of theirs opens them; here whatever the container may use would open.
+pub(crate) const CHROOT_STEP: CapabilitySet =
+    STEP.difference(CapabilitySet::SYS_CHROOT).difference(CapabilitySet::MKNOD);
+
+/// Takes everything but these out of the bounding set.
+pub(crate) fn limit_bounding_set(kept: CapabilitySet) -> Result<()> {
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        if STEP.contains(capability) {
+        if kept.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
@@ -53,10 +58,10 @@ pub(crate) fn keep_all(all: CapabilitySet) -> Result<()> {
 
 /// Sets the process's own sets for a step with this uid. The bounding set stays, so that setuid
 /// programs work.
-pub(crate) fn limit_own(uid: u32) -> Result<()> {
+pub(crate) fn limit_own(uid: u32, most: CapabilitySet) -> Result<()> {
     clear_ambient_capability_set()?;
     let now = capabilities(None)?;
-    let kept = if uid == 0 { now.permitted & STEP } else { CapabilitySet::empty() };
+    let kept = if uid == 0 { now.permitted & most } else { CapabilitySet::empty() };
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
 }
 
@@ -65,5 +70,6 @@ mod tests {
     #[test]
     fn fourteen_as_docker() {
         assert_eq!(super::STEP.bits(), 0xa804_25fb);
+        assert_eq!(super::CHROOT_STEP.bits(), 0xa000_25fb);
     }
 }

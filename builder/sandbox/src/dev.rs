@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 const HERE: Stage = Stage::Devices;
 
 /// Name, major and minor number.
-const NODES: &[(&str, u32, u32)] =
+pub(crate) const NODES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 const LINKS: &[(&str, &str)] = &[
     ("fd", "/proc/self/fd"),
@@ -84,7 +84,8 @@ fn provide_node(top: &OwnedFd, private: &OwnedFd, name: &str, number: u64, marks
     verify(&refer(top, name)?, number)
 }
 
-fn verify(node: &OwnedFd, number: u64) -> io::Result<()> {
+/// Is it the device that it is to be?
+pub(crate) fn verify(node: &OwnedFd, number: u64) -> io::Result<()> {
     let stat = rustix::fs::fstat(node)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == number {
         return Ok(());

@@ -2,7 +2,7 @@
 //! administrator gave to the user. Takes the user's identity from the process and the machine's
 //! files; never maps an id that was not given.
 
-use crate::{IDMAP_ARGUMENT, SandboxError, sys};
+use crate::{IDMAP_ARGUMENT, SandboxError, container, sys};
 use cooper_image::limits::PASSWD_BYTES;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum Tier {
     Root,
     /// As root of a user namespace: may not.
     Rootless,
+    /// As root of a container that lets nobody mount or leave a namespace: in a chroot.
+    Container,
 }
 
 /// The inode number that the kernel gives to the first user namespace, for all time.
@@ -72,12 +74,16 @@ pub(crate) fn is_privileged() -> bool {
 
 /// Makes this process able to run steps: as root (be it that of an outer user namespace) by doing
 /// nothing, otherwise by becoming root of a new user namespace. Call it first in `main`, while the process has a single thread.
+///
+/// A root that can do neither, in a container, becomes nothing else; its steps run in a chroot.
 pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     if is_privileged() {
         return Ok(tier_here());
     }
-    let maps =
-        plan().map_err(|missing| if rustix::process::geteuid().is_root() { powerless_root() } else { missing })?;
+    if is_contained() {
+        return container::usable().map(|()| Tier::Container);
+    }
+    let maps = plan()?;
     crate::caller::remember();
     let mut helper = Command::new("/proc/self/exe")
         .arg0("cooper")
@@ -132,15 +138,10 @@ pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
     SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }
 }
 
-/// An ordinary container's root: subordinate ids are not what it misses first.
-fn powerless_root() -> SandboxError {
-    SandboxError::Unavailable {
-        feature: "isolation",
-        cause: "this root has no CAP_SYS_ADMIN and no subordinate ids".into(),
-        hint: "give the outer container CAP_SYS_ADMIN, seccomp=unconfined, apparmor=unconfined and \
-               systempaths=unconfined; or run as an ordinary user that has subordinate ids"
-            .into(),
-    }
+/// Is this a root without rights over the machine, who cannot get a user namespace with several ids either?
+pub(crate) fn is_contained() -> bool {
+    let refused = || !sys::may_unshare(UnshareFlags::NEWUSER).unwrap_or(false);
+    rustix::process::geteuid().is_root() && !is_privileged() && (plan().is_err() || refused())
 }
 
 fn plan() -> Result<Maps, SandboxError> {

@@ -11,15 +11,15 @@
 use crate::overlay::Marks;
 use crate::protocol::{At, Control, Fault, Order, Stage, Status};
 use crate::provided::{self, Stubs};
-use crate::spec::{Network, Security, StepSpec, Streams, Surroundings};
+use crate::spec::{Files, Network, Security, Stack, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
-use crate::{caps, cgroup, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
+use crate::{caps, cgroup, container, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
-use rustix::thread::UnshareFlags;
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
+use rustix::thread::{CapabilitySet, UnshareFlags};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,6 +51,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Ends the child that should have become the step.
+pub(crate) fn give_up(control: &Control, fault: Fault) -> ! {
+    report(control, fault);
+    std::process::exit(i32::from(NOT_STARTED))
+}
+
 fn report(control: &Control, fault: Fault) {
     let Fault { stage, object, cause } = fault;
     // When nobody listens, nobody waits for this step either.
@@ -66,6 +72,13 @@ fn outer(control: &Control) -> Result<(), Fault> {
     let Order { spec, groups } = order;
     take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
     drop(streams);
+    match &spec.files {
+        Files::Layers(stack) => in_namespaces(control, (&spec, stack), &groups),
+        Files::Whole(whole) => container::run(control, (&spec, whole), &groups),
+    }
+}
+
+fn in_namespaces(control: &Control, (spec, stack): (&StepSpec, &Stack), groups: &[PathBuf]) -> Result<(), Fault> {
     let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if spec.surroundings.network != Network::Host {
         leave |= UnshareFlags::NEWNET;
@@ -82,12 +95,11 @@ fn outer(control: &Control) -> Result<(), Fault> {
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
         Fork::Child => {
             drop(held);
-            let fault = match inner(control, (&spec, &groups), &alive) {
+            let fault = match inner(control, (spec, stack), groups, &alive) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
-            report(control, fault);
-            std::process::exit(i32::from(NOT_STARTED));
+            give_up(control, fault)
         }
         Fork::Parent(pid) => {
             drop(alive);
@@ -144,10 +156,15 @@ fn wait_for(control: &Control, pid: Pid) -> io::Result<Status> {
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty())?
         .map(|(_, status)| status)
         .ok_or(io::ErrorKind::NotFound)?;
-    Ok(match (status.exit_status(), status.terminating_signal()) {
+    Ok(said(status))
+}
+
+/// How a process ended, as it is reported.
+pub(crate) fn said(status: WaitStatus) -> Status {
+    match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Status::Exited(code),
         (None, signal) => Status::Signaled(signal.unwrap_or(0)),
-    })
+    }
 }
 
 /// Good until the step executes a setuid program; see above for what is good afterwards.
@@ -155,21 +172,25 @@ fn die_with_parent() -> rustix::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
 }
 
-fn inner(
-    control: &Control,
-    (spec, groups): (&StepSpec, &[PathBuf]),
-    alive: &OwnedFd,
-) -> Result<std::convert::Infallible, Fault> {
+/// Sees to it that this process does not outlive its parent, whose life `alive` stands for.
+pub(crate) fn follow_parent(alive: &OwnedFd) -> Result<(), Fault> {
     die_with_parent().at(Stage::Process, "parent death signal")?;
     let [gone] = sys::wait_readable([Some(alive.as_fd())], Some(Duration::ZERO)).at(Stage::Process, "parent")?;
-    if gone {
-        return Err("ended early").at(Stage::Process, "parent");
-    }
+    if gone { Err("ended early").at(Stage::Process, "parent") } else { Ok(()) }
+}
+
+fn inner(
+    control: &Control,
+    (spec, stack): (&StepSpec, &Stack),
+    groups: &[PathBuf],
+    alive: &OwnedFd,
+) -> Result<std::convert::Infallible, Fault> {
+    follow_parent(alive)?;
     rustix::process::umask(Mode::empty());
     cgroup::join(groups).at(Stage::Process, "control group")?;
     // In this order, so that the step sees its own group as the root of all.
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
-    let root = build_world(control, spec)?;
+    let root = build_world(control, spec, stack)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
@@ -178,17 +199,18 @@ fn inner(
     drop(root);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limit(spec)?;
-    become_user(&who, &spec.surroundings)?;
+    confine(spec)?;
+    become_user(&who, &spec.surroundings, caps::STEP)?;
     start(control, spec, &who)
 }
 
 /// Everything that is mounted; gives the top of the root.
-fn build_world(control: &Control, spec: &StepSpec) -> Result<OwnedFd, Fault> {
+fn build_world(control: &Control, spec: &StepSpec, stack: &Stack) -> Result<OwnedFd, Fault> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Stage::Namespaces, "mount propagation")?;
     let marks = Marks::of_this_process();
-    let private = provided::private_tmpfs(&spec.mountpoint).at(Stage::Files, spec.mountpoint.display())?;
-    let root = overlay::mount_root(spec, marks)?;
+    let private = provided::private_tmpfs(&stack.mountpoint).at(Stage::Files, stack.mountpoint.display())?;
+    let root = overlay::mount_root(stack, marks)?;
     let stubs = Stubs { root: root.as_fd(), control };
     let devices = dev::mount_dev(&stubs, &private, marks, &spec.surroundings)?;
     let mut masks = kernel_fs::Masks::new(&devices.null);
@@ -209,7 +231,7 @@ fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// What needs the set-up's own rights: done before they are given up.
-fn limit(spec: &StepSpec) -> Result<(), Fault> {
+pub(crate) fn limit(spec: &StepSpec) -> Result<(), Fault> {
     rustix::process::setsid().at(Stage::Process, "session")?;
     if spec.surroundings.streams == Streams::Terminal {
         rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).at(Stage::Process, "controlling terminal")?;
@@ -229,23 +251,28 @@ fn limit(spec: &StepSpec) -> Result<(), Fault> {
     for limit in &spec.surroundings.limits {
         limits::set(limit).at(Stage::Process, format_args!("limit {:?}", limit.resource))?;
     }
-    sys::reset_signals().at(Stage::Process, "signals")?;
+    sys::reset_signals().at(Stage::Process, "signals")
+}
+
+fn confine(spec: &StepSpec) -> Result<(), Fault> {
     if spec.surroundings.security == Security::Insecure {
         return Ok(());
     }
     if sys::landlock_version() >= probe::SCOPES {
-        sys::hide_abstract_sockets().at(Stage::Process, "scope of abstract sockets")?;
+        sys::enter_domain(sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS, None)
+            .at(Stage::Process, "scope of abstract sockets")?;
     }
-    caps::limit_bounding_set().at(Stage::Capabilities, "bounding set")?;
+    caps::limit_bounding_set(caps::STEP).at(Stage::Capabilities, "bounding set")?;
     // While this process still may administer, so that no_new_privs can stay off.
-    seccomp::install().at(Stage::Seccomp, "filter")?;
+    seccomp::install(seccomp::Walls::Namespaces).at(Stage::Seccomp, "filter")?;
     if spec.surroundings.no_new_privs {
         rustix::thread::set_no_new_privs(true).at(Stage::Process, "no_new_privs")?;
     }
     Ok(())
 }
 
-fn become_user(who: &Identity, around: &Surroundings) -> Result<(), Fault> {
+/// Becomes the user, with at most these capabilities where the step is not an insecure one.
+pub(crate) fn become_user(who: &Identity, around: &Surroundings, most: CapabilitySet) -> Result<(), Fault> {
     use rustix::process::{Gid, Uid};
     let security = around.security;
     let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
@@ -270,7 +297,7 @@ fn become_user(who: &Identity, around: &Surroundings) -> Result<(), Fault> {
     .at(Stage::User, &object)?
     .at(Stage::User, &object)?;
     match security {
-        Security::Sandbox => caps::limit_own(who.uid),
+        Security::Sandbox => caps::limit_own(who.uid, most),
         Security::Insecure => caps::keep_all(all),
     }
     .at(Stage::Capabilities, "own sets")?;
@@ -278,7 +305,8 @@ fn become_user(who: &Identity, around: &Surroundings) -> Result<(), Fault> {
     die_with_parent().at(Stage::Process, "parent death signal")
 }
 
-fn start(control: &Control, spec: &StepSpec, who: &Identity) -> Result<std::convert::Infallible, Fault> {
+/// Replaces this process by the step.
+pub(crate) fn start(control: &Control, spec: &StepSpec, who: &Identity) -> Result<std::convert::Infallible, Fault> {
     cwd::verify(&spec.cwd)?;
     let program = spec.argv.first().map_or("", String::as_str);
     let found = find(program, spec).at(Stage::Exec, program)?;

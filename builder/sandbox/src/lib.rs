@@ -8,6 +8,7 @@
 mod caller;
 mod caps;
 mod cgroup;
+mod container;
 mod cwd;
 mod dev;
 mod error;
@@ -35,6 +36,7 @@ mod user;
 use std::process::ExitCode;
 
 pub use caller::as_caller;
+pub use container::{OWN_NAMES, check_surroundings, not_in_a_chroot};
 pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use ground::probe_store;
@@ -42,10 +44,11 @@ pub use idmap::{Tier, enter_user_namespace};
 pub use isolated::check_network;
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
+pub use provided::PROVIDED;
 pub use shell::{enter, has_terminal};
 pub use spec::{
-    Access, Content, Limit, Mount, Network, Private, Resource, Resources, Security, StepSpec, Streams, Surroundings,
-    Swap,
+    Access, Content, Files, Limit, Mount, Network, Private, Resource, Resources, Security, Stack, StepSpec, Streams,
+    Surroundings, Swap, Whole,
 };
 pub use supervise::{Outcome, check_resources, run};
 

@@ -3,10 +3,10 @@
 //! Layers are named to the kernel as `/proc/self/fd/N`: that is short enough for any depth and
 //! shows nothing of the host's paths in the step's mount table. The root opens no devices (see `dev`).
 
-use crate::StepSpec;
 use crate::idmap::{Tier, tier_here};
 use crate::mount_api;
 use crate::protocol::{At, Fault, Stage};
+use crate::spec::Stack;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
@@ -30,7 +30,7 @@ impl Marks {
     pub(crate) fn of_this_process() -> Self {
         match tier_here() {
             Tier::Root => Self::Trusted,
-            Tier::Rootless => Self::User,
+            Tier::Rootless | Tier::Container => Self::User,
         }
     }
 }
@@ -46,15 +46,15 @@ pub(crate) struct Layers {
 }
 
 /// Mounts the root on the specification's mount point; gives a descriptor of its top.
-pub(crate) fn mount_root(spec: &StepSpec, marks: Marks) -> Result<OwnedFd, Fault> {
+pub(crate) fn mount_root(stack: &Stack, marks: Marks) -> Result<OwnedFd, Fault> {
     let open = |path: &std::path::PathBuf| mount_api::on_host(path).at(Stage::Overlay, path.display());
     let layers = Layers {
-        lowers_top_first: spec.lowers.iter().rev().map(open).collect::<Result<_, _>>()?,
-        upper: open(&spec.upper)?,
-        work: open(&spec.work)?,
+        lowers_top_first: stack.lowers.iter().rev().map(open).collect::<Result<_, _>>()?,
+        upper: open(&stack.upper)?,
+        work: open(&stack.work)?,
     };
-    mount_at(&layers, marks, &open(&spec.mountpoint)?).at(Stage::Overlay, "overlay")?;
-    open(&spec.mountpoint)
+    mount_at(&layers, marks, &open(&stack.mountpoint)?).at(Stage::Overlay, "overlay")?;
+    open(&stack.mountpoint)
 }
 
 /// Stacks the layers on what `target` refers to.

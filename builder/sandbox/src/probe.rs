@@ -1,11 +1,11 @@
 //! What this machine permits, for `cooper doctor`: one finding for each thing that steps need,
 //! and for each "no" how to get it. Looks only; changes nothing.
 
-use crate::SandboxError;
 use crate::cgroup;
+use crate::container;
 use crate::idmap::{self, Ids, Tier};
 use crate::isolated;
-use crate::sys;
+use crate::{SandboxError, sys};
 use std::os::unix::fs::MetadataExt;
 
 /// The version of Landlock that can hide abstract sockets (Linux 6.12).
@@ -35,6 +35,9 @@ pub struct Report {
 
 /// Looks at the machine and at what this user may do.
 pub fn probe() -> Report {
+    if idmap::is_contained() {
+        return in_a_container();
+    }
     let privileged = idmap::is_privileged();
     let mut findings =
         vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets(), limits(), network()];
@@ -65,6 +68,27 @@ pub fn probe() -> Report {
             hint: missing.hint.clone().unwrap_or_default(),
         });
     }
+    Report { tier, findings }
+}
+
+/// For a root who cannot mount. What is missing for a better tier is told, and prevents nothing.
+fn in_a_container() -> Report {
+    let mut findings = vec![identity(false), kernel(), seccomp(), abstract_sockets(), limits()];
+    let unfit = findings.iter().find(|finding| !finding.ok).map(|finding| SandboxError::Unavailable {
+        feature: finding.name,
+        cause: finding.detail.clone(),
+        hint: finding.hint.clone().unwrap_or_default(),
+    });
+    let tier = unfit.map_or_else(container::usable, Err).map(|()| Tier::Container);
+    if let Err(error) = &tier {
+        findings.push(Finding { name: "chroot", ok: false, detail: error.to_string(), hint: error.hint() });
+    }
+    findings.push(Finding {
+        name: "namespaces and mounts",
+        ok: false,
+        detail: format!("refused: {}", container::lacks()),
+        hint: Some(container::BETTER.to_owned()),
+    });
     Report { tier, findings }
 }
 

@@ -16,12 +16,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const HERE: Stage = Stage::Files;
+/// Files that a step is given in place of the image's.
+pub const PROVIDED: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// Largest resolv.conf taken over from the host.
 const RESOLV_BYTES: u64 = 64 * 1024;
 /// Most directories that are made for one mount point.
-const DEPTH: usize = 128;
+pub(crate) const DEPTH: usize = 128;
 /// Longest chain of links followed when a mount point has to be made.
-const LINKS: usize = 16;
+pub(crate) const LINKS: usize = 16;
 
 /// Makes mount points inside the root and says so.
 pub(crate) struct Stubs<'a> {
@@ -118,11 +120,15 @@ impl Stubs<'_> {
     }
 }
 
-fn path_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
+pub(crate) fn path_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-fn keeping_time(directory: &OwnedFd, change: impl FnOnce() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+/// Makes a change in a directory and leaves its time as it was.
+pub(crate) fn keeping_time(
+    directory: &OwnedFd,
+    change: impl FnOnce() -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
     let before = rustix::fs::fstat(directory)?;
     change()?;
     let times = Timestamps {
@@ -135,32 +141,45 @@ fn keeping_time(directory: &OwnedFd, change: impl FnOnce() -> rustix::io::Result
 /// Mounts resolv.conf, hosts and the script. The host's root must still be visible, and nothing
 /// be mounted on the specification's mount point yet but the root.
 pub(crate) fn mount_files(stubs: &Stubs<'_>, private: &OwnedFd, dev: &OwnedFd, spec: &StepSpec) -> Result<(), Fault> {
-    let mut resolv = host_resolv_conf().at(HERE, "/etc/resolv.conf of the host")?;
-    if spec.surroundings.network == Network::Isolated {
-        resolv = isolated::resolv_conf(&resolv);
-    }
-    let Surroundings { hostname, hosts: more, .. } = &spec.surroundings;
-    let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n");
-    for (name, address) in more {
-        hosts.push_str(&format!("{address}\t{name}\n"));
-    }
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    for (path, content) in [("/etc/resolv.conf", resolv.as_slice()), ("/etc/hosts", hosts.as_bytes())] {
+    for (path, content) in files(&spec.surroundings, &spec.surroundings.hostname)? {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let file = write_private(private, name, content, 0o644).at(HERE, path)?;
+        let file = write_private(private, name, &content, 0o644).at(HERE, path)?;
         let Some(target) = stubs.file(path).at(HERE, path)? else {
             continue;
         };
         let copy = read_only_copy_of(&file, quiet, Reach::Mount).at(HERE, path)?;
         attach(copy, target).at(HERE, path)?;
     }
-    let Some((name, content)) = &spec.script else {
+    let Some((name, content)) = script(spec)? else {
         return Ok(());
+    };
+    provide_script(private, dev, name, content, quiet).at(HERE, format_args!("/dev/pipes/{name}"))
+}
+
+/// The script and its name.
+pub(crate) fn script(spec: &StepSpec) -> Result<Option<(&str, &str)>, Fault> {
+    let Some((name, content)) = &spec.script else {
+        return Ok(None);
     };
     if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
         return Err("not a file name").at(HERE, format_args!("script {name:?}"));
     }
-    provide_script(private, dev, name, content, quiet).at(HERE, format_args!("/dev/pipes/{name}"))
+    Ok(Some((name, content)))
+}
+
+/// The files that every step is given, with what they hold, where the machine has this name.
+pub(crate) fn files(around: &Surroundings, hostname: &str) -> Result<[(&'static str, Vec<u8>); 2], Fault> {
+    let mut resolv = host_resolv_conf().at(HERE, "/etc/resolv.conf of the host")?;
+    if around.network == Network::Isolated {
+        resolv = isolated::resolv_conf(&resolv);
+    }
+    let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n");
+    for (name, address) in &around.hosts {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    let [resolv_conf, hosts_file] = PROVIDED;
+    Ok([(resolv_conf, resolv), (hosts_file, hosts.into_bytes())])
 }
 
 fn provide_script(

@@ -41,17 +41,27 @@ const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// Control codes that put words into a terminal's mouth.
 const DENIED_CONTROLS: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// Installs both filters on this process. It must still be allowed to administer.
-pub(crate) fn install() -> io::Result<()> {
-    sys::install_filter(&numbers(&ranges(&allowed()))?)?;
-    let arguments = arguments().map_err(io::Error::other)?;
+/// What keeps a step where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Walls {
+    /// Namespaces.
+    Namespaces,
+    /// A chroot: a second one would be the way out of it, and the limits of other processes are within reach.
+    Chroot,
+}
+
+/// Installs both filters on this process. It must still be allowed to administer, or have no_new_privs on.
+pub(crate) fn install(walls: Walls) -> io::Result<()> {
+    sys::install_filter(&numbers(&ranges(&allowed(walls)))?)?;
+    let arguments = arguments(walls).map_err(io::Error::other)?;
     let arguments = arguments.iter().map(|step| sock_filter { code: step.code, jt: step.jt, jf: step.jf, k: step.k });
     sys::install_filter(&arguments.collect::<Vec<_>>())
 }
 
 /// The numbers of all calls that may be made at all, in order.
-fn allowed() -> Vec<u32> {
-    let tables = [ALLOWED, ALLOWED_HERE, ALLOWED_BY_NUMBER, &ARGUMENTS_MATTER].concat();
+fn allowed(walls: Walls) -> Vec<u32> {
+    let mut tables = [ALLOWED, ALLOWED_HERE, ALLOWED_BY_NUMBER, &ARGUMENTS_MATTER].concat();
+    tables.retain(|number| walls == Walls::Namespaces || *number != libc::SYS_chroot);
     let mut numbers: Vec<u32> = tables.into_iter().filter_map(|number| u32::try_from(number).ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -102,19 +112,22 @@ fn numbers(ranges: &[(u32, u32)]) -> io::Result<Vec<sock_filter>> {
 type Compiled<T> = Result<T, seccompiler::BackendError>;
 
 /// The second filter: each rule is one way to be refused.
-fn arguments() -> Compiled<BpfProgram> {
+fn arguments(walls: Walls) -> Compiled<BpfProgram> {
     let is_not = |argument, value| Condition::new(argument, Len::Dword, Op::Ne, value);
     let is = |argument, value| Condition::new(argument, Len::Dword, Op::Eq, value);
     let flags = (0..64).map(|bit| 1_u64 << bit).filter(|flag| NAMESPACE_FLAGS & flag != 0);
     let flag = |flag| SeccompRule::new(vec![Condition::new(0, Len::Qword, Op::MaskedEq(flag), flag)?]);
     let personality = PERSONALITIES.iter().map(|value| is_not(0, *value)).collect::<Compiled<_>>()?;
     let control = |code: &u64| SeccompRule::new(vec![is(1, *code)?]);
-    let rules = BTreeMap::from([
+    let mut rules = BTreeMap::from([
         (libc::SYS_clone, flags.map(flag).collect::<Compiled<_>>()?),
         (libc::SYS_ioctl, DENIED_CONTROLS.iter().map(control).collect::<Compiled<_>>()?),
         (libc::SYS_personality, vec![SeccompRule::new(personality)?]),
         (libc::SYS_socket, sockets()?),
     ]);
+    if walls == Walls::Chroot {
+        rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is_not(0, 0)?])?]);
+    }
     let denied = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, denied, std::env::consts::ARCH.try_into()?)?.try_into()
 }
@@ -161,7 +174,7 @@ mod tests {
 
     #[test]
     fn first_filter_is_the_table() {
-        let allowed = allowed();
+        let allowed = allowed(Walls::Namespaces);
         let program = numbers(&ranges(&allowed)).expect("fits");
         assert!(allowed.len() > 250);
         for number in (0..2000).chain([0x4000_0000, 0x4000_0027, u32::MAX]) {
@@ -184,7 +197,7 @@ mod tests {
         use rustix::net::{AddressFamily, SocketType, socket};
         let checks = std::thread::spawn(|| {
             rustix::thread::set_no_new_privs(true).expect("is always allowed");
-            install().expect("installs");
+            install(Walls::Namespaces).expect("installs");
             for (family, expected) in [
                 (libc::AF_ALG, Some(Errno::PERM)),
                 (libc::AF_VSOCK, Some(Errno::PERM)),

@@ -7,14 +7,8 @@ use std::path::PathBuf;
 /// One process and the world it sees.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepSpec {
-    /// Overlay lowers, lowest first; at least one.
-    pub lowers: Vec<PathBuf>,
-    /// Overlay upper; its attributes become those of `/`.
-    pub upper: PathBuf,
-    /// Overlay work directory, empty, beside the upper.
-    pub work: PathBuf,
-    /// An empty directory to mount the root on.
-    pub mountpoint: PathBuf,
+    /// The files of its root.
+    pub files: Files,
     /// Program and arguments; looked up in the PATH of `env` inside the root.
     pub argv: Vec<String>,
     /// The whole environment.
@@ -29,6 +23,37 @@ pub struct StepSpec {
     pub mounts: Vec<Mount>,
     /// What else the process finds around it.
     pub surroundings: Surroundings,
+}
+
+/// The files of a root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Files {
+    /// Layers that overlayfs stacks.
+    Layers(Stack),
+    /// One directory, for where nothing can be mounted.
+    Whole(Whole),
+}
+
+/// Layers that overlayfs stacks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stack {
+    /// Overlay lowers, lowest first; at least one.
+    pub lowers: Vec<PathBuf>,
+    /// Overlay upper; its attributes become those of `/`.
+    pub upper: PathBuf,
+    /// Overlay work directory, empty, beside the upper.
+    pub work: PathBuf,
+    /// An empty directory to mount the root on.
+    pub mountpoint: PathBuf,
+}
+
+/// A root that is one directory. Its names [`crate::OWN_NAMES`] are the sandbox's: what is there goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Whole {
+    /// All of it; nobody else's, and written to by the process.
+    pub root: PathBuf,
+    /// An empty directory of the same file system, for what has to make way; thrown away afterwards.
+    pub aside: PathBuf,
 }
 
 /// What a process finds around it, whatever its root is.

@@ -6,8 +6,8 @@ use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
-use crate::spec::{Resources, Security};
-use crate::{INIT_ARGUMENT, SandboxError, StepSpec, provided, sys};
+use crate::spec::{Files, Resources, Security};
+use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, provided, sys};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -74,9 +74,11 @@ pub(crate) fn attend(
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
     let heard = std::mem::take(&mut step.heard);
-    for (path, kind) in heard.stubs.iter().rev() {
-        provided::remove_stub(&spec.upper, path, *kind)
-            .map_err(SandboxError::io("remove a mount point from the layer"))?;
+    if let Files::Layers(stack) = &spec.files {
+        for (path, kind) in heard.stubs.iter().rev() {
+            provided::remove_stub(&stack.upper, path, *kind)
+                .map_err(SandboxError::io("remove a mount point from the layer"))?;
+        }
     }
     followed?;
     if let Some(failure) = heard.failure {
@@ -101,8 +103,11 @@ pub fn check_resources(wanted: &Resources) -> Result<(), SandboxError> {
     Group::new(wanted).map(drop)
 }
 
-/// In a user namespace no step can have what an insecure one is promised.
+/// In a user namespace no step can have what an insecure one is promised; in a chroot even less.
 fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
+    if let Files::Whole(_) = &spec.files {
+        return container::refuse(spec);
+    }
     if spec.surroundings.security == Security::Insecure && tier_here() == Tier::Rootless {
         return Err(SandboxError::Unavailable {
             feature: "RUN --security=insecure",

@@ -54,7 +54,18 @@ struct LandlockRuleset {
 /// From `linux/landlock.h`.
 const LANDLOCK_ASK_VERSION: libc::c_uint = 1;
 /// From `linux/landlock.h`: no connection to abstract sockets made outside.
-const LANDLOCK_SCOPE_ABSTRACT_SOCKETS: u64 = 1;
+pub(crate) const LANDLOCK_SCOPE_ABSTRACT_SOCKETS: u64 = 1;
+/// From `linux/landlock.h`: no signal to processes outside.
+pub(crate) const LANDLOCK_SCOPE_SIGNALS: u64 = 2;
+/// From `linux/landlock.h`: a rule about what is below a directory.
+const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+
+/// `struct landlock_path_beneath_attr` of the kernel's interface.
+#[repr(C, packed)]
+struct LandlockBeneath {
+    allowed: u64,
+    parent: i32,
+}
 
 /// From `linux/keyctl.h`.
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -90,6 +101,14 @@ pub(crate) fn add_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, reach
     zero_or_errno(done)
 }
 
+/// Kills every process that this one may signal, but for itself and the first of its pid namespace. Only for processes
+/// in a Landlock domain that keeps their signals among their own.
+pub(crate) fn kill_everybody() -> io::Result<()> {
+    // SAFETY: takes only numbers.
+    let done = unsafe { libc::kill(-1, libc::SIGKILL) };
+    zero_or_errno(libc::c_long::from(done))
+}
+
 /// Marks every descriptor from `first` on to be closed by exec.
 pub(crate) fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes only numbers, and changes only the close-on-exec flag of descriptors.
@@ -114,9 +133,19 @@ pub(crate) fn landlock_version() -> i64 {
     version.max(0)
 }
 
-/// Cuts this process off from the abstract sockets of all processes but its future children.
-pub(crate) fn hide_abstract_sockets() -> io::Result<()> {
-    let rules = LandlockRuleset { handled_files: 0, handled_network: 0, scoped: LANDLOCK_SCOPE_ABSTRACT_SOCKETS };
+/// Where files may be used, by the rights of `linux/landlock.h`: with these rights below the directory, and with none of
+/// them elsewhere.
+pub(crate) struct Beneath<'a> {
+    pub rights: u64,
+    pub directory: BorrowedFd<'a>,
+}
+
+/// Enters a Landlock domain: this process and all its future children are cut off from what is outside as the scopes
+/// say, and from files that are not beneath. Without CAP_SYS_ADMIN no_new_privs has to be on.
+pub(crate) fn enter_domain(scopes: u64, beneath: Option<&Beneath<'_>>) -> io::Result<()> {
+    let handled_files = beneath.map_or(0, |files| files.rights);
+    let rules = LandlockRuleset { handled_files, handled_network: 0, scoped: scopes };
+    // Kernels that know no scopes take the shorter block of their time, and a longer one that ends in zeros.
     let size = size_of::<LandlockRuleset>();
     // SAFETY: the block is a live local whose exact size is passed.
     let fd = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0) };
@@ -126,9 +155,32 @@ pub(crate) fn hide_abstract_sockets() -> io::Result<()> {
     }
     // SAFETY: the call just made this descriptor, and nobody else knows it.
     let rules = unsafe { OwnedFd::from_raw_fd(fd) };
+    if let Some(Beneath { rights, directory }) = beneath {
+        let rule = LandlockBeneath { allowed: *rights, parent: directory.as_raw_fd() };
+        // SAFETY: the rule is a live local of the type that this kind of rule has; both descriptors live on.
+        let done = unsafe {
+            let (number, kind) = (libc::SYS_landlock_add_rule, LANDLOCK_RULE_PATH_BENEATH);
+            libc::syscall(number, rules.as_raw_fd(), kind, &raw const rule, 0)
+        };
+        zero_or_errno(done)?;
+    }
     // SAFETY: takes only a descriptor that lives until the end of this function.
     let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
     zero_or_errno(done)
+}
+
+/// Asks in a child process, which ends at once, whether a namespace may be left.
+pub(crate) fn may_unshare(flags: rustix::thread::UnshareFlags) -> io::Result<bool> {
+    // SAFETY: the child makes two system calls, allocates nothing and takes no lock, whatever other threads held.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let may = unshare(flags).is_ok();
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!may)) };
+    }
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
 }
 
 /// Switches on the loopback device of this network namespace.

@@ -93,7 +93,7 @@ fn lowers_are_stacked_in_order(_: Tier) {
         let lower = world.dir.path().join(format!("lower-with-a-rather-long-name-{number}"));
         fs::create_dir(&lower).unwrap();
         fs::write(lower.join("top"), format!("{number}\n")).unwrap();
-        world.spec.lowers.push(lower);
+        world.stack().lowers.push(lower);
     }
     assert_eq!(world.sh("cat /top"), "39\n");
 }

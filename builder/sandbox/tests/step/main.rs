@@ -3,6 +3,7 @@
 //! same reason it plays the parts that tests need: the caller that is killed, the probe in a step.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod chroot;
 mod ending;
 mod isolation;
 mod layer;
@@ -23,8 +24,16 @@ const USER: &str = "coopertest";
 
 /// A test; it fails by panicking.
 type Test = fn(Tier);
-const GROUPS: &[&[(&str, Test)]] =
-    &[isolation::TESTS, ending::TESTS, layer::TESTS, limits::TESTS, mounts::TESTS, people::TESTS, refusal::TESTS];
+const GROUPS: &[&[(&str, Test)]] = &[
+    chroot::TESTS,
+    isolation::TESTS,
+    ending::TESTS,
+    layer::TESTS,
+    limits::TESTS,
+    mounts::TESTS,
+    people::TESTS,
+    refusal::TESTS,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -73,8 +82,9 @@ fn time_empty_steps() {
             let never = std::sync::atomic::AtomicBool::new(false);
             cooper_sandbox::run(&world.spec, &mut |_| {}, &never).unwrap();
             let took = began.elapsed().as_micros();
-            fs::remove_dir_all(&world.spec.work).unwrap();
-            fs::create_dir(&world.spec.work).unwrap();
+            let work = &world.stack().work;
+            fs::remove_dir_all(work).unwrap();
+            fs::create_dir(work).unwrap();
             took
         })
         .collect();

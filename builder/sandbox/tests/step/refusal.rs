@@ -23,14 +23,16 @@ fn failures_are_typed(_: Tier) {
     fs::set_permissions(world.base("bin/foreign"), fs::Permissions::from_mode(0o755)).unwrap();
     world.spec.argv = vec!["foreign".into()];
     assert!(matches!(world.try_run().0, Err(SandboxError::Exec { .. })));
-    world.spec.upper = world.dir.path().join("absent");
+    let absent = world.dir.path().join("absent");
+    world.stack().upper = absent;
     let (outcome, _) = world.try_sh("touch /ran");
     assert!(matches!(outcome, Err(SandboxError::Setup { stage: Stage::Overlay, .. })), "{outcome:?}");
 }
 
 fn kernel_says_why_it_mounts_no_root(_: Tier) {
     let mut world = World::new();
-    world.spec.upper = world.base("bin/busybox");
+    let busybox = world.base("bin/busybox");
+    world.stack().upper = busybox;
     match world.try_sh("true").0 {
         Err(error @ SandboxError::Setup { stage: Stage::Overlay, .. }) => {
             assert!(error.to_string().contains("not a directory"), "{error}");

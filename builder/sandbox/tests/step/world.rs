@@ -1,6 +1,6 @@
 //! A root made from busybox, and steps in it.
 
-use cooper_sandbox::{Network, Outcome, SandboxError, Security, StepSpec, Surroundings, run};
+use cooper_sandbox::{Files, Network, Outcome, SandboxError, Security, Stack, StepSpec, Surroundings, run};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -42,10 +42,12 @@ impl World {
             fs::write(base.join("etc").join(name), "from the image\n").unwrap();
         }
         let spec = StepSpec {
-            lowers: vec![base],
-            upper: at("upper"),
-            work: at("work"),
-            mountpoint: at("root"),
+            files: Files::Layers(Stack {
+                lowers: vec![base],
+                upper: at("upper"),
+                work: at("work"),
+                mountpoint: at("root"),
+            }),
             argv: Vec::new(),
             env: vec![("PATH".into(), "/bin".into())],
             cwd: "/".into(),
@@ -67,8 +69,16 @@ impl World {
         Self { dir, spec }
     }
 
+    /// The layers of the root.
+    pub fn stack(&mut self) -> &mut Stack {
+        match &mut self.spec.files {
+            Files::Layers(stack) => stack,
+            Files::Whole(whole) => panic!("no layers in {whole:?}"),
+        }
+    }
+
     pub fn upper(&self, path: &str) -> std::path::PathBuf {
-        self.spec.upper.join(path)
+        self.dir.path().join("upper").join(path)
     }
 
     pub fn base(&self, path: &str) -> std::path::PathBuf {
@@ -100,8 +110,9 @@ impl World {
         let never = AtomicBool::new(false);
         let outcome = run(&self.spec, &mut |bytes| text.extend_from_slice(bytes), &never);
         // What the next step of a build would find: a new, empty work directory.
-        let _absent = fs::remove_dir_all(&self.spec.work);
-        let _present = fs::create_dir(&self.spec.work);
+        let work = self.dir.path().join("work");
+        let _absent = fs::remove_dir_all(&work);
+        let _present = fs::create_dir(&work);
         (outcome, String::from_utf8_lossy(&text).into_owned())
     }
 

@@ -1,0 +1,197 @@
+//! Steps where nothing can be mounted and no namespace be left: root in an ordinary container.
+//!
+//! The root is one directory. Two processes here as well: the set-up process stays outside of the root, makes ready what
+//! a step finds there and takes it away again; its child enters the root by `chroot` and becomes the step. What namespaces
+//! do elsewhere is done by other means:
+//!
+//! - Out of the root leads nothing: no descriptor, no CAP_SYS_CHROOT, no `chroot` (filter), and no file outside of it may
+//!   be opened (Landlock). Device nodes cannot be made, since they would open.
+//! - Signals and ptrace stay among the step's own processes (Landlock, Linux 6.12; before that `usable` says so).
+//! - Whatever the step started is dead at its end: the set-up process adopts orphans and kills until none is left.
+//! - no_new_privs is on, which Landlock and the filter need without CAP_SYS_ADMIN: setuid programs lend no rights.
+//!
+//! Must never: resolve a path of the root other than by a descriptor of it, or start a step that lacks a wall.
+
+mod devices;
+mod ending;
+mod provided;
+
+use crate::caps::{self, CHROOT_STEP};
+use crate::init::{self, follow_parent};
+use crate::protocol::{At, Control, Fault, Stage};
+use crate::spec::{Network, Security, StepSpec, Surroundings, Whole};
+use crate::sys::{self, Beneath, Fork};
+use crate::{SandboxError, cgroup, cwd, mount_api, probe, seccomp, user};
+use ending::Herd;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::CapabilitySet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Names at the top of a whole root that the sandbox makes and empties, and that hold nothing of an image.
+pub const OWN_NAMES: [&str; 3] = ["dev", "proc", "sys"];
+
+/// What the set-up process needs; Docker's default has all of it.
+const NEEDED: [(CapabilitySet, &str); 9] = [
+    (CapabilitySet::CHOWN, "CHOWN"),
+    (CapabilitySet::DAC_OVERRIDE, "DAC_OVERRIDE"),
+    (CapabilitySet::FOWNER, "FOWNER"),
+    (CapabilitySet::KILL, "KILL"),
+    (CapabilitySet::MKNOD, "MKNOD"),
+    (CapabilitySet::SETGID, "SETGID"),
+    (CapabilitySet::SETPCAP, "SETPCAP"),
+    (CapabilitySet::SETUID, "SETUID"),
+    (CapabilitySet::SYS_CHROOT, "SYS_CHROOT"),
+];
+
+/// The version of Landlock that lets files be moved between directories (Linux 5.19), and the right that does: a domain
+/// that does not give it to a place refuses it there, whatever it is about.
+const MOVES: i64 = 2;
+const MOVE: u64 = 1 << 13;
+/// The access rights of `linux/landlock.h` that each version knows.
+const RIGHTS: [(i64, u64); 4] = [(5, 0xffff), (3, 0x7fff), (MOVES, 0x3fff), (0, 0)];
+
+/// May steps run so here?
+pub(crate) fn usable() -> Result<(), SandboxError> {
+    let unusable = |cause: String, hint: &str| {
+        Err(SandboxError::Unavailable { feature: "isolation by chroot", cause, hint: hint.to_owned() })
+    };
+    if !rustix::process::geteuid().is_root() {
+        return unusable("this is not root".into(), "run as root of the container");
+    }
+    let have = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let missing: Vec<&str> = NEEDED.iter().filter(|(one, _)| !have.contains(*one)).map(|(_, name)| *name).collect();
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        return unusable(format!("this root lacks {names}"), "start the container with --cap-add for each of them");
+    }
+    Ok(())
+}
+
+/// What steps lack here, for people.
+pub(crate) fn lacks() -> String {
+    let mut text =
+        "steps share the container's processes, network and host name, find /proc and /sys empty, and cannot \
+                    use sudo, device nodes or mounts of secrets"
+            .to_owned();
+    match sys::landlock_version() {
+        ..MOVES => text.push_str("; without Landlock they may send signals to the builder"),
+        MOVES..probe::SCOPES => text.push_str("; with this version of Landlock they may send signals to the builder"),
+        _ => {}
+    }
+    text
+}
+
+/// Refuses what a step asks for and cannot have.
+pub(crate) fn refuse(spec: &StepSpec) -> Result<(), SandboxError> {
+    check_surroundings(&spec.surroundings)?;
+    match spec.mounts.first() {
+        None => Ok(()),
+        Some(mount) => Err(not_in_a_chroot("RUN --mount", &format!("nothing can be mounted at {}", mount.target))),
+    }
+}
+
+/// Refuses surroundings that a step in a chroot cannot have.
+///
+/// # Errors
+/// [`SandboxError::Unavailable`].
+pub fn check_surroundings(around: &Surroundings) -> Result<(), SandboxError> {
+    Err(match () {
+        () if around.security == Security::Insecure => {
+            not_in_a_chroot("RUN --security=insecure", "this root has too few rights itself")
+        }
+        () if around.network != Network::Host => {
+            not_in_a_chroot("a network other than the host's", "it needs a network namespace")
+        }
+        () if around.shm_bytes.is_some() => not_in_a_chroot("--shm-size", "/dev/shm is a plain directory"),
+        () => return Ok(()),
+    })
+}
+
+/// The refusal of what needs more than a chroot.
+pub fn not_in_a_chroot(feature: &'static str, cause: &str) -> SandboxError {
+    SandboxError::Unavailable {
+        feature,
+        cause: format!("steps run in a chroot here, and {cause}"),
+        hint: format!("leave it out, or {BETTER}"),
+    }
+}
+
+/// What to change for a better tier.
+pub(crate) const BETTER: &str = "start the container with --cap-add SYS_ADMIN --security-opt seccomp=unconfined \
+                                 --security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+
+/// The whole life of the set-up process.
+pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups: &[PathBuf]) -> Result<(), Fault> {
+    rustix::process::umask(Mode::empty());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |path| rustix::fs::open(path, flags, Mode::empty());
+    let root = open(&whole.root).at(Stage::Files, whole.root.display())?;
+    let aside = open(&whole.aside).at(Stage::Files, whole.aside.display())?;
+    let streams = devices::make(&root, &aside, spec)?;
+    let provided = provided::put(&root, &aside, &spec.surroundings)?;
+    let herd = Herd::gather().at(Stage::Process, "keeping signals away from the builder")?;
+    let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
+    let ended = match sys::fork().at(Stage::Process, "the step's first process")? {
+        Fork::Child => {
+            drop((held, aside, provided));
+            let fault = match inner(control, (spec, groups), root, &alive) {
+                Ok(never) => match never {},
+                Err(fault) => fault,
+            };
+            init::give_up(control, fault)
+        }
+        Fork::Parent(pid) => {
+            drop(alive);
+            herd.follow(control, pid, &streams).at(Stage::Process, "ending what the step started")?
+        }
+    };
+    drop(held);
+    provided.take_back(&aside).at(Stage::Files, "putting the image's files back")?;
+    devices::take_away(&root, &aside).at(Stage::Devices, "/dev")?;
+    control.say(&ended).at(Stage::Process, "report")
+}
+
+fn inner(
+    control: &Control,
+    (spec, groups): (&StepSpec, &[PathBuf]),
+    root: OwnedFd,
+    alive: &OwnedFd,
+) -> Result<std::convert::Infallible, Fault> {
+    follow_parent(alive)?;
+    // Where devices do not open, programs would fail in odd places.
+    mount_api::plainly_inside(root.as_fd(), "dev/null", OFlags::RDWR).at(Stage::Devices, "/dev/null")?;
+    cgroup::join(groups).at(Stage::Process, "control group")?;
+    enter(&root).at(Stage::Pivot, "/")?;
+    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
+    let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
+    cwd::enter(root.as_fd(), &spec.cwd, &who)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    init::limit(spec)?;
+    confine(&root)?;
+    drop(root);
+    init::become_user(&who, &spec.surroundings, CHROOT_STEP)?;
+    init::start(control, spec, &who)
+}
+
+fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::chdir("/")
+}
+
+/// The walls, from the outermost in. no_new_privs is on since the herd was gathered.
+fn confine(root: &OwnedFd) -> Result<(), Fault> {
+    let version = sys::landlock_version();
+    let rights = RIGHTS.iter().find(|(first, _)| version >= *first).map_or(0, |(_, rights)| *rights);
+    let scopes = match version {
+        probe::SCOPES.. => sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS | sys::LANDLOCK_SCOPE_SIGNALS,
+        _ => 0,
+    };
+    if rights != 0 {
+        let beneath = Beneath { rights, directory: root.as_fd() };
+        sys::enter_domain(scopes, Some(&beneath)).at(Stage::Process, "files beneath the root")?;
+    }
+    caps::limit_bounding_set(CHROOT_STEP).at(Stage::Capabilities, "bounding set")?;
+    seccomp::install(seccomp::Walls::Chroot).at(Stage::Seccomp, "filter")
+}

@@ -1,0 +1,225 @@
+//! Steps in a root that is one directory. Only root can enter one, here with more rights than a container has.
+
+use crate::Test;
+use crate::world::{World, processes_with};
+use cooper_sandbox::{
+    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Tier, Whole, run,
+};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("chroot_gives_a_step_its_few_files", |tier| as_root(tier, gives_a_step_its_few_files)),
+    ("chroot_keeps_a_step_inside", |tier| as_root(tier, keeps_a_step_inside)),
+    ("chroot_keeps_signals_inside", |tier| as_root(tier, keeps_signals_inside)),
+    ("chroot_ends_all_that_was_started", |tier| as_root(tier, ends_all_that_was_started)),
+    ("chroot_puts_files_back", |tier| as_root(tier, puts_files_back)),
+    ("chroot_follows_links_inside", |tier| as_root(tier, follows_links_inside)),
+    ("chroot_refuses_what_it_cannot_keep", |tier| as_root(tier, refuses_what_it_cannot_keep)),
+];
+
+/// What is asked for that a chroot cannot give.
+type Change = fn(&mut World);
+
+fn as_root(tier: Tier, test: fn(&mut World)) {
+    if tier == Tier::Root {
+        test(&mut in_a_directory());
+    }
+}
+
+/// A world whose root is the directory of its base.
+fn in_a_directory() -> World {
+    let mut world = World::new();
+    let root = world.base("");
+    fs::create_dir(world.dir.path().join("outside")).unwrap();
+    fs::write(world.dir.path().join("outside/canary"), "whole").unwrap();
+    world.spec.files = Files::Whole(Whole { root, aside: PathBuf::new() });
+    world
+}
+
+fn step(world: &mut World, script: &str) -> (Result<Outcome, SandboxError>, String) {
+    let aside = tempfile::tempdir_in(world.dir.path()).unwrap();
+    if let Files::Whole(whole) = &mut world.spec.files {
+        whole.aside = aside.path().to_owned();
+    }
+    world.try_sh(script)
+}
+
+fn sh(world: &mut World, script: &str) -> String {
+    let (outcome, text) = step(world, script);
+    assert_eq!(outcome.unwrap(), Outcome::Exited(0), "{script}: {text}");
+    text
+}
+
+fn gives_a_step_its_few_files(world: &mut World) {
+    assert_eq!(sh(world, "cd /dev; echo *"), "full null random shm stderr stdin stdout tty urandom zero\n");
+    assert_eq!(sh(world, "echo /proc/* /sys/*; stat -c %a /dev/shm"), "/proc/* /sys/*\n1777\n");
+    assert_eq!(sh(world, "cat; echo x > /dev/null; head -c1 /dev/random > /dev/null"), "");
+    for user in ["", "app"] {
+        world.spec.user = user.into();
+        assert_eq!(sh(world, "echo out > /dev/stdout; echo err > /dev/stderr"), "out\nerr\n", "{user:?}");
+    }
+    assert_eq!(sh(world, "id -u; id -G; umask; cd /; pwd"), "1000\n1001 50\n0022\n/\n");
+    world.spec.user = String::new();
+    world.spec.script = Some(("EOF".into(), "#!/bin/sh\necho from $0".into()));
+    assert_eq!(sh(world, "/dev/pipes/EOF"), "from /dev/pipes/EOF\n");
+    world.spec.cwd = "/made/for/it".into();
+    assert_eq!(sh(world, "pwd"), "/made/for/it\n");
+    // Into another directory, as package managers do it: by name, and by link.
+    world.spec.cwd = "/".into();
+    sh(
+        world,
+        "mkdir a b; echo x > a/f; ln a/f b/g; ln a/f b/h; stat -c %h b/h; mv a/f b/f; stat -c %h b/f; stat -c %i b/f > 1",
+    );
+    sh(world, "stat -c %i b/g > 2; test \"$(cat 1)\" = \"$(cat 2)\"");
+    for name in OWN_NAMES {
+        assert!(!world.base(name).exists(), "{name} is left");
+    }
+}
+
+fn keeps_a_step_inside(world: &mut World) {
+    let outside = world.dir.path().join("outside").display().to_string();
+    let ways = [
+        "chroot /tmp /bin/true",
+        "mkdir -p /j && cd / && chroot /j /bin/true",
+        "mknod /tmp/x c 1 3",
+        "mknod /tmp/x b 8 0",
+        "mount -t tmpfs x /tmp",
+        "unshare -m true",
+        "ls /proc/1",
+    ];
+    for way in ways {
+        let (outcome, text) = step(world, way);
+        assert_ne!(outcome.unwrap(), Outcome::Exited(0), "{way}: {text}");
+    }
+    for path in [outside.clone(), format!("/../../../../..{outside}"), format!("/dev/../..{outside}")] {
+        let (_, text) = step(world, &format!("cat {path}/canary; echo gone > {path}/canary"));
+        assert!(!text.contains("whole"), "{text}");
+    }
+    assert_eq!(fs::read_to_string(world.dir.path().join("outside/canary")).unwrap(), "whole");
+    // A descriptor of the caller that everybody inherits.
+    let held = fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty()).unwrap();
+    let script =
+        "for n in 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do eval \"true <&$n\" && echo open $n; done; true";
+    assert!(!sh(world, &format!("({script}) 2>/dev/null")).contains("open"));
+}
+
+fn keeps_signals_inside(world: &mut World) {
+    let me = std::process::id();
+    let (_, text) =
+        step(world, &format!("kill -0 {me} && echo reached; kill -9 {me}; kill -9 $PPID; kill -9 1; echo on"));
+    assert!(text.ends_with("on\n") && !text.contains("reached"), "{text}");
+    // Everybody that it may signal is its own.
+    let (outcome, _) = step(world, "sleep 100 & kill -9 -1; exit 3");
+    assert!(matches!(outcome, Ok(Outcome::Exited(3) | Outcome::Signaled(9))), "{outcome:?}");
+}
+
+fn ends_all_that_was_started(world: &mut World) {
+    let mark = format!("95{:07}", std::process::id());
+    let began = Instant::now();
+    sh(world, &format!("setsid sleep {mark} & (setsid sh -c 'trap \"\" TERM; sleep {mark}; true' &) ; exit 0"));
+    // One that forks without end, each time from another process.
+    let storm = format!("f() {{ sleep {mark} & (f) & }}; ulimit -p 300; f; sleep 0.2 2>/dev/null; exit 0");
+    let (outcome, _) = step(world, &storm);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!(processes_with(&mark), 0);
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let cancel = Arc::new(AtomicBool::new(false));
+    let (signal, other) = (Arc::clone(&cancel), mark.clone());
+    let thread = std::thread::spawn(move || {
+        let limit = Instant::now() + Duration::from_secs(10);
+        while processes_with(&other) < 2 && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        signal.store(true, Ordering::Relaxed);
+    });
+    let aside = tempfile::tempdir_in(world.dir.path()).unwrap();
+    if let Files::Whole(whole) = &mut world.spec.files {
+        whole.aside = aside.path().to_owned();
+    }
+    let script = format!("setsid sleep {mark} & sleep {mark}");
+    world.spec.argv = ["/bin/sh", "-c", &script].map(String::from).to_vec();
+    let outcome = run(&world.spec, &mut |_| {}, &cancel);
+    thread.join().unwrap();
+    assert!(matches!(outcome, Err(SandboxError::Cancelled)), "{outcome:?}");
+    assert_eq!(processes_with(&mark), 0);
+}
+
+fn puts_files_back(world: &mut World) {
+    let image = "from the image\n";
+    let inode = |world: &World| fs::metadata(world.base("etc/hosts")).unwrap().ino();
+    let (before, time) = (inode(world), fs::metadata(world.base("etc")).unwrap().modified().unwrap());
+    assert!(sh(world, "cat /etc/hosts").contains("127.0.0.1\tlocalhost"));
+    assert!(!sh(world, "cat /etc/resolv.conf").contains(image));
+    assert_eq!(fs::metadata(world.base("etc")).unwrap().modified().unwrap(), time);
+    for script in [
+        "echo mine > /etc/hosts",
+        "rm /etc/hosts",
+        "rm /etc/hosts; mkdir -p /etc/hosts/deep; touch /etc/hosts/deep/x",
+        "rm /etc/hosts; ln -s /bin/busybox /etc/hosts",
+    ] {
+        sh(world, script);
+        assert_eq!(fs::read_to_string(world.base("etc/hosts")).unwrap(), image, "{script}");
+        assert_eq!(inode(world), before, "{script}");
+    }
+    sh(world, "mv /etc /moved");
+    assert_eq!(fs::read_to_string(world.base("moved/hosts")).unwrap(), image);
+    assert!(!world.base("etc").exists());
+    sh(world, "rm -rf /moved");
+    assert!(!world.base("moved").exists());
+    // There is no directory for the files now: one is made, and goes again.
+    assert!(sh(world, "cat /etc/hosts").contains("localhost"));
+    assert!(!world.base("etc").exists());
+    sh(world, "touch /etc/mine");
+    assert_eq!(fs::read_dir(world.base("etc")).unwrap().count(), 1);
+}
+
+fn follows_links_inside(world: &mut World) {
+    for name in ["hosts", "resolv.conf"] {
+        fs::remove_file(world.base("etc").join(name)).unwrap();
+    }
+    let outside = world.dir.path().join("outside/canary");
+    symlink(&outside, world.base("etc/hosts")).unwrap();
+    symlink("../run/resolve/stub", world.base("etc/resolv.conf")).unwrap();
+    assert!(sh(world, "cat /etc/hosts; ls /run/resolve").ends_with("stub\n"));
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "whole");
+    assert!(!world.base("run").exists() && !world.base("tmp/canary").exists());
+    // What leads into the sandbox's own stays what the image wants.
+    fs::remove_file(world.base("etc/hosts")).unwrap();
+    symlink("/dev/null", world.base("etc/hosts")).unwrap();
+    assert_eq!(sh(world, "cat /etc/hosts; echo x > /dev/null; stat -c %F /dev/null"), "character special file\n");
+    // A link that ends nowhere ends the step before it starts.
+    fs::remove_file(world.base("etc/hosts")).unwrap();
+    symlink("hosts", world.base("etc/hosts")).unwrap();
+    let (outcome, _) = step(world, "touch /ran");
+    assert!(matches!(outcome, Err(SandboxError::Setup { .. })) && !world.base("ran").exists(), "{outcome:?}");
+}
+
+fn refuses_what_it_cannot_keep(world: &mut World) {
+    let sane = world.spec.clone();
+    let changes: [(&str, Change); 4] = [
+        ("a network other", |world| world.spec.surroundings.network = Network::None),
+        ("--security=insecure", |world| world.spec.surroundings.security = Security::Insecure),
+        ("--shm-size", |world| world.spec.surroundings.shm_bytes = Some(1 << 20)),
+        ("--mount", |world| {
+            let content = Content::Tmpfs { bytes: None };
+            world.spec.mounts = vec![Mount { target: "/m".into(), access: Access::ReadWrite, content }];
+        }),
+    ];
+    for (name, change) in changes {
+        change(world);
+        match step(world, "touch /ran").0 {
+            Err(error @ SandboxError::Unavailable { .. }) => {
+                assert!(error.to_string().contains(name) && error.hint().is_some(), "{error}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        world.spec = sane.clone();
+        assert!(!world.base("ran").exists());
+    }
+}
