@@ -165,6 +165,15 @@ pub fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Root => "root",
         Tier::Rootless => "rootless",
+        Tier::Container => "container",
+    }
+}
+
+/// How steps run in a tier that is not a good one, for people.
+pub fn lesser_tier(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Root | Tier::Rootless => None,
+        Tier::Container => Some("root in a container (chroot)"),
     }
 }
 

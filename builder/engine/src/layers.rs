@@ -254,6 +254,12 @@ impl Engine {
                 devices: Devices::SkipUnprivileged,
                 ..ApplyOptions::default()
             },
+            // A device of an image would open in a chroot, if the container may use it.
+            Tier::Container => ApplyOptions {
+                opaque: OverlayXattr::Unstacked,
+                devices: Devices::SkipUnprivileged,
+                ..ApplyOptions::default()
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::run_request::Secret;
 use crate::step::{Kept, KeptContent, KeptSharing, WRITTEN, await_cache, stacked, start_agent};
 use crate::{Engine, EngineError};
 use cooper_image::DiffId;
-use cooper_sandbox::{Access, Content, Mount, Outcome, Private, StepSpec};
+use cooper_sandbox::{Access, Content, Files, Mount, Outcome, Private, Stack, StepSpec, Tier, not_in_a_chroot};
 use cooper_store::{CacheUse, FailedStep};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Request`] when nothing is kept under the id; [`EngineError::LostLayer`]; storage, sandbox.
     pub fn enter(&self, id: &str, request: &ShellRequest, cancel: &AtomicBool) -> Result<Outcome, EngineError> {
+        if self.tier == Tier::Container {
+            return Err(not_in_a_chroot("cooper debug shell", "what failed is stacked by mounts").into());
+        }
         let found = self.store.failed_step::<Kept>(id)?.filter(|(_, kept)| kept.is_known());
         let (place, kept) = found.ok_or_else(|| EngineError::Request {
             message: format!("no failed step is kept as {id}"),
@@ -45,10 +48,12 @@ impl Engine {
         let ingest = self.store.ingest()?;
         let make = |name: &str| make_dir(&ingest.path().join(name));
         let mut spec = StepSpec {
-            lowers: self.stack(&kept.layers, place.path().join(WRITTEN))?,
-            upper: make("upper")?,
-            work: make("work")?,
-            mountpoint: make("root")?,
+            files: Files::Layers(Stack {
+                lowers: self.stack(&kept.layers, place.path().join(WRITTEN))?,
+                upper: make("upper")?,
+                work: make("work")?,
+                mountpoint: make("root")?,
+            }),
             argv: request.argv.clone(),
             env: kept.env.clone(),
             cwd: kept.cwd.clone(),

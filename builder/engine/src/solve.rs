@@ -8,6 +8,7 @@ use crate::layers::{Layer, lock};
 use crate::read::Read;
 use crate::request::{BuildRequest, Freshness};
 use crate::resolve::{Resolved, Trees};
+use crate::step::StageRoot;
 use crate::{Engine, EngineError, ErrorClass, checks};
 use cooper_dockerfile::draft::Draft;
 use cooper_dockerfile::instruction::Dockerfile;
@@ -234,7 +235,7 @@ impl<'a> Build<'a> {
 
     fn do_stage(&self, id: StageId, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
         let mut labels = self.labels(stage);
-        let mut told = 0;
+        let (mut told, root) = (0, StageRoot::default());
         self.sink.event(Event::Noted { step: StepNo(start), label: labels.next().unwrap_or_default() });
         let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;
         for (i, step) in stage.steps.iter().enumerate() {
@@ -249,7 +250,7 @@ impl<'a> Build<'a> {
             let (no, label) = (StepNo(start + told), labels.next().unwrap_or_default());
             let ahead = self.ahead.as_deref().filter(|_| self.lasting.contains(&id.0));
             let last = id == self.target && crate::step::ends_files(&stage.steps, i);
-            let place = crate::step::Place { stage, index: i, no, label, ahead, last };
+            let place = crate::step::Place { stage, index: i, no, label, ahead, last, root: &root };
             let done = match &step.op {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),

@@ -64,6 +64,9 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     if prepared.request.run.network == Network::Isolated {
         cooper_sandbox::check_network(cooper_sandbox::Network::Isolated).map_err(EngineError::from)?;
     }
+    if let (Some(lesser), Ui::Live(_) | Ui::Plain(_)) = (open::lesser_tier(tier), &ui) {
+        say(&format!("steps run as {lesser}, less isolated than elsewhere: cooper doctor tells more"));
+    }
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;

@@ -14,8 +14,11 @@ use serde::Serialize;
 struct Diagnosis {
     /// Can builds run?
     can_build: bool,
-    /// How steps run: `root` or `rootless`.
+    /// How steps run: `root`, `rootless` or `container`.
     tier: Option<&'static str>,
+    /// The same for people, where it is not the same word.
+    #[serde(skip)]
+    lesser: Option<&'static str>,
     /// What prevents builds.
     problem: Option<String>,
     /// Where the store is, or would be.
@@ -37,7 +40,10 @@ struct Finding {
 pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     let store = place.root().ok().map(|r| r.display().to_string());
     let mut report = cooper_sandbox::probe();
-    report.findings.extend(place.root().iter().flat_map(|root| cooper_sandbox::probe_store(root)));
+    // In a lesser tier nothing is stacked on the store's file system.
+    if !is_lesser(&report) {
+        report.findings.extend(place.root().iter().flat_map(|root| cooper_sandbox::probe_store(root)));
+    }
     let diagnosis = diagnose(report, store);
     if flags.json {
         stdout::json(&diagnosis)?;
@@ -48,16 +54,23 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
 }
 
 fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
-    let unfit = report.findings.iter().find(|f| !f.ok).map(|f| format!("{}: {}", f.name, f.detail));
+    // What is missing for a better tier prevents no build.
+    let unfit =
+        report.findings.iter().find(|f| !f.ok && !is_lesser(&report)).map(|f| format!("{}: {}", f.name, f.detail));
     let findings = report.findings.into_iter();
     let findings = findings.map(|f| Finding { name: f.name, ok: f.ok, detail: f.detail, hint: f.hint });
     Diagnosis {
         can_build: report.tier.is_ok() && unfit.is_none(),
         tier: report.tier.as_ref().ok().map(|t| open::tier_name(*t)),
+        lesser: report.tier.as_ref().ok().and_then(|t| open::lesser_tier(*t)),
         problem: report.tier.err().map(|e| e.to_string()).or(unfit),
         store,
         findings: findings.collect(),
     }
+}
+
+fn is_lesser(report: &Report) -> bool {
+    report.tier.as_ref().is_ok_and(|tier| open::lesser_tier(*tier).is_some())
 }
 
 fn table(d: &Diagnosis) -> String {
@@ -79,7 +92,7 @@ fn table(d: &Diagnosis) -> String {
         lines.push(format!("the store is {}", escape::line(store)));
     }
     lines.push(match (d.tier, &d.problem) {
-        (Some(tier), None) => format!("builds can run here, as {tier}"),
+        (Some(tier), None) => format!("builds can run here, as {}", d.lesser.unwrap_or(tier)),
         (_, Some(problem)) => format!("builds cannot run here: {}", escape::line(problem)),
         (None, None) => "builds cannot run here".to_owned(),
     });
@@ -100,6 +113,13 @@ mod tests {
         let good = diagnose(Report { tier: Ok(Tier::Rootless), findings: vec![seen("kernel", None)] }, None);
         assert!(good.can_build);
         assert_eq!(table(&good), "ok       kernel  seen\nbuilds can run here, as rootless");
+
+        let report = Report { tier: Ok(Tier::Container), findings: vec![seen("mounts", Some("add rights"))] };
+        let expected = "\
+missing  mounts  seen
+                 hint: add rights
+builds can run here, as root in a container (chroot)";
+        assert_eq!(table(&diagnose(report, None)), expected);
 
         let no =
             SandboxError::Unavailable { feature: "newuidmap", cause: "not installed".into(), hint: "install".into() };

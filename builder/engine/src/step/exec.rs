@@ -12,7 +12,7 @@ use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::whiteout;
 use cooper_plan::op::{Exec, Step};
-use cooper_sandbox::{Outcome, StepSpec};
+use cooper_sandbox::{Files, Outcome, Stack, StepSpec, Tier};
 use cooper_store::Ingest;
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -41,20 +41,26 @@ impl Build<'_> {
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
         let ingest = self.engine.store.ingest()?;
-        let mut spec = self.spec(state, exec, &ingest)?;
-        let held = self.mount(exec, &files, ingest.path(), &mut spec)?;
-        let ran = self.run_process(place, &spec, &step.text);
-        drop(held);
+        let upper = make(&ingest, "upper")?;
+        let ran = match self.engine.tier {
+            Tier::Root | Tier::Rootless => {
+                let mut spec = self.spec(exec, Files::Layers(self.stack(state, &ingest, upper.clone())?));
+                let _held = self.mount(exec, &files, ingest.path(), &mut spec)?;
+                self.run_process(place, &spec, &step.text)
+            }
+            Tier::Container => self.run_whole(state, place, (exec, &step.text), &ingest, &files),
+        };
         if let Err(error) = ran {
-            let (text, files) = (step.text.as_str(), files.as_slice());
-            return Err(self.after_failure(error, &Failed { state, exec, text, files, spec: &spec, ingest: &ingest }));
+            let (text, files, upper) = (step.text.as_str(), files.as_slice(), upper.as_path());
+            return Err(self.after_failure(error, &Failed { state, exec, text, files, upper, ingest: &ingest }));
         }
-        let root = Root::open(&spec.upper)?;
+        let root = Root::open(&upper)?;
         if self.request.clamp {
             cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
         }
         let diff = self.keep_upper(place, &root)?;
-        self.engine.store.publish_tree(&spec.upper, &diff)?;
+        self.engine.store.publish_tree(&upper, &diff)?;
+        place.root.is_now(&state.layers, &diff, self.request.clamp);
         if let Some(ahead) = place.ahead.filter(|_| !place.last) {
             ahead.hand_in(&Layer { diff: diff.clone(), claimed: None });
         }
@@ -74,7 +80,7 @@ impl Build<'_> {
         Ok(DiffId(hash.finish().digest))
     }
 
-    fn run_process(&self, place: &Place<'_>, spec: &StepSpec, command: &str) -> Result<(), EngineError> {
+    pub(super) fn run_process(&self, place: &Place<'_>, spec: &StepSpec, command: &str) -> Result<(), EngineError> {
         let mut tail: VecDeque<u8> = VecDeque::with_capacity(TAIL);
         let mut output = |bytes: &[u8]| {
             let keep = &bytes[bytes.len().saturating_sub(TAIL)..];
@@ -100,22 +106,17 @@ impl Build<'_> {
         Err(EngineError::Step { command: command.to_owned(), outcome, last_output })
     }
 
-    fn spec(&self, state: &StageState, exec: &Exec, ingest: &Ingest) -> Result<StepSpec, EngineError> {
-        let make = |name: &str| -> Result<PathBuf, EngineError> {
-            let dir = ingest.path().join(name);
-            std::fs::create_dir(&dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
-            set_mode(&dir)?;
-            Ok(dir)
-        };
+    fn stack(&self, state: &StageState, ingest: &Ingest, upper: PathBuf) -> Result<Stack, EngineError> {
         let mut lowers = stacked(self.engine.trees(&state.layers)?)?;
         if lowers.is_empty() {
-            lowers.push(make("lower")?);
+            lowers.push(make(ingest, "lower")?);
         }
-        Ok(StepSpec {
-            lowers,
-            upper: make("upper")?,
-            work: make("work")?,
-            mountpoint: make("root")?,
+        Ok(Stack { lowers, upper, work: make(ingest, "work")?, mountpoint: make(ingest, "root")? })
+    }
+
+    pub(super) fn spec(&self, exec: &Exec, files: Files) -> StepSpec {
+        StepSpec {
+            files,
             argv: exec.argv.clone(),
             env: exec.env.iter().chain(&exec.unkeyed_env).cloned().collect(),
             cwd: exec.cwd.to_string(),
@@ -123,8 +124,16 @@ impl Build<'_> {
             script: exec.script.clone(),
             mounts: Vec::new(),
             surroundings: self.surroundings(exec),
-        })
+        }
     }
+}
+
+/// Makes an empty directory of the step.
+pub(super) fn make(ingest: &Ingest, name: &str) -> Result<PathBuf, EngineError> {
+    let dir = ingest.path().join(name);
+    std::fs::create_dir(&dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
+    set_mode(&dir)?;
+    Ok(dir)
 }
 
 /// A number of bytes as `--memory` takes it.

@@ -14,7 +14,7 @@ use cooper_dockerfile::mount::Ownership;
 use cooper_image::{DiffId, Digest};
 use cooper_plan::mount::{Access, Mounted, Sharing};
 use cooper_plan::op::Exec;
-use cooper_sandbox::{SandboxError, StepSpec, Surroundings};
+use cooper_sandbox::{SandboxError, Surroundings};
 use cooper_store::Ingest;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -161,8 +161,8 @@ pub struct Failed<'f> {
     pub text: &'f str,
     /// The files of its mounts.
     pub files: &'f [Option<Files>],
-    /// What the sandbox was told.
-    pub spec: &'f StepSpec,
+    /// What it wrote.
+    pub upper: &'f Path,
     /// Where everything of it is.
     pub ingest: &'f Ingest,
 }
@@ -199,7 +199,7 @@ impl Build<'_> {
     fn keep_step(&self, error: &EngineError, failed: &Failed<'_>) -> Result<String, EngineError> {
         let made = failed.ingest.path().join("kept");
         std::fs::create_dir(&made).map_err(|e| io("keeping a failed step", e))?;
-        take_over(&failed.spec.upper, &made.join(WRITTEN))?;
+        take_over(failed.upper, &made.join(WRITTEN))?;
         let mounts = failed.exec.mounts.iter().zip(failed.files).enumerate();
         let mounts = mounts.map(|(number, (mount, files))| {
             let content = match (&mount.what, files) {
@@ -233,7 +233,7 @@ impl Build<'_> {
             user: failed.exec.user.clone(),
             script: failed.exec.script.clone(),
             mounts,
-            around: failed.spec.surroundings.clone(),
+            around: self.surroundings(failed.exec),
         };
         Ok(self.engine.store.keep_failed(&made, &kept)?)
     }

@@ -8,7 +8,10 @@ mod given;
 mod keep;
 mod mounts;
 mod rescue;
+mod whole;
 mod workdir;
+
+pub use whole::StageRoot;
 
 use crate::ahead::Ahead;
 use crate::event::StepNo;
@@ -31,6 +34,8 @@ pub struct Place<'a> {
     pub ahead: Option<&'a Ahead>,
     /// Is it the step that makes the image's topmost layer?
     pub last: bool,
+    /// The root that the stage's RUN steps go on in, where nothing can be mounted.
+    pub root: &'a StageRoot,
 }
 
 /// Do all steps after this one of a stage leave the files alone?

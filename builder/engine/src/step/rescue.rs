@@ -14,12 +14,14 @@ use cooper_layerfs::export::{Others, Part, export_dir};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{self, Ownership, SelectRequest};
 use cooper_layerfs::view::{Follow, View};
+use std::path::PathBuf;
 
 impl Build<'_> {
     /// Copies one path out. That it is not there is told.
     pub fn rescue(&self, rescue: &Rescue, failed: &Failed<'_>) -> Result<(), EngineError> {
-        let roots = failed.spec.lowers.iter().chain([&failed.spec.upper]);
-        let view = View::stack(roots.map(|path| Root::open(path)).collect::<Result<_, _>>()?);
+        let lowers = self.engine.trees(&failed.state.layers)?;
+        let roots = lowers.iter().map(PathBuf::as_path).chain([failed.upper]);
+        let view = View::stack(roots.map(Root::open).collect::<Result<_, _>>()?);
         let found = view.resolve(rescue.path.rel(), Follow::Final)?;
         if found.meta.is_none() {
             self.warn(format!("{} is not in the root of the failed step: nothing is copied", rescue.path));

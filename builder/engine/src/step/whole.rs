@@ -1,0 +1,162 @@
+//! RUN where nothing can be mounted: one directory that holds the whole root, and the layer found by comparing.
+//!
+//! The directory lives as long as its stage. A step goes on in what the one before it left; what other steps added
+//! meanwhile is laid out on top. Takes layers; gives an upper directory, as an overlay would have left it. Must never: let
+//! two stages share a root, or go on in one in which a step failed.
+
+use super::Place;
+use super::exec::make;
+use super::mounts::Files as Mounted;
+use crate::EngineError;
+use crate::layers::{Layer, diff_ids};
+use crate::run_request::OnFailure;
+use crate::solve::{Build, StageState};
+use cooper_image::{ContainerPath, DiffId, RelPath};
+use cooper_layerfs::LayerfsError;
+use cooper_layerfs::apply::OverlayXattr;
+use cooper_layerfs::root::Root;
+use cooper_layerfs::view::{Follow, View};
+use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
+use cooper_plan::mount::Mounted as Asked;
+use cooper_plan::op::{Exec, Op, Plan};
+use cooper_sandbox::{Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot};
+use cooper_store::Ingest;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// The root of a stage's RUN steps, once there is one.
+#[derive(Default)]
+pub struct StageRoot(RefCell<Option<Laid>>);
+
+/// A directory, and the layers that it is equal to.
+struct Laid {
+    /// Deletes the directory at the stage's end.
+    _ingest: Ingest,
+    dir: PathBuf,
+    layers: Vec<DiffId>,
+    state: State,
+}
+
+/// Can a step go on in it?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Equal,
+    /// A step is at work in it, or has failed.
+    Changed,
+}
+
+impl StageRoot {
+    /// The step that ran in it has made this layer upon those. Where times are made older in the layer, the root has them
+    /// as the step left them: then the layer has to be laid out in it.
+    pub fn is_now(&self, below: &[Layer], diff: &DiffId, clamped: bool) {
+        if let Some(laid) = self.0.borrow_mut().as_mut() {
+            laid.layers = diff_ids(below);
+            if !clamped {
+                laid.layers.push(diff.clone());
+            }
+            laid.state = State::Equal;
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Refuses what no step can have here, before anything runs.
+    pub fn check_contained(&self, plan: &Plan) -> Result<(), EngineError> {
+        if self.engine.tier != Tier::Container {
+            return Ok(());
+        }
+        if self.request.run.on_failure != OnFailure::Forget {
+            return Err(not_in_a_chroot("--on-failure", "a root that is kept is entered by mounts").into());
+        }
+        for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+            if let Op::Exec(exec) = &step.op {
+                let refused = check_surroundings(&self.surroundings(exec)).and_then(|()| check_mounts(exec));
+                refused.map_err(|e| EngineError::from(e).at(step.span, &step.text))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the process in the stage's root, and writes what it changed into the directory `upper` of the step.
+    pub(super) fn run_whole(
+        &self,
+        state: &StageState,
+        place: &Place<'_>,
+        (exec, command): (&Exec, &str),
+        ingest: &Ingest,
+        mounted: &[Option<Mounted>],
+    ) -> Result<(), EngineError> {
+        let given_up = || self.cancel.load(Ordering::Relaxed);
+        let told = |e: LayerfsError| if given_up() { EngineError::Interrupted } else { e.into() };
+        let view = self.engine.view(&state.layers)?;
+        let dir = self.laid_out(state, place, &view)?;
+        let root = Root::open(&dir)?;
+        let index = Index::of(&root, &OWN_NAMES).map_err(told)?;
+        let moved = moved(&view, PROVIDED.iter().copied())?;
+        let mut spec = self.spec(exec, Files::Whole(Whole { root: dir, aside: make(ingest, "aside")? }));
+        let held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
+        let ran = self.run_process(place, &spec, command);
+        drop(held);
+        // Of a step that failed, what it did is wanted only where some of it is to be copied out.
+        if ran.is_err() && self.request.run.rescues.is_empty() {
+            return ran;
+        }
+        let before = Before { index: &index, view: &view, moved: &moved, cut_off: &OWN_NAMES };
+        let upper = Root::open(&ingest.path().join("upper"))?;
+        write_changes(&root, &before, &upper, OverlayXattr::Unstacked, &given_up).map_err(told)?;
+        ran
+    }
+
+    /// The stage's root, equal to the layers.
+    fn laid_out(&self, state: &StageState, place: &Place<'_>, view: &View) -> Result<PathBuf, EngineError> {
+        let given_up = || self.cancel.load(Ordering::Relaxed);
+        let layers = diff_ids(&state.layers);
+        let mut slot = place.root.0.borrow_mut();
+        let usable = slot.take().filter(|laid| laid.state == State::Equal && layers.starts_with(&laid.layers));
+        let (fresh, mut laid) = match usable {
+            Some(laid) => (Fresh::Top(layers.len() - laid.layers.len()), laid),
+            None => {
+                let ingest = self.engine.store.ingest()?;
+                let dir = make(&ingest, "whole")?;
+                (Fresh::All, Laid { _ingest: ingest, dir, layers: Vec::new(), state: State::Changed })
+            }
+        };
+        if fresh != Fresh::Top(0) {
+            let laid_out = lay_out(view, fresh, &Root::open(&laid.dir)?, &OWN_NAMES, &given_up);
+            laid_out.map_err(|e| if given_up() { EngineError::Interrupted } else { e.into() })?;
+        }
+        laid.state = State::Changed;
+        Ok(slot.insert(laid).dir.clone())
+    }
+}
+
+/// The paths that make way for others and come back, with those above them, as a process inside would find them.
+fn moved<'p>(view: &View, paths: impl Iterator<Item = &'p str>) -> Result<BTreeSet<RelPath>, EngineError> {
+    let mut moved = BTreeSet::new();
+    for path in paths {
+        let mut at = Some(view.resolve(ContainerPath::from(path).rel(), Follow::Final)?.path);
+        while let Some(path) = at {
+            at = path.parent();
+            moved.insert(path);
+        }
+    }
+    Ok(moved)
+}
+
+fn check_mounts(exec: &Exec) -> Result<(), SandboxError> {
+    // A secret that is a variable alone has no target.
+    let Some(mount) = exec.mounts.iter().find(|mount| mount.target.is_some()) else { return Ok(()) };
+    Err(match &mount.what {
+        Asked::Secret(secret) => SandboxError::Unavailable {
+            feature: "RUN --mount=type=secret as a file",
+            cause: "steps run in a chroot here, and the secret would be written to the disk".to_owned(),
+            hint: format!("give it as a variable: --mount=type=secret,id={},env=NAME", secret.id),
+        },
+        Asked::Tmpfs { .. } => not_in_a_chroot("RUN --mount=type=tmpfs", "nothing can be mounted"),
+        Asked::Bind(_) => not_in_a_chroot("RUN --mount=type=bind", "nothing can be mounted"),
+        Asked::Cache(_) => not_in_a_chroot("RUN --mount=type=cache", "nothing can be mounted"),
+        Asked::Ssh { .. } => not_in_a_chroot("RUN --mount=type=ssh", "nothing can be mounted"),
+    })
+}
