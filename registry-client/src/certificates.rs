@@ -5,8 +5,14 @@ use crate::RegistryError;
 use crate::endpoint::{Trust, is_docker_hub, names};
 use crate::error::chain;
 use crate::options::{HostCertificates, ProxyOptions};
+use crate::own_leaf::OwnLeaf;
+use crate::roots::Roots;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
+use reqwest::{Client, ClientBuilder, Identity, Url};
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +27,17 @@ pub(crate) struct Certificates {
     all: Arc<Vec<HostCertificates>>,
     made: Arc<Mutex<HashMap<(String, Trust), Client>>>,
     proxies: ProxyOptions,
+    roots: Roots,
     begin: Begin,
+}
+
+/// What is spoken over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    /// What the two agree on.
+    Any,
+    /// HTTP/1.1 alone.
+    Old,
 }
 
 impl fmt::Debug for Certificates {
@@ -31,8 +47,8 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn new(all: &[HostCertificates], proxies: ProxyOptions, begin: Begin) -> Self {
-        Self { all: Arc::new(all.to_vec()), made: Arc::default(), proxies, begin }
+    pub(crate) fn new(all: &[HostCertificates], proxies: ProxyOptions, roots: Roots, begin: Begin) -> Self {
+        Self { all: Arc::new(all.to_vec()), made: Arc::default(), proxies, roots, begin }
     }
 
     /// The connections for a URL; `None` where nothing is said of its host, or plain http needs none. A host that need
@@ -45,7 +61,7 @@ impl Certificates {
         if let Some(known) = made.get(&key) {
             return Ok(Some(known.clone()));
         }
-        let client = built(&first.host, self.builder(url, &mine, trust)?)?;
+        let client = built(&first.host, self.builder(url, &mine, trust, Spoken::Any)?)?;
         made.insert(key, client.clone());
         Ok(Some(client))
     }
@@ -53,7 +69,7 @@ impl Certificates {
     /// Connections for a URL that speak HTTP/1.1 alone, for one question: with HTTP/2 the TLS library's word on why a
     /// connection has ended is lost.
     pub(crate) fn in_old_words(&self, url: &Url, trust: Trust) -> Result<Client, RegistryError> {
-        built(url.host_str().unwrap_or_default(), self.builder(url, &self.about(url), trust)?.http1_only())
+        built(url.host_str().unwrap_or_default(), self.builder(url, &self.about(url), trust, Spoken::Old)?)
     }
 
     fn about(&self, url: &Url) -> Vec<&HostCertificates> {
@@ -64,26 +80,63 @@ impl Certificates {
         self.all.iter().filter(|c| is(&c.host)).collect()
     }
 
-    fn builder(&self, url: &Url, mine: &[&HostCertificates], trust: Trust) -> Result<ClientBuilder, RegistryError> {
+    fn builder(
+        &self,
+        url: &Url,
+        mine: &[&HostCertificates],
+        trust: Trust,
+        spoken: Spoken,
+    ) -> Result<ClientBuilder, RegistryError> {
         let host = mine.first().map(|c| c.host.as_str()).unwrap_or_default();
         if let Some(cause) = mine.iter().find_map(|c| c.unusable.clone()) {
             return Err(RegistryError::Config { what: format!("the certificates for {host}"), cause });
         }
         let mut builder = (self.begin)()?.tls_danger_accept_invalid_certs(trust == Trust::Insecure);
+        if spoken == Spoken::Old {
+            builder = builder.http1_only();
+        }
         let mut authorities = Vec::new();
         for pem in mine.iter().flat_map(|c| &c.authorities) {
-            let found = Certificate::from_pem_bundle(pem);
-            authorities.extend(found.map_err(|e| failed(format!("the certificate authority of {host}"), &e))?);
+            for found in CertificateDer::pem_slice_iter(pem) {
+                authorities.push(found.map_err(|e| failed(format!("the certificate authority of {host}"), &e))?);
+            }
         }
-        if !authorities.is_empty() {
-            builder = builder.tls_certs_merge(authorities);
-        }
-        if let Some(pem) = mine.iter().find_map(|c| c.identity.as_ref()) {
+        let identity = mine.iter().find_map(|c| c.identity.as_ref());
+        if let Some(pem) = identity {
             self.keep_from_proxy(url, host)?;
             let identity = Identity::from_pem(pem);
             builder = builder.identity(identity.map_err(|e| failed(format!("the client certificate for {host}"), &e))?);
         }
-        Ok(builder)
+        if authorities.is_empty() || trust == Trust::Insecure {
+            return Ok(builder);
+        }
+        let tls = self.tls(authorities, identity, spoken);
+        Ok(builder.tls_backend_preconfigured(tls.map_err(|e| failed(format!("the certificates for {host}"), &e))?))
+    }
+
+    /// How a registry is spoken to for which authorities are configured.
+    fn tls(
+        &self,
+        authorities: Vec<CertificateDer<'static>>,
+        identity: Option<&Vec<u8>>,
+        spoken: Spoken,
+    ) -> Result<ClientConfig, rustls::Error> {
+        let usual = self.roots.judge(authorities.clone())?;
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OwnLeaf { usual, authorities }));
+        let mut config = match identity {
+            Some(pem) => {
+                let unreadable = |e: rustls::pki_types::pem::Error| rustls::Error::General(e.to_string());
+                let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(unreadable)?;
+                config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(pem).map_err(unreadable)?)?
+            }
+            None => config.with_no_client_auth(),
+        };
+        let protocols: &[&[u8]] = if spoken == Spoken::Old { &[b"http/1.1"] } else { &[b"h2", b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        Ok(config)
     }
 
     fn keep_from_proxy(&self, url: &Url, host: &str) -> Result<(), RegistryError> {
@@ -111,7 +164,7 @@ fn built(host: &str, builder: ClientBuilder) -> Result<Client, RegistryError> {
     builder.build().map_err(|e| failed(format!("the certificates for {host}"), &e))
 }
 
-fn failed(what: String, e: &reqwest::Error) -> RegistryError {
+fn failed(what: String, e: &dyn std::error::Error) -> RegistryError {
     RegistryError::Config { what, cause: chain(e) }
 }
 
@@ -143,8 +196,9 @@ mod tests {
                 ..HostCertificates::default()
             };
             let begin: Begin = Arc::new(|| Ok(ClientBuilder::new().no_proxy()));
-            let error =
-                Certificates::new(&[mine], proxies, begin).for_url(&url("a.example"), Trust::Verified).unwrap_err();
+            let error = Certificates::new(&[mine], proxies, Roots::default(), begin)
+                .for_url(&url("a.example"), Trust::Verified)
+                .unwrap_err();
             assert_eq!(error.to_string().contains("list a.example in NO_PROXY"), shown, "{error}");
         }
     }
@@ -157,8 +211,8 @@ mod tests {
             ..HostCertificates::default()
         };
         let begin: Begin = Arc::new(|| Ok(ClientBuilder::new().no_proxy()));
-        let certificates =
-            Certificates::new(&[broken("a.example:5000"), broken("docker.io")], ProxyOptions::default(), begin);
+        let all = [broken("a.example:5000"), broken("docker.io")];
+        let certificates = Certificates::new(&all, ProxyOptions::default(), Roots::default(), begin);
         // What is chosen for a URL cannot be used, and that is how it is seen to be chosen.
         for (url, chosen) in [
             ("https://a.example:5000/v2/", true),

@@ -1,4 +1,4 @@
-//! One exchange over HTTP: TLS roots, proxies, time-outs, redirects. Takes a request; gives an
+//! One exchange over HTTP: proxies, time-outs, redirects. Takes a request; gives an
 //! answer or a fault. Must never repeat a request, carry an authorization to another origin, go
 //! from https to http, or speak plain http to a host that is neither loopback nor marked insecure.
 
@@ -6,10 +6,11 @@ use crate::certificates::Certificates;
 use crate::endpoint::{Trust, host_without_port, is_loopback, names};
 use crate::error::chain;
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
+use crate::roots::Roots;
 use crate::{RegistryError, blob::body::Upload};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Method, NoProxy, Proxy, Response, Url, redirect};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,36 +101,24 @@ pub(crate) struct Transport {
     pub(crate) timeouts: Timeouts,
 }
 
-/// Which certificate authorities are trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Roots {
-    /// Those of the system, and the extra ones.
-    System,
-    /// Mozilla's, as compiled in, and the extra ones.
-    BuiltIn,
-}
-
 impl Transport {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, RegistryError> {
         let config = |what: &str, e: reqwest::Error| RegistryError::Config { what: what.to_owned(), cause: chain(&e) };
-        // A machine without any CA file makes the builder fail, even for plain http. Only then the
-        // built-in roots stand in: merging them always would bring back what an administrator removed.
-        let roots = if ClientBuilder::new().no_proxy().build().is_ok() { Roots::System } else { Roots::BuiltIn };
+        let roots = Roots::new(&options.extra_authorities);
         let builder = |trust_nobody: bool| -> Result<Client, RegistryError> {
-            let builder =
-                with_roots(base(options)?, roots, options).map_err(|e| config("certificate authorities", e))?;
+            let builder = roots.lay(base(options)?).map_err(|e| config("certificate authorities", e))?;
             let builder = if trust_nobody { builder.tls_danger_accept_invalid_certs(true) } else { builder };
             builder.build().map_err(|e| config("HTTP client", e))
         };
-        let given = options.clone();
+        let (given, laid) = (options.clone(), roots.clone());
         let begin = Arc::new(move || {
-            with_roots(base(&given)?, roots, &given)
+            laid.lay(base(&given)?)
                 .map_err(|e| RegistryError::Config { what: "certificate authorities".to_owned(), cause: chain(&e) })
         });
         Ok(Self {
-            certificates: Certificates::new(&options.certificates, options.proxies.clone(), begin),
             verified: builder(false)?,
             unverified: builder(true)?,
+            certificates: Certificates::new(&options.certificates, options.proxies.clone(), roots, begin),
             insecure: options.insecure.clone(),
             timeouts: options.timeouts,
         })
@@ -267,22 +256,6 @@ fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
     Ok(found)
 }
 
-fn with_roots(builder: ClientBuilder, roots: Roots, options: &ClientOptions) -> reqwest::Result<ClientBuilder> {
-    let mut extra = Vec::new();
-    for pem in &options.extra_authorities {
-        extra.extend(Certificate::from_pem_bundle(pem)?);
-    }
-    match roots {
-        Roots::System => Ok(builder.tls_certs_merge(extra)),
-        Roots::BuiltIn => {
-            for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
-                extra.push(Certificate::from_der(der)?);
-            }
-            Ok(builder.tls_certs_only(extra))
-        }
-    }
-}
-
 /// Where an answer points to, relative to the URL that was asked. User names in it are dropped:
 /// they would become an authorization.
 pub(crate) fn location(response: &Response, asked: &Url) -> Result<Url, Break> {
@@ -338,19 +311,6 @@ mod tests {
         let options = ClientOptions { proxies, ..ClientOptions::default() };
         let shown = format!("{request:?} {options:?}");
         assert!(!shown.contains("hunter2") && shown.contains("Bytes(21)"), "{shown}");
-    }
-
-    #[test]
-    fn a_client_can_be_had_with_either_roots() {
-        let options = ClientOptions::default();
-        for roots in [Roots::System, Roots::BuiltIn] {
-            with_roots(base(&options).unwrap(), roots, &options).unwrap().build().unwrap();
-        }
-        let bad = ClientOptions {
-            extra_authorities: vec![b"-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----".to_vec()],
-            ..options
-        };
-        assert!(matches!(Transport::new(&bad), Err(RegistryError::Config { .. })));
     }
 
     #[test]

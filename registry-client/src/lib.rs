@@ -8,7 +8,8 @@
 //! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
 //! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
 //! with authentication and retries), then `manifest`, `raw`, `referrers`, `list`, `remove` and
-//! `blob`. `certificates` are those of single registries. [`web`] fetches files that are no registry's over the same
+//! `blob`. `certificates` are those of single registries,
+//! judged by `roots` and `own_leaf`. [`web`] fetches files that are no registry's over the same
 //! connections.
 #![forbid(unsafe_code)]
 
@@ -29,10 +30,12 @@ mod http;
 mod kept;
 mod list;
 mod manifest;
+mod own_leaf;
 mod patience;
 mod raw;
 mod referrers;
 mod remove;
+mod roots;
 mod session;
 
 pub use auth::{credential as credentials, edit, helper};

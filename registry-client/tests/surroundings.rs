@@ -87,8 +87,12 @@ fn tls_server(place: &Path, port: u16, more: &[&str]) -> TlsServer {
     let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.pem"];
     let names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
     run("openssl", &[&ca[..], &leaf, &names].concat(), place);
+    serve(place, port, &[&["-cert", "leaf.pem", "-key", "leaf.key"], more].concat())
+}
+
+fn serve(place: &Path, port: u16, more: &[&str]) -> TlsServer {
     let child = Command::new("openssl")
-        .args(["s_server", "-HTTP", "-cert", "leaf.pem", "-key", "leaf.key", "-accept", &format!("127.0.0.1:{port}")])
+        .args(["s_server", "-HTTP", "-accept", &format!("127.0.0.1:{port}")])
         .args(more)
         .current_dir(place)
         .stdin(Stdio::null())
@@ -177,4 +181,53 @@ async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
     }
     let other = HostCertificates { unusable: Some(cannot), ..mine("other.example") };
     pull(vec![other, mine(&host)], &[]).await.expect("it is of no matter here");
+}
+
+/// As Docker's guide to registries makes one, and as curl and skopeo take it when they are given it.
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_taken_where_it_is_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let make = |name: &str, subject: &str| {
+        let files = [format!("{name}.key"), format!("{name}.pem")];
+        let new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-addext", subject];
+        run("openssl", &[&new[..], &["-keyout", &files[0], "-out", &files[1]]].concat(), place);
+    };
+    let localhost = "subjectAltName=DNS:localhost";
+    make("own", localhost);
+    make("other-name", "subjectAltName=DNS:other.example");
+    // Of the same name, and another one all the same.
+    make("twin", localhost);
+    let d = Descriptor::of(MediaType::OciConfig, b"{}");
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": d, "layers": []});
+    std::fs::create_dir_all(place.join("v2/a/b/manifests")).unwrap();
+    std::fs::write(place.join("v2/a/b/manifests/1"), format!("HTTP/1.0 200 OK\r\n\r\n{manifest}")).unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (shown, configured, refusal) in [
+            ("own", "own", None),
+            ("own", "twin", Some("CaUsedAsEndEntity")),
+            ("other-name", "other-name", Some("not valid for name")),
+        ] {
+            let port = support::free_port();
+            let (cert, key) = (format!("{shown}.pem"), format!("{shown}.key"));
+            let _server = serve(place, port, &["-cert", &cert, "-key", &key, version]);
+            let host = format!("localhost:{port}");
+            let authorities = vec![std::fs::read(place.join(format!("{configured}.pem"))).unwrap()];
+            let pull = async |trusted: String| {
+                let certificates =
+                    HostCertificates { host: trusted, authorities: authorities.clone(), ..HostCertificates::default() };
+                let options = ClientOptions { certificates: vec![certificates], ..quick() };
+                Client::new(options)
+                    .unwrap()
+                    .resolve(&format!("{host}/a/b:1").parse().unwrap(), &Platform::host())
+                    .await
+            };
+            match (pull(host.clone()).await, refusal) {
+                (Ok(_), None) => {}
+                (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{version} {shown}: {error}"),
+                (got, _) => panic!("{version} {shown} {configured}: {got:?}"),
+            }
+            assert!(pull("localhost:1".to_owned()).await.is_err(), "{version} {shown}: it is of another port");
+        }
+    }
 }
