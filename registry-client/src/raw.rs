@@ -36,7 +36,12 @@ impl Client {
     }
 }
 
-async fn raw(s: &Session<'_>, name: &Reference, described: Option<&Descriptor>) -> Result<Raw, RegistryError> {
+/// As [`Client::raw`], in one conversation.
+pub(crate) async fn raw(
+    s: &Session<'_>,
+    name: &Reference,
+    described: Option<&Descriptor>,
+) -> Result<Raw, RegistryError> {
     let selector = described.map_or_else(|| name.selector(), |d| d.digest.to_string());
     let mut call = get(s, &selector);
     accept(&mut call, described.map(|d| &d.media_type));

@@ -1,8 +1,8 @@
 //! What refers to a manifest: signatures, bills of materials, attestations (distribution-spec, "Listing Referrers").
 //!
 //! Takes a subject; gives descriptors, from the registry's own list, else from the index under the referrers tag, which
-//! clients keep for registries that have no such list. Must never take a list of another place, nor drop an entry that
-//! somebody else has made.
+//! clients keep for registries that have no such list. Must never take a list of another place, nor drop an entry of
+//! something that is there.
 
 use crate::RegistryError;
 use crate::api::{Route, next_link};
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 /// Most pages of one list, and most bytes of them together.
 const PAGES: usize = 1000;
 const BYTES: u64 = 16 * limits::MANIFEST_BYTES;
-/// Tries to enter something in a tag that others write at the same time: of so many, each lets one of them through.
+/// Tries to change something in a tag that others write at the same time: of so many, each lets one of them through.
 const TRIES: u32 = 24;
 /// Longest wait between two of them.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -164,20 +164,52 @@ async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<T
     }
 }
 
-/// Enters a referrer in the list under its subject's tag. The list is replaced only when it is the one that was read
-/// (distribution-spec, "Pushing Manifests with Subject"). Not every registry looks at that: what was written is read
-/// again after a while in which others could have replaced it by what they had read before, and entered again when it
-/// is not there.
+/// Enters a referrer in the list under its subject's tag (distribution-spec, "Pushing Manifests with Subject").
 pub(crate) async fn note(s: &Session<'_>, name: &Reference, referrer: &Referrer) -> Result<(), RegistryError> {
+    rewrite(s, name, &referrer.subject, |entries| {
+        let is_new = entries.iter().all(|d| d.digest != referrer.entry.digest);
+        if is_new {
+            entries.push(referrer.entry.clone());
+        }
+        is_new
+    })
+    .await
+}
+
+/// Takes a referrer that was deleted out of the list under its subject's tag, unless the registry has a list of its own
+/// (distribution-spec, "Deleting Manifests").
+pub(crate) async fn forget(s: &Session<'_>, name: &Reference, referrer: &Referrer) -> Result<(), RegistryError> {
+    let mut call = s.call(Method::GET, &Route::Referrers(&referrer.subject));
+    accept(&mut call, None);
+    match s.document(&call, limits::MANIFEST_BYTES, &mut s.budget()).await {
+        Err(RegistryError::Status { status: 404 | 405 | 501, .. }) => {}
+        other => return other.map(|_| ()),
+    }
+    rewrite(s, name, &referrer.subject, |entries| {
+        let before = entries.len();
+        entries.retain(|d| d.digest != referrer.entry.digest);
+        entries.len() != before
+    })
+    .await
+}
+
+/// Changes the list under a subject's tag until there is nothing more to `change` in it. The list is replaced only when
+/// it is the one that was read. Not every registry looks at that: what was written is read again after a while in which
+/// others could have replaced it by what they had read before, and changed again when they have.
+async fn rewrite(
+    s: &Session<'_>,
+    name: &Reference,
+    subject: &Digest,
+    change: impl Fn(&mut Vec<Descriptor>) -> bool,
+) -> Result<(), RegistryError> {
     let _one_of_ours = s.shared.noting.lock().await;
-    let at = tag_name(name, &referrer.subject);
+    let at = tag_name(name, subject);
     for n in 0..TRIES {
         let begun = Instant::now();
-        let Tagged { mut index, condition } = tagged(s, name, &referrer.subject).await?;
-        if index.manifests.iter().any(|d| d.digest == referrer.entry.digest) {
+        let Tagged { mut index, condition } = tagged(s, name, subject).await?;
+        if !change(&mut index.manifests) {
             return Ok(());
         }
-        index.manifests.push(referrer.entry.clone());
         let bytes = serde_json::to_vec(&index).unwrap_or_default();
         let wait = match manifest::push(s, &at, &bytes, &MediaType::OciIndex, condition).await {
             Ok(_) => begun.elapsed(),
@@ -187,7 +219,7 @@ pub(crate) async fn note(s: &Session<'_>, name: &Reference, referrer: &Referrer)
         };
         tokio::time::sleep(wait.min(LONGEST)).await;
     }
-    let call = get(s, &tag_of(&referrer.subject));
+    let call = get(s, &tag_of(subject));
     let cause = "others write the list of referrers at the same time".to_owned();
     Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
 }

@@ -265,3 +265,59 @@ async fn deletes_say_what_a_registry_that_does_not_delete_may_want() {
         assert_eq!((seen.method.as_str(), seen.target.as_str()), ("DELETE", "/v2/a/b/manifests/1"));
     }
 }
+
+/// A registry that deletes, looks at conditions, and has no list of referrers of its own unless `own_list` says so. Others
+/// write `theirs` just before our first `busy` writes.
+fn deleting(busy: usize, status: &'static str, own_list: bool) -> (Scripted, Arc<Mutex<Vec<u8>>>) {
+    let (gone, held) = (Digest::sha256(signature()), Descriptor::of(MediaType::OciManifest, &signature()));
+    let kept = Descriptor::of(MediaType::OciManifest, b"theirs");
+    let list = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": [kept, held]});
+    let tag = Arc::new(Mutex::new(serde_json::to_vec(&list).unwrap()));
+    let (kept, puts) = (Arc::clone(&tag), AtomicUsize::new(0));
+    let server = blobs(move |seen: &Seen, _| {
+        let mut kept = kept.lock().unwrap();
+        let etag = |bytes: &[u8]| format!("\"{}\"", Digest::sha256(bytes));
+        match (seen.method.as_str(), seen.target.contains("/manifests/sha256-")) {
+            ("DELETE", false) if seen.target.ends_with(&gone.to_string()) => answer(status, "", b""),
+            ("GET", true) => answer("200 OK", &format!("ETag: {}\r\n", etag(&kept)), &kept),
+            ("PUT", true) => {
+                let n = puts.fetch_add(1, Ordering::Relaxed);
+                if n < busy {
+                    let mut theirs: Value = serde_json::from_slice(&kept).unwrap();
+                    let other = Descriptor::of(MediaType::OciManifest, format!("theirs {n}").as_bytes());
+                    theirs["manifests"].as_array_mut().unwrap().push(serde_json::to_value(other).unwrap());
+                    *kept = serde_json::to_vec(&theirs).unwrap();
+                }
+                if seen.header("if-match") != Some(&etag(&kept)) {
+                    return answer("412 Precondition Failed", "", b"");
+                }
+                kept.clone_from(&seen.body);
+                answer("201 Created", "", b"")
+            }
+            ("GET", _) if seen.target.contains("/referrers/") && own_list => answer("200 OK", "", &index(&[])),
+            ("GET", _) if seen.target.ends_with(&gone.to_string()) => answer("200 OK", "", &signature()),
+            _ => answer("404 Not Found", "", b""),
+        }
+    });
+    (server, tag)
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_taken_out_of_the_referrers_tag() {
+    let done = "202 Accepted";
+    for (busy, status, own_list, listed, left) in [
+        (0, done, false, false, 1),
+        (2, done, false, false, 3),
+        (0, done, true, true, 2),
+        (0, "405 Method Not Allowed", false, true, 2),
+    ] {
+        let (server, tag) = deleting(busy, status, own_list);
+        let name = named(&server).with_digest(Digest::sha256(signature()));
+        let deleted = Client::new(quick()).unwrap().delete(&name).await;
+        assert_eq!(deleted.is_ok(), status == done, "{deleted:?}");
+        let list: Value = serde_json::from_slice(&tag.lock().unwrap()).unwrap();
+        let entries = list["manifests"].as_array().unwrap();
+        let is_listed = entries.iter().any(|e| e["digest"] == Digest::sha256(signature()).to_string());
+        assert_eq!((is_listed, entries.len()), (listed, left), "{busy} {status} {own_list}: {list}");
+    }
+}
