@@ -54,9 +54,7 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
 }
 
 fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
-    // What is missing for a better tier prevents no build.
-    let unfit =
-        report.findings.iter().find(|f| !f.ok && !is_lesser(&report)).map(|f| format!("{}: {}", f.name, f.detail));
+    let unfit = report.findings.iter().find(|f| !f.ok).map(|f| format!("{}: {}", f.name, f.detail));
     let findings = report.findings.into_iter();
     let findings = findings.map(|f| Finding { name: f.name, ok: f.ok, detail: f.detail, hint: f.hint });
     Diagnosis {
@@ -114,9 +112,10 @@ mod tests {
         assert!(good.can_build);
         assert_eq!(table(&good), "ok       kernel  seen\nbuilds can run here, as rootless");
 
-        let report = Report { tier: Ok(Tier::Container), findings: vec![seen("mounts", Some("add rights"))] };
+        let some = Seen { ok: true, ..seen("mounts", Some("add rights")) };
+        let report = Report { tier: Ok(Tier::Container), findings: vec![some] };
         let expected = "\
-missing  mounts  seen
+partly   mounts  seen
                  hint: add rights
 builds can run here, as root in a container (chroot)";
         assert_eq!(table(&diagnose(report, None)), expected);
