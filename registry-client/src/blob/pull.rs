@@ -3,7 +3,7 @@
 //! (`windows`) where the server takes ranges. Must never give the sink a byte twice, one byte more than the
 //! descriptor says, or the last ones, or success, for bytes whose digest differs.
 
-use super::windows::{self, Windows};
+use super::windows::{self, Missed, Windows};
 use crate::api::{ContentRange, Route, announced_length};
 use crate::http::Break;
 use crate::retry::Budget;
@@ -38,7 +38,7 @@ pub(crate) struct Arriving<'a> {
     delivered: u64,
     /// A registry whose ranges are wrong is asked for the whole blob.
     ranges: Ranges,
-    /// Once windows failed, there are no more of them.
+    /// A registry that will not have several questions at once is asked one.
     windows: Windowing,
 }
 
@@ -176,8 +176,13 @@ impl<'a> Arriving<'a> {
                     self.take(&bytes, &mut 0, asked)?;
                     rest.give_back(bytes);
                 }
-                Err(failure) => {
-                    // Whatever it was: a server whose ranges fail is asked for the whole, as if it had none.
+                Err(Missed::Broke(failure)) => return Ok(End::Again(failure)),
+                Err(Missed::Busy(failure)) => {
+                    self.windows = Windowing::Off;
+                    return Ok(End::Again(failure));
+                }
+                Err(Missed::Wrong(failure)) => {
+                    // A server whose ranges are wrong is asked for the whole, as if it had none.
                     (self.windows, self.ranges) = (Windowing::Off, Ranges::Broken);
                     return Ok(End::Again(failure));
                 }

@@ -5,6 +5,7 @@
 
 use crate::RegistryError;
 use crate::api::{ContentRange, Route};
+use crate::retry::is_retryable;
 use crate::session::{Session, broke};
 use cooper_image::Descriptor;
 use futures_util::StreamExt as _;
@@ -28,7 +29,26 @@ pub(crate) fn are_worth_it(response: &Response, first: u64, size: u64) -> bool {
     takes && size.saturating_sub(first) >= WORTH
 }
 
-type Window<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, RegistryError>> + Send + 'a>>;
+type Window<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Missed>> + Send + 'a>>;
+
+/// Why a window did not come, which says how the rest is to be asked for.
+pub(crate) enum Missed {
+    /// The connection broke: as before, from what has come in order.
+    Broke(RegistryError),
+    /// The registry has too many questions, or is not well: by a range, and nothing beside it.
+    Busy(RegistryError),
+    /// It was refused, or something else came: without ranges.
+    Wrong(RegistryError),
+}
+
+impl From<RegistryError> for Missed {
+    fn from(e: RegistryError) -> Self {
+        match e {
+            e @ RegistryError::Network { .. } => Self::Broke(e),
+            e => Self::Wrong(e),
+        }
+    }
+}
 
 /// The windows of one blob.
 pub(crate) struct Windows<'a> {
@@ -38,7 +58,7 @@ pub(crate) struct Windows<'a> {
     next: u64,
     under_way: FuturesOrdered<Window<'a>>,
     /// What came while something else was waited for.
-    ready: Option<Result<Vec<u8>, RegistryError>>,
+    ready: Option<Result<Vec<u8>, Missed>>,
     /// Memory of windows that were taken. There is only as much of it as may be under way.
     spare: Vec<Vec<u8>>,
 }
@@ -77,7 +97,7 @@ impl<'a> Windows<'a> {
     }
 
     /// The next window, in order; `None` behind the last one. In place of one that is given back, another is asked for.
-    pub(crate) async fn next(&mut self) -> Option<Result<Vec<u8>, RegistryError>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Vec<u8>, Missed>> {
         match self.ready.take() {
             Some(ready) => Some(ready),
             None => self.under_way.next().await,
@@ -98,17 +118,19 @@ async fn window(
     first: u64,
     last: u64,
     mut bytes: Vec<u8>,
-) -> Result<Vec<u8>, RegistryError> {
+) -> Result<Vec<u8>, Missed> {
     let mut call = s.call(Method::GET, &Route::Blob(&blob.digest));
     call.headers.extend(HeaderValue::from_str(&format!("bytes={first}-{last}")).ok().map(|v| (RANGE, v)));
-    // No second try: the blob can be had without windows.
+    // No second try here: what came in order is counted where the rest is asked for again.
     let mut budget = s.single();
     let mut response = s.send(&call, &mut budget).await?;
     let value = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok());
     let range = value.and_then(ContentRange::parse);
     let fits = range.is_some_and(|r| (r.first, r.last) == (first, last) && r.whole.is_none_or(|w| w == blob.size));
     if response.status() != StatusCode::PARTIAL_CONTENT || !fits {
-        return Err(s.refuse(&call, response).await);
+        let busy = is_retryable(response.status());
+        let refused = s.refuse(&call, response).await;
+        return Err(if busy { Missed::Busy(refused) } else { Missed::Wrong(refused) });
     }
     let length = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
     // Memory is bounded by what is reserved here, which growing would exceed.
@@ -121,5 +143,5 @@ async fn window(
         }
     }
     let cause = format!("asked for {length} bytes from {first}, and {} came", bytes.len());
-    Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
+    Err(Missed::Wrong(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause }))
 }
