@@ -157,6 +157,16 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// A refusal to somebody who is logged in.
+    pub(crate) fn forbidden(asked: Box<Asked>, answer: &str) -> Self {
+        let colon = if answer.is_empty() { "" } else { ": " };
+        let advice = format!(
+            "the user that is logged in to {} may not do this: ask there for the right, or log in as another one",
+            asked.registry
+        );
+        Self::Auth { asked, cause: format!("the registry answered 403{colon}{answer}"), advice }
+    }
+
     /// Whose fault it is. For several endpoints the last one, the primary, decides.
     pub fn fault(&self) -> Fault {
         match self {

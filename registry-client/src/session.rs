@@ -247,6 +247,11 @@ impl<'c> Session<'c> {
         // A body that cannot be read adds nothing to the status.
         let body = self.shared.transport.body(&mut response, limits::TOKEN_BYTES).await.unwrap_or_default();
         let asked = Box::new(self.asked(call));
+        // That of another host, where a redirect led, is about no login; and that to a login itself is about its words.
+        let is_own = self.is_own(response.url()) && !self.endpoint.repository.is_empty();
+        if status == 403 && is_own && self.shared.auth.is_named(self.party()) {
+            return RegistryError::forbidden(asked, &api::explain(&body));
+        }
         match self.withheld(call, &format!("the registry answered {status} to an anonymous request")) {
             Some(error) if status == 401 || status == 403 => error,
             _ => RegistryError::Status { asked, status, answer: api::explain(&body) },

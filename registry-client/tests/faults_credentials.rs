@@ -104,6 +104,32 @@ async fn bad_token_servers() {
     }
 }
 
+/// Who is logged in is not told to log in.
+#[tokio::test]
+async fn a_user_who_may_not_do_something_is_told_so() {
+    for (challenge, named, hint) in [
+        ("Basic", true, "the user that is logged in to "),
+        ("Bearer realm=\"http://HOST/token\"", true, "the user that is logged in to "),
+        ("Bearer realm=\"http://HOST/token\"", false, "log in with: cooper login "),
+    ] {
+        let server = blobs(move |seen, _| {
+            let host = seen.header("host").unwrap();
+            match (seen.target.starts_with("/token"), seen.header("authorization")) {
+                (true, _) => answer("200 OK", "", b"{\"token\":\"good\"}"),
+                (_, None) => {
+                    let header = format!("WWW-Authenticate: {}\r\n", challenge.replace("HOST", host));
+                    answer("401 Unauthorized", &header, b"")
+                }
+                _ => answer("403 Forbidden", "", b"{\"errors\":[{\"code\":\"DENIED\"}]}"),
+            }
+        });
+        let options = if named { with_login(&server.host(), login("pw")) } else { quick() };
+        let error = fetch(&server, options).await.1.unwrap_err();
+        assert!(error.to_string().contains("the registry answered 403: DENIED"), "{error}");
+        assert!(error.hint().unwrap().starts_with(hint), "{challenge} {named}: {:?}", error.hint());
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_to_another_host_carries_no_authorization() {
     let other = Scripted::start(|_, _| answer("200 OK", "", BLOB));

@@ -58,6 +58,8 @@ struct Kept {
     until: Option<Instant>,
     /// The token server that could have had credentials, but was not trusted with them.
     withheld_from: Option<String>,
+    /// Does it say who we are, rather than that anybody asks?
+    named: bool,
 }
 
 /// All credentials and tokens of a client.
@@ -81,6 +83,11 @@ impl Auth {
     pub(crate) fn kept(&self, party: Party<'_>) -> Option<HeaderValue> {
         let kept = lock(&self.kept);
         kept.get(&party.key()).filter(|k| k.until.is_none_or(|t| t > Instant::now())).map(|k| k.header.clone())
+    }
+
+    /// Does the registry know by a login who asks?
+    pub(crate) fn is_named(&self, party: Party<'_>) -> bool {
+        lock(&self.kept).get(&party.key()).is_some_and(|k| k.named)
     }
 
     /// The token server that credentials were withheld from, for an error's hint.
@@ -121,7 +128,7 @@ impl Auth {
             cause: "the registry wants a user name and a password, and none are known for it".to_owned(),
             advice: login_hint(party.host),
         })?;
-        Ok(Kept { header: basic_header(&login, asked)?, until: None, withheld_from: None })
+        Ok(Kept { header: basic_header(&login, asked)?, until: None, withheld_from: None, named: true })
     }
 
     /// The credential of a repository, from the first file that has one.

@@ -72,10 +72,10 @@ impl Auth {
             Disclosure::Anonymous => (None, self.has_credential(party).then_some(host)),
         };
         if let Some(token) = credential.as_ref().and_then(|c| c.registry_token.as_ref()) {
-            return Ok(Kept { header: bearer(token, asked)?, until: None, withheld_from });
+            return Ok(Kept { header: bearer(token, asked)?, until: None, withheld_from, named: true });
         }
         let reply = self.exchange(&question, credential.as_ref(), budget).await?;
-        question.read(reply, withheld_from)
+        question.read(reply, withheld_from, credential.is_some())
     }
 
     /// OAuth2 with an identity token, else (or when the server knows no OAuth2) the simple form.
@@ -158,7 +158,7 @@ impl Question<'_> {
         }
     }
 
-    fn read(&self, reply: Reply, withheld_from: Option<String>) -> Result<Kept, RegistryError> {
+    fn read(&self, reply: Reply, withheld_from: Option<String>, named: bool) -> Result<Kept, RegistryError> {
         if !reply.status.is_success() {
             return Err(self.refused(reply.status, &reply.body, withheld_from));
         }
@@ -175,7 +175,7 @@ impl Question<'_> {
         // A very short life keeps half of itself rather than nothing.
         let life = life.saturating_sub(MARGIN).max(life / 2);
         let until = Some(Instant::now() + Duration::from_secs(life));
-        Ok(Kept { header: bearer(&Secret::new(token), self.asked)?, until, withheld_from })
+        Ok(Kept { header: bearer(&Secret::new(token), self.asked)?, until, withheld_from, named })
     }
 
     fn refused(&self, status: StatusCode, body: &[u8], withheld_from: Option<String>) -> RegistryError {
