@@ -7,6 +7,9 @@ use cooper_image::DigestError;
 use cooper_image::index::DocumentError;
 use std::fmt;
 
+/// What is said of a host that plain http was tried at, and that took it for something else.
+pub(crate) const PLAIN_REFUSED: &str = "http: the answer was 400";
+
 /// What was asked of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -247,6 +250,8 @@ fn network_hint(cause: &str, asked: &Asked) -> String {
             "trust the authority that signed it (--registry-ca {0}=FILE, or certs.d/{0}/ca.crt), or mark the registry insecure (--insecure-registry {0})",
             asked.registry
         )
+    } else if cause.contains(PLAIN_REFUSED) {
+        format!("{} was asked over http as well, and no registry answered: check the port", asked.registry)
     } else if cause.contains("corrupt message") || cause.contains("invalidcontenttype") {
         format!("if it speaks plain http, mark it insecure: --insecure-registry {}", asked.registry)
     } else {
@@ -336,6 +341,13 @@ mod tests {
             let cause = format!("error sending request: received fatal alert: {alert}");
             let hint = RegistryError::Network { asked: asked(), cause }.hint().unwrap();
             assert!(hint.contains(words), "{alert}: {hint}");
+        }
+        let corrupt = "https: received corrupt message of type InvalidContentType";
+        for (before, words) in [("", "--insecure-registry r.example"), ("http: the answer was 400; ", "check the port")]
+        {
+            let cause = format!("{before}{corrupt}");
+            let hint = RegistryError::Network { asked: asked(), cause }.hint().unwrap();
+            assert!(hint.contains(words), "{before}: {hint}");
         }
         let source = std::io::ErrorKind::StorageFull.into();
         let full = RegistryError::Local { asked: asked(), what: "the blob cannot be written", source };

@@ -5,6 +5,7 @@
 use crate::api::{self, Route};
 use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
+use crate::error::PLAIN_REFUSED;
 use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
 use crate::patience::Patience;
@@ -348,7 +349,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
             match shared.transport.send(&probe).await {
                 // This is how TLS ports answer to plain http.
                 Ok(r) if r.status() == StatusCode::BAD_REQUEST && scheme == Scheme::Http => {
-                    said.push("http: the answer was 400".to_owned());
+                    said.push(PLAIN_REFUSED.to_owned());
                 }
                 Ok(r) => {
                     let found = if r.url().scheme() == "https" && r.url().host() == probe.url.host() {
