@@ -10,6 +10,8 @@ use cooper_registry::{Client, ClientOptions, Fault, HostCertificates, RegistryEr
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use support::told::Told;
 use support::{Access, DockerRegistry, quick, run};
 
 /// Names the inner case to the process that runs it.
@@ -55,13 +57,17 @@ async fn credential_helpers() {
         said("none", "echo credentials not found in native keychain; exit 1");
         said("sad", "echo 'no\x1bdice'; exit 1");
         said("loud", "yes");
+        said("slow", &format!("sleep 6\n{good}"));
         let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
         return again("credential_helpers", &registry.host, &[("PATH", &path)]);
     };
+    let told = Arc::new(Told::default());
+    let _told_to = tracing::subscriber::set_default(told.clone());
     for (helper, words) in [
         ("good", "answered 404"),
         ("none", "none are known"),
         ("sad", "it failed: no\\u{1b}dice"),
+        ("slow", "answered 404"),
         ("loud", "longer than 65536 bytes"),
         ("absent", "cannot run docker-credential-absent"),
     ] {
@@ -70,6 +76,8 @@ async fn credential_helpers() {
         let error = client.resolve(&absent(&host), &Platform::host()).await.unwrap_err().to_string();
         assert!(error.contains(words), "{helper}: {error}");
     }
+    // Of the one alone that people would wonder about.
+    assert_eq!(*told.0.lock().unwrap(), ["waiting for docker-credential-slow, for 60 s at most"]);
 }
 
 struct TlsServer(Child);

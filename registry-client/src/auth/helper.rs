@@ -14,6 +14,8 @@ use tokio::process::{Child, Command};
 
 /// Longest time that a helper may take; some of them ask a person.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From then on people are told what is being waited for.
+const NOTICED: Duration = Duration::from_secs(5);
 /// Largest answer of a helper, in bytes.
 const ANSWER_BYTES: u64 = 64 * 1024;
 /// The user name that marks the secret as an identity token.
@@ -112,7 +114,15 @@ async fn talk(name: &str, action: &str, input: &[u8]) -> Result<Ended, RegistryE
         .spawn();
     let cannot = |e| format!("cannot run {program}: {e}; install it, or remove it from the credential file");
     let child = run.map_err(|e| bad(name, cannot(e)))?;
-    let ended = match tokio::time::timeout(PATIENCE, converse(child, input)).await {
+    let mut talk = std::pin::pin!(tokio::time::timeout(PATIENCE, converse(child, input)));
+    let ended = match tokio::time::timeout(NOTICED, &mut talk).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!("waiting for {program}, for {} s at most", PATIENCE.as_secs());
+            talk.await
+        }
+    };
+    let ended = match ended {
         Err(_) => return Err(bad(name, format!("no answer within {} s", PATIENCE.as_secs()))),
         Ok(done) => done.map_err(|e| bad(name, e.to_string()))?,
     };
