@@ -28,16 +28,19 @@ pub(crate) const STEP: CapabilitySet = CapabilitySet::CHOWN
 pub(crate) const CHROOT_STEP: CapabilitySet =
     STEP.difference(CapabilitySet::SYS_CHROOT).difference(CapabilitySet::MKNOD);
 
+/// The last one that every kernel knows which can run steps (Linux 5.9: checkpoint and restore).
+const KNOWN_EVERYWHERE: u32 = 40;
+
 /// Takes everything but these out of the bounding set.
 pub(crate) fn limit_bounding_set(kept: CapabilitySet) -> Result<()> {
-    for number in 0..64 {
+    for number in 0..64_u32 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if kept.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
             // The first number that this kernel does not know.
-            Err(Errno::INVAL) => break,
+            Err(Errno::INVAL) if number > KNOWN_EVERYWHERE => break,
             other => other?,
         }
     }

@@ -6,7 +6,7 @@ use crate::{IDMAP_ARGUMENT, SandboxError, container, sys};
 use cooper_image::limits::PASSWD_BYTES;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -28,9 +28,18 @@ const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 /// What this process is, provided that it is privileged.
 pub(crate) fn tier_here() -> Tier {
+    // Whoever only asks is told of less than there is.
+    tier_of_namespace().unwrap_or(Tier::Rootless)
+}
+
+/// As [`tier_here`], for whoever builds on the answer.
+pub(crate) fn tier_of_namespace() -> io::Result<Tier> {
     match std::fs::metadata("/proc/self/ns/user") {
-        Ok(namespace) if namespace.ino() == FIRST_USER_NAMESPACE => Tier::Root,
-        _ => Tier::Rootless,
+        Ok(namespace) if namespace.ino() == FIRST_USER_NAMESPACE => Ok(Tier::Root),
+        Ok(_) => Ok(Tier::Rootless),
+        // A kernel that knows none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tier::Root),
+        Err(error) => Err(error),
     }
 }
 

@@ -208,7 +208,7 @@ fn inner(
 fn build_world(control: &Control, spec: &StepSpec, stack: &Stack) -> Result<OwnedFd, Fault> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Stage::Namespaces, "mount propagation")?;
-    let marks = Marks::of_this_process();
+    let marks = Marks::of_this_process().at(Stage::Overlay, "own user namespace")?;
     let private = provided::private_tmpfs(&stack.mountpoint).at(Stage::Files, stack.mountpoint.display())?;
     let root = overlay::mount_root(stack, marks)?;
     let stubs = Stubs { root: root.as_fd(), control };
@@ -258,7 +258,7 @@ fn confine(spec: &StepSpec) -> Result<(), Fault> {
     if spec.surroundings.security == Security::Insecure {
         return Ok(());
     }
-    if sys::landlock_version() >= probe::SCOPES {
+    if sys::ask_landlock().at(Stage::Process, "Landlock")? >= probe::SCOPES {
         sys::enter_domain(sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS, None)
             .at(Stage::Process, "scope of abstract sockets")?;
     }

@@ -34,6 +34,9 @@ const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Hidden below `/sys`.
 const SYS_MASKED: &[&str] = &["firmware", "fs/selinux", "devices/virtual/powercap"];
 
+/// Where the kernel shows its processors.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
 /// What is put over the things that a step shall not see.
 pub(crate) struct Masks<'a> {
     /// The verified null device, for files.
@@ -117,7 +120,7 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
     for name in SYS_MASKED {
         masks.hide(&sys, name).at(HERE, format_args!("/sys/{name}"))?;
     }
-    for name in thermal_throttle() {
+    for name in thermal_throttle().at(HERE, PROCESSORS)? {
         masks.hide(&sys, &name).at(HERE, format_args!("/sys/{name}"))?;
     }
     mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup")
@@ -137,15 +140,21 @@ fn mount_cgroup(sys: &OwnedFd, masks: &mut Masks<'_>, attributes: MountAttrFlags
     }
 }
 
-fn thermal_throttle() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else {
-        return Vec::new();
+/// What would have to be hidden of each processor. Only where there is no such directory is there nothing.
+fn thermal_throttle() -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(PROCESSORS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.strip_prefix("cpu").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())))
-        .map(|name| format!("devices/system/cpu/{name}/thermal_throttle"))
-        .collect()
+    let mut places = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("cpu"));
+        if let Some(number) = number.filter(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+            places.push(format!("devices/system/cpu/cpu{number}/thermal_throttle"));
+        }
+    }
+    Ok(places)
 }
 
 fn freeze(base: &OwnedFd, name: &str) -> io::Result<()> {

@@ -12,6 +12,7 @@ use crate::provided::{Stubs, write_private};
 use crate::spec::{Access, Content, Mount};
 use crate::sys::{self, Reach};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,8 +73,11 @@ fn target(stubs: &Stubs<'_>, path: &str, kind: StubKind) -> io::Result<OwnedFd> 
 
 fn tmpfs(stubs: &Stubs<'_>, mount: &Mount, bytes: Option<u64>) -> io::Result<()> {
     // As runc: a directory that is there gives its mode.
-    let known = inside(stubs.root, &mount.target, OFlags::PATH | OFlags::DIRECTORY);
-    let mode = known.ok().map(|dir| rustix::fs::fstat(&dir)).transpose()?.map_or(TMPFS_MODE, |s| s.st_mode & 0o7777);
+    let mode = match inside(stubs.root, &mount.target, OFlags::PATH | OFlags::DIRECTORY) {
+        // What else is there is found again when the place is made.
+        Err(Errno::NOENT | Errno::NOTDIR) => TMPFS_MODE,
+        known => rustix::fs::fstat(known?)?.st_mode & 0o7777,
+    };
     let target = target(stubs, &mount.target, StubKind::Directory)?;
     let (mode, size) = (format!("{mode:o}"), bytes.map(|b| b.to_string()));
     let mut options = vec![("mode", mode.as_str())];

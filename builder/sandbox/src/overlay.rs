@@ -3,7 +3,7 @@
 //! Layers are named to the kernel as `/proc/self/fd/N`: that is short enough for any depth and
 //! shows nothing of the host's paths in the step's mount table. The root opens no devices (see `dev`).
 
-use crate::idmap::{Tier, tier_here};
+use crate::idmap::{Tier, tier_of_namespace};
 use crate::mount_api;
 use crate::protocol::{At, Fault, Stage};
 use crate::spec::Stack;
@@ -27,11 +27,11 @@ pub(crate) enum Marks {
 
 impl Marks {
     /// The kind this process may write.
-    pub(crate) fn of_this_process() -> Self {
-        match tier_here() {
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        Ok(match tier_of_namespace()? {
             Tier::Root => Self::Trusted,
             Tier::Rootless | Tier::Container => Self::User,
-        }
+        })
     }
 }
 

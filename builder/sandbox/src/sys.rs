@@ -125,12 +125,23 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     zero_or_errno(done)
 }
 
-/// The version of Landlock that the kernel has switched on; zero without it.
+/// As [`ask_landlock`], for whoever only tells what there is.
 pub(crate) fn landlock_version() -> i64 {
+    ask_landlock().unwrap_or(0)
+}
+
+/// The version of Landlock that the kernel has switched on; zero where it has none, or it is off.
+pub(crate) fn ask_landlock() -> io::Result<i64> {
     let nothing = std::ptr::null::<LandlockRuleset>();
     // SAFETY: with this flag the kernel wants a null block of size zero and only answers a number.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, LANDLOCK_ASK_VERSION) };
-    version.max(0)
+    if version >= 0 {
+        return Ok(version);
+    }
+    match io::Error::last_os_error() {
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(0),
+        error => Err(error),
+    }
 }
 
 /// Where files may be used, by the rights of `linux/landlock.h`: with these rights below the directory, and with none of
@@ -204,15 +215,20 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     if id < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The last signal that is no real-time one.
+const LAST_PLAIN_SIGNAL: libc::c_int = 31;
+
 /// Gives every signal its default action and empties the mask, as a new program expects.
 pub(crate) fn reset_signals() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
+    // Between the two ranges are those that the C library keeps for itself.
+    for signal in (1..=LAST_PLAIN_SIGNAL).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
         if signal == libc::SIGKILL || signal == libc::SIGSTOP {
             continue;
         }
-        // SAFETY: installs no handler, only the default action. The C library keeps two real-time
-        // signals for itself and refuses them, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: installs no handler, only the default action.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
     }
     // SAFETY: the set is initialised by sigemptyset before it is read.
     let done = unsafe {

@@ -5,6 +5,7 @@
 
 mod chroot;
 mod ending;
+mod faults;
 mod isolation;
 mod layer;
 mod limits;
@@ -33,10 +34,14 @@ const GROUPS: &[&[(&str, Test)]] = &[
     mounts::TESTS,
     people::TESTS,
     refusal::TESTS,
+    faults::TESTS,
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
+    if let Some(code) = faults::dispatch(&args) {
+        return code;
+    }
     if let Some(code) = cooper_sandbox::dispatch_internal(&args).or_else(|| probe::dispatch(&args)) {
         return code;
     }
@@ -49,6 +54,10 @@ fn main() -> ExitCode {
     };
     if args.get(1).is_some_and(|arg| arg == ending::CALLER) {
         ending::play_the_caller(args.get(2).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if args.get(1).is_some_and(|arg| arg == faults::SWEEP) {
+        faults::sweep();
         return ExitCode::SUCCESS;
     }
     if args.get(1).is_some_and(|arg| arg == "--time") {
