@@ -119,8 +119,9 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
                 .into(),
         });
     }
-    // AppArmor lets the namespace be made but makes its root powerless; see at once.
-    sys::unshare(UnshareFlags::NEWUTS).map_err(|error| namespaces_denied(&error.to_string()))?;
+    // AppArmor lets the namespace be made but makes its root powerless; see at once. The mounts are its own, so that
+    // it can make more (`own_program`).
+    sys::unshare(UnshareFlags::NEWUTS | UnshareFlags::NEWNS).map_err(|error| namespaces_denied(&error.to_string()))?;
     Ok(Tier::Rootless)
 }
 

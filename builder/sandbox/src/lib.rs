@@ -22,6 +22,7 @@ mod limits;
 mod mount_api;
 mod mounts;
 mod overlay;
+mod own_program;
 mod probe;
 mod protocol;
 mod provided;

@@ -7,9 +7,9 @@ use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
 use crate::spec::{Files, Resources, Security};
-use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, provided, sys};
+use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, own_program, provided, sys};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -119,7 +119,8 @@ fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
 }
 
 fn spawn(control: UnixStream, [output, error]: [Stdio; 2]) -> Result<Child, SandboxError> {
-    Command::new("/proc/self/exe")
+    let program = own_program::unchangeable().map_err(SandboxError::io("guard the program"))?;
+    Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("cooper")
         .arg(INIT_ARGUMENT)
         .env_clear()

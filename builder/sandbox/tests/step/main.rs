@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod chroot;
+mod classes;
 mod ending;
 mod faults;
 mod isolation;
@@ -35,6 +36,7 @@ const GROUPS: &[&[(&str, Test)]] = &[
     people::TESTS,
     refusal::TESTS,
     faults::TESTS,
+    classes::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -104,6 +106,8 @@ fn time_empty_steps() {
 /// Runs all again without privileges.
 fn as_ordinary_user(wanted: &str) -> bool {
     let dir = copy_for_everybody();
+    // As a program in a home is: its owner is root in the steps.
+    assert!(Command::new("chown").arg(USER).arg(dir.path().join("step")).status().unwrap().success());
     let mut command = Command::new("runuser");
     command.args(["-u", USER, "--"]).arg(dir.path().join("step")).arg(wanted).env_remove("TMPDIR").current_dir("/");
     command.status().unwrap().success()
