@@ -4,7 +4,7 @@
 //! Takes how long and why; gives leave to wait, and waits. Must never decide whether something deserves another try.
 
 use crate::retry::jitter;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,8 @@ struct State {
     counted: Duration,
     /// Hosts that are not to be asked before a moment.
     held: HashMap<String, Duration>,
+    /// Hosts that have answered something.
+    met: HashSet<String>,
 }
 
 impl Patience {
@@ -81,6 +83,24 @@ impl Patience {
         }
         (state.waited, state.counted) = (waited, state.counted.max(end));
         true
+    }
+
+    /// What the clock says.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// A host has answered, whatever it said.
+    pub(crate) fn met(&self, host: &str) {
+        let mut state = self.state();
+        if !state.met.contains(host) {
+            state.met.insert(host.to_owned());
+        }
+    }
+
+    /// Has the host answered anything yet?
+    pub(crate) fn was_there(&self, host: &str) -> bool {
+        self.state().met.contains(host)
     }
 
     /// A host wants to be asked nothing for a while.

@@ -2,9 +2,10 @@
 //! Takes statuses and headers; gives waits. Must never sleep itself, nor read a clock: a
 //! `Retry-After` date is measured against the `Date` of the same answer.
 
+use crate::RegistryError;
 use crate::patience::Patience;
-use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use std::time::Duration;
 pub struct RetryPolicy {
     /// Most tries of one piece of work, the first included.
     pub tries: u32,
+    /// For so long after its first failure, work is tried more often than that when its registry was there and is away,
+    /// as while it is started anew: five tries are over within three seconds.
+    pub outage: Duration,
     /// Wait before the second try; it doubles with every further one.
     pub first: Duration,
     /// Longest wait of our own choice.
@@ -29,6 +33,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             tries: 5,
+            outage: Duration::from_secs(60),
             first: Duration::from_millis(200),
             longest: Duration::from_secs(10),
             longest_told: Duration::from_secs(60),
@@ -40,7 +45,36 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// For an endpoint that another one stands behind: give up sooner.
     pub(crate) fn hurried(self) -> Self {
-        Self { tries: self.tries.min(2), ..self }
+        Self { tries: self.tries.min(2), outage: Duration::ZERO, ..self }
+    }
+}
+
+/// What a failed try says of further ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The registry or the way to it is away, and mostly comes back.
+    Away,
+    /// Something else that may pass.
+    Otherwise,
+}
+
+impl Failed {
+    /// By an answer. What failed inside the registry may have been done: again for long only where that does no harm.
+    pub(crate) fn answered(status: u16, method: &Method) -> Self {
+        match status {
+            502..=504 => Self::Away,
+            500 if method.is_idempotent() => Self::Away,
+            _ => Self::Otherwise,
+        }
+    }
+
+    /// By an error of work that is not repeated blindly: it asks first what became of it, or begins anew.
+    pub(crate) fn by(error: &RegistryError) -> Self {
+        match error {
+            RegistryError::Network { .. } => Self::Away,
+            RegistryError::Status { status, .. } => Self::answered(*status, &Method::GET),
+            _ => Self::Otherwise,
+        }
     }
 }
 
@@ -50,6 +84,10 @@ impl RetryPolicy {
 pub(crate) struct Budget {
     policy: RetryPolicy,
     used: u32,
+    /// Those that found the registry away; the others are counted apart, for what comes when it is back.
+    used_away: u32,
+    /// Since when it does not go well.
+    since: Option<Duration>,
     patience: Arc<Patience>,
     /// Who is asked.
     host: String,
@@ -57,19 +95,24 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, patience: &Arc<Patience>, host: &str) -> Self {
-        Self { policy, used: 1, patience: Arc::clone(patience), host: host.to_owned() }
+        Self { policy, used: 1, used_away: 1, since: None, patience: Arc::clone(patience), host: host.to_owned() }
     }
     /// How long to wait before the next try; `None` when there is none left. What the registry has told holds back
     /// everybody else who asks it.
-    pub(crate) fn next(&mut self, told: Option<Duration>) -> Option<Duration> {
-        if self.used >= self.policy.tries {
+    pub(crate) fn next(&mut self, failed: Failed, told: Option<Duration>) -> Option<Duration> {
+        let now = self.patience.now();
+        let lasted = now.saturating_sub(*self.since.get_or_insert(now));
+        // A host that has never answered is mostly a wrong name, for which nobody should wait a minute.
+        let away = failed == Failed::Away && self.patience.was_there(&self.host);
+        let used = if away { &mut self.used_away } else { &mut self.used };
+        if *used >= self.policy.tries && !(away && lasted < self.policy.outage) {
             return None;
         }
-        let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.used - 1).unwrap_or(u32::MAX));
+        let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(*used - 1).unwrap_or(u32::MAX));
+        *used += 1;
         let own = jitter(doubled.min(self.policy.longest));
         let told = told.map(|told| told.min(self.policy.longest_told));
         let wait = told.map_or(own, |told| told.saturating_add(own / 2).max(own));
-        self.used += 1;
         if !self.patience.grants(wait) {
             return None;
         }
@@ -84,7 +127,7 @@ impl Budget {
     }
     /// Work that really moved on earns its tries again; the total wait stays counted.
     pub(crate) fn progressed(&mut self) {
-        self.used = 1;
+        (self.used, self.used_away, self.since) = (1, 1, None);
     }
 }
 
@@ -188,16 +231,58 @@ mod tests {
         let mut b = budget(&patience());
         let mut last = Duration::ZERO;
         for n in 0..4 {
-            let wait = b.next(None).unwrap();
+            let wait = b.next(Failed::Otherwise, None).unwrap();
             let full = policy.first * (1 << n);
             assert!(wait >= full / 2 && wait <= full, "{n}: {wait:?}");
             last = wait;
         }
         assert!(last > policy.first);
-        assert_eq!(b.next(None), None, "five tries and no more");
+        assert_eq!(b.next(Failed::Otherwise, None), None, "five tries and no more");
         let mut b = budget(&patience());
-        let capped = b.next(Some(Duration::from_secs(3000))).unwrap();
+        let capped = b.next(Failed::Otherwise, Some(Duration::from_secs(3000))).unwrap();
         assert!(capped >= policy.longest_told && capped < policy.longest_told + policy.first, "{capped:?}");
+    }
+
+    #[tokio::test]
+    async fn who_was_there_and_is_away_is_waited_for() {
+        let (policy, second) = (RetryPolicy::default(), Duration::from_secs(1));
+        for (failed, known, least, most) in
+            [(Failed::Away, true, 60, 75), (Failed::Away, false, 1, 4), (Failed::Otherwise, true, 1, 4)]
+        {
+            let clock = Arc::new(Virtual::default());
+            let patience = Arc::new(Patience::new(clock.clone(), policy.total));
+            if known {
+                patience.met("r.example");
+            }
+            let mut b = Budget::new(policy, &patience, "r.example");
+            while let Some(wait) = b.next(failed, None) {
+                clock.sleep(wait).await;
+            }
+            let waited = clock.now();
+            assert!(waited >= second * least && waited <= second * most, "{failed:?}, {known}: {waited:?}");
+            if known && failed == Failed::Away {
+                assert!(b.next(Failed::Otherwise, None).is_some(), "what comes afterwards has its own tries");
+            }
+            b.progressed();
+            assert!(b.next(failed, None).is_some());
+        }
+    }
+
+    #[test]
+    fn what_says_that_a_registry_is_away() {
+        for (status, method, away) in [
+            (503, Method::POST, true),
+            (502, Method::PATCH, true),
+            (504, Method::GET, true),
+            (500, Method::GET, true),
+            (500, Method::PUT, true),
+            (500, Method::POST, false),
+            (501, Method::GET, false),
+            (429, Method::GET, false),
+            (408, Method::GET, false),
+        ] {
+            assert_eq!(Failed::answered(status, &method) == Failed::Away, away, "{method} {status}");
+        }
     }
 
     #[tokio::test]
@@ -209,7 +294,7 @@ mod tests {
         // Twenty that wait at the same time wait once; what each is told counts for all who ask the same host.
         let mut waits = Vec::new();
         for _ in 0..20 {
-            waits.push(budget("r.example").next(minute).unwrap());
+            waits.push(budget("r.example").next(Failed::Otherwise, minute).unwrap());
         }
         assert!(waits.iter().any(|wait| *wait != waits[0]), "they come back together: {waits:?}");
         patience.turn("other.example").await;
@@ -218,15 +303,15 @@ mod tests {
         assert!(clock.now() >= Duration::from_secs(60));
         // One after the other, four more of the five minutes are left, also of work that has waited for nothing yet.
         for n in 0..4 {
-            let wait = budget("r.example").next(Some(Duration::from_secs(55)));
+            let wait = budget("r.example").next(Failed::Otherwise, Some(Duration::from_secs(55)));
             let Some(wait) = wait else { panic!("{n}: {patience:?}") };
             clock.sleep(wait).await;
         }
-        assert_eq!(budget("other.example").next(minute), None, "the account is empty");
-        assert_eq!(budget("r.example").next(minute), None);
+        assert_eq!(budget("other.example").next(Failed::Otherwise, minute), None, "the account is empty");
+        assert_eq!(budget("r.example").next(Failed::Otherwise, minute), None);
         // A server's client lives long.
         clock.sleep(policy.total * 2).await;
-        assert!(budget("r.example").next(minute).is_some());
+        assert!(budget("r.example").next(Failed::Otherwise, minute).is_some());
     }
 
     #[test]

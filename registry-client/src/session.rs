@@ -9,13 +9,14 @@ use crate::error::PLAIN_REFUSED;
 use crate::http::{Break, Payload, Peer, Request, Transport};
 use crate::options::ClientOptions;
 use crate::patience::Patience;
-use crate::retry::{Budget, RetryPolicy, is_retryable, retry_after};
+use crate::retry::{Budget, Failed, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
 use cooper_image::{Digest, limits};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode, Url};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What all conversations of a client share.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl<'c> Session<'c> {
 
     /// For requests that must not be repeated as they are.
     pub(crate) fn single(&self) -> Budget {
-        let once = RetryPolicy { tries: 1, ..self.shared.options.retry };
+        let once = RetryPolicy { tries: 1, outage: Duration::ZERO, ..self.shared.options.retry };
         Budget::new(once, &self.shared.patience, &self.endpoint.host)
     }
 
@@ -165,7 +166,11 @@ impl<'c> Session<'c> {
                 Err(Failure::Final(e)) => return Err(e),
                 Ok(response) => return Ok(response),
             };
-            let Some(wait) = budget.next(told) else { return outcome };
+            let failed = match &outcome {
+                Ok(r) => Failed::answered(r.status().as_u16(), &call.method),
+                Err(failure) => Failed::by(failure),
+            };
+            let Some(wait) = budget.next(failed, told) else { return outcome };
             match &outcome {
                 Ok(r) => {
                     budget
@@ -191,6 +196,7 @@ impl<'c> Session<'c> {
             insecure: self.insecure(),
         };
         let response = self.shared.transport.send(&request).await?;
+        self.shared.patience.met(&self.endpoint.host);
         tracing::debug!(registry = %self.endpoint.host, request = %call.words, status = response.status().as_u16());
         // A challenge of a host that a redirect led to is not one of the registry's.
         if !own || response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {
@@ -229,7 +235,7 @@ impl<'c> Session<'c> {
                 Ok(body) => return Ok((response, body)),
                 Err(b @ Break::Passing(_)) => {
                     let failure = broke(b, &self.asked(call));
-                    let Some(wait) = budget.next(None) else { return Err(failure) };
+                    let Some(wait) = budget.next(Failed::Away, None) else { return Err(failure) };
                     budget.pause(wait, &failure).await;
                 }
                 Err(b) => return Err(broke(b, &self.asked(call))),
@@ -352,6 +358,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
                     said.push(PLAIN_REFUSED.to_owned());
                 }
                 Ok(r) => {
+                    shared.patience.met(&endpoint.host);
                     let found = if r.url().scheme() == "https" && r.url().host() == probe.url.host() {
                         Scheme::Https
                     } else {
@@ -371,7 +378,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
         let cause = said.join("; ");
         let failure = RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
         // A certificate that is not trusted will not be the next time either.
-        let Some(wait) = budget.next(None).filter(|_| passing) else { return Err(failure) };
+        let Some(wait) = budget.next(Failed::Away, None).filter(|_| passing) else { return Err(failure) };
         budget.pause(wait, &failure).await;
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::Fault;
 use crate::http::{Break, Peer, Request};
 use crate::redact::{Secret, excerpt};
-use crate::retry::{Budget, http_date, is_retryable, retry_after};
+use crate::retry::{Budget, Failed, http_date, is_retryable, retry_after};
 use base64::Engine as _;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -182,7 +182,11 @@ impl Client {
                 Try::Done(answer) => return Ok(answer),
                 Try::Again(failure, told) => (failure, told),
             };
-            let Some(wait) = budget.next(told) else { return Err(failure) };
+            let failed = match &failure {
+                WebError::Status { status, .. } => Failed::answered(*status, &request.method),
+                _ => Failed::Away,
+            };
+            let Some(wait) = budget.next(failed, told) else { return Err(failure) };
             budget.pause(wait, &failure).await;
         }
     }
@@ -198,6 +202,7 @@ impl Client {
             Ok(response) => response,
             Err(b) => return again(b, shown),
         };
+        self.shared.patience.met(request.url.host_str().unwrap_or_default());
         let status = response.status();
         let refused = || WebError::Status { url: shown.to_owned(), status: status.as_u16() };
         if is_retryable(status) {

@@ -5,13 +5,14 @@
 mod support;
 
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
+use cooper_registry::retry::RetryPolicy;
 use cooper_registry::{Begun, Client, ClientOptions, Clock, RegistryError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::clock::Virtual;
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::told::Told;
-use support::{Answer, answer, quick};
+use support::{Answer, answer, free_port, quick};
 
 /// One answer, made anew for each request.
 type Script = Box<dyn Fn() -> Answer + Send + Sync>;
@@ -121,20 +122,50 @@ async fn a_full_disk_ends_it() {
 
 #[tokio::test]
 async fn passing_faults_are_retried_and_lasting_ones_are_not() {
-    for (status, tries) in [
-        ("429 Too Many Requests", 5),
-        ("503 Service Unavailable", 5),
-        ("500 Internal Server Error", 5),
-        ("404 Not Found", 1),
-        ("403 Forbidden", 1),
-        ("418 Teapot", 1),
-    ] {
+    for (status, tries) in [("429 Too Many Requests", 5), ("404 Not Found", 1), ("403 Forbidden", 1), ("418 Teapot", 1)]
+    {
         let server = blobs(move |_, _| answer(status, "", b"{\"errors\":[{\"code\":\"C\",\"message\":\"m\x1b[2J\"}]}"));
         let (_, done) = fetch(&server, quick()).await;
         let error = done.unwrap_err().to_string();
         assert!(error.contains(&format!("answered {}", &status[..3])) && !error.contains('\x1b'), "{error}");
         assert_eq!(server.requests_for("/blobs/").len(), tries, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_for_a_while_is_waited_for() {
+    type Script = fn() -> Answer;
+    let away: [(&str, Script); 4] = [
+        ("no answer", || Answer::Bytes(Vec::new())),
+        ("500", || answer("500 Internal Server Error", "", b"")),
+        ("502", || answer("502 Bad Gateway", "", b"")),
+        ("503", || answer("503 Service Unavailable", "", b"")),
+    ];
+    for (what, script) in away {
+        for (seconds, comes_back) in [(8, true), (25, true), (1000, false)] {
+            let clock = Arc::new(Virtual::default());
+            let (until, of_server) = (Duration::from_secs(seconds), clock.clone());
+            let server = blobs(move |_, _| if of_server.now() < until { script() } else { answer("200 OK", "", BLOB) });
+            let options = ClientOptions { clock: clock.clone(), retry: RetryPolicy::default(), ..quick() };
+            let told = Arc::new(Told::default());
+            let guard = tracing::subscriber::set_default(told.clone());
+            let (_, done) = fetch(&server, options).await;
+            drop(guard);
+            assert_eq!(done.is_ok(), comes_back, "{what} for {seconds} s: {done:?}");
+            assert!(clock.now() < until.min(Duration::from_secs(65)) + Duration::from_secs(10), "{what}: {clock:?}");
+            assert!(told.0.lock().unwrap().iter().any(|line| line.contains("trying again in")), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_never_answered_is_not_waited_for() {
+    let clock = Arc::new(Virtual::default());
+    let options = ClientOptions { clock: clock.clone(), retry: RetryPolicy::default(), ..quick() };
+    let name = format!("127.0.0.1:{}/a/b:1", free_port()).parse().unwrap();
+    let error = Client::new(options).unwrap().small_blob(&name, &descriptor(), 1 << 20).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Network { .. }), "{error}");
+    assert!(clock.now() < Duration::from_secs(5), "{clock:?}");
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ fn mirror(place: &Place, flags: &ServeFlags, host: &Host) -> Result<MirrorOption
     // By this it knows its own questions, when registries.conf names it as a mirror for its upstream.
     let agent = format!("mirror/{:016x}", RandomState::new().hash_one(()));
     options.user_agent = format!("{} {agent}", options.user_agent);
+    // Whoever asks a mirror has a way past it, and tries again by itself.
+    options.retry.outage = Duration::ZERO;
     let client = Client::new(options).map_err(EngineError::from)?;
     let upstream = Arc::new(Mirrored::new(client, host.name().to_owned()));
     Ok(MirrorOptions { upstream, fresh: flags.mirror_fresh.0, patience: PATIENCE, agent })

@@ -7,7 +7,7 @@ use super::realm::{Disclosure, judge};
 use super::{Auth, Kept, Party, basic_header, sensitive};
 use crate::error::login_hint;
 use crate::http::{Break, Payload, Request};
-use crate::retry::{Budget, is_retryable, retry_after};
+use crate::retry::{Budget, Failed, is_retryable, retry_after};
 use crate::session::broke;
 use crate::{Asked, RegistryError, Secret, api};
 use bytes::Bytes;
@@ -99,20 +99,23 @@ impl Auth {
 
     async fn ask(&self, q: &Question<'_>, request: Request, budget: &mut Budget) -> Result<Reply, RegistryError> {
         loop {
-            let (told, failure) = match self.transport.send(&request).await {
+            let (told, failed, failure) = match self.transport.send(&request).await {
                 Ok(mut response) => {
                     let (status, told) = (response.status(), retry_after(response.headers()));
                     match self.transport.body(&mut response, limits::TOKEN_BYTES).await {
                         Ok(body) if !is_retryable(status) => return Ok(Reply { status, body }),
-                        Ok(body) => (told, q.refused(status, &body, None)),
-                        Err(b @ Break::Passing(_)) => (told, broke(b, q.asked)),
+                        Ok(body) => {
+                            let failed = Failed::answered(status.as_u16(), &request.method);
+                            (told, failed, q.refused(status, &body, None))
+                        }
+                        Err(b @ Break::Passing(_)) => (told, Failed::Away, broke(b, q.asked)),
                         Err(b) => return Err(broke(b, q.asked)),
                     }
                 }
-                Err(b @ Break::Passing(_)) => (None, broke(b, q.asked)),
+                Err(b @ Break::Passing(_)) => (None, Failed::Away, broke(b, q.asked)),
                 Err(b) => return Err(broke(b, q.asked)),
             };
-            let Some(wait) = budget.next(told) else { return Err(failure) };
+            let Some(wait) = budget.next(failed, told) else { return Err(failure) };
             budget.pause(wait, &failure).await;
         }
     }

@@ -8,7 +8,7 @@ use super::body::Upload;
 use super::push::{Started, is_worth_another, put, start};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
-use crate::retry::Budget;
+use crate::retry::{Budget, Failed};
 use crate::session::{Call, Session};
 use crate::{Fault, RegistryError};
 use cooper_image::Descriptor;
@@ -97,7 +97,7 @@ impl<'a> Parts<'a> {
             // Bytes of a connection that was thought dead can come late.
             if now.offset > 0
                 && is_elsewhere(&failure)
-                && let Some(wait) = budget.next(None)
+                && let Some(wait) = budget.next(Failed::by(&failure), None)
             {
                 budget.pause(wait, &failure).await;
                 stand = self.ask(now.url, (now.part, now.origin), budget).await;
@@ -119,7 +119,7 @@ impl<'a> Parts<'a> {
                 self.forget();
                 return Err(failure);
             }
-            let Some(wait) = budget.next(None) else { return Err(failure) };
+            let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
             stand = self.ask(now.url, (now.part, now.origin), budget).await;
             if self.forgotten >= MOST_FORGOTTEN {

@@ -6,7 +6,7 @@
 use super::windows::{self, Missed, Windows};
 use crate::api::{ContentRange, Route, announced_length};
 use crate::http::Break;
-use crate::retry::Budget;
+use crate::retry::{Budget, Failed};
 use crate::session::{Call, Session, broke};
 use crate::{Asked, RegistryError};
 use cooper_image::{Descriptor, Digest, DigestError, Hasher};
@@ -106,7 +106,7 @@ impl<'a> Arriving<'a> {
             if self.delivered - before >= PROGRESS {
                 budget.progressed();
             }
-            let Some(wait) = budget.next(None) else { return Err(failure) };
+            let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
         }
     }

@@ -10,7 +10,7 @@ use crate::api::{Route, announced_length};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
 use crate::manifest::said_digest;
-use crate::retry::Budget;
+use crate::retry::{Budget, Failed};
 use crate::session::{Call, Session, broke};
 use crate::{Fault, RegistryError};
 use cooper_image::{Descriptor, DigestError};
@@ -70,7 +70,7 @@ pub(crate) async fn push(
             Ok(()) => return Ok(Pushed::Uploaded),
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => {
-                let Some(wait) = budget.next(None) else { return Err(e) };
+                let Some(wait) = budget.next(Failed::by(&e), None) else { return Err(e) };
                 budget.pause(wait, &e).await;
             }
         }
@@ -168,7 +168,7 @@ pub(crate) async fn stream(s: &Session<'_>, growing: &Arc<Growing>) -> Result<Pu
             Err(e) if !is_worth_another(&e) => return Err(e),
             Err(e) => e,
         };
-        let Some(wait) = budget.next(None) else { return Err(failure) };
+        let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
         budget.pause(wait, &failure).await;
         let Some((url, has)) = parts::standing(s, call.url, &mut budget).await.filter(|(_, has)| growing.has(*has))
         else {

@@ -1,5 +1,6 @@
 //! All that can go wrong with an answer, and a registry at which it does: for every request of whatever is done there.
 
+use super::clock::Virtual;
 use super::script::BLOB;
 use super::{Answer, Scripted, Seen, answer, quick};
 use cooper_image::{Descriptor, Digest, Document, MediaType};
@@ -191,8 +192,9 @@ fn right(held: &mut Held, seen: &Seen) -> Answer {
 
 /// Small parts, and little patience.
 pub fn options() -> ClientOptions {
-    let mut options = ClientOptions { part: 8, ..quick() };
+    let mut options = ClientOptions { part: 8, clock: Arc::new(Virtual::default()), ..quick() };
     options.retry.first = Duration::from_millis(1);
+    options.retry.outage = Duration::from_millis(30);
     options.timeouts.idle = Duration::from_millis(500);
     options.timeouts.commit = Duration::from_millis(500);
     options

@@ -246,7 +246,12 @@ pub fn answer(status: &str, headers: &str, body: &[u8]) -> Answer {
 /// Options with short waits.
 pub fn quick() -> ClientOptions {
     ClientOptions {
-        retry: RetryPolicy { first: Duration::from_millis(5), ..RetryPolicy::default() },
+        retry: RetryPolicy {
+            first: Duration::from_millis(5),
+            longest: Duration::from_millis(20),
+            outage: Duration::from_millis(100),
+            ..RetryPolicy::default()
+        },
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
             idle: Duration::from_secs(2),
