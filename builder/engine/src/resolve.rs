@@ -203,6 +203,9 @@ impl Engine {
 
 /// Is everything that the manifest names within bounds?
 pub(crate) fn check(manifest: &Manifest, reference: &dyn Display) -> Result<(), EngineError> {
+    if !matches!(manifest.config.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+        return Err(no_image(reference));
+    }
     let layers = manifest.layers.len();
     if layers > limits::LAYERS {
         return Err(invalid(reference, format!("it has {layers} layers, more than {}", limits::LAYERS)));
@@ -213,6 +216,42 @@ pub(crate) fn check(manifest: &Manifest, reference: &dyn Display) -> Result<(), 
     Ok(())
 }
 
+/// What is said of artifacts, which the store cannot name.
+pub(crate) fn no_image(what: &dyn Display) -> EngineError {
+    EngineError::Request {
+        message: format!("{what} is no image, and the store has names for images alone"),
+        hint: "copy it to a registry, an OCI layout or an OCI archive".to_owned(),
+    }
+}
+
 pub(crate) fn invalid(reference: &dyn Display, reason: String) -> EngineError {
     EngineError::InvalidImage { reference: reference.to_string(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorClass;
+
+    #[test]
+    fn artifacts_are_no_damaged_images() {
+        for (kind, refused) in [
+            ("application/vnd.oci.image.config.v1+json", false),
+            ("application/vnd.docker.container.image.v1+json", false),
+            ("application/vnd.oci.empty.v1+json", true),
+            ("application/vnd.test.recipe", true),
+        ] {
+            let config = Descriptor::of(MediaType::from(kind), b"{}");
+            let layer = Descriptor::of(MediaType::OciLayerGzip, b"layer");
+            let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+            let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+            let checked = check(&manifest, &"r.example/recipe:1");
+            assert_eq!(checked.is_err(), refused, "{kind}: {checked:?}");
+            if let Err(error) = checked {
+                assert_eq!(error.class(), ErrorClass::Usage, "{error}");
+                assert!(error.to_string().starts_with("r.example/recipe:1 is no image"), "{error}");
+                assert!(error.hint().unwrap().starts_with("copy it to"), "{:?}", error.hint());
+            }
+        }
+    }
 }

@@ -102,10 +102,7 @@ impl Target for StoreTarget<'_> {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
         match all.tops().iter().find(|top| !is_image(all, &top.descriptor)) {
             None => Ok(()),
-            Some(top) => Err(EngineError::Request {
-                message: format!("{} is no image, and the store has names for images alone", top.descriptor.digest),
-                hint: "copy it to a registry, an OCI layout or an OCI archive".to_owned(),
-            }),
+            Some(top) => Err(crate::resolve::no_image(&top.descriptor.digest)),
         }
     }
 
