@@ -7,13 +7,15 @@ use crate::signals::{Manner, Signals};
 use crate::source::{Found, Source};
 use crate::{certificates, settings};
 use cooper_engine::context::Behalf;
+use cooper_engine::kept::InStoreLater;
 use cooper_engine::request::BuildRequest;
 use cooper_engine::toolkit::Reach;
 use cooper_engine::{Engine, EngineError, EngineOptions};
-use cooper_registry::{Client, ClientOptions, RegistryError, TrustedRealm};
+use cooper_registry::{Client, ClientOptions, RegistryError, TrustedRealm, Uploads};
 use cooper_sandbox::Tier;
 use cooper_store::Store;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// An engine and the runtime that carries its transfers.
@@ -59,12 +61,15 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Reads the files about registries and makes a client; nothing is sent yet.
+    /// Reads the files about registries and makes a client; nothing is sent yet. The store is opened once there is a
+    /// large upload, which a later process may go on with.
     ///
     /// # Errors
     /// When a file about registries is malformed.
     pub fn open(place: &Place) -> Result<Self, Failure> {
-        Self::over(client(place)?)
+        // Where nothing says where a store would be, uploads are not kept.
+        let uploads = place.root().ok().map(|root| Arc::new(InStoreLater::at(root)) as Arc<dyn Uploads>);
+        Self::over(ClientOptions { uploads, ..client(place)? })
     }
 
     /// The same with other options than those of the files.

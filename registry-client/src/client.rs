@@ -221,6 +221,21 @@ impl Client {
         self.arrive(name, Arriving::new(descriptor, Some(begun), sink)).await
     }
 
+    /// The end of a blob, from this byte on, as an upload needs it that goes on. Its size is looked at, but its bytes are
+    /// compared with nothing: whoever gets the whole does that.
+    ///
+    /// # Errors
+    /// As [`Client::blob`].
+    pub async fn end_of_blob(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        from: u64,
+        sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), RegistryError> {
+        self.arrive(name, Arriving::end(descriptor, from, sink)).await
+    }
+
     async fn arrive(&self, name: &Reference, mut arriving: Arriving<'_>) -> Result<(), RegistryError> {
         let (mut failures, mut givers) = (Vec::new(), Vec::new());
         let blob = arriving.digest().clone();
@@ -275,7 +290,7 @@ impl Client {
     }
 
     /// As [`Client::push_blob`], for a blob that is no file here: it is opened only when the registry wants its bytes,
-    /// and once more for each further try.
+    /// and once more for each further try, there where it goes on.
     ///
     /// # Errors
     /// As [`Client::push_blob`].

@@ -16,7 +16,7 @@ use support::{Answer, Scripted, Seen, answer, quick};
 fn counted() -> (Arc<AtomicUsize>, StreamSource) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    let source = move || {
+    let source = move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(BLOB) as Box<dyn Read + Send>)
     };
@@ -53,7 +53,7 @@ async fn a_blob_from_elsewhere_is_asked_for_only_when_its_bytes_are_wanted() {
         "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
         _ => answer("201 Created", "", b""),
     });
-    let short: StreamSource = Arc::new(|| Ok(Box::new(&BLOB[..7])));
+    let short: StreamSource = Arc::new(|_| Ok(Box::new(&BLOB[..7])));
     let client = Client::new(quick()).unwrap();
     let error = client.push_stream(&named(&server), &descriptor(), short, None).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Local, "{error}");

@@ -109,7 +109,7 @@ async fn a_source_that_another_place_can_serve_is_read_again() {
         _ => answer("201 Created", "", b""),
     });
     let opened = AtomicUsize::new(0);
-    let source: StreamSource = Arc::new(move || {
+    let source: StreamSource = Arc::new(move |_| {
         Ok(match opened.fetch_add(1, Ordering::Relaxed) {
             0 => Box::new(Torn) as Box<dyn Read + Send>,
             _ => Box::new(BLOB),

@@ -3,6 +3,8 @@
 
 use cooper_registry::{KeptUpload, Uploads};
 use cooper_store::{Store, UploadEntry};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Keeps uploads in a store.
 #[derive(Debug)]
@@ -17,6 +19,32 @@ impl Uploads for InStore {
                 None
             }
         }
+    }
+}
+
+/// Keeps uploads in a store that is opened for the first of them: most commands that send to registries send none that
+/// is worth it, and need no store.
+#[derive(Debug)]
+pub struct InStoreLater {
+    root: PathBuf,
+    store: OnceLock<Option<InStore>>,
+}
+
+impl InStoreLater {
+    /// In the store in this directory.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root, store: OnceLock::new() }
+    }
+
+    fn open(&self) -> Option<InStore> {
+        let opened = Store::open(&self.root);
+        opened.inspect_err(|error| tracing::debug!(%error, "uploads cannot be kept")).ok().map(InStore)
+    }
+}
+
+impl Uploads for InStoreLater {
+    fn take(&self, name: &str) -> Option<Box<dyn KeptUpload>> {
+        self.store.get_or_init(|| self.open()).as_ref()?.take(name)
     }
 }
 

@@ -32,6 +32,7 @@ const REQUESTS: &[(At, &str, &str)] = &[
     (At::Source, "GET", "/blobs/sha256"),
     (At::Target, "HEAD", "/blobs/sha256"),
     (At::Target, "POST", "/blobs/uploads/"),
+    (At::Target, "PATCH", "/up/"),
     (At::Target, "PUT", "/up/"),
     (At::Target, "PUT", "/manifests/1"),
 ];

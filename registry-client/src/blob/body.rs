@@ -16,9 +16,11 @@ use tokio::sync::mpsc;
 /// Opens the blob; called again for each try.
 pub type BlobSource = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
 
-/// Opens a blob that is no file, such as one that another registry is asked for; called again for each try. A
-/// failure to read it of the kind [`io::ErrorKind::ConnectionReset`] is worth another one.
-pub type StreamSource = Arc<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
+/// Opens a blob that is no file, such as one that another registry is asked for, at the byte with this number; called
+/// again for each try, and where an upload goes on. A failure to read it of the kind
+/// [`io::ErrorKind::ConnectionReset`] says that other bytes came than are wanted, and that opened once more it gives
+/// right ones; one of the kind [`io::ErrorKind::InvalidData`], that nobody has those.
+pub type StreamSource = Arc<dyn Fn(u64) -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
 
 /// Bytes read from the file at once.
 const PIECE: usize = 256 * 1024;
@@ -32,8 +34,37 @@ pub(crate) struct Upload(Source);
 #[derive(Clone)]
 enum Source {
     File { open: BlobSource, from: u64, size: u64 },
-    Stream { open: StreamSource, size: u64 },
+    Stream { stream: Stream, from: u64, size: u64 },
     Growing { growing: Arc<Growing>, from: u64 },
+}
+
+/// A blob that is no file. Between two parts it stays open, so that it is asked for once.
+#[derive(Clone)]
+struct Stream {
+    open: StreamSource,
+    /// Where the last part ended.
+    resting: Arc<Mutex<Option<Resting>>>,
+}
+
+/// A reader, and the number of the byte that it gives next.
+struct Resting {
+    at: u64,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Stream {
+    /// From this byte on.
+    fn at(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match resting {
+            Some(Resting { at, reader }) if at == from => Ok(reader),
+            _ => (self.open)(from),
+        }
+    }
+
+    fn rest(&self, at: u64, reader: Box<dyn Read + Send>) {
+        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Resting { at, reader });
+    }
 }
 
 impl fmt::Debug for Upload {
@@ -62,17 +93,23 @@ impl Upload {
         Self(Source::File { open, from: 0, size })
     }
 
-    /// So many bytes of a file, beginning with the one at `from`; `None` when it is no file.
+    /// So many bytes, beginning with the one at `from`; `None` of what still grows.
     pub(crate) fn part(&self, from: u64, size: u64) -> Option<Self> {
         match &self.0 {
             Source::File { open, .. } => Some(Self(Source::File { open: open.clone(), from, size })),
-            Source::Stream { .. } | Source::Growing { .. } => None,
+            Source::Stream { stream, .. } => Some(Self(Source::Stream { stream: stream.clone(), from, size })),
+            Source::Growing { .. } => None,
         }
     }
 
     /// Anything of known size that can be read.
     pub(crate) fn stream(open: StreamSource, size: u64) -> Self {
-        Self(Source::Stream { open, size })
+        Self(Source::Stream { stream: Stream { open, resting: Arc::default() }, from: 0, size })
+    }
+
+    /// Does whoever opens it compare its bytes, which can be done from the beginning alone?
+    pub(crate) fn is_compared(&self) -> bool {
+        matches!(&self.0, Source::Stream { .. })
     }
 
     /// A file that grows while it is sent, from this byte on.
@@ -89,9 +126,12 @@ impl Upload {
             let read = match &source {
                 Source::File { open, from, size } => {
                     let seek = |mut file: File| file.seek(SeekFrom::Start(*from)).map(|_| file);
-                    open().and_then(seek).and_then(|file| whole(file, *size, &sender, &seen))
+                    open().and_then(seek).and_then(|file| whole(file, *size, (&sender, &seen), drop))
                 }
-                Source::Stream { open, size } => open().and_then(|stream| whole(stream, *size, &sender, &seen)),
+                Source::Stream { stream, from, size } => {
+                    let rest = |reader| stream.rest(from + size, reader);
+                    stream.at(*from).and_then(|reader| whole(reader, *size, (&sender, &seen), rest))
+                }
                 Source::Growing { growing, from } => follow(growing, *from, &sender, &seen),
             };
             if let Err(e) = read {
@@ -136,10 +176,25 @@ fn failure(progress: &Progress) -> Option<Break> {
     progress.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Break::Source)
 }
 
-/// Reads exactly the announced bytes, at the pace at which they are taken.
-fn whole(from: impl Read, size: u64, pieces: &Pieces, progress: &Progress) -> io::Result<()> {
+/// Reads exactly the announced bytes, at the pace at which they are taken. What they are read from is given back before
+/// the last of them are, after which it can be wanted for the next part.
+fn whole<R: Read>(
+    from: R,
+    size: u64,
+    (pieces, progress): (&Pieces, &Progress),
+    give_back: impl FnOnce(R),
+) -> io::Result<()> {
+    let hand = |piece: Vec<u8>| {
+        let n = piece.len() as u64;
+        let taken = pieces.blocking_send(Ok(Bytes::from(piece))).is_ok();
+        if taken {
+            progress.handed.fetch_add(n, Ordering::Relaxed);
+        }
+        taken
+    };
     let mut file = from.take(size);
     let mut left = size;
+    let mut last = None;
     while left > 0 {
         let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
         let n = file.read(&mut piece)?;
@@ -148,11 +203,16 @@ fn whole(from: impl Read, size: u64, pieces: &Pieces, progress: &Progress) -> io
         }
         piece.truncate(n);
         left -= n as u64;
-        if pieces.blocking_send(Ok(Bytes::from(piece))).is_err() {
+        if left == 0 {
+            last = Some(piece);
+        } else if !hand(piece) {
             // The request is over; nobody wants the rest.
             return Ok(());
         }
-        progress.handed.fetch_add(n as u64, Ordering::Relaxed);
+    }
+    give_back(file.into_inner());
+    if let Some(piece) = last {
+        hand(piece);
     }
     Ok(())
 }

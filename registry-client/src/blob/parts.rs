@@ -5,7 +5,7 @@
 //! send the digest of a blob whose bytes the registry did not take.
 
 use super::body::Upload;
-use super::push::{Started, is_worth_another, put, start};
+use super::push::{Started, give_up, is_worth_another, put, start};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
 use crate::retry::{Budget, Failed};
@@ -14,6 +14,7 @@ use crate::{Fault, RegistryError};
 use cooper_image::Descriptor;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
 use reqwest::{Method, Response, Url};
+use std::io::ErrorKind;
 
 /// The smallest part that a registry takes, the last one apart (distribution-spec, "Pushing a blob in chunks").
 pub(crate) const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -40,7 +41,8 @@ struct Stand {
     offset: u64,
     /// Bytes of a part.
     part: u64,
-    /// What an earlier process sent can be of other bytes, whatever its name says.
+    /// What is there can be of other bytes, whatever its name says: an earlier process sent it, or this one went on in
+    /// the middle of what is compared from its beginning alone.
     origin: Origin,
 }
 
@@ -63,8 +65,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// A blob that is worth parts, which an earlier process may have begun to send; `None` for a smaller one, and for one
-    /// that is no file.
+    /// A blob that is worth parts, which an earlier process may have begun to send; `None` for a smaller one.
     pub(crate) fn of(s: &'a Session<'a>, blob: &'a Descriptor, source: &Upload) -> Option<Self> {
         if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
             return None;
@@ -74,9 +75,13 @@ impl<'a> Parts<'a> {
 
     /// Sends what is missing. `place` is an upload that the registry has just begun.
     pub(crate) async fn send(mut self, place: Option<Started>, budget: &mut Budget) -> Result<Ended, RegistryError> {
-        let mut stand = match place {
-            Some(started) => Some(self.begun(started)),
-            None => self.earlier().await,
+        let mut stand = match (self.earlier().await, place) {
+            // A registry that was asked for a mount begins an upload instead, whether it is wanted or not.
+            (Some(earlier), Some(started)) => {
+                give_up(self.s, started.url).await;
+                Some(earlier)
+            }
+            (earlier, started) => earlier.or_else(|| started.map(|started| self.begun(started))),
         };
         loop {
             let mut now = match stand.take() {
@@ -94,19 +99,29 @@ impl<'a> Parts<'a> {
                 }
                 Err(e) => e,
             };
+            // Nothing is wrong with an upload whose source cannot be read, unless that gave other bytes than wanted.
+            if let RegistryError::Local { source, .. } = &failure {
+                let again = source.kind() == ErrorKind::ConnectionReset;
+                if again || source.kind() == ErrorKind::InvalidData {
+                    self.forget();
+                }
+                let Some(wait) = budget.next(None).filter(|_| again) else { return Err(failure) };
+                budget.pause(wait, &failure).await;
+                continue;
+            }
             // Bytes of a connection that was thought dead can come late.
             if now.offset > 0
                 && is_elsewhere(&failure)
                 && let Some(wait) = budget.next(Failed::by(&failure), None)
             {
                 budget.pause(wait, &failure).await;
-                stand = self.ask(now.url, (now.part, now.origin), budget).await;
+                stand = self.ask_again(now, budget).await;
                 if self.forgotten < MOST_FORGOTTEN {
                     continue;
                 }
                 return Ok(self.without_parts());
             }
-            // What an earlier process left is of no use: as if it had never been.
+            // What is there is of no use: as if it had never been.
             if origin == Origin::Earlier && failure.fault() != Fault::Network {
                 self.forget();
                 continue;
@@ -121,7 +136,7 @@ impl<'a> Parts<'a> {
             }
             let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
-            stand = self.ask(now.url, (now.part, now.origin), budget).await;
+            stand = self.ask_again(now, budget).await;
             if self.forgotten >= MOST_FORGOTTEN {
                 return Ok(self.without_parts());
             }
@@ -153,6 +168,12 @@ impl<'a> Parts<'a> {
             self.forget();
         }
         found
+    }
+
+    /// After a break.
+    async fn ask_again(&mut self, stand: Stand, budget: &mut Budget) -> Option<Stand> {
+        let origin = if self.source.is_compared() { Origin::Earlier } else { stand.origin };
+        self.ask(stand.url, (stand.part, origin), budget).await
     }
 
     /// Asks how much the registry has. Nothing is known where it says nothing of use.

@@ -136,7 +136,7 @@ pub(crate) async fn check(s: &Session<'_>) -> Result<(), RegistryError> {
 }
 
 /// The registry tidies up by itself in time; this only spares it the wait.
-async fn give_up(s: &Session<'_>, upload: Url) {
+pub(super) async fn give_up(s: &Session<'_>, upload: Url) {
     let _ = s.send(&s.call_at(Method::DELETE, upload, "blob upload".to_owned()), &mut s.single()).await;
 }
 

@@ -134,7 +134,8 @@ pub fn registry(
     (server, strikes)
 }
 
-fn right(held: &mut Held, seen: &Seen) -> Answer {
+/// What a registry answers that is right.
+pub fn right(held: &mut Held, seen: &Seen) -> Answer {
     let path = seen.target.split('?').next().unwrap();
     let last = path.rsplit('/').next().unwrap();
     let upload = path.strip_prefix("/up/").and_then(|n| n.parse::<usize>().ok()).filter(|n| *n < held.uploads.len());

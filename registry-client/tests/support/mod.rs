@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod clock;
+pub mod keeping;
 pub mod matrix;
 pub mod script;
 pub mod told;

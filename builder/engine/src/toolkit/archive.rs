@@ -2,7 +2,7 @@
 //! of them it is, the archive says itself.
 
 use super::layout::{bare, referring};
-use super::origin::{Checked, Origin, Reader};
+use super::origin::{Checked, Origin, Reader, skipped};
 use crate::EngineError;
 use crate::context::layout::{blob_path, chosen};
 use crate::layers::io;
@@ -154,6 +154,12 @@ impl ArchiveOrigin {
         Ok(Some(bytes))
     }
 
+    /// A blob that the archive has.
+    fn part(&self, d: &Descriptor) -> Result<Part, EngineError> {
+        let path = self.elsewhere.get(&d.digest).cloned().unwrap_or_else(|| blob_path(&d.digest));
+        self.archive.read(&path).ok_or_else(|| self.invalid(format!("it has no {path}")))
+    }
+
     fn invalid(&self, reason: String) -> EngineError {
         EngineError::InvalidImage { reference: self.place(), reason }
     }
@@ -199,9 +205,14 @@ impl Origin for ArchiveOrigin {
         if let Some(bytes) = self.made.get(&d.digest) {
             return Ok(Box::new(Checked::new(std::io::Cursor::new(bytes.clone()), d)));
         }
-        let path = self.elsewhere.get(&d.digest).cloned().unwrap_or_else(|| blob_path(&d.digest));
-        let part = self.archive.read(&path).ok_or_else(|| self.invalid(format!("it has no {path}")))?;
-        Ok(Box::new(Checked::new(part, d)))
+        Ok(Box::new(Checked::new(self.part(d)?, d)))
+    }
+
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        if self.made.contains_key(&d.digest) {
+            return skipped(self, d, from);
+        }
+        Ok(Box::new(self.part(d)?.after(from)))
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {

@@ -4,7 +4,7 @@
 //! stays in it. Must never touch the place that the image comes from.
 
 use super::new_layer::NewLayer;
-use super::origin::{Origin, Reader, small};
+use super::origin::{Origin, Reader, skipped, small};
 use crate::{EngineError, resolve};
 use cooper_image::config::History;
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
@@ -222,6 +222,13 @@ impl Origin for Draft {
             (None, Some(layer)) => Ok(layer.open(d)),
             (None, None) => self.base.open(d),
         }
+    }
+
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        if self.documents.contains_key(&d.digest) || self.layers.contains_key(&d.digest) {
+            return skipped(self, d, from);
+        }
+        self.base.open_at(d, from)
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {

@@ -4,7 +4,9 @@ use super::origin::{Checked, Origin, Reader};
 use crate::EngineError;
 use crate::context::LayoutName;
 use crate::context::layout::{Layout, blob_path, chosen};
+use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, MediaType, limits};
+use std::io::{Seek as _, SeekFrom};
 
 /// Most entries of `index.json` that are looked at for referrers.
 const ENTRIES: usize = 10_000;
@@ -45,6 +47,12 @@ impl Origin for LayoutOrigin {
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
         let file = Layout::open_at(&self.name)?.open(&blob_path(&d.digest))?;
         Ok(Box::new(Checked::new(file, d)))
+    }
+
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        let mut file = Layout::open_at(&self.name)?.open(&blob_path(&d.digest))?;
+        file.seek(SeekFrom::Start(from)).map_err(|e| io(format!("reading {} of {}", d.digest, self.name), e))?;
+        Ok(Box::new(file))
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {

@@ -3,7 +3,8 @@
 //! A place ([`Place`]) is a repository of a registry, a name of the store, an OCI layout or an archive. What is read
 //! from any of them is an [`Origin`], what is written to any of them a [`Target`]; [`Shipment`] is what goes from the
 //! ones to the other. Documents go as the bytes that they are, so that digests stay. Must never: hold a blob in memory,
-//! give on bytes that are not what their digest says, or name something before all of it is there.
+//! give on bytes that are not what their digest says, but to a registry that compares them, or name something before
+//! all of it is there.
 
 mod archive;
 mod archive_target;

@@ -27,6 +27,14 @@ pub trait Origin: Send + Sync {
     /// # Errors
     /// When it is not there.
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError>;
+    /// A blob's bytes from this one on, for an upload that goes on: whoever takes them compares the whole, and this
+    /// does perhaps not.
+    ///
+    /// # Errors
+    /// As [`Origin::open`].
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        skipped(self, d, from)
+    }
     /// How many bytes of a blob are there; `None` when there is none. Nothing is read.
     ///
     /// # Errors
@@ -58,6 +66,14 @@ pub fn small(origin: &dyn Origin, d: &Descriptor, limit: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
+/// A blob's bytes from this one on, where those before it have to be read.
+pub(super) fn skipped<O: Origin + ?Sized>(origin: &O, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+    let mut reader = origin.open(d)?;
+    let read = stdio::copy(&mut reader.by_ref().take(from), &mut stdio::sink());
+    read.map_err(|e| cause(e, || format!("reading {} of {}", d.digest, origin.place())))?;
+    Ok(reader)
+}
+
 /// The failure that a reader's error stands for.
 pub(super) fn cause(error: stdio::Error, what: impl FnOnce() -> String) -> EngineError {
     match error.downcast::<EngineError>() {
@@ -81,7 +97,8 @@ impl<R: Read> Checked<R> {
     }
 
     fn wrong(source: DigestError) -> stdio::Error {
-        stdio::Error::other(EngineError::Digest(source))
+        // The kind by which an upload knows that going on with it is of no use.
+        stdio::Error::new(stdio::ErrorKind::InvalidData, EngineError::Digest(source))
     }
 }
 

@@ -53,16 +53,27 @@ impl Origin for RegistryOrigin {
         }
     }
 
-    /// The transfer runs on a thread of its own, and no faster than it is read.
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        self.open_at(d, 0)
+    }
+
+    /// The transfer runs on a thread of its own, and no faster than it is read.
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
         let (send, receive) = sync_channel::<io::Result<Vec<u8>>>(WAITING);
         let (reach, name, d) = (self.reach.clone(), self.name.clone(), d.clone());
         std::thread::spawn(move || {
             let mut sink = |bytes: &[u8]| hand_on(&send, bytes);
-            if let Err(error) = reach.wait(reach.client().blob(&name, &d, &mut sink)) {
-                // When a mirror was wrong, whoever reads again is served by another place.
-                let again = matches!(error, EngineError::Registry(RegistryError::Mirror(_)));
-                let kind = if again { io::ErrorKind::ConnectionReset } else { io::ErrorKind::Other };
+            let done = match from {
+                0 => reach.wait(reach.client().blob(&name, &d, &mut sink)),
+                _ => reach.wait(reach.client().end_of_blob(&name, &d, from, &mut sink)),
+            };
+            if let Err(error) = done {
+                let kind = match &error {
+                    // When a mirror was wrong, whoever reads again is served by another place.
+                    EngineError::Registry(RegistryError::Mirror(_)) => io::ErrorKind::ConnectionReset,
+                    EngineError::Registry(RegistryError::Digest { .. }) => io::ErrorKind::InvalidData,
+                    _ => io::ErrorKind::Other,
+                };
                 // A reader that is gone wants no more of it.
                 let _ = send.send(Err(io::Error::new(kind, error)));
             }
@@ -135,7 +146,10 @@ impl RegistryTarget {
 impl Target for RegistryTarget {
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
         let (origin, wanted) = (Arc::clone(from), d.clone());
-        let source = Arc::new(move || origin.open(&wanted).map_err(io::Error::other));
+        let source = Arc::new(move |from| {
+            let opened = if from == 0 { origin.open(&wanted) } else { origin.open_at(&wanted, from) };
+            opened.map_err(io::Error::other)
+        });
         let near = from.repository();
         let pushed = self.reach.client().push_stream(&self.repository, d, source, near);
         match self.reach.runtime().block_on(pushed) {

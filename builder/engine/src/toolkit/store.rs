@@ -3,10 +3,10 @@
 use super::layout::bare;
 use super::origin::{Checked, Origin, Reader, cause};
 use super::shipment::{Name, Put, Shipment, Target};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, layers};
 use cooper_image::{Descriptor, Digest, Document, MediaType, Reference, limits};
 use cooper_store::Store;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 /// Reads from the store. An image that was never compressed has to be before ([`Engine::finished`]).
@@ -37,6 +37,12 @@ impl Origin for StoreOrigin {
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
         Ok(Box::new(Checked::new(self.store.open_blob(&d.digest)?, d)))
+    }
+
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        let mut file = self.store.open_blob(&d.digest)?;
+        file.seek(SeekFrom::Start(from)).map_err(|e| layers::io(format!("reading {} of the store", d.digest), e))?;
+        Ok(Box::new(file))
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {

@@ -103,6 +103,15 @@ pub struct Part {
     left: u64,
 }
 
+impl Part {
+    /// Without its first bytes: so many, or all that there are.
+    #[must_use]
+    pub fn after(self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.left);
+        Self { at: self.at + bytes, left: self.left - bytes, ..self }
+    }
+}
+
 impl Read for Part {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
@@ -173,6 +182,11 @@ mod tests {
         let archive = Archive::open(Path::new("x.tar"), file).unwrap();
         for name in ["a/layer.tar", "b/layer.tar", "c"] {
             assert_eq!(text(&archive, name).as_deref(), Some("layer"), "{name}");
+        }
+        for (skipped, left) in [(0, "layer"), (2, "yer"), (5, ""), (6, "")] {
+            let mut text = String::new();
+            archive.read("c").unwrap().after(skipped).read_to_string(&mut text).unwrap();
+            assert_eq!(text, left, "{skipped}");
         }
         assert_eq!(archive.size("a/layer.tar"), Some(5));
         assert!(archive.begin("c").is_some() && archive.begin("c") == archive.begin("b/layer.tar"));
