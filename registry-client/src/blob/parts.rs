@@ -105,7 +105,7 @@ impl<'a> Parts<'a> {
                 if again || source.kind() == ErrorKind::InvalidData {
                     self.forget();
                 }
-                let Some(wait) = budget.next(None).filter(|_| again) else { return Err(failure) };
+                let Some(wait) = budget.next(Failed::by(&failure), None).filter(|_| again) else { return Err(failure) };
                 budget.pause(wait, &failure).await;
                 continue;
             }
