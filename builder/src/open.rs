@@ -142,7 +142,7 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// When a file about registries is malformed.
 pub fn client(place: &Place) -> Result<ClientOptions, Failure> {
     Ok(ClientOptions {
-        registries: settings::registries(place)?,
+        registries: place.registries()?.clone(),
         credentials: settings::credentials(place)?,
         certificates: certificates::certificates(place)?,
         insecure: place.global.insecure_registries.clone(),

@@ -123,22 +123,23 @@ fn is_absence(e: &std::io::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn search(conf: &RegistriesConf) -> String {
-        conf.unqualified_search_registries.clone().unwrap_or_default().join(" ")
+    /// The file whose alias it is.
+    fn winner(conf: &RegistriesConf) -> String {
+        conf.aliases.follow("wins".parse().unwrap()).repository().to_owned()
     }
 
     #[test]
     fn files_are_laid_over_each_other() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, host: &str| {
-            let path = dir.path().join(name);
+        let write = |file: &str| {
+            let path = dir.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, format!("unqualified-search-registries = [{host:?}]")).unwrap();
+            std::fs::write(path, format!("[aliases]\nwins = \"h.example/{file}\"")).unwrap();
         };
         let place = Place::bare();
         let (user, machine) = (dir.path().join("user/registries.conf"), dir.path().join("etc/registries.conf"));
-        let found = || search(&with_drop_ins(&place, Some(&user), &machine).unwrap());
-        assert_eq!(found(), "");
+        let found = || winner(&with_drop_ins(&place, Some(&user), &machine).unwrap());
+        assert_eq!(found(), "library/wins");
         for (file, wins) in [
             ("etc/registries.conf", "etc/registries.conf"),
             ("user/registries.conf", "user/registries.conf"),
@@ -147,7 +148,7 @@ mod tests {
             ("etc/registries.conf.d/3.conf.bak", "etc/registries.conf.d/2.conf"),
             ("user/registries.conf.d/0.conf", "user/registries.conf.d/0.conf"),
         ] {
-            write(file, file);
+            write(file);
             assert_eq!(found(), wins, "{file}");
         }
     }

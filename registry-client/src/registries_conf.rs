@@ -3,32 +3,42 @@
 //! whose keys mean something else.
 //!
 //! Honoured: of `[[registry]]` `prefix` (with `*.`), `location`, `insecure`, `blocked`,
-//! `mirror-by-digest-only`, and of `[[registry.mirror]]` `location`, `insecure`, `pull-from-mirror`.
-//! `unqualified-search-registries` and `[aliases]` are understood by [`RegistriesConf::expand`], which no
-//! command asks yet: a name without a host means Docker Hub, the same on every machine. Other keys concern
-//! other tools.
+//! `mirror-by-digest-only`, of `[[registry.mirror]]` `location`, `insecure`, `pull-from-mirror`, and
+//! `[aliases]`. `unqualified-search-registries` is passed over: which of several registries answers
+//! would decide what is run. So `short-name-mode`, which is about them, has nothing to say, and is only
+//! checked. Other keys concern other tools.
 
 use crate::RegistryError;
-use cooper_image::Reference;
+use cooper_image::{Aliases, Reference};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RegistriesConf {
-    /// Hosts to look for names without one; `None` when the file does not say.
-    #[serde(default)]
-    pub unqualified_search_registries: Option<Vec<String>>,
     /// Settings for parts of the name space.
     #[serde(default, rename = "registry")]
     pub registries: Vec<RegistryTable>,
     /// Short names and what they stand for.
     #[serde(default)]
-    pub aliases: BTreeMap<String, String>,
+    pub aliases: Aliases,
+    /// Only there so that a wrong value is told.
+    #[serde(default, rename = "short-name-mode")]
+    _short_name_mode: Option<ShortNameMode>,
     /// Only there to recognise version 1.
     #[serde(default, rename = "registries")]
     version_1: Option<toml::Value>,
+}
+
+/// When other tools ask which of several registries a short name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ShortNameMode {
+    Enforcing,
+    // So those tools read an empty text.
+    #[serde(alias = "")]
+    Permissive,
+    Disabled,
 }
 
 /// One `[[registry]]` table.
@@ -104,32 +114,11 @@ impl RegistriesConf {
     }
 
     /// This configuration with a later file laid over it (containers-registries.conf.d(5)): tables
-    /// of the same prefix, aliases of the same name and a list of search registries are replaced.
+    /// of the same prefix and aliases of the same name are replaced.
     pub fn overlaid(mut self, later: Self) -> Self {
         self.registries.retain(|t| later.registries.iter().all(|l| l.prefix != t.prefix));
         self.registries.extend(later.registries);
-        self.aliases.extend(later.aliases);
-        self.aliases.retain(|_, target| !target.is_empty());
-        let search = later.unqualified_search_registries.or(self.unqualified_search_registries);
-        Self { unqualified_search_registries: search, ..self }
-    }
-
-    /// The full names that a typed name may stand for, in the order to try. A name with a host, and
-    /// any name where nothing is configured, stands for itself.
-    pub fn expand(&self, typed: &str) -> Vec<String> {
-        let host = typed.split_once('/').map(|(h, _)| h);
-        if host.is_some_and(|h| h.contains(['.', ':']) || h == "localhost") {
-            return vec![typed.to_owned()];
-        }
-        let end = typed.find([':', '@']).unwrap_or(typed.len());
-        let (name, rest) = typed.split_at(end);
-        if let Some(target) = self.aliases.get(name).filter(|t| !t.is_empty()) {
-            return vec![format!("{target}{rest}")];
-        }
-        match &self.unqualified_search_registries {
-            Some(hosts) if !hosts.is_empty() => hosts.iter().map(|h| format!("{h}/{typed}")).collect(),
-            _ => vec![typed.to_owned()],
-        }
+        Self { aliases: self.aliases.overlaid(later.aliases), ..self }
     }
 
     /// The table with the longest prefix that a name begins with.
@@ -216,7 +205,9 @@ unqualified-search-registries = ["one.example", "two.example:5000"]
 short-name-mode = "enforcing"
 
 [aliases]
-"debian" = "docker.io/library/debian"
+"debian" = "one.example:5000/os/debian"
+"team/app" = "localhost/app"
+"gone" = ""
 
 [[registry]]
 prefix = "docker.io"
@@ -274,19 +265,48 @@ location = "plain.example:80"
         assert_eq!(count(&format!("debian@{digest}")), 2);
     }
 
+    /// A name as typed, and what it stands for.
+    fn followed(conf: &RegistriesConf, typed: &str) -> String {
+        conf.aliases.follow(typed.parse().unwrap()).to_string()
+    }
+
     #[test]
     fn short_names() {
         let conf = RegistriesConf::parse(FILE).unwrap();
-        for (typed, names) in [
-            ("debian:12", vec!["docker.io/library/debian:12"]),
-            ("app", vec!["one.example/app", "two.example:5000/app"]),
-            ("team/app:1", vec!["one.example/team/app:1", "two.example:5000/team/app:1"]),
-            ("localhost/app", vec!["localhost/app"]),
-            ("q.example/app", vec!["q.example/app"]),
+        let digest = cooper_image::Digest::sha256("x");
+        for (typed, name) in [
+            ("debian", "one.example:5000/os/debian".to_owned()),
+            ("debian:12", "one.example:5000/os/debian:12".to_owned()),
+            (&format!("debian@{digest}"), format!("one.example:5000/os/debian@{digest}")),
+            (&format!("debian:12@{digest}"), format!("one.example:5000/os/debian:12@{digest}")),
+            ("team/app:1", "localhost/app:1".to_owned()),
+            // What was typed decides, not what it would mean.
+            ("library/debian", "docker.io/library/debian".to_owned()),
+            ("docker.io/library/debian", "docker.io/library/debian".to_owned()),
+            ("q.example/debian", "q.example/debian".to_owned()),
+            ("localhost/debian", "localhost/debian".to_owned()),
+            // No guess among the search registries.
+            ("app", "docker.io/library/app".to_owned()),
+            ("gone:1", "docker.io/library/gone:1".to_owned()),
         ] {
-            assert_eq!(conf.expand(typed), names, "{typed}");
+            assert_eq!(followed(&conf, typed), name, "{typed}");
+            assert_eq!(followed(&RegistriesConf::default(), typed), typed.parse::<Reference>().unwrap().to_string());
         }
-        assert_eq!(RegistriesConf::default().expand("app"), ["app"]);
+    }
+
+    #[test]
+    fn an_alias_is_followed_once() {
+        let conf = RegistriesConf::parse("[aliases]\na = \"r.example/b\"\nb = \"r.example/a\"").unwrap();
+        let once = conf.aliases.follow("a:1".parse().unwrap());
+        assert_eq!((once.to_string().as_str(), once.alias(), once.short()), ("r.example/b:1", Some("a"), None));
+        assert_eq!(conf.aliases.follow(once).to_string(), "r.example/b:1");
+    }
+
+    #[test]
+    fn the_mode_is_checked() {
+        for mode in ["enforcing", "permissive", "disabled", ""] {
+            RegistriesConf::parse(&format!("short-name-mode = {mode:?}")).unwrap();
+        }
     }
 
     #[test]
@@ -306,6 +326,15 @@ location = "plain.example:80"
                 "[[registry]]\nlocation=\"a.example\"\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"some\"",
                 "unknown variant",
             ),
+            ("[aliases]\n\"q.example/a\" = \"q.example/b\"", "the alias \"q.example/a\" is no name without host"),
+            ("[aliases]\n\"a:1\" = \"q.example/b\"", "the alias \"a:1\" is no name"),
+            ("[aliases]\nA = \"q.example/b\"", "the alias \"A\" is no name"),
+            ("[aliases]\na = \"b\"", "the alias \"a\" stands for \"b\", which is no HOST/REPOSITORY"),
+            ("[aliases]\na = \"team/b\"", "no HOST/REPOSITORY"),
+            ("[aliases]\na = \"q.example/b:1\"", "without tag and digest"),
+            ("[aliases]\na = \"not a name\"", "no HOST/REPOSITORY"),
+            ("[aliases]\na = [\"q.example/b\"]", "expected a string"),
+            ("short-name-mode = \"some\"", "unknown variant"),
             ("][", "TOML"),
         ] {
             let error = RegistriesConf::parse(text).unwrap_err().to_string();
@@ -316,10 +345,16 @@ location = "plain.example:80"
     #[test]
     fn drop_ins_replace() {
         let base = RegistriesConf::parse(FILE).unwrap();
-        let later = RegistriesConf::parse("unqualified-search-registries=[]\n[aliases]\ndebian=\"\"\n[[registry]]\nprefix=\"docker.io\"\nblocked=true").unwrap();
-        let both = base.overlaid(later);
+        let later = "[aliases]\ndebian=\"\"\ngone=\"r.example/back\"\n[[registry]]\nprefix=\"docker.io\"\nblocked=true";
+        let both = base.overlaid(RegistriesConf::parse(later).unwrap());
         assert!(both.table(&"debian".parse().unwrap()).unwrap().blocked);
         assert_eq!(both.registries.len(), 4);
-        assert_eq!(both.expand("debian"), ["debian"]);
+        for (typed, name) in
+            [("debian", "docker.io/library/debian"), ("gone", "r.example/back"), ("team/app", "localhost/app")]
+        {
+            assert_eq!(followed(&both, typed), name, "{typed}");
+        }
+        let again = both.overlaid(RegistriesConf::parse("[aliases]\ndebian=\"r.example/d\"").unwrap());
+        assert_eq!(followed(&again, "debian"), "r.example/d");
     }
 }

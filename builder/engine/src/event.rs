@@ -39,6 +39,11 @@ pub enum Event {
     Warning {
         text: String,
     },
+    /// A base has its name from an alias; for who wants to know it, when the build is over.
+    Followed {
+        alias: String,
+        name: Reference,
+    },
     /// What the build checks found, once for each platform; to be shown when the build is over.
     Checked {
         findings: Vec<Finding>,

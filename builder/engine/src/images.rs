@@ -265,6 +265,7 @@ mod tests {
         BuildRequest {
             context: crate::context::Files::nothing(),
             contexts: std::collections::BTreeMap::new(),
+            aliases: cooper_image::Aliases::default(),
             dockerfile: String::new(),
             dockerfile_name: String::new(),
             target: None,

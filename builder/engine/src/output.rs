@@ -26,6 +26,14 @@ impl Output {
             Self::Files(f) => Some(&f.dest),
         }
     }
+    /// The names that it is given for itself.
+    pub fn names_mut(&mut self) -> &mut [Reference] {
+        match self {
+            Self::Image(i) => &mut i.names,
+            Self::Archive(a) => &mut a.names,
+            Self::Files(_) => &mut [],
+        }
+    }
     /// The form of the image, if it is one.
     pub fn form(&self) -> Option<&Form> {
         match self {

@@ -93,6 +93,7 @@ impl Engine {
             build_platform: Platform::host(),
             no_cache_filter: request.no_cache_filter.clone(),
             contexts: context::kinds(&request.contexts),
+            aliases: request.aliases.clone(),
         };
         let Some(mut dockerfile) = parsed.dockerfile else {
             let mut found = parsed.diagnostics;

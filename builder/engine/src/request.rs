@@ -4,7 +4,7 @@ use crate::context::{ContextSource, Files};
 use crate::output::Output;
 use crate::product::{Described, Shape};
 use crate::run_request::RunRequest;
-use cooper_image::{Platform, Reference};
+use cooper_image::{Aliases, Platform, Reference};
 use cooper_plan::context::ContextName;
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub struct BuildRequest {
     pub context: Files,
     /// `--build-context`, by name.
     pub contexts: BTreeMap<ContextName, ContextSource>,
+    /// What short names in the Dockerfile stand for. Those of the request itself are followed already.
+    pub aliases: Aliases,
     /// Text of the Dockerfile.
     pub dockerfile: String,
     /// Its name for messages.

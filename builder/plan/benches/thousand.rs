@@ -37,6 +37,7 @@ fn request() -> PlanRequest {
         platform: platform.clone(),
         build_platform: platform,
         no_cache_filter: Vec::new(),
+        aliases: cooper_image::Aliases::default(),
         contexts: Default::default(),
     }
 }

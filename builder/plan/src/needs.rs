@@ -201,7 +201,7 @@ impl Walk<'_> {
             return Ok(Origin::Scratch);
         }
         let reference: Result<Reference, _> = name.parse();
-        reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
+        reference.map(|r| self.image(r)).map_err(|e| {
             if let Some(undefined) = undefined {
                 return undefined;
             }
@@ -213,6 +213,11 @@ impl Walk<'_> {
             };
             fault::error(fault::BASE, source.span, e.to_string(), hint).about(&source.base)
         })
+    }
+
+    /// An image of that name; in a trigger too, whose instructions are the stage's own.
+    fn image(&self, name: Reference) -> Origin {
+        Origin::Image(self.scopes.request.aliases.follow(name).or_latest())
     }
 
     fn platform(&self, text: &str, span: Span) -> Result<Platform, Diagnostic> {
@@ -351,7 +356,7 @@ impl Walk<'_> {
             return Ok(Origin::Scratch);
         }
         let reference: Result<Reference, _> = from.parse();
-        reference.map(|r| Origin::Image(r.or_latest())).map_err(|e| {
+        reference.map(|r| self.image(r)).map_err(|e| {
             let names = self.scopes.file.stages.iter().take(index).filter_map(|s| s.name.as_deref());
             let hint = match self.scopes.budget.near(from, names) {
                 Some(near) => format!("did you mean the stage {near}?"),

@@ -1,9 +1,9 @@
-//! What is asked of a Dockerfile: target, build arguments, platforms, named contexts.
+//! What is asked of a Dockerfile: target, build arguments, platforms, named contexts, aliases.
 //!
 //! Takes and gives plain data. The front door fills it in; nothing here looks around for a default.
 
 use crate::context::Contexts;
-use cooper_image::Platform;
+use cooper_image::{Aliases, Platform};
 use std::collections::BTreeMap;
 
 /// Everything beside the Dockerfile and its bases that decides what a plan looks like.
@@ -21,4 +21,6 @@ pub struct PlanRequest {
     pub no_cache_filter: Vec<String>,
     /// `--build-context`: they take the place of stages and images of the same name.
     pub contexts: Contexts,
+    /// What short names of images stand for.
+    pub aliases: Aliases,
 }

@@ -29,6 +29,7 @@ use cooper_engine::output_file::{is_stream, write_whole};
 use cooper_engine::request::{BuildRequest, BuildResult, Freshness};
 use cooper_engine::run_request::{Allowed, Network, OnFailure, RunRequest};
 use cooper_engine::{Engine, EngineError};
+use cooper_image::Reference;
 use cooper_plan::epoch;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -71,7 +72,11 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
     let recorder = Arc::new(Recorder::new(ui.sink()));
-    let checks = Arc::new(Checks { next: Arc::clone(&recorder) as Arc<dyn Sink>, found: Mutex::default() });
+    let checks = Arc::new(Checks {
+        next: Arc::clone(&recorder) as Arc<dyn Sink>,
+        found: Mutex::default(),
+        followed: Mutex::default(),
+    });
     let listener = Arc::new(Listener::new(Arc::clone(&checks) as Arc<dyn Sink>));
     let built = session.engine.build(&request, Arc::clone(&listener) as Arc<dyn Sink>, signals.cancel());
     let entry = recorder.entry(&request, started, start.elapsed(), built.as_ref());
@@ -81,7 +86,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         Err(error) => {
             ui.close(None);
             tell_forgotten(&remembered);
-            checks.tell(&ui);
+            checks.tell(place, &ui);
             if let Some(exit) = signals.received() {
                 return Err(Failure::Interrupted(exit));
             }
@@ -92,7 +97,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
     };
     ui.close(Some(&last_line(&request, &result, start)));
     tell_forgotten(&remembered);
-    checks.tell(&ui);
+    checks.tell(place, &ui);
     if let Some(file) = &iidfile {
         write_text(file, &result.image_id.to_string())?;
     }
@@ -118,10 +123,11 @@ fn tell_forgotten(remembered: &Result<u64, EngineError>) {
     }
 }
 
-/// Passes events on, and keeps what the checks found for the end.
+/// Passes events on, and keeps for the end what the checks found and which aliases were followed.
 struct Checks {
     next: Arc<dyn Sink>,
     found: Mutex<Vec<Finding>>,
+    followed: Mutex<BTreeMap<String, Reference>>,
 }
 
 impl Sink for Checks {
@@ -132,6 +138,9 @@ impl Sink for Checks {
                 let known = found.clone();
                 found.extend(findings.into_iter().filter(|f| !known.contains(f)));
             }
+            Event::Followed { alias, name } => {
+                self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(alias, name);
+            }
             other => self.next.event(other),
         }
     }
@@ -139,7 +148,9 @@ impl Sink for Checks {
 
 impl Checks {
     /// Says what was found, unless nothing is to be said.
-    fn tell(&self, ui: &Ui) {
+    fn tell(&self, place: &Place, ui: &Ui) {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.iter().for_each(|(alias, name)| place.note_alias(alias, name));
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match ui {
             Ui::Quiet => {}
@@ -233,6 +244,7 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
     Ok(BuildRequest {
         context: Files::nothing(),
         contexts: source::named(input.contexts)?,
+        aliases: place.registries()?.aliases.clone(),
         dockerfile: String::new(),
         dockerfile_name: String::new(),
         target,

@@ -123,6 +123,7 @@ impl Asked {
             build_platform: Platform::host(),
             no_cache_filter: Vec::new(),
             contexts: kinds(&source::named(input.contexts.clone())?),
+            aliases: place.registries()?.aliases.clone(),
         };
         let found = source::find(&flags.context, input.file.as_deref())?;
         let source = open::source(place, found, || build::request(place, flags))?;

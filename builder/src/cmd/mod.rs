@@ -45,9 +45,12 @@ use crate::failure::{Exit, Failure};
 use crate::flags::serve::RegistryCommand;
 use crate::flags::{Cli, Command, Global};
 use crate::report::{self, Colours};
-use crate::ui;
+use crate::{settings, ui};
 use clap::Parser as _;
+use cooper_image::Reference;
+use cooper_registry::registries_conf::RegistriesConf;
 use rustix::process::{Resource, Rlimit};
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -61,6 +64,8 @@ pub struct Place {
     pub global: Global,
     /// Who started the process, before it entered a user namespace.
     user: User,
+    /// registries.conf, once it was read.
+    registries: OnceCell<RegistriesConf>,
 }
 
 impl Place {
@@ -70,6 +75,38 @@ impl Place {
     /// When nothing says it.
     pub fn root(&self) -> Result<PathBuf, Failure> {
         self.env.store_root(self.global.root.as_deref(), self.user)
+    }
+
+    /// registries.conf, which is read when it is first wanted.
+    ///
+    /// # Errors
+    /// When a file is malformed.
+    pub fn registries(&self) -> Result<&RegistriesConf, Failure> {
+        if let Some(known) = self.registries.get() {
+            return Ok(known);
+        }
+        let read = settings::registries(self)?;
+        Ok(self.registries.get_or_init(|| read))
+    }
+
+    /// What a name of the command line stands for. One that has a host needs no file.
+    ///
+    /// # Errors
+    /// As [`Place::registries`].
+    pub fn followed(&self, name: Reference) -> Result<Reference, Failure> {
+        if name.short().is_none() {
+            return Ok(name);
+        }
+        let name = self.registries()?.aliases.follow(name);
+        if let Some(alias) = name.alias() {
+            self.note_alias(alias, &name);
+        }
+        Ok(name)
+    }
+
+    /// With `-v`, says which alias was followed.
+    fn note_alias(&self, alias: &str, name: &Reference) {
+        self.note(|| format!("alias {alias} is {}/{}", name.host(), name.repository()));
     }
 
     /// Nowhere, with nothing set.
@@ -83,7 +120,7 @@ impl Place {
             token_servers: Vec::new(),
             verbose: false,
         };
-        Self { env: Environment::default(), global, user: User::Root }
+        Self { env: Environment::default(), global, user: User::Root, registries: OnceCell::new() }
     }
 
     /// With `-v`, says one thing about what is used.
@@ -96,7 +133,7 @@ impl Place {
 
 /// Runs the command that the arguments name. No thread exists yet.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let Cli { global, command } = match Cli::try_parse_from(args) {
+    let Cli { global, mut command } = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
             // Help goes to standard output, errors to standard error; a reader that is gone misses it.
@@ -105,9 +142,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     raise_file_limit();
-    let place = Place { env: Environment::read(), global, user: env::user() };
+    let place = Place { env: Environment::read(), global, user: env::user(), registries: OnceCell::new() };
     let colours = if place.env.colours() && std::io::stderr().is_terminal() { Colours::Yes } else { Colours::No };
-    match run(&place, command) {
+    match follow(&place, &mut command).and_then(|()| run(&place, command)) {
         Ok(exit) => ExitCode::from(exit as u8),
         // It has said itself what there was to say.
         Err(Failure::Program(code)) => ExitCode::from(code),
@@ -116,6 +153,14 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             ExitCode::from(failure.exit() as u8)
         }
     }
+}
+
+/// Puts what they stand for in the place of all short names.
+fn follow(place: &Place, command: &mut Command) -> Result<(), Failure> {
+    for name in command.names() {
+        *name = place.followed(name.clone())?;
+    }
+    Ok(())
 }
 
 fn run(place: &Place, command: Command) -> Result<Exit, Failure> {

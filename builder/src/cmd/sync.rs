@@ -15,12 +15,13 @@ use cooper_image::Reference;
 pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     let (target, sources) = flags.names.split_last().ok_or_else(none)?;
     let target = mirror(target).map_err(|e| Failure::usage(e, "the last name is the target"))?;
-    let mut names = sources.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut given = sources.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
     if let Some(file) = &flags.file {
         let text = settings::read(file)?;
         let text = text.ok_or_else(|| Failure::usage(format!("there is no file {}", file.display()), "check the path"));
-        names.extend(listed(&text?)?);
+        given.extend(listed(&text?)?);
     }
+    let names = given.into_iter().map(|name| place.followed(name)).collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {
         return Err(none());
     }

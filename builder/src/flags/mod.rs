@@ -16,6 +16,7 @@ pub mod failing;
 pub mod index;
 pub mod limits;
 pub mod login;
+mod names;
 pub mod output;
 pub mod output_form;
 pub mod pair;
@@ -67,7 +68,7 @@ pub struct Global {
     /// The registries.conf to follow, instead of the user's and the machine's
     ///
     /// The format is that of containers-registries.conf(5), version 2: mirrors, prefixes, blocked and
-    /// insecure registries. Default: $CONTAINERS_REGISTRIES_CONF, else
+    /// insecure registries, aliases of short names. Default: $CONTAINERS_REGISTRIES_CONF, else
     /// ~/.config/containers/registries.conf, else /etc/containers/registries.conf and
     /// /etc/containers/registries.conf.d/*.conf.
     #[arg(long, global = true, value_name = "FILE")]
@@ -309,7 +310,7 @@ pub struct PushFlags {
 /// `cooper pull`.
 #[derive(Debug, Args)]
 pub struct PullFlags {
-    /// The image's name; without a registry Docker Hub is meant, without a tag `latest`
+    /// The image's name; without a registry an alias or Docker Hub is meant, without a tag `latest`
     #[arg(value_name = "NAME")]
     pub name: Reference,
     /// Which of the image's platforms to fetch, as linux/arm64; default: this machine's

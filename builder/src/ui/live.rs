@@ -146,7 +146,7 @@ impl Sink for Live {
     fn event(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Planned { .. } | Event::Checked { .. } => {}
+            Event::Planned { .. } | Event::Followed { .. } | Event::Checked { .. } => {}
             Event::Warning { text } => self.print(&format!("warning {}", escape::line(&text))),
             Event::Missed { step, reasons, .. } => {
                 state.reasons.insert(step, reasons);

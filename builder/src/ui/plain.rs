@@ -77,7 +77,7 @@ impl Text {
 
     fn write(&mut self, out: &mut String, event: Event, now: Duration) -> std::fmt::Result {
         match event {
-            Event::Planned { .. } | Event::Checked { .. } => Ok(()),
+            Event::Planned { .. } | Event::Followed { .. } | Event::Checked { .. } => Ok(()),
             Event::Warning { text } => writeln!(out, "WARNING: {}", escape::line(&text)),
             Event::Missed { step, reasons, .. } => {
                 self.steps.entry(step).or_default().reasons = reasons;

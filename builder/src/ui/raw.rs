@@ -65,7 +65,7 @@ impl Lines {
     pub fn render(&mut self, event: Event, now: Duration) -> Vec<Value> {
         let at = stamp(now);
         match event {
-            Event::Planned { .. } | Event::Missed { .. } => Vec::new(),
+            Event::Planned { .. } | Event::Followed { .. } | Event::Missed { .. } => Vec::new(),
             Event::Warning { text } => vec![warning(&text, None)],
             Event::Checked { findings } => {
                 let text = |f: &cooper_dockerfile::lint::Finding| format!("{}: {}", f.rule.id, f.detail);

@@ -4,6 +4,7 @@
 //! Must never: touch files, sockets, clocks, environment or randomness.
 #![forbid(unsafe_code)]
 
+pub mod aliases;
 pub mod annotations;
 pub mod assemble;
 pub mod chmod;
@@ -21,6 +22,7 @@ pub mod reference;
 pub mod stable_hash;
 pub mod time;
 
+pub use aliases::Aliases;
 pub use annotations::Annotation;
 pub use config::{History, ImageConfig, RuntimeConfig};
 pub use descriptor::Descriptor;

@@ -5,7 +5,9 @@
 
 use crate::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// A text that is no image name.
@@ -21,10 +23,42 @@ pub struct ReferenceError {
 /// A normalised image name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
-    host: String,
-    repository: String,
-    tag: Option<String>,
+    host: Box<str>,
+    repository: Box<str>,
+    tag: Option<Box<str>>,
     digest: Option<Digest>,
+    written: Written,
+}
+
+/// How a name was written. It is no part of what the name means: names are equal whatever stands here.
+#[derive(Debug, Clone)]
+enum Written {
+    /// With its host, or made of another name.
+    Whole,
+    /// Without a host; this, without tag and digest.
+    Short(Box<str>),
+    /// So too, and [`crate::Aliases`] gave the host and the repository.
+    Alias(Box<str>),
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Written {}
+impl PartialOrd for Written {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Written {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+impl Hash for Written {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Reference {
@@ -44,10 +78,30 @@ impl Reference {
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
+    /// What stood in a name without a host, but for tag and digest, as long as no alias was followed.
+    pub fn short(&self) -> Option<&str> {
+        match &self.written {
+            Written::Short(short) => Some(short),
+            Written::Whole | Written::Alias(_) => None,
+        }
+    }
+    /// The alias that led here.
+    pub fn alias(&self) -> Option<&str> {
+        match &self.written {
+            Written::Alias(alias) => Some(alias),
+            Written::Whole | Written::Short(_) => None,
+        }
+    }
+    /// What a short name stands for, when an alias says it: another repository, the same tag and digest.
+    pub(crate) fn led_to(self, target: &Self) -> Self {
+        let Written::Short(alias) = self.written else { return self };
+        let Self { host, repository, .. } = target.clone();
+        Self { host, repository, written: Written::Alias(alias), ..self }
+    }
     /// The same name with `latest` where neither tag nor digest was given.
     pub fn or_latest(mut self) -> Self {
         if self.tag.is_none() && self.digest.is_none() {
-            self.tag = Some("latest".to_owned());
+            self.tag = Some("latest".into());
         }
         self
     }
@@ -57,7 +111,7 @@ impl Reference {
     }
     /// The same repository under a tag. A text that is no tag gives a name that no registry knows.
     pub fn with_tag(&self, tag: &str) -> Self {
-        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+        Self { tag: Some(tag.into()), digest: None, ..self.clone() }
     }
     /// The repository alone.
     pub fn repository_only(&self) -> Self {
@@ -75,7 +129,7 @@ impl Reference {
     pub fn selector(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(d), _) => d.to_string(),
-            (None, Some(t)) => t.clone(),
+            (None, Some(t)) => t.to_string(),
             (None, None) => "latest".to_owned(),
         }
     }
@@ -118,9 +172,11 @@ impl FromStr for Reference {
         {
             return Err(bad("a tag is 1 to 128 of [A-Za-z0-9_.-] and does not begin with . or -"));
         }
-        let (host, path) = match name.split_once('/') {
-            Some((h, p)) if h.contains(['.', ':']) || h == "localhost" || h != h.to_lowercase() => (h, p.to_owned()),
-            _ => ("docker.io", name.to_owned()),
+        let (host, path, written) = match name.split_once('/') {
+            Some((h, p)) if h.contains(['.', ':']) || h == "localhost" || h != h.to_lowercase() => {
+                (h, p.to_owned(), Written::Whole)
+            }
+            _ => ("docker.io", name.to_owned(), Written::Short(name.into())),
         };
         let host = if host == "index.docker.io" || host == "registry-1.docker.io" { "docker.io" } else { host };
         if !valid_host(host) {
@@ -130,7 +186,7 @@ impl FromStr for Reference {
         if repository.len() > 255 || !repository.split('/').all(valid_component) {
             return Err(bad("a repository is lower-case letters, digits and single . _ - between them"));
         }
-        Ok(Self { host: host.to_owned(), repository, tag: tag.map(str::to_owned), digest })
+        Ok(Self { host: host.into(), repository: repository.into(), tag: tag.map(Into::into), digest, written })
     }
 }
 
@@ -200,6 +256,25 @@ mod tests {
             assert_eq!(given.parse::<Reference>().unwrap().to_string(), normal);
         }
         assert_eq!("debian".parse::<Reference>().unwrap().or_latest().familiar(), "debian:latest");
+    }
+
+    #[test]
+    fn how_it_was_written_is_remembered_and_means_nothing() {
+        for (given, short) in [
+            ("debian", Some("debian")),
+            ("library/debian:12", Some("library/debian")),
+            (&format!("team/app:1@{}", Digest::sha256("x")), Some("team/app")),
+            ("docker.io/library/debian", None),
+            ("localhost/app", None),
+            ("r.example:5000/app", None),
+        ] {
+            let reference: Reference = given.parse().unwrap();
+            assert_eq!(reference.short(), short, "{given}");
+            let whole: Reference = reference.to_string().parse().unwrap();
+            assert_eq!((whole.short(), whole.alias()), (None, None), "{given}");
+            assert_eq!(whole.cmp(&reference), Ordering::Equal, "{given}");
+            assert_eq!(std::collections::HashSet::from([whole, reference]).len(), 1, "{given}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use layout::LayoutName;
 pub use remote::Behalf;
 pub use source::{ContextSource, ContextSourceError};
 
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 use crate::layers::lock;
 use crate::request::{BuildRequest, Freshness};
 use crate::resolve::{Resolved, Trees};
@@ -155,7 +155,12 @@ impl Engine {
         sink: &dyn Sink,
     ) -> Result<Resolved, EngineError> {
         match &key.image {
-            BaseImage::Named(reference) => self.base(reference, &key.platform, fresh, trees, sink),
+            BaseImage::Named(reference) => {
+                if let Some(alias) = reference.alias() {
+                    sink.event(Event::Followed { alias: alias.to_owned(), name: reference.clone() });
+                }
+                self.base(reference, &key.platform, fresh, trees, sink)
+            }
             BaseImage::Layout(name) => self.layout_image(name, &key.platform, named).map_err(|e| e.of_context(name)),
         }
     }

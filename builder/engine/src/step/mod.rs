@@ -61,6 +61,7 @@ mod tests {
             build_platform: Platform::host(),
             no_cache_filter: Vec::new(),
             contexts: Default::default(),
+            aliases: Default::default(),
         };
         let file = cooper_dockerfile::parse(text).dockerfile.unwrap();
         let Ok(Planned::Ready(plan)) = plan(&file, &request, &BTreeMap::new()) else { panic!("nothing is missing") };

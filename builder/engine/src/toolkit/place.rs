@@ -94,6 +94,16 @@ impl FromStr for Place {
     }
 }
 
+impl Place {
+    /// The name that is looked up in a registry or the store.
+    pub fn name_mut(&mut self) -> Option<&mut Reference> {
+        match self {
+            Self::Registry(name) | Self::Store(name) => Some(name),
+            Self::Layout(_) | Self::Archive { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -56,6 +56,7 @@ pub(super) fn replaced(view: View<'_>, globals: &Globals) -> BTreeSet<usize> {
 
 /// What each stage begins with.
 pub(super) fn bases(view: View<'_>, globals: &Globals) -> Vec<Base> {
+    let aliases = &view.subject.request.aliases;
     let base = |(index, source): (usize, &Stage)| {
         let name = expand(&source.base, view, globals).text;
         let context = |name: &str| context(view, source, globals, name);
@@ -68,7 +69,7 @@ pub(super) fn bases(view: View<'_>, globals: &Globals) -> Vec<Base> {
         match stage::begun_with(view.file, &name, index) {
             Some(stage) => Base::Stage(stage),
             None if name == "scratch" => Base::Scratch,
-            None => name.parse::<Reference>().map_or(Base::Unknown, |r| Base::Image(r.or_latest())),
+            None => name.parse().map_or(Base::Unknown, |r| Base::Image(aliases.follow(r).or_latest())),
         }
     };
     view.file.stages.iter().enumerate().map(base).collect()

@@ -1,5 +1,6 @@
 //! Planning from text to steps, rule by rule.
 
+mod aliases;
 mod all_errors;
 mod calls;
 mod checks;

@@ -2,7 +2,7 @@
 
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Dockerfile;
-use cooper_image::{ImageConfig, Platform};
+use cooper_image::{Aliases, ImageConfig, Platform};
 use cooper_plan::build::{BaseImage, BaseKey, Bases, Planned, plan};
 use cooper_plan::context::Contexts;
 use cooper_plan::op::{Base, Copy, Exec, Op, Plan, Stage};
@@ -18,6 +18,7 @@ pub fn request() -> PlanRequest {
         build_platform: Platform::linux("amd64"),
         no_cache_filter: Vec::new(),
         contexts: Contexts::default(),
+        aliases: Aliases::default(),
     }
 }
 
