@@ -432,3 +432,25 @@ fn long_lists_of_the_upstreams_referrers_come_in_pieces() {
     assert_eq!(sizes, [2, 1]);
     assert_eq!(upstream.asked(), ["referrers"]);
 }
+
+#[test]
+fn a_turn_that_does_not_come_is_nothing_that_the_upstream_said() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let server = patient(dir.path(), &upstream, LONG, Duration::from_secs(2));
+    let address = server.address;
+    let tags: Vec<String> = (0..200).map(|n| format!("v{n}")).collect();
+    for tag in &tags {
+        upstream.publish(tag, tag.as_bytes());
+    }
+    let ask = |tag: &String| send(address, "GET", &format!("/v2/library/app/manifests/{tag}"), &[], b"").status;
+    // There are fewer turns than names, so that most wait for the answer to another one.
+    upstream.hangs.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let all: Vec<_> = tags.iter().map(|tag| scope.spawn(|| ask(tag))).collect();
+        assert!(all.into_iter().all(|one| one.join().unwrap() == 502));
+    });
+    // It answers again. Nobody may still believe the contrary of those names whose turn did not come.
+    upstream.hangs.store(false, Ordering::Relaxed);
+    let refused = tags.iter().filter(|tag| ask(tag) != 200).count();
+    assert!((1..150).contains(&refused), "{refused}");
+}

@@ -2,14 +2,14 @@
 //!
 //! Must never: grow with what strangers ask for, or with what they push to the upstream.
 
-use cooper_image::{Descriptor, Digest};
+use cooper_image::{Descriptor, Digest, limits};
 use cooper_store::{Referrers, RepoName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of all lists together, as they are sent.
-const BYTES: u64 = 64 * 1024 * 1024;
+/// Most bytes of all lists together, as they are sent: there is room for the longest that the client takes.
+const BYTES: u64 = 20 * limits::MANIFEST_BYTES;
 /// What a list takes that is empty.
 const EMPTY: u64 = 1024;
 
@@ -63,15 +63,23 @@ impl Lists {
         (Instant::now() < *until).then(|| Arc::clone(list))
     }
 
-    /// Remembers a list for so long, if there is room.
+    /// Remembers a list for so long. Those that count for the shortest time make room: whoever reads a long list page by
+    /// page must find it again, else each page is the whole list once more for the upstream.
     pub fn note(&self, name: &RepoName, subject: &Digest, time: Duration, list: &Arc<List>) {
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, (until, _)| now < *until);
-        let taken: u64 = all.values().map(|(_, list)| list.bytes()).sum();
-        if taken + list.bytes() <= BYTES {
-            all.insert((name.clone(), subject.clone()), (now + time, Arc::clone(list)));
+        let key = (name.clone(), subject.clone());
+        all.retain(|other, (until, _)| now < *until && *other != key);
+        if list.bytes() > BYTES {
+            return;
         }
+        let mut taken: u64 = all.values().map(|(_, list)| list.bytes()).sum();
+        while taken + list.bytes() > BYTES {
+            let oldest = all.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| key.clone());
+            let Some((_, gone)) = oldest.and_then(|key| all.remove(&key)) else { break };
+            taken -= gone.bytes();
+        }
+        all.insert(key, (now + time, Arc::clone(list)));
     }
 }
 
@@ -108,11 +116,18 @@ mod tests {
         let (lists, name): (_, RepoName) = (Lists::default(), "a".parse().unwrap());
         let long = Arc::new(List::of(vec![entry(0, 3 << 20)]));
         let subject = |n: u32| Digest::sha256(n.to_le_bytes());
+        // Each is there while its pages are read; the one before, too; the oldest made room.
         for n in 0..40 {
             lists.note(&name, &subject(n), Duration::from_secs(60), &long);
+            assert!([n, n.saturating_sub(1)].iter().all(|n| lists.recall(&name, &subject(*n)).is_some()), "{n}");
+            let taken: u64 = lists.0.lock().unwrap().values().map(|(_, list)| list.bytes()).sum();
+            assert!(taken <= BYTES, "{n}: {taken}");
         }
-        let taken: u64 = lists.0.lock().unwrap().values().map(|(_, list)| list.bytes()).sum();
-        assert!(taken <= BYTES && lists.recall(&name, &subject(0)).is_some());
+        assert!(lists.recall(&name, &subject(0)).is_none());
+        // The same one again takes nobody's room.
+        let before = lists.0.lock().unwrap().len();
+        lists.note(&name, &subject(39), Duration::from_secs(60), &long);
+        assert_eq!(lists.0.lock().unwrap().len(), before);
         lists.note(&name, &subject(50), Duration::ZERO, &Arc::new(List::of(Vec::new())));
         assert!(lists.recall(&name, &subject(50)).is_none());
     }

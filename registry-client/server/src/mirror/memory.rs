@@ -52,8 +52,10 @@ impl Memory {
         if all.len() >= NAMES {
             all.retain(|_, (until, _)| now < *until);
         }
-        if all.len() < NAMES {
-            all.insert((name.clone(), reference.to_owned()), (now + time, said));
+        let key = (name.clone(), reference.to_owned());
+        // What is in it already makes it no larger, and what was said last counts.
+        if all.len() < NAMES || all.contains_key(&key) {
+            all.insert(key, (now + time, said));
         }
     }
 }
@@ -89,5 +91,9 @@ mod tests {
         }
         assert_eq!(memory.0.lock().unwrap().len(), NAMES);
         assert!(memory.recall(&name, "0", false).is_some());
+        // Of what it knows it hears the latest all the same.
+        memory.note(&name, "0", Duration::from_secs(60), Said::Refused);
+        assert_eq!(memory.recall(&name, "0", false), Some(Said::Refused));
+        assert_eq!(memory.0.lock().unwrap().len(), NAMES);
     }
 }

@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 pub use upstream::{Coming, Manifest, Sink, Upstream, UpstreamError};
 
 /// How long the upstream may take at most to say what a name leads to, when there is something to serve instead.
@@ -92,32 +93,46 @@ impl Mirror {
             Selector::Tag(tag) => tag.as_str().to_owned(),
             Selector::Digest(digest) => digest.to_string(),
         };
-        let here = || async {
+        // What was compared once is not compared again.
+        let here = |compared: Option<Descriptor>| async {
             let (repository, wanted) = (registry.shared.store.repository(name), selector.clone());
-            registry.on_disk(move |store| here(&repository, store, &wanted)).await
+            registry.on_disk(move |store| here(&repository, store, &wanted, compared.as_ref())).await
         };
         let settled = |here: Option<&Descriptor>| match (selector, here) {
             // What a digest names never changes.
             (Selector::Digest(_), Some(_)) => Some(Said::Serve(None)),
             _ => self.memory.recall(name, &reference, here.is_some()),
         };
-        let known = here().await?;
+        let known = here(None).await?;
         if let Some(said) = settled(known.as_ref()) {
             return answer(registry, name, said, "hit");
         }
         let patience = if known.is_some() { PATIENCE.min(self.options.patience) } else { self.options.patience };
+        let end = Instant::now() + patience;
         // One after the other: whoever comes second finds what the first has brought, or heard.
-        let turn = tokio::time::timeout(patience, self.turn(name, &reference).lock()).await;
-        let known = here().await?;
+        let turn = self.turn(name, &reference);
+        let (turn, waited) = match turn.try_lock() {
+            Ok(mine) => (Some(mine), false),
+            Err(_) => (tokio::time::timeout_at(end, turn.lock()).await.ok(), true),
+        };
+        let known = here(known).await?;
         if let Some(said) = settled(known.as_ref()) {
             return answer(registry, name, said, "hit");
         }
         let asked = self.options.upstream.manifest(name.as_str(), &reference, known.as_ref().map(|d| &d.digest));
-        let late = || Err(UpstreamError::Failed("the upstream does not answer".to_owned()));
-        let heard = match turn {
-            Ok(_) => tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()),
-            // Nothing was asked: others wait for an answer still.
-            Err(_) => late(),
+        let in_time = match turn {
+            Some(_) => tokio::time::timeout_at(end, asked).await.ok(),
+            None => None,
+        };
+        let heard = match in_time {
+            Some(heard) => heard,
+            None if !waited => Err(late()),
+            // The time went by while others waited for an answer, perhaps to something else. It says nothing about the
+            // upstream, and is not remembered.
+            None => {
+                let said = if known.is_some() { Said::Serve(Some(STALE)) } else { Said::Failed };
+                return answer(registry, name, said, "failed");
+            }
         };
         let (said, time, result) = match heard {
             Ok(Manifest::Unchanged) => (Said::Serve(None), self.options.fresh, "hit"),
@@ -143,7 +158,10 @@ impl Mirror {
                 }
             }
         };
-        self.memory.note(name, &reference, time, said);
+        // What a digest names and is here needs no remembering: it never changes.
+        if !matches!((selector, said), (Selector::Digest(_), Said::Serve(_))) {
+            self.memory.note(name, &reference, time, said);
+        }
         answer(registry, name, said, result)
     }
 
@@ -174,14 +192,14 @@ impl Mirror {
         let found = match known() {
             Some(found) => found,
             None => {
-                let turn = tokio::time::timeout(patience, self.turn(name, &reference).lock()).await;
+                let end = Instant::now() + patience;
+                let turn = tokio::time::timeout_at(end, self.turn(name, &reference).lock()).await;
                 let _turn = turn.map_err(|_| refused(Said::Failed))?;
                 match known() {
                     Some(found) => found,
                     None => {
                         let asked = self.options.upstream.referrers(name.as_str(), subject);
-                        let late = || Err(UpstreamError::Failed("the upstream does not answer".to_owned()));
-                        let list = match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late()) {
+                        let list = match tokio::time::timeout_at(end, asked).await.unwrap_or_else(|_| Err(late())) {
                             Ok(all) => all,
                             Err(UpstreamError::Absent) => Vec::new(),
                             Err(error) => {
@@ -280,13 +298,26 @@ fn answer(registry: &Registry, name: &RepoName, said: Said, result: &'static str
     answer.map_err(|error| error.about(name))
 }
 
-/// What a name leads to here, when its bytes are here too, and are not damaged: then it comes again.
-fn here(repository: &Repo, store: &Store, selector: &Selector) -> Result<Option<Descriptor>, ApiError> {
+fn late() -> UpstreamError {
+    UpstreamError::Failed("the upstream does not answer".to_owned())
+}
+
+/// What a name leads to here, when its bytes are here too, and are not damaged: then it comes again. The bytes of
+/// `compared` were found so just before.
+fn here(
+    repository: &Repo,
+    store: &Store,
+    selector: &Selector,
+    compared: Option<&Descriptor>,
+) -> Result<Option<Descriptor>, ApiError> {
     let d = match crate::manifests::find(repository, selector) {
         Ok(d) => d,
         Err(error) if error.is(Code::ManifestUnknown) => return Ok(None),
         Err(error) => return Err(error),
     };
+    if compared == Some(&d) {
+        return Ok(Some(d));
+    }
     match store.read_blob(&d, limits::MANIFEST_BYTES) {
         Ok(_) => Ok(Some(d)),
         Err(StoreError::MissingBlob(_)) => Ok(None),
