@@ -12,9 +12,10 @@ use crate::{Store, StoreError, checked, held};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Most steps that are kept.
 const KEPT: usize = 8;
@@ -51,7 +52,11 @@ impl Store {
             return Err(StoreError::TooLong { what: "a failed step", limit: LIMIT });
         }
         let file = made.join(STEP);
-        std::fs::write(&file, bytes).map_err(StoreError::io("writing", &file))?;
+        let written = File::create(&file).and_then(|mut out| {
+            out.write_all(&bytes)?;
+            out.set_modified(self.next_failure())
+        });
+        written.map_err(StoreError::io("writing", &file))?;
         let all = self.layout().failed();
         DirBuilder::new().recursive(true).mode(0o700).create(&all).map_err(StoreError::io("creating", &all))?;
         let id: String = random_name().chars().take(ID).collect();
@@ -59,6 +64,16 @@ impl Store {
         std::fs::rename(made, &path).map_err(StoreError::io("publishing", &path))?;
         self.forget_old(&id);
         Ok(id)
+    }
+
+    /// The time of a step that is kept now: later than that of any other. The kernel's own clock for files may stand
+    /// still for milliseconds, and a person's may have been put back.
+    fn next_failure(&self) -> SystemTime {
+        let all = self.layout().failed();
+        let time = |name: String| std::fs::symlink_metadata(all.join(name).join(STEP)).and_then(|m| m.modified()).ok();
+        let last = names(&all).unwrap_or_default().into_iter().filter_map(time).max();
+        let now = SystemTime::now();
+        last.and_then(|last| last.checked_add(Duration::from_nanos(1))).map_or(now, |next| next.max(now))
     }
 
     /// Deletes all but the newest. What is in use or cannot go stays, and is no failure of the build.
@@ -143,6 +158,18 @@ mod tests {
         drop(used);
         keep(&store, "last");
         assert!(!store.failed_steps().unwrap().contains(&first));
+    }
+
+    #[test]
+    fn the_last_is_the_newest_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let first = keep(&store, "before the clock was put back");
+        let ahead = SystemTime::now() + Duration::from_secs(3600);
+        File::open(store.layout().failed().join(&first).join(STEP)).unwrap().set_modified(ahead).unwrap();
+        // As many as the ids need not fall into this order by chance.
+        let later: Vec<String> = (1..KEPT).map(|n| keep(&store, &n.to_string())).collect();
+        assert_eq!(store.failed_steps().unwrap(), [&[first][..], &later].concat());
     }
 
     #[test]
