@@ -67,9 +67,10 @@ impl ArchiveOrigin {
     pub(super) fn listed(&self) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
         let mut found: Vec<(Descriptor, Vec<cooper_image::Reference>)> = Vec::new();
         for entry in &self.index.manifests {
-            match found.iter_mut().find(|(d, _)| *d == bare(entry)) {
+            let plain = bare(entry);
+            match found.iter_mut().find(|(d, _)| *d == plain) {
                 Some((_, names)) => names.extend(names_of(entry)),
-                None => found.push((bare(entry), names_of(entry).collect())),
+                None => found.push((plain, names_of(entry).collect())),
             }
         }
         if found.iter().any(|(_, names)| !names.is_empty()) {

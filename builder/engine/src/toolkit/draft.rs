@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Marks what is about another image of the same index, as attestations are.
-const ABOUT: &str = "vnd.docker.reference.digest";
+pub(super) const ABOUT: &str = "vnd.docker.reference.digest";
 
 /// One image in the making.
 pub struct ImageDraft {

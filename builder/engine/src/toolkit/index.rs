@@ -1,6 +1,6 @@
 //! Indexes out of images that are somewhere already: put together, and described anew.
 
-use super::draft::{Draft, json_bytes};
+use super::draft::{ABOUT, Draft, json_bytes};
 use super::origin::{Origin, small};
 use super::shipment::{Name, Referrers, Shipment, Top};
 use crate::{EngineError, resolve};
@@ -12,8 +12,6 @@ use std::sync::Arc;
 
 /// Most digests in a hint.
 const SHOWN: usize = 8;
-/// Marks what is about another image of the same index, as attestations are.
-const ABOUT: &str = "vnd.docker.reference.digest";
 
 /// An index in the making: entries as JSON, since what nobody here knows stays in them.
 #[derive(Default)]
