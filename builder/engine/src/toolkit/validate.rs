@@ -12,7 +12,7 @@ use crate::{EngineError, ErrorClass};
 use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Manifest, MediaType, Platform, limits};
 use cooper_layerfs::compress;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, sink};
 use std::sync::{Arc, Mutex};
 
@@ -110,14 +110,21 @@ pub fn validate(origin: &dyn Origin, top: &Descriptor, depth: Depth) -> Result<R
     bounded(origin, top, depth, PARTS)
 }
 
+/// An image that was looked at, for another entry that says something else of it.
+struct Judged {
+    image: Image,
+    config: Descriptor,
+}
+
 /// Looks at no more than so many documents.
 fn bounded(origin: &dyn Origin, top: &Descriptor, depth: Depth, most: usize) -> Result<Report, EngineError> {
     let mut report = Report::default();
     let mut seen = BTreeSet::new();
+    let mut judged: BTreeMap<_, Option<Judged>> = BTreeMap::new();
     let mut pending = vec![(top.clone(), 0)];
     while let Some((d, level)) = pending.pop() {
-        // What an index says of an entry counts: the same image under another type or platform is another claim.
-        if !seen.insert((key(&d), d.platform.as_ref().map(ToString::to_string))) {
+        // What an index says of an entry counts: the same image under another type, size or platform is another claim.
+        if !seen.insert((key(&d), d.size, d.platform.as_ref().map(ToString::to_string))) {
             continue;
         }
         if seen.len() > most {
@@ -128,7 +135,19 @@ fn bounded(origin: &dyn Origin, top: &Descriptor, depth: Depth, most: usize) -> 
             report.find(&d, "indexes nest too deep");
             continue;
         }
-        let Some(bytes) = report.noted(&d, origin.document(&d))? else { continue };
+        // A document is fetched once, whatever it is said to be for.
+        if let Some(before) = judged.get(&(key(&d), d.size)) {
+            if let Some(Judged { image, config }) = before {
+                if let Some(problem) = image.platform.as_ref().and_then(|is| unlike(&d, is)) {
+                    report.find(config, problem);
+                }
+                report.images.push(Image { manifest: d, ..image.clone() });
+            }
+            continue;
+        }
+        let bytes = report.noted(&d, origin.document(&d))?;
+        let this = judged.entry((key(&d), d.size)).or_default();
+        let Some(bytes) = bytes else { continue };
         match Document::parse(&bytes, Some(&d.media_type)) {
             Ok(Document::Index(index)) => {
                 if index.schema_version != 2 {
@@ -136,7 +155,10 @@ fn bounded(origin: &dyn Origin, top: &Descriptor, depth: Depth, most: usize) -> 
                 }
                 pending.extend(index.manifests.into_iter().rev().map(|m| (m, level + 1)));
             }
-            Ok(Document::Manifest(manifest)) => of_manifest(origin, &d, &manifest, depth, &mut report)?,
+            Ok(Document::Manifest(manifest)) => {
+                let image = of_manifest(origin, &d, &manifest, depth, &mut report)?;
+                *this = Some(Judged { image, config: manifest.config });
+            }
             Err(_) if !d.media_type.is_index() && !d.media_type.is_manifest() => {
                 // Of a type that nobody knows, its parts can be there or not.
                 match parts(&bytes, &d.media_type) {
@@ -159,7 +181,7 @@ fn of_manifest(
     manifest: &Manifest,
     depth: Depth,
     report: &mut Report,
-) -> Result<(), EngineError> {
+) -> Result<Image, EngineError> {
     if manifest.schema_version != 2 {
         report.find(d, format!("its schemaVersion is {}, not 2", manifest.schema_version));
     }
@@ -180,10 +202,11 @@ fn of_manifest(
             Err(e) => report.find(&manifest.config, format!("it is no configuration of an image: {e}")),
         }
     }
-    report.images.push(image);
+    report.images.push(image.clone());
     // Attestations are images in form alone: their layers are statements.
     let layers = if diffs.len() == manifest.layers.len() { diffs } else { Vec::new() };
-    blobs(origin, &manifest.layers, &layers, depth, report)
+    blobs(origin, &manifest.layers, &layers, depth, report)?;
+    Ok(image)
 }
 
 /// What of a configuration does not fit itself, or the manifest, or the index's entry.
@@ -201,9 +224,7 @@ fn of_config(d: &Descriptor, manifest: &Manifest, config: &ImageConfig) -> Vec<S
     if is.os.is_empty() || is.architecture.is_empty() {
         problems.push("it says no operating system or no architecture".to_owned());
     }
-    if let Some(said) = d.platform.as_ref().filter(|said| said.os != "unknown" && !is.satisfies(said)) {
-        problems.push(format!("it is for {is}, and the index says {said}"));
-    }
+    problems.extend(unlike(d, &is));
     let is_docker = d.media_type == MediaType::DockerManifest;
     let foreign = |m: &MediaType| {
         let other = if is_docker { "application/vnd.oci." } else { "application/vnd.docker." };
@@ -213,6 +234,12 @@ fn of_config(d: &Descriptor, manifest: &Manifest, config: &ImageConfig) -> Vec<S
         problems.push(format!("a {} has a layer of type {}", d.media_type, layer.media_type));
     }
     problems
+}
+
+/// What is wrong with the platform that an index gives an image which is for `is`.
+fn unlike(d: &Descriptor, is: &Platform) -> Option<String> {
+    let said = d.platform.as_ref().filter(|said| said.os != "unknown" && !is.satisfies(said))?;
+    Some(format!("it is for {is}, and the index says {said}"))
 }
 
 /// Looks at blobs; those that have a DiffId are inflated for it.
@@ -300,6 +327,7 @@ mod tests {
     use super::super::memory::{Memory, Types};
     use super::*;
     use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn index(place: &mut Memory, entries: &[Descriptor]) -> Descriptor {
         let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
@@ -320,15 +348,63 @@ mod tests {
             Descriptor { platform: platform.parse().ok(), ..entry }
         };
         let right = of("linux/amd64", &MediaType::OciManifest);
+        let longer = Descriptor { size: right.size + 1, ..right.clone() };
         for (other, says) in [
             (of("linux/arm64", &MediaType::OciManifest), "it is for linux/amd64, and the index says linux/arm64"),
             (of("linux/amd64", &MediaType::DockerManifest), "the manifest"),
+            (longer, "bytes"),
         ] {
             for entries in [[right.clone(), other.clone()], [other, right.clone()]] {
                 let top = index(&mut place, &entries);
                 let found = problems(&place, &top, PARTS);
                 assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
             }
+        }
+    }
+
+    /// A place that counts the documents that it is asked for.
+    struct Counted<'m>(&'m Memory, AtomicUsize);
+
+    impl Origin for Counted<'_> {
+        fn place(&self) -> String {
+            self.0.place()
+        }
+
+        fn top(&self) -> Result<Descriptor, EngineError> {
+            self.0.top()
+        }
+
+        fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.document(d)
+        }
+
+        fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+            self.0.open(d)
+        }
+
+        fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+            self.0.size(d)
+        }
+
+        fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+            self.0.referrers(subject)
+        }
+    }
+
+    #[test]
+    fn many_claims_about_one_document_fetch_it_once() {
+        let mut place = Memory::default();
+        let image = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let absent = Descriptor::of(MediaType::OciManifest, b"not there");
+        let claims = |of: &Descriptor| -> Vec<Descriptor> {
+            (0..100).map(|n| Descriptor { platform: Some(Platform::linux(&format!("m{n}"))), ..of.clone() }).collect()
+        };
+        for (of, found) in [(&image, 100), (&absent, 1)] {
+            let top = index(&mut place, &claims(of));
+            let counted = Counted(&place, AtomicUsize::new(0));
+            let report = validate(&counted, &top, Depth::Everything).unwrap();
+            assert_eq!((report.findings.len(), counted.1.into_inner()), (found, 2), "{of:?}");
         }
     }
 
