@@ -3,6 +3,7 @@
 //! A regular file is written beside its name and renamed. What is there and is no regular file (a terminal, a pipe,
 //! `/dev/null`) is written to as it is: a rename would put a file in its place.
 
+use cooper_store::archive::directory::begin_beside;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ impl OutputFile {
             return Ok(Self { file: OpenOptions::new().write(true).open(dest)?, names: None });
         }
         let dest = std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
-        let partial = beside(&dest);
-        Ok(Self { file: File::create(&partial)?, names: Some((partial, dest)) })
+        let (partial, file) = begin_beside(&dest)?;
+        Ok(Self { file, names: Some((partial, dest)) })
     }
 
     /// Where to write.
@@ -78,13 +79,6 @@ pub fn write_whole<E>(
     output.finish().map_err(named)
 }
 
-/// A name of this process's own in the same directory.
-fn beside(dest: &Path) -> PathBuf {
-    let mut partial = dest.as_os_str().to_owned();
-    partial.push(format!(".partial.{}", std::process::id()));
-    PathBuf::from(partial)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +86,25 @@ mod tests {
 
     fn put(dest: &Path, text: &str) -> io::Result<()> {
         write_whole(dest, |e| e, |out| out.write_all(text.as_bytes()))
+    }
+
+    #[test]
+    fn two_writers_of_one_file_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let done = write_whole(
+            &file,
+            |e| e,
+            |out| {
+                out.write_all(b"out")?;
+                put(&file, "inner")?;
+                assert_eq!(std::fs::read(&file)?, b"inner");
+                out.write_all(b"er")
+            },
+        );
+        done.unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"outer");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

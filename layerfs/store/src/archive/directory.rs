@@ -4,6 +4,7 @@
 //! believed: a blob that is there already is compared with its name.
 
 use super::{Content, OCI_LAYOUT, Stored, TAG_ANNOTATION, blob_path, full_name, index_json, label};
+use crate::ingest::random_name;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
 use rustix::fs::{FlockOperation, flock};
@@ -177,19 +178,26 @@ impl Drop for Layout<'_> {
 /// # Errors
 /// What `fill` and the system say.
 pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".partial.{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let done = File::create(&partial).and_then(|mut file| {
-        fill(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    });
+    let (partial, mut file) = begin_beside(path)?;
+    let done = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
     if done.is_err() {
         // The failure that made it partial is the one to report.
         let _ = fs::remove_file(&partial);
     }
     done
+}
+
+/// Makes a file in the same directory, whose name nobody has and nobody can foresee: whoever else may write there could
+/// have put a link in its place, and another writer of the same file is at work on one of its own.
+///
+/// # Errors
+/// What the system says.
+pub fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".partial.{}", random_name()));
+    let partial = PathBuf::from(partial);
+    let file = File::create_new(&partial)?;
+    Ok((partial, file))
 }
 
 /// Is there a regular file with this digest?
@@ -243,6 +251,21 @@ mod tests {
         }
         assert!(replaces(&entry("1", "same"), &entry("", "same")));
         assert!(!replaces(&entry("", "same"), &entry("", "same")));
+    }
+
+    #[test]
+    fn two_writers_of_one_file_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        put_whole(&path, |outer| {
+            outer.write_all(b"out")?;
+            put_whole(&path, |inner| inner.write_all(b"inner"))?;
+            assert_eq!(fs::read(&path)?, b"inner");
+            outer.write_all(b"er")
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"outer");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
