@@ -6,7 +6,7 @@ use crate::flags::index::{AddFlags, AnnotateFlags, CreateFlags, IndexCommand};
 use crate::places::{self, Places};
 use crate::stdout;
 use crate::ui::{Detail, Progress, Ui};
-use cooper_engine::toolkit::{EntryChange, IndexDraft, Place as ImagePlace, ship};
+use cooper_engine::toolkit::{EntryChange, IndexDraft, Place as ImagePlace, SamePlatform, ship};
 use cooper_image::Descriptor;
 use cooper_image::annotations::{Annotation, Target};
 use serde::Serialize;
@@ -35,7 +35,7 @@ fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
         Some(earlier) => begun(&places, earlier)?,
         None => IndexDraft::default(),
     };
-    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source))?;
+    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source, flags.same.platform()))?;
     draft.annotate(&annotations)?;
     if flags.dry_run {
         stdout::bytes(&draft.finish()?.0)?;
@@ -47,7 +47,7 @@ fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
 fn add(place: &Place, flags: &AddFlags) -> Result<Exit, Failure> {
     let places = open(place, flags.sources.iter().chain([&flags.index]))?;
     let mut draft = begun(&places, &flags.index)?;
-    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source))?;
+    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source, flags.same.platform()))?;
     deliver(place, &places, &draft, std::slice::from_ref(&flags.index), flags.json)
 }
 
@@ -101,10 +101,10 @@ fn begun(places: &Places, index: &ImagePlace) -> Result<IndexDraft, Failure> {
     Ok(IndexDraft::of(&origin, &top)?)
 }
 
-fn take(places: &Places, draft: &mut IndexDraft, source: &ImagePlace) -> Result<(), Failure> {
+fn take(places: &Places, draft: &mut IndexDraft, source: &ImagePlace, same: SamePlatform) -> Result<(), Failure> {
     let origin = places.origin(source)?;
     let top = origin.top()?;
-    Ok(draft.add(&origin, &top)?)
+    Ok(draft.add(&origin, &top, same)?)
 }
 
 fn deliver(

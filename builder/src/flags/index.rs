@@ -4,7 +4,7 @@ use super::annotation::AnnotationFlag;
 use super::examples;
 use super::rework::both;
 use clap::{Args, Subcommand};
-use cooper_engine::toolkit::Place;
+use cooper_engine::toolkit::{Place, SamePlatform};
 
 /// `cooper index`.
 #[derive(Debug, Subcommand)]
@@ -12,14 +12,16 @@ pub enum IndexCommand {
     /// Put images together that are in registries, layouts or archives already
     ///
     /// `cooper index create -t registry.example/team/app:1 registry.example/team/app@sha256:… …` joins what jobs on
-    /// several machines have pushed by digest. Of a source that is an index itself every entry is taken. An image for a
-    /// platform that is there already takes its place. What the target does not have is copied there first.
+    /// several machines have pushed by digest. Of a source that is an index itself every entry is taken. An image takes
+    /// the place of all that earlier sources have for its platform, compressed in whatever way, unless --beside is
+    /// given. What the target does not have is copied there first.
     #[command(visible_alias = "push")]
     #[command(after_long_help = examples::INDEX_CREATE)]
     Create(CreateFlags),
     /// Add images to an index that is there
     ///
-    /// As `cooper index create --append -t NAME`.
+    /// As `cooper index create --append -t NAME`: an image takes the place of all that the index has for its platform,
+    /// so that nobody gets the one from before, and with --beside of none.
     #[command(after_long_help = examples::INDEX_ADD)]
     Add(AddFlags),
     /// Change what an index says of one of its images, or of itself
@@ -39,6 +41,8 @@ pub struct CreateFlags {
     /// Keep what the first target holds now, and add to it
     #[arg(long, requires = "targets")]
     pub append: bool,
+    #[command(flatten)]
+    pub same: SameFlags,
     /// Annotate the index, as index:KEY=VALUE, or entries, as manifest-descriptor[PLATFORM]:KEY=VALUE; repeatable
     #[arg(long = "annotation", value_name = "TARGET:KEY=VALUE")]
     pub annotations: Vec<AnnotationFlag>,
@@ -50,6 +54,22 @@ pub struct CreateFlags {
     pub json: bool,
 }
 
+/// What becomes of entries for a platform for which an image is added.
+#[derive(Debug, Args)]
+pub struct SameFlags {
+    /// Keep what is there for the same platform, as a form that is compressed otherwise; so do buildah manifest add,
+    /// crane index append and docker buildx imagetools create --append
+    #[arg(long)]
+    pub beside: bool,
+}
+
+impl SameFlags {
+    /// The same for the engine.
+    pub fn platform(&self) -> SamePlatform {
+        if self.beside { SamePlatform::Stays } else { SamePlatform::Goes }
+    }
+}
+
 /// `cooper index add`.
 #[derive(Debug, Args)]
 pub struct AddFlags {
@@ -59,6 +79,8 @@ pub struct AddFlags {
     /// The images that are added
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<Place>,
+    #[command(flatten)]
+    pub same: SameFlags,
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,

@@ -7,7 +7,7 @@ use crate::{EngineError, resolve};
 use cooper_image::annotations::{Annotation, Target, select};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, limits};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most digests in a hint.
@@ -33,6 +33,15 @@ struct Entry {
     source: usize,
 }
 
+/// What becomes of an entry when an image for its platform is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SamePlatform {
+    /// The new one takes its place.
+    Goes,
+    /// Both are in it.
+    Stays,
+}
+
 /// What is changed of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntryChange {
@@ -55,7 +64,7 @@ impl IndexDraft {
     /// What the place says.
     pub fn of(origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<Self, EngineError> {
         let mut draft = Self::default();
-        draft.add(origin, d)?;
+        draft.add(origin, d, SamePlatform::Stays)?;
         if d.media_type.is_index() {
             let whole = serde_json::from_slice(&origin.document(d)?);
             draft.rest = whole.map_err(|e| resolve::invalid(&origin.place(), e.to_string()))?;
@@ -67,12 +76,13 @@ impl IndexDraft {
         Ok(draft)
     }
 
-    /// Adds an image, or everything that an index holds. An entry that is for the same platform as one of an earlier
-    /// source takes its place, and what was said of that one goes with it.
+    /// Adds an image, or everything that an index holds. What of earlier sources is for the same platform goes, in each
+    /// of the forms that it has there, and what was said of it goes with it: else whoever prefers one of the others,
+    /// as one that is compressed with zstd, would get the image from before. Unless it is to stay.
     ///
     /// # Errors
     /// What the place says.
-    pub fn add(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor) -> Result<(), EngineError> {
+    pub fn add(&mut self, origin: &Arc<dyn Origin>, d: &Descriptor, same: SamePlatform) -> Result<(), EngineError> {
         let invalid = |e: String| resolve::invalid(&origin.place(), e);
         let bytes = origin.document(d)?;
         self.sources += 1;
@@ -80,7 +90,7 @@ impl IndexDraft {
             Document::Index(index) => {
                 let whole: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))?;
                 let entries = whole.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
-                entries.into_iter().for_each(|entry| self.put(entry));
+                self.take(entries, same);
                 for (key, value) in index.annotations {
                     self.annotations.entry(key).or_insert(value);
                 }
@@ -105,33 +115,38 @@ impl IndexDraft {
                     entry.extend(platform.map(|p| ("platform".to_owned(), json!(p))));
                     entry.extend(manifest.artifact_type.map(|t| ("artifactType".to_owned(), json!(t))));
                 }
-                self.put(entry);
+                self.take(vec![entry], same);
                 self.origins.push((Arc::clone(origin), super::layout::bare(d)));
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, value: Value) {
+    /// Puts in what one source holds. Whatever is of the same digest and for the same is described anew.
+    fn take(&mut self, values: Vec<Value>, same: SamePlatform) {
         let source = self.sources;
-        let kind = |v: &Value| {
-            let platform = v.get("platform").cloned().filter(|p| p["os"] != "unknown");
-            platform.map(|platform| (platform, v.get("artifactType").cloned()))
+        let digests = |entries: &[Entry]| -> BTreeSet<String> {
+            entries.iter().map(|entry| entry.value["digest"].to_string()).collect()
         };
-        let earlier =
-            |of: &dyn Fn(&Value) -> bool| self.entries.iter().position(|old| old.source < source && of(&old.value));
-        let same = earlier(&|old| old["digest"] == value["digest"] && kind(old) == kind(&value));
-        match same.or_else(|| earlier(&|old| kind(old).is_some() && kind(old) == kind(&value))) {
-            None => self.entries.push(Entry { value, source }),
-            Some(at) => {
-                let old = self.entries.splice(at..=at, [Entry { value, source }]).next();
-                let old = old.map(|old| old.value["digest"].clone()).unwrap_or_default();
-                // As long as the image is in it for another platform, what is said of it is true.
-                if !self.entries.iter().any(|entry| entry.value["digest"] == old) {
-                    self.entries.retain(|entry| entry.source == source || entry.value["annotations"][ABOUT] != old);
-                }
+        let before = digests(&self.entries);
+        for value in values {
+            let earlier =
+                |of: &dyn Fn(&Value) -> bool| self.entries.iter().position(|old| old.source < source && of(&old.value));
+            let itself = earlier(&|old| old["digest"] == value["digest"] && kind(old) == kind(&value));
+            let place = || earlier(&|old| kind(old).is_some() && kind(old) == kind(&value));
+            match itself.or_else(|| place().filter(|_| same == SamePlatform::Goes)) {
+                None => self.entries.push(Entry { value, source }),
+                Some(at) => self.entries[at] = Entry { value, source },
             }
         }
+        if same == SamePlatform::Goes {
+            let of = |entry: &Entry| kind(&entry.value).map(|(platform, what)| (platform.clone(), what.cloned()));
+            let new: Vec<_> = self.entries.iter().filter(|entry| entry.source == source).filter_map(of).collect();
+            self.entries.retain(|old| old.source == source || of(old).is_none_or(|kind| !new.contains(&kind)));
+        }
+        // As long as an image is in it for another platform, what is said of it is true.
+        let gone = &before - &digests(&self.entries);
+        self.entries.retain(|old| old.source == source || !gone.contains(&old.value["annotations"][ABOUT].to_string()));
     }
 
     /// Sets annotations: of the index, or with `manifest-descriptor` of its entries.
@@ -267,6 +282,12 @@ impl Entry {
     }
 }
 
+/// For what an entry is: its platform and the type of artifact; `None` when it says nothing that could be run.
+fn kind(entry: &Value) -> Option<(&Value, Option<&Value>)> {
+    let platform = entry.get("platform").filter(|platform| platform["os"] != "unknown")?;
+    Some((platform, entry.get("artifactType")))
+}
+
 fn note(entry: &mut Value, notes: BTreeMap<String, String>) {
     if let Some(entry) = entry.as_object_mut().filter(|_| !notes.is_empty()) {
         let all = entry.entry("annotations").or_insert_with(|| json!({}));
@@ -323,14 +344,14 @@ mod tests {
 
         let arm = place.image(Types::Docker, &Platform::linux("arm64"), &[]);
         let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
-        draft.add(&place.shared(), &arm).unwrap();
+        draft.add(&place.shared(), &arm, SamePlatform::Goes).unwrap();
         // It is there already, with more to say of it.
         let second = Descriptor::new(
             MediaType::DockerManifest,
             entries[1]["digest"].as_str().unwrap().parse().unwrap(),
             entries[1]["size"].as_u64().unwrap(),
         );
-        draft.add(&place.shared(), &second).unwrap();
+        draft.add(&place.shared(), &second, SamePlatform::Goes).unwrap();
         let after = finished(&draft);
         assert_eq!((&after["subject"], &after["artifactType"]), (&before["subject"], &before["artifactType"]));
         let now = after["manifests"].as_array().unwrap();
@@ -338,14 +359,32 @@ mod tests {
     }
 
     #[test]
-    fn an_image_takes_the_place_of_one_and_of_what_was_said_of_that() {
+    fn an_image_takes_the_place_of_all_of_its_platform_unless_they_are_to_stay() {
         let (mut place, d, entries) = place();
+        let digests = |draft: &IndexDraft| -> Vec<Value> {
+            finished(draft)["manifests"].as_array().unwrap().iter().map(|entry| entry["digest"].clone()).collect()
+        };
+        let [first, second, about] = [0, 1, 2].map(|n| entries[n]["digest"].clone());
+        let arm = place.image(Types::Oci, &Platform::linux("arm64"), &[]);
         let new = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
-        let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
-        draft.add(&place.shared(), &new).unwrap();
-        let after = finished(&draft);
-        let now = after["manifests"].as_array().unwrap();
-        assert_eq!((&now[0]["digest"], &now[1], now.len()), (&json!(new.digest), &entries[1], 2));
+        let (arm_is, new_is) = (json!(arm.digest), json!(new.digest));
+        // Also an index with two forms of one platform, one of which is there already, with what is said of it.
+        let described = json!({"mediaType": new.media_type, "digest": new.digest, "size": new.size,
+            "platform": {"os": "linux", "architecture": "amd64"}});
+        let both = |one: &Value, two: &Value| json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": [one, two]});
+        let two = place.lead(&MediaType::OciIndex, &both(&described, &entries[0]));
+        for (added, same, expected) in [
+            (&new, SamePlatform::Goes, vec![&new_is, &arm_is]),
+            (&new, SamePlatform::Stays, vec![&first, &second, &about, &arm_is, &new_is]),
+            (&two, SamePlatform::Goes, vec![&new_is, &first, &about, &arm_is]),
+            (&two, SamePlatform::Stays, vec![&first, &second, &about, &arm_is, &new_is]),
+            (&arm, SamePlatform::Goes, vec![&first, &second, &about, &arm_is]),
+        ] {
+            let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
+            draft.add(&place.shared(), &arm, SamePlatform::Goes).unwrap();
+            draft.add(&place.shared(), added, same).unwrap();
+            assert_eq!(digests(&draft), expected.into_iter().cloned().collect::<Vec<_>>(), "{same:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub mod validate;
 
 pub use archive_target::ArchiveTarget;
 pub use draft::{Draft, ImageDraft};
-pub use index::{EntryChange, IndexDraft};
+pub use index::{EntryChange, IndexDraft, SamePlatform};
 pub use layout_target::LayoutTarget;
 pub use new_layer::NewLayer;
 pub use origin::{Origin, Reader, small};
