@@ -1,8 +1,9 @@
 //! Users and rules of `cooper registry serve`, changed while it serves.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// bcrypt of `secret`, at its least cost.
@@ -33,6 +34,40 @@ fn becomes(host: &str, expected: &str) {
     }
 }
 
+/// What the server says while it serves.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Said {
+    fn listen(errors: ChildStderr) -> Self {
+        let said = Self::default();
+        let lines = said.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                lines.all().push(line);
+            }
+        });
+        said
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().expect("nobody panics with it")
+    }
+
+    fn times(&self, part: &str) -> usize {
+        self.all().iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Waits until it was said once more than `before` times.
+    fn again(&self, part: &str, before: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.times(part) <= before {
+            assert!(Instant::now() < deadline, "{part} in {:?}", self.all());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("it can be written");
 }
@@ -51,32 +86,33 @@ fn users_and_rules_are_read_again_and_a_wrong_file_changes_nothing() {
     let mut host = String::new();
     BufReader::new(served.0.stdout.take().expect("it is piped")).read_line(&mut host).expect("it says its address");
     let host = host.trim();
+    let said = Said::listen(served.0.stderr.take().expect("it is piped"));
+    assert_eq!(status(host), "403");
+    let (read, refused) = ("users and rules were read again", "users and rules stay what they were");
+    let hangup = |expected: &str| {
+        let before = said.times(expected);
+        let sent = Command::new("kill").args(["-HUP", &served.0.id().to_string()]).status().expect("kill is installed");
+        assert!(sent.success());
+        said.again(expected, before);
+    };
+    // Nothing has changed, so that it is for the signal alone.
+    assert_eq!(said.times(read), 0);
+    hangup(read);
     assert_eq!(status(host), "403");
     // By itself, once the file rests.
     write(&rules, "me read team/**\n");
     becomes(host, "404");
-    // A wrong one: what was right stays in force, also when it is asked for.
+    // A wrong one: what was right stays in force, by itself and when it is asked for.
     write(&rules, "me frobnicate team/**\n");
-    std::thread::sleep(Duration::from_secs(3));
-    let hangup = || {
-        let sent = Command::new("kill").args(["-HUP", &served.0.id().to_string()]).status().expect("kill is installed");
-        assert!(sent.success());
-    };
-    hangup();
+    said.again(refused, 0);
+    hangup(refused);
     assert_eq!(status(host), "404");
+    assert!(said.times("reading rules: line 1: ") > 0, "{:?}", said.all());
+    // Nobody gets in of whom the users' file says nothing; the rules name somebody who is no user.
     write(&rules, "me read team/**\n");
     write(&users, &format!("you:{SECRET}\n"));
-    hangup();
-    // Nobody gets in of whom the users' file says nothing; the rules name somebody who is no user.
-    std::thread::sleep(Duration::from_secs(1));
+    hangup(refused);
     assert_eq!(status(host), "404");
     write(&rules, "you read team/**\n");
     becomes(host, "401");
-    let mut said = String::new();
-    let mut errors = served.0.stderr.take().expect("it is piped");
-    drop(served);
-    errors.read_to_string(&mut said).expect("it can be read");
-    for part in ["users and rules were read again", "reading rules: line 1: ", "users and rules stay what they were"] {
-        assert!(said.contains(part), "{part} in {said}");
-    }
 }
