@@ -239,7 +239,7 @@ pub struct StepFlags {
     #[arg(long)]
     pub no_new_privs: bool,
 
-    /// Not supported: steps run in the control group that the build runs in
+    /// Not supported: steps run in the control group of the build, with limits in one of their own below it
     #[arg(long, value_name = "GROUP", hide = true)]
     pub cgroup_parent: Option<CgroupParent>,
 }

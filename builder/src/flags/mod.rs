@@ -227,7 +227,8 @@ pub enum Command {
     Inspect(toolkit::InspectFlags),
     /// List the tags of a repository of a registry, one on each line
     ///
-    /// Long lists come in pages, which are all read. Mirrors are not asked, since they may know only some.
+    /// Long lists come in pages, which are all read unless --limit is given. Mirrors are not asked, since they may know
+    /// only some.
     #[command(after_long_help = examples::LS_TAGS)]
     LsTags(toolkit::LsTagsFlags),
     /// List the repositories of a registry, one on each line
@@ -243,7 +244,7 @@ pub enum Command {
     Digest(toolkit::DigestFlags),
     /// Ask a registry whether it has an image: ends with 0 when it has, with 1 when it has not
     ///
-    /// Nothing is fetched and nothing printed. 4 means that the registry could not be asked or would not say; a private
+    /// No layer is fetched, and nothing printed without --json. 4 means that the registry could not be asked or would not say; a private
     /// repository that this user may not see can look like one that is not there.
     #[command(after_long_help = examples::EXISTS)]
     Exists(toolkit::ExistsFlags),

@@ -82,8 +82,10 @@ pub enum StepFlagError {
     /// More than may ever be had.
     #[error("the soft limit is above the hard one")]
     SoftAboveHard,
-    /// Steps are in the cgroup of the build.
-    #[error("it is not supported: steps run in the control group that the build runs in")]
+    /// Where groups of steps are made is for the build's own group to say.
+    #[error(
+        "it is not supported: steps run in the control group of the build, with limits in one of their own below it"
+    )]
     Cgroup,
 }
 

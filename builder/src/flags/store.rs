@@ -26,7 +26,7 @@ pub struct PruneFlags {
     #[arg(long, value_name = "TIME")]
     pub keep_duration: Option<Span>,
 
-    /// Delete what was not used for longest, until no more than this is left, as 20g
+    /// Delete what was not used for longest, until no more than this is left, as 20g for 20 GiB
     ///
     /// When what is left is more, because names or processes need it, the command fails with 5 and says what is in the
     /// way.
@@ -67,7 +67,8 @@ pub struct RmFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "House-keeping")]
 pub struct CapFlags {
-    /// After a successful build, delete what was not used for longest when the store holds more than this, as 50g
+    /// After a successful build, delete what was not used for longest when the store holds more than this, as 50g for
+    /// 50 GiB
     ///
     /// Default: $COOPER_GC_MAX_SIZE, else nothing is deleted. What names lead to and what is in use stays; `cooper
     /// prune` says the same of itself.
