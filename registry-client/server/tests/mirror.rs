@@ -86,6 +86,9 @@ impl Upstream for Fake {
     fn referrers<'a>(&'a self, _: &'a str, subject: &'a Digest) -> Coming<'a, Vec<Descriptor>> {
         Box::pin(async move {
             self.ask("referrers".to_owned())?;
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             if self.refuses.load(Ordering::Relaxed) {
                 return Err(UpstreamError::Refused("no".to_owned()));
             }
@@ -438,19 +441,24 @@ fn a_turn_that_does_not_come_is_nothing_that_the_upstream_said() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
     let server = patient(dir.path(), &upstream, LONG, Duration::from_secs(2));
     let address = server.address;
-    let tags: Vec<String> = (0..200).map(|n| format!("v{n}")).collect();
-    for tag in &tags {
-        upstream.publish(tag, tag.as_bytes());
+    let subject = |n: usize| Digest::sha256(n.to_string()).to_string();
+    for n in 0..200 {
+        upstream.publish(&format!("v{n}"), n.to_string().as_bytes());
+        upstream.referrers.lock().unwrap().insert(subject(n), Vec::new());
     }
-    let ask = |tag: &String| send(address, "GET", &format!("/v2/library/app/manifests/{tag}"), &[], b"").status;
-    // There are fewer turns than names, so that most wait for the answer to another one.
-    upstream.hangs.store(true, Ordering::Relaxed);
-    std::thread::scope(|scope| {
-        let all: Vec<_> = tags.iter().map(|tag| scope.spawn(|| ask(tag))).collect();
-        assert!(all.into_iter().all(|one| one.join().unwrap() == 502));
-    });
-    // It answers again. Nobody may still believe the contrary of those names whose turn did not come.
-    upstream.hangs.store(false, Ordering::Relaxed);
-    let refused = tags.iter().filter(|tag| ask(tag) != 200).count();
-    assert!((1..150).contains(&refused), "{refused}");
+    let manifest = |n: usize| format!("/v2/library/app/manifests/v{n}");
+    let referrers = |n: usize| format!("/v2/library/app/referrers/{}", subject(n));
+    for path in [&manifest as &(dyn Fn(usize) -> String + Sync), &referrers] {
+        let ask = |n: usize| send(address, "GET", &path(n), &[], b"").status;
+        // There are fewer turns than names, so that most wait for the answer to another one.
+        upstream.hangs.store(true, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..200).map(|n| scope.spawn(move || ask(n))).collect();
+            assert!(all.into_iter().all(|one| one.join().unwrap() == 502));
+        });
+        // It answers again. Nobody may still believe the contrary of those names whose turn did not come.
+        upstream.hangs.store(false, Ordering::Relaxed);
+        let refused = (0..200).filter(|n| ask(*n) != 200).count();
+        assert!((1..150).contains(&refused), "{}: {refused}", path(0));
+    }
 }

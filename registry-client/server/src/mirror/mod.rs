@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 pub use upstream::{Coming, Manifest, Sink, Upstream, UpstreamError};
 
@@ -110,11 +111,7 @@ impl Mirror {
         let patience = if known.is_some() { PATIENCE.min(self.options.patience) } else { self.options.patience };
         let end = Instant::now() + patience;
         // One after the other: whoever comes second finds what the first has brought, or heard.
-        let turn = self.turn(name, &reference);
-        let (turn, waited) = match turn.try_lock() {
-            Ok(mine) => (Some(mine), false),
-            Err(_) => (tokio::time::timeout_at(end, turn.lock()).await.ok(), true),
-        };
+        let (turn, waited) = self.turn_until(name, &reference, end).await;
         let known = here(known).await?;
         if let Some(said) = settled(known.as_ref()) {
             return answer(registry, name, said, "hit");
@@ -193,13 +190,18 @@ impl Mirror {
             Some(found) => found,
             None => {
                 let end = Instant::now() + patience;
-                let turn = tokio::time::timeout_at(end, self.turn(name, &reference).lock()).await;
-                let _turn = turn.map_err(|_| refused(Said::Failed))?;
+                let (turn, waited) = self.turn_until(name, &reference, end).await;
+                let _turn = turn.ok_or_else(|| refused(Said::Failed))?;
                 match known() {
                     Some(found) => found,
                     None => {
                         let asked = self.options.upstream.referrers(name.as_str(), subject);
-                        let list = match tokio::time::timeout_at(end, asked).await.unwrap_or_else(|_| Err(late())) {
+                        let list = match tokio::time::timeout_at(end, asked).await {
+                            // The time went by for somebody else's question, and is nothing to remember.
+                            Err(_) if waited => return Err(refused(Said::Failed)),
+                            heard => heard.unwrap_or_else(|_| Err(late())),
+                        };
+                        let list = match list {
                             Ok(all) => all,
                             Err(UpstreamError::Absent) => Vec::new(),
                             Err(error) => {
@@ -221,8 +223,13 @@ impl Mirror {
         found.inspect(|_| count("hit")).map_err(refused)
     }
 
-    fn turn(&self, name: &RepoName, reference: &str) -> &tokio::sync::Mutex<()> {
-        &self.turns[self.hasher.hash_one((name, reference)) as usize % TURNS]
+    /// The turn to ask about a name, if it comes until then, and whether it was waited for.
+    async fn turn_until(&self, name: &RepoName, reference: &str, end: Instant) -> (Option<MutexGuard<'_, ()>>, bool) {
+        let turn = &self.turns[self.hasher.hash_one((name, reference)) as usize % TURNS];
+        match turn.try_lock() {
+            Ok(mine) => (Some(mine), false),
+            Err(_) => (tokio::time::timeout_at(end, turn.lock()).await.ok(), true),
+        }
     }
 
     /// A blob that is not here: its head, or its bytes as they come. Nothing when no manifest here names it.
