@@ -6,6 +6,7 @@ use crate::http::FATAL_ALERT;
 use cooper_image::DigestError;
 use cooper_image::index::DocumentError;
 use std::fmt;
+use std::time::Duration;
 
 /// What is said of a host that plain http was tried at, and that took it for something else.
 pub(crate) const PLAIN_REFUSED: &str = "http: the answer was 400";
@@ -19,6 +20,17 @@ pub struct Asked {
     pub repository: String,
     /// The request in words, as `GET manifest latest`.
     pub request: String,
+}
+
+/// What a token server is asked for.
+pub(crate) const TOKEN: &str = "token for ";
+
+impl Asked {
+    /// What it is that was asked.
+    pub(crate) fn who(&self) -> &'static str {
+        let is_token = self.request.split_once(' ').is_some_and(|(_, what)| what.starts_with(TOKEN));
+        if is_token { "the token server" } else { "the registry" }
+    }
 }
 
 impl fmt::Display for Asked {
@@ -73,7 +85,7 @@ pub enum RegistryError {
         advice: String,
     },
     /// The registry answered with a status that ends the conversation.
-    #[error("{asked}: the registry answered {status}{}{answer}", if answer.is_empty() { "" } else { ": " })]
+    #[error("{asked}: {} answered {status}{}{answer}", .asked.who(), if answer.is_empty() { "" } else { ": " })]
     Status {
         /// What was asked.
         asked: Box<Asked>,
@@ -81,6 +93,14 @@ pub enum RegistryError {
         status: u16,
         /// What it said, bounded and escaped.
         answer: String,
+    },
+    /// The host has said when it wants to be asked again, and that is longer than anybody waits for it here.
+    #[error("{asked}: {} wants to be asked again in {}, not before", .asked.who(), length(*.wait))]
+    Later {
+        /// What was asked, or would have been.
+        asked: Box<Asked>,
+        /// How long that is.
+        wait: Duration,
     },
     /// The registry does not follow the protocol.
     #[error("{asked}: {cause}")]
@@ -175,7 +195,7 @@ impl RegistryError {
         match self {
             Self::Config { .. } | Self::Blocked { .. } | Self::Platform { .. } => Fault::Caller,
             Self::Auth { .. } | Self::Status { status: 401 | 403, .. } => Fault::Auth,
-            Self::Status { .. } | Self::Protocol { .. } => Fault::Registry,
+            Self::Status { .. } | Self::Later { .. } | Self::Protocol { .. } => Fault::Registry,
             Self::Network { .. } => Fault::Network,
             Self::Digest { .. } | Self::Document { .. } | Self::TooLarge { .. } => Fault::Input,
             Self::Local { .. } => Fault::Local,
@@ -213,8 +233,11 @@ impl RegistryError {
                 "many registries delete nothing, or only by digest: give NAME@DIGEST, or allow deletes at the registry"
                     .to_owned(),
             ),
-            Self::Status { status: 429, .. } => {
-                Some("the registry limits requests; wait, log in, or use a mirror".to_owned())
+            Self::Status { status: 429, asked, .. } => {
+                Some(format!("{} limits requests; wait, log in, or use a mirror", asked.who()))
+            }
+            Self::Later { wait, .. } => {
+                Some(format!("try again in {}; who is logged in, or uses a mirror, may wait less", length(*wait)))
             }
             Self::Network { cause, asked } => Some(network_hint(cause, asked)),
             Self::Digest { .. } => {
@@ -277,6 +300,15 @@ fn alert_hint(alert: &str, registry: &str) -> Option<String> {
             "the registry wants a certificate of this client, one that it trusts: put it and its key into certs.d/{registry}/NAME.cert and NAME.key"
         )
     })
+}
+
+/// A time for people.
+fn length(time: Duration) -> String {
+    match time.as_millis().div_ceil(1000) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3600)),
+    }
 }
 
 fn listed(platforms: &[String]) -> String {

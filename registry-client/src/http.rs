@@ -271,8 +271,13 @@ pub(crate) fn location(response: &Response, asked: &Url) -> Result<Url, Break> {
 }
 
 fn host_of(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), authority(url))
+}
+
+/// `host[:port]` of a URL.
+pub(crate) fn authority(url: &Url) -> String {
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// How the TLS library says that the other side has ended the conversation (RFC 8446, section 6.2).

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 const NOTICED: Duration = Duration::from_millis(900);
 /// Over so long those who were held back come back, so that they do not come together.
 const SPREAD: Duration = Duration::from_secs(1);
+/// After so long a host is asked again, whatever it has told: a server's client lives long, and what is told can be a
+/// slip.
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
 /// Time, as far as tries wait for it.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -68,21 +71,28 @@ impl Patience {
         Self { clock, total, state: Mutex::default() }
     }
 
-    /// Takes a wait from the account; `false` when there is not enough left. Who has not waited for as long as all of it
-    /// lasts, as a server may, has all of it again.
+    /// Takes a wait from the account; `false` when there is not enough left.
     pub(crate) fn grants(&self, wait: Duration) -> bool {
         let now = self.clock.now();
         let mut state = self.state();
-        if now.saturating_sub(state.counted) > self.total {
-            state.waited = Duration::ZERO;
-        }
-        let end = now.saturating_add(wait);
-        let waited = state.waited.saturating_add(end.saturating_sub(state.counted.max(now)));
-        if waited > self.total {
-            return false;
-        }
-        (state.waited, state.counted) = (waited, state.counted.max(end));
+        let Some(waited) = self.after(&state, now, wait) else { return false };
+        (state.waited, state.counted) = (waited, state.counted.max(now.saturating_add(wait)));
         true
+    }
+
+    /// Is enough left for a wait?
+    pub(crate) fn affords(&self, wait: Duration) -> bool {
+        let now = self.clock.now();
+        self.after(&self.state(), now, wait).is_some()
+    }
+
+    /// What would be waited in all after a wait that begins now; `None` where that is too long. Who has not waited for as
+    /// long as all of the account lasts, as a server may, has all of it again.
+    fn after(&self, state: &State, now: Duration, wait: Duration) -> Option<Duration> {
+        let rested = now.saturating_sub(state.counted) > self.total;
+        let before = if rested { Duration::ZERO } else { state.waited };
+        let more = now.saturating_add(wait).saturating_sub(state.counted.max(now));
+        Some(before.saturating_add(more)).filter(|waited| *waited <= self.total)
     }
 
     /// What the clock says.
@@ -105,22 +115,27 @@ impl Patience {
 
     /// A host wants to be asked nothing for a while.
     pub(crate) fn hold(&self, host: &str, wait: Duration) {
-        let until = self.clock.now().saturating_add(wait);
+        let until = self.clock.now().saturating_add(wait.min(LONGEST_HOLD));
         let mut state = self.state();
         let held = state.held.entry(host.to_owned()).or_default();
         *held = until.max(*held);
     }
 
-    /// Waits until a host may be asked.
-    pub(crate) async fn turn(&self, host: &str) {
+    /// Waits until a host may be asked. The error is how long that would be, where it is longer than `longest` or than
+    /// the account has.
+    pub(crate) async fn turn(&self, host: &str, longest: Duration) -> Result<(), Duration> {
         loop {
             let until = self.state().held.get(host).copied().unwrap_or_default();
             let left = until.saturating_sub(self.clock.now());
             if left.is_zero() {
-                return;
+                return Ok(());
             }
-            tracing::debug!(host, wait_ms = left.as_millis() as u64, "the registry has told another request to wait");
-            self.clock.sleep(left + jitter(SPREAD.min(left))).await;
+            let wait = left + jitter(SPREAD.min(left));
+            if left > longest || !self.grants(wait) {
+                return Err(left);
+            }
+            tracing::debug!(host, wait_ms = left.as_millis() as u64, "the host has told another request to wait");
+            self.clock.sleep(wait).await;
         }
     }
 

@@ -2,8 +2,8 @@
 //! Takes statuses and headers; gives waits. Must never sleep itself, nor read a clock: a
 //! `Retry-After` date is measured against the `Date` of the same answer.
 
-use crate::RegistryError;
 use crate::patience::Patience;
+use crate::{Asked, RegistryError};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use std::fmt::Display;
@@ -23,7 +23,8 @@ pub struct RetryPolicy {
     pub first: Duration,
     /// Longest wait of our own choice.
     pub longest: Duration,
-    /// Longest wait that a `Retry-After` is believed.
+    /// Longest `Retry-After` that is waited for. Where it is longer, work ends at once and says so: asking sooner would
+    /// be refused.
     pub longest_told: Duration,
     /// All waits of a client together, whatever they are for; those at the same time count once.
     pub total: Duration,
@@ -56,6 +57,8 @@ pub(crate) enum Failed {
     Away,
     /// Something else that may pass.
     Otherwise,
+    /// It was said that it lasts longer than anybody waits.
+    ForLong,
 }
 
 impl Failed {
@@ -72,6 +75,7 @@ impl Failed {
     pub(crate) fn by(error: &RegistryError) -> Self {
         match error {
             RegistryError::Network { .. } => Self::Away,
+            RegistryError::Later { .. } => Self::ForLong,
             RegistryError::Status { status, .. } => Self::answered(*status, &Method::GET),
             _ => Self::Otherwise,
         }
@@ -97,9 +101,34 @@ impl Budget {
     pub(crate) fn new(policy: RetryPolicy, patience: &Arc<Patience>, host: &str) -> Self {
         Self { policy, used: 1, used_away: 1, since: None, patience: Arc::clone(patience), host: host.to_owned() }
     }
-    /// How long to wait before the next try; `None` when there is none left. What the registry has told holds back
-    /// everybody else who asks it.
+    /// The same work at another host, with tries of its own.
+    pub(crate) fn at(&self, host: &str) -> Self {
+        Self::new(self.policy, &self.patience, host)
+    }
+    /// Waits until the host may be asked. `asked` is what it would be.
+    pub(crate) async fn turn(&self, asked: impl Fn() -> Asked) -> Result<(), RegistryError> {
+        let turn = self.patience.turn(&self.host, self.policy.longest_told).await;
+        turn.map_err(|wait| RegistryError::Later { asked: Box::new(asked()), wait })
+    }
+    /// The host has answered, whatever it said.
+    pub(crate) fn met(&self) {
+        self.patience.met(&self.host);
+    }
+    /// Takes a wait that the host asks for: everybody who asks it is held back, whether or not tries are left here.
+    /// `asked` is what it did not answer. An error where nobody waits for so long.
+    pub(crate) fn hear(&self, told: Duration, asked: impl Fn() -> Asked) -> Result<(), RegistryError> {
+        self.patience.hold(&self.host, told);
+        match told <= self.policy.longest_told && self.patience.affords(told) {
+            true => Ok(()),
+            false => Err(RegistryError::Later { asked: Box::new(asked()), wait: told }),
+        }
+    }
+    /// How long to wait before the next try; `None` when there is none left. `told` is what the host asked for, and was
+    /// heard.
     pub(crate) fn next(&mut self, failed: Failed, told: Option<Duration>) -> Option<Duration> {
+        if failed == Failed::ForLong {
+            return None;
+        }
         let now = self.patience.now();
         let lasted = now.saturating_sub(*self.since.get_or_insert(now));
         // A host that has never answered is mostly a wrong name, for which nobody should wait a minute.
@@ -111,15 +140,8 @@ impl Budget {
         let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(*used - 1).unwrap_or(u32::MAX));
         *used += 1;
         let own = jitter(doubled.min(self.policy.longest));
-        let told = told.map(|told| told.min(self.policy.longest_told));
         let wait = told.map_or(own, |told| told.saturating_add(own / 2).max(own));
-        if !self.patience.grants(wait) {
-            return None;
-        }
-        if let Some(told) = told {
-            self.patience.hold(&self.host, told);
-        }
-        Some(wait)
+        self.patience.grants(wait).then_some(wait)
     }
     /// Waits as long as [`Budget::next`] said. `cause` is what ended the try before.
     pub(crate) async fn pause(&self, wait: Duration, cause: &(dyn Display + Sync)) {
@@ -239,8 +261,36 @@ mod tests {
         assert!(last > policy.first);
         assert_eq!(b.next(Failed::Otherwise, None), None, "five tries and no more");
         let mut b = budget(&patience());
-        let capped = b.next(Failed::Otherwise, Some(Duration::from_secs(3000))).unwrap();
-        assert!(capped >= policy.longest_told && capped < policy.longest_told + policy.first, "{capped:?}");
+        assert_eq!(b.next(Failed::ForLong, None), None);
+    }
+
+    fn asked() -> Asked {
+        Asked { registry: "r.example".into(), repository: "a/b".into(), request: "GET manifest 1".into() }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_is_waited_for_or_it_ends_at_once() {
+        let (policy, clock) = (RetryPolicy::default(), Arc::new(Virtual::default()));
+        let patience = Arc::new(Patience::new(clock.clone(), policy.total));
+        let budget = |host: &str| Budget::new(policy, &patience, host);
+        let second = Duration::from_secs(1);
+        budget("near.example").hear(60 * second, asked).unwrap();
+        budget("near.example").turn(asked).await.unwrap();
+        assert!(clock.now() >= 60 * second && clock.now() < 62 * second, "{clock:?}");
+        // For longer nobody waits, neither who was told so nor who comes after.
+        let before = clock.now();
+        for done in [budget("far.example").hear(600 * second, asked), budget("far.example").turn(asked).await] {
+            let error = done.unwrap_err();
+            let RegistryError::Later { wait, .. } = &error else { panic!("{error}") };
+            assert_eq!(*wait, 600 * second);
+            assert!(error.to_string().ends_with("the registry wants to be asked again in 10 min, not before"));
+            assert_eq!(budget("far.example").next(Failed::by(&error), None), None);
+        }
+        assert_eq!(clock.now(), before);
+        // What is told can be a slip; it is not believed for a year.
+        budget("slip.example").hear(Duration::MAX, asked).unwrap_err();
+        clock.sleep(3600 * second).await;
+        budget("slip.example").turn(asked).await.unwrap();
     }
 
     #[tokio::test]
@@ -294,12 +344,13 @@ mod tests {
         // Twenty that wait at the same time wait once; what each is told counts for all who ask the same host.
         let mut waits = Vec::new();
         for _ in 0..20 {
+            budget("r.example").hear(Duration::from_secs(60), asked).unwrap();
             waits.push(budget("r.example").next(Failed::Otherwise, minute).unwrap());
         }
         assert!(waits.iter().any(|wait| *wait != waits[0]), "they come back together: {waits:?}");
-        patience.turn("other.example").await;
+        budget("other.example").turn(asked).await.unwrap();
         assert_eq!(clock.now(), Duration::ZERO, "nobody has told that of another host");
-        patience.turn("r.example").await;
+        budget("r.example").turn(asked).await.unwrap();
         assert!(clock.now() >= Duration::from_secs(60));
         // One after the other, four more of the five minutes are left, also of work that has waited for nothing yet.
         for n in 0..4 {
@@ -309,6 +360,8 @@ mod tests {
         }
         assert_eq!(budget("other.example").next(Failed::Otherwise, minute), None, "the account is empty");
         assert_eq!(budget("r.example").next(Failed::Otherwise, minute), None);
+        budget("r.example").hear(Duration::from_secs(60), asked).unwrap_err();
+        budget("r.example").turn(asked).await.unwrap_err();
         // A server's client lives long.
         clock.sleep(policy.total * 2).await;
         assert!(budget("r.example").next(Failed::Otherwise, minute).is_some());

@@ -6,7 +6,7 @@ use crate::api::{self, Route};
 use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
 use crate::error::PLAIN_REFUSED;
-use crate::http::{Break, Payload, Peer, Request, Transport};
+use crate::http::{Break, Payload, Peer, Request, Transport, authority};
 use crate::options::ClientOptions;
 use crate::patience::Patience;
 use crate::retry::{Budget, Failed, RetryPolicy, is_retryable, retry_after};
@@ -157,15 +157,20 @@ impl<'c> Session<'c> {
 
     /// Sends a call until its answer is worth keeping or the budget is spent.
     pub(crate) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Response, RegistryError> {
+        let asked = || self.asked(call);
+        // An upload can be at another host than its registry.
+        let host = if self.is_own(&call.url) { self.endpoint.host.clone() } else { authority(&call.url) };
+        let host = budget.at(&host);
         loop {
-            self.shared.patience.turn(&self.endpoint.host).await;
+            host.turn(asked).await?;
             let (told, outcome) = match self.authorized(call, budget).await {
                 Ok(response) if is_retryable(response.status()) => (retry_after(response.headers()), Ok(response)),
-                Err(Failure::Broke(b @ Break::Passing(_))) => (None, Err(broke(b, &self.asked(call)))),
-                Err(Failure::Broke(b)) => return Err(broke(b, &self.asked(call))),
+                Err(Failure::Broke(b @ Break::Passing(_))) => (None, Err(broke(b, &asked()))),
+                Err(Failure::Broke(b)) => return Err(broke(b, &asked())),
                 Err(Failure::Final(e)) => return Err(e),
                 Ok(response) => return Ok(response),
             };
+            told.map_or(Ok(()), |told| host.hear(told, asked))?;
             let failed = match &outcome {
                 Ok(r) => Failed::answered(r.status().as_u16(), &call.method),
                 Err(failure) => Failed::by(failure),
@@ -173,9 +178,7 @@ impl<'c> Session<'c> {
             let Some(wait) = budget.next(failed, told) else { return outcome };
             match &outcome {
                 Ok(r) => {
-                    budget
-                        .pause(wait, &format!("{}: the registry answered {}", self.asked(call), r.status().as_u16()))
-                        .await
+                    budget.pause(wait, &format!("{}: the registry answered {}", asked(), r.status().as_u16())).await
                 }
                 Err(failure) => budget.pause(wait, failure).await,
             }
@@ -196,7 +199,9 @@ impl<'c> Session<'c> {
             insecure: self.insecure(),
         };
         let response = self.shared.transport.send(&request).await?;
-        self.shared.patience.met(&self.endpoint.host);
+        if own {
+            self.shared.patience.met(&self.endpoint.host);
+        }
         tracing::debug!(registry = %self.endpoint.host, request = %call.words, status = response.status().as_u16());
         // A challenge of a host that a redirect led to is not one of the registry's.
         if !own || response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {

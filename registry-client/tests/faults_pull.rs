@@ -8,11 +8,12 @@ use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform}
 use cooper_registry::retry::RetryPolicy;
 use cooper_registry::{Begun, Client, ClientOptions, Clock, RegistryError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::clock::Virtual;
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::told::Told;
-use support::{Answer, answer, free_port, quick};
+use support::{Answer, answer, free_port, quick, source};
 
 /// One answer, made anew for each request.
 type Script = Box<dyn Fn() -> Answer + Send + Sync>;
@@ -192,30 +193,66 @@ async fn a_client_waits_five_minutes_in_all() {
     let clock = Arc::new(Virtual::default());
     let client = Client::new(ClientOptions { clock: clock.clone(), ..quick() }).unwrap();
     // Four waits are five tries; then there is time for one wait more, and none for anybody after that.
-    for tries in [5, 7, 8, 9] {
+    for (tries, says) in [(5, "answered 429"), (6, "asked again in 50 s"), (6, "asked again in 50 s")] {
         let error = client.small_blob(&named(&server), &descriptor(), 1 << 20).await.unwrap_err();
-        assert!(error.to_string().contains("answered 429"), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
         assert_eq!(server.requests_for("/blobs/").len(), tries);
     }
     assert!(clock.now() >= Duration::from_secs(250) && clock.now() < Duration::from_secs(300), "{:?}", clock.now());
 }
 
+/// Whoever was told so has no try left, so that it is another one that waits.
 #[tokio::test]
 async fn what_one_transfer_is_told_holds_back_the_others() {
-    let server = blobs(|_, n| match n {
-        0 => answer("429 Too Many Requests", "Retry-After: 50\r\n", b""),
-        _ => answer("200 OK", "", BLOB),
-    });
-    let clock = Arc::new(Virtual::default());
-    let mut options = ClientOptions { clock: clock.clone(), ..quick() };
-    options.retry.tries = 2;
-    let client = Client::new(options).unwrap();
-    let (name, blob) = (named(&server), descriptor());
-    client.small_blob(&name, &blob, 1 << 20).await.unwrap();
-    let first = clock.now();
-    assert!(first >= Duration::from_secs(50), "{first:?}");
-    client.small_blob(&name, &blob, 1 << 20).await.unwrap();
-    assert!(clock.now() - first < Duration::from_secs(2), "nobody has to wait any more: {:?}", clock.now());
+    for (method, part) in [("GET", 32 << 20), ("POST", 32 << 20), ("PUT", 32 << 20), ("PATCH", 8)] {
+        let clock = Arc::new(Virtual::default());
+        let (refused, of_server) = (AtomicBool::new(false), clock.clone());
+        let server = blobs(move |seen, _| {
+            if seen.method == method && !refused.swap(true, Ordering::Relaxed) {
+                return answer("429 Too Many Requests", "Retry-After: 50\r\n", b"");
+            }
+            assert!(of_server.now() >= Duration::from_secs(50) || !refused.load(Ordering::Relaxed), "{seen:?}");
+            match seen.method.as_str() {
+                "POST" => answer("202 Accepted", "Location: /up/1\r\n", b""),
+                "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n".to_vec()),
+                _ => answer("200 OK", "", BLOB),
+            }
+        });
+        let mut options = ClientOptions { clock: clock.clone(), part, ..quick() };
+        options.retry.tries = 1;
+        let client = Client::new(options).unwrap();
+        let (name, blob) = (named(&server), descriptor());
+        let told = match method {
+            "GET" => client.small_blob(&name, &blob, 1 << 20).await.map(drop),
+            _ => client.push_blob(&name, &blob, source(BLOB), None).await.map(drop),
+        };
+        assert!(matches!(told, Err(RegistryError::Status { status: 429, .. })), "{method}: {told:?}");
+        assert_eq!(clock.now(), Duration::ZERO, "{method}");
+        client.small_blob(&name, &blob, 1 << 20).await.unwrap_or_else(|e| panic!("{method}: {e}"));
+        let then = clock.now();
+        assert!(then >= Duration::from_secs(50) && then < Duration::from_secs(52), "{method}: {then:?}");
+        client.small_blob(&name, &blob, 1 << 20).await.unwrap();
+        assert_eq!(clock.now(), then, "{method}: nobody has to wait any more");
+    }
+}
+
+/// Nobody else has to be told once more.
+#[tokio::test]
+async fn what_is_told_for_longer_than_anybody_waits_ends_it_at_once() {
+    for (what, status) in [("a limit", "429 Too Many Requests"), ("maintenance", "503 Service Unavailable")] {
+        let server = blobs(move |_, _| answer(status, "Retry-After: 2700\r\n", b""));
+        let clock = Arc::new(Virtual::default());
+        let client = Client::new(ClientOptions { clock: clock.clone(), ..quick() }).unwrap();
+        for _ in 0..3 {
+            let error = client.small_blob(&named(&server), &descriptor(), 1 << 20).await.unwrap_err();
+            let said = "the registry wants to be asked again in 45 min, not before";
+            assert!(error.to_string().ends_with(said), "{what}: {error}");
+            assert!(error.hint().unwrap().contains("try again in 45 min"), "{what}: {error}");
+            let pushed = client.push_blob(&named(&server), &descriptor(), source(BLOB), None).await;
+            assert!(matches!(pushed, Err(RegistryError::Later { .. })), "{what}: {pushed:?}");
+        }
+        assert_eq!((server.requests_for("/blobs/").len(), clock.now()), (1, Duration::ZERO), "{what}");
+    }
 }
 
 #[tokio::test]

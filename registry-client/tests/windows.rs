@@ -4,8 +4,11 @@
 mod support;
 
 use cooper_image::{Descriptor, MediaType, Reference};
-use cooper_registry::{Client, RegistryError};
-use std::sync::LazyLock;
+use cooper_registry::{Client, ClientOptions, Clock as _, RegistryError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use support::clock::Virtual;
 use support::script::{blobs, named};
 use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
 
@@ -19,12 +22,16 @@ fn descriptor() -> Descriptor {
 }
 
 async fn pull(name: &Reference) -> Result<Vec<u8>, RegistryError> {
+    pull_by(quick(), name).await
+}
+
+async fn pull_by(options: ClientOptions, name: &Reference) -> Result<Vec<u8>, RegistryError> {
     let mut got = Vec::new();
     let mut sink = |bytes: &[u8]| {
         got.extend_from_slice(bytes);
         Ok(())
     };
-    Client::new(quick()).unwrap().blob(name, &descriptor(), &mut sink).await.map(|()| got)
+    Client::new(options).unwrap().blob(name, &descriptor(), &mut sink).await.map(|()| got)
 }
 
 /// First and last byte of a request's range.
@@ -127,6 +134,24 @@ async fn after_a_break_the_rest_comes_by_ranges() {
         let whole = server.requests_for("/blobs/").iter().filter(|seen| range(seen).is_none()).count();
         assert_eq!(whole, 1, "{what}: what has come is asked for again");
     }
+}
+
+/// The windows that are under way are asked for once and not again; the rest is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_part_is_told_holds_back_the_rest() {
+    let clock = Arc::new(Virtual::default());
+    let (told, of_server) = (AtomicBool::new(false), clock.clone());
+    let server = ranged(move |first, last| {
+        let is_window = last - first < 4 * MIB;
+        if is_window && first == 8 * MIB && !told.swap(true, Ordering::Relaxed) {
+            return Some(answer("429 Too Many Requests", "Retry-After: 50\r\n", b""));
+        }
+        assert!(is_window || of_server.now() >= Duration::from_secs(50), "{first}");
+        None
+    });
+    let options = ClientOptions { clock: clock.clone(), ..quick() };
+    assert!(pull_by(options, &named(&server)).await.unwrap() == *LARGE);
+    assert!(clock.now() >= Duration::from_secs(50) && clock.now() < Duration::from_secs(55), "{clock:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,8 @@ impl<'a> Parts<'a> {
                     self.forget();
                     return Ok(Ended::Done);
                 }
+                // The upload is kept for who comes when the registry wants to be asked again.
+                Err(e @ RegistryError::Later { .. }) => return Err(e),
                 Err(e) => e,
             };
             // Nothing is wrong with an upload whose source cannot be read, unless that gave other bytes than wanted.
