@@ -4,8 +4,10 @@
 mod support;
 
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
-use cooper_registry::{Client, ClientOptions, Secret};
+use cooper_registry::{Client, ClientOptions, Clock as _, Secret};
 use std::sync::Arc;
+use std::time::Duration;
+use support::clock::Virtual;
 use support::script::{BLOB, blobs, descriptor, fetch, named};
 use support::{Answer, Scripted, answer, quick, source};
 
@@ -102,6 +104,70 @@ async fn bad_token_servers() {
         let error = fetch(&server, with_login(&server.host(), login("pw"))).await.1.unwrap_err().to_string();
         assert!(error.contains(words), "{realm}: {error}");
     }
+}
+
+/// Its waits are its own, and so are its failures; the registry is asked meanwhile.
+#[tokio::test]
+async fn a_token_server_is_a_host_of_its_own() {
+    let clock = Arc::new(Virtual::default());
+    let tokens = Scripted::start(|_, n| match n {
+        0 => answer("429 Too Many Requests", "Retry-After: 50\r\n", b"{\"errors\":[{\"code\":\"TOOMANYREQUESTS\"}]}"),
+        _ => answer("200 OK", "", b"{\"token\":\"good\"}"),
+    });
+    let realm = tokens.host();
+    let server = blobs(move |seen, _| match (seen.target.starts_with("/v2/open/"), seen.header("authorization")) {
+        (false, None) => {
+            let header = format!("WWW-Authenticate: Bearer realm=\"http://{realm}/token\"\r\n");
+            answer("401 Unauthorized", &header, b"")
+        }
+        _ => answer("200 OK", "", BLOB),
+    });
+    let mut options = ClientOptions { clock: clock.clone(), ..quick() };
+    options.retry.tries = 1;
+    let client = Client::new(options.clone()).unwrap();
+    let pull = async |client: &Client, repository: &str| {
+        let name = format!("{}/{repository}:1", server.host()).parse().unwrap();
+        client.small_blob(&name, &descriptor(), 1 << 20).await
+    };
+    let error = pull(&client, "a/b").await.unwrap_err();
+    let asked = format!("{}: GET token for {}/a/b", tokens.host(), server.host());
+    assert_eq!(error.to_string(), format!("{asked}: the token server answered 429: TOOMANYREQUESTS"));
+    assert!(error.hint().unwrap().contains("the token server limits requests"), "{error}");
+    pull(&client, "open/b").await.unwrap();
+    assert_eq!(clock.now(), Duration::ZERO, "the registry has said nothing of waiting");
+    pull(&client, "a/b").await.unwrap();
+    assert!(clock.now() >= Duration::from_secs(50) && clock.now() < Duration::from_secs(52), "{clock:?}");
+
+    let gone = tokens.host();
+    drop(tokens);
+    let error = pull(&Client::new(options).unwrap(), "a/b").await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{asked}: ")), "{error}");
+    assert!(error.hint().unwrap().contains(&format!("check that {gone} can be reached")), "{error}");
+}
+
+/// A token that is needed in the middle of an upload is not worth less than the upload.
+#[tokio::test]
+async fn a_token_server_that_is_not_well_for_a_moment_ends_no_push() {
+    let server = blobs(|seen, n| {
+        let host = seen.header("host").unwrap();
+        match (seen.method.as_str(), seen.target.starts_with("/token"), seen.header("authorization")) {
+            // The token of the first two requests does for the third one no more.
+            (_, true, _) if n == 1 => answer("503 Service Unavailable", "", b""),
+            (_, true, _) => answer("200 OK", "", format!("{{\"token\":\"t{n}\"}}").as_bytes()),
+            ("HEAD", ..) => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
+            ("POST", _, Some(_)) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+            ("PUT", _, Some("Bearer t2")) => answer("201 Created", "", b""),
+            _ => {
+                let header = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\"\r\n");
+                answer("401 Unauthorized", &header, b"")
+            }
+        }
+    });
+    let client = Client::new(quick()).unwrap();
+    client.push_blob(&named(&server), &descriptor(), source(BLOB), None).await.unwrap();
+    assert_eq!(server.requests_for("/token").len(), 3);
 }
 
 /// Who is logged in is not told to log in.

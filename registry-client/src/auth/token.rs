@@ -5,8 +5,8 @@
 use super::credential::Credential;
 use super::realm::{Disclosure, judge};
 use super::{Auth, Kept, Party, basic_header, sensitive};
-use crate::error::login_hint;
-use crate::http::{Break, Payload, Request};
+use crate::error::{TOKEN, login_hint};
+use crate::http::{Break, Payload, Request, authority};
 use crate::retry::{Budget, Failed, is_retryable, retry_after};
 use crate::session::broke;
 use crate::{Asked, RegistryError, Secret, api};
@@ -74,7 +74,9 @@ impl Auth {
         if let Some(token) = credential.as_ref().and_then(|c| c.registry_token.as_ref()) {
             return Ok(Kept { header: bearer(token, asked)?, until: None, withheld_from, named: true });
         }
-        let reply = self.exchange(&question, credential.as_ref(), budget).await?;
+        // What that server says of waiting is about itself, and not about the registry.
+        let mut budget = budget.at(&authority(&realm));
+        let reply = self.exchange(&question, credential.as_ref(), &mut budget).await?;
         question.read(reply, withheld_from, credential.is_some())
     }
 
@@ -98,23 +100,28 @@ impl Auth {
     }
 
     async fn ask(&self, q: &Question<'_>, request: Request, budget: &mut Budget) -> Result<Reply, RegistryError> {
+        let asked = || q.asked_there(&request.method);
         loop {
+            budget.turn(asked).await?;
             let (told, failed, failure) = match self.transport.send(&request).await {
                 Ok(mut response) => {
+                    budget.met();
                     let (status, told) = (response.status(), retry_after(response.headers()));
                     match self.transport.body(&mut response, limits::TOKEN_BYTES).await {
                         Ok(body) if !is_retryable(status) => return Ok(Reply { status, body }),
                         Ok(body) => {
-                            let failed = Failed::answered(status.as_u16(), &request.method);
-                            (told, failed, q.refused(status, &body, None))
+                            let (asked, status) = (Box::new(asked()), status.as_u16());
+                            let failure = RegistryError::Status { asked, status, answer: api::explain(&body) };
+                            (told, Failed::answered(status, &request.method), failure)
                         }
-                        Err(b @ Break::Passing(_)) => (told, Failed::Away, broke(b, q.asked)),
-                        Err(b) => return Err(broke(b, q.asked)),
+                        Err(b @ Break::Passing(_)) => (told, Failed::Away, broke(b, &asked())),
+                        Err(b) => return Err(broke(b, &asked())),
                     }
                 }
-                Err(b @ Break::Passing(_)) => (None, Failed::Away, broke(b, q.asked)),
-                Err(b) => return Err(broke(b, q.asked)),
+                Err(b @ Break::Passing(_)) => (None, Failed::Away, broke(b, &asked())),
+                Err(b) => return Err(broke(b, &asked())),
             };
+            told.map_or(Ok(()), |told| budget.hear(told, asked))?;
             let Some(wait) = budget.next(failed, told) else { return Err(failure) };
             budget.pause(wait, &failure).await;
         }
@@ -122,6 +129,14 @@ impl Auth {
 }
 
 impl Question<'_> {
+    /// What the token server is asked, for errors that are about that.
+    fn asked_there(&self, method: &Method) -> Asked {
+        let Asked { registry, repository, .. } = self.asked;
+        let slash = if repository.is_empty() { "" } else { "/" };
+        let request = format!("{method} {TOKEN}{registry}{slash}{repository}");
+        Asked { registry: authority(self.realm), repository: String::new(), request }
+    }
+
     fn simple(&self, authorization: Option<HeaderValue>) -> Request {
         let mut url = self.realm.clone();
         self.pairs(&mut url);
