@@ -6,9 +6,10 @@
 //! or link-local address is refused unless the registry has the same address. Credentials are sent
 //! when the token server has the registry's own host name, or the two are a pair that is known
 //! (Docker Hub's) or that the person allowed. A common parent domain is not enough: on a shared
-//! domain the neighbours are strangers. Everybody else is asked for an anonymous token.
+//! domain the neighbours are strangers. Nor is the host name over plain http at another port, but on
+//! loopback. Everybody else is asked for an anonymous token. Why: docs/decisions/0009-token-server-ports.md.
 
-use crate::endpoint::{host_without_port, is_docker_hub};
+use crate::endpoint::{host_without_port, is_docker_hub, is_loopback};
 use crate::options::TrustedRealm;
 use reqwest::Url;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,8 +33,11 @@ pub(crate) fn judge(registry: &Url, realm: &Url, trusted: &[TrustedRealm]) -> Re
     if registry.scheme() == "https" && realm.scheme() != "https" {
         return Err(format!("its token server {realm_host} is reached over plain http"));
     }
+    let by_https = realm.scheme() == "https";
     if realm_host == registry_host {
-        return Ok(Disclosure::Credentials);
+        // A plain port is spoken to because somebody has named it, and named no other.
+        let is_fine = by_https || realm.origin() == registry.origin() || is_loopback(&realm_host);
+        return Ok(if is_fine { Disclosure::Credentials } else { Disclosure::Anonymous });
     }
     if is_inner(&realm_host) {
         return Err(format!("its token server {realm_host} has an address inside this network"));
@@ -42,7 +46,6 @@ pub(crate) fn judge(registry: &Url, realm: &Url, trusted: &[TrustedRealm]) -> Re
     let allowed = trusted
         .iter()
         .any(|t| crate::endpoint::names(&t.registry, registry) && t.realm.eq_ignore_ascii_case(&realm_host));
-    let by_https = realm.scheme() == "https";
     Ok(if by_https && (hub || allowed) { Disclosure::Credentials } else { Disclosure::Anonymous })
 }
 
@@ -99,7 +102,14 @@ mod tests {
             ("https://r.example", "https://[::1]/token", None),
             ("https://r.example", "https://[::ffff:10.0.0.1]/token", None),
             ("https://r.example", "https://localhost/token", None),
+            ("http://lab.example:5000", "http://lab.example:5000/token", yes),
+            ("http://lab.example:5000", "https://lab.example:5001/token", yes),
+            ("http://lab.example:5000", "http://lab.example:5001/token", no),
+            ("http://lab.example:5000", "http://lab.example/token", no),
+            ("http://10.0.0.1:5000", "http://10.0.0.1:5001/token", no),
             ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", yes),
+            ("http://[::1]:5000", "http://[::1]:5001/token", yes),
+            ("http://localhost:5000", "http://localhost:5001/token", yes),
             ("http://127.0.0.1:5000", "http://127.0.0.2:5001/token", None),
             ("http://127.0.0.1:5000", "https://auth.example/token", no),
             ("https://r.example", "file:///etc/passwd", None),

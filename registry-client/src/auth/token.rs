@@ -65,11 +65,14 @@ impl Auth {
         };
         let realm = Url::parse(realm).map_err(|_| refuse("its token server's URL is malformed".to_owned()))?;
         let disclosure = judge(party.base, &realm, &self.trusted).map_err(refuse)?;
-        let host = realm.host_str().unwrap_or_default().to_owned();
+        let place = match realm.scheme() {
+            "https" => realm.host_str().unwrap_or_default().to_owned(),
+            plain => format!("{plain}://{}", authority(&realm)),
+        };
         let question = Question { party, realm: &realm, service, asked };
         let (credential, withheld_from) = match disclosure {
             Disclosure::Credentials => (self.credential(party).await?, None),
-            Disclosure::Anonymous => (None, self.has_credential(party).then_some(host)),
+            Disclosure::Anonymous => (None, self.has_credential(party).then_some(place)),
         };
         if let Some(token) = credential.as_ref().and_then(|c| c.registry_token.as_ref()) {
             return Ok(Kept { header: bearer(token, asked)?, until: None, withheld_from, named: true });
@@ -210,8 +213,14 @@ impl Question<'_> {
     }
 }
 
-/// What to do when credentials were withheld from a token server.
+/// What to do when credentials were withheld from a token server: a host reached by https, else a URL.
 pub(crate) fn withheld_hint(registry: &str, realm: &str) -> String {
+    if realm.contains("://") {
+        return format!(
+            "credentials for {registry} exist but were not sent to its token server {realm}, which is another place \
+             and reached over plain http, where anybody can read them: give it a certificate and an https URL"
+        );
+    }
     format!(
         "credentials for {registry} exist but were not sent to its token server {realm}, which is another host; \
          if that server really belongs to the registry, give --trusted-token-server {registry}={realm}"
@@ -220,4 +229,20 @@ pub(crate) fn withheld_hint(registry: &str, realm: &str) -> String {
 
 fn bearer(token: &Secret, asked: &Asked) -> Result<HeaderValue, RegistryError> {
     sensitive(&format!("Bearer {}", token.expose()), asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_say_what_helps() {
+        for (realm, words) in [
+            ("sso.lab.example", "--trusted-token-server r.example:5000=sso.lab.example"),
+            ("http://r.example:5001", "give it a certificate and an https URL"),
+        ] {
+            let hint = withheld_hint("r.example:5000", realm);
+            assert!(hint.contains(words) && hint.contains(&format!("token server {realm}, ")), "{hint}");
+        }
+    }
 }
