@@ -214,7 +214,9 @@ impl Transport {
     /// The next piece of a body.
     pub(crate) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Break> {
         let limit = self.timeouts.idle;
-        tokio::time::timeout(limit, response.chunk()).await.map_err(|_| silence(limit))?.map_err(broken)
+        let piece = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| silence(limit))?;
+        // Who has begun to answer has nothing against certificates: it is the line that breaks or damages.
+        piece.map_err(|e| Break::Passing(words(e)))
     }
 
     /// A whole body of bounded size.
@@ -283,6 +285,11 @@ pub(crate) fn authority(url: &Url) -> String {
 /// How the TLS library says that the other side has ended the conversation (RFC 8446, section 6.2).
 pub(crate) const FATAL_ALERT: &str = "received fatal alert: ";
 
+/// Alerts of a side that cannot read what came, and does not say that it is somebody's fault: a line that damages bytes
+/// makes them, and hardly twice. Certificates are spoken of in other words.
+const DAMAGED: [&str; 6] =
+    ["BadRecordMac", "DecryptError", "DecodeError", "RecordOverflow", "UnexpectedMessage", "InternalError"];
+
 /// What an HTTP/2 connection says that the other side has ended, whatever that side's word was.
 const LOST_WORDS: &str = "channel closed";
 
@@ -293,14 +300,18 @@ pub(crate) fn silence(limit: Duration) -> Break {
 /// Sorts a transport error; what is said of certificates, and what TLS ends a conversation with, as "received fatal
 /// alert: CertificateRequired", will be said again. Its URL is dropped: a redirect's query can hold a signature.
 pub(crate) fn broken(error: reqwest::Error) -> Break {
-    let error = error.without_url();
-    let words = crate::redact::excerpt(chain(&error).as_bytes());
-    let lasting = ["ertificate", "InvalidContentType", FATAL_ALERT];
-    if error.is_builder() || lasting.iter().any(|said| words.contains(said)) && !words.contains("InternalError") {
-        Break::Lasting(words)
-    } else {
-        Break::Passing(words)
-    }
+    let is_builder = error.is_builder();
+    let words = words(error);
+    if is_builder || is_lasting(&words) { Break::Lasting(words) } else { Break::Passing(words) }
+}
+
+fn words(error: reqwest::Error) -> String {
+    crate::redact::excerpt(chain(&error.without_url()).as_bytes())
+}
+
+fn is_lasting(words: &str) -> bool {
+    let is_damage = words.split(FATAL_ALERT).nth(1).is_some_and(|alert| DAMAGED.iter().any(|d| alert.starts_with(d)));
+    !is_damage && ["ertificate", "InvalidContentType", FATAL_ALERT].iter().any(|said| words.contains(said))
 }
 
 #[cfg(test)]
@@ -340,6 +351,25 @@ mod tests {
                 fine,
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_damaged_line_makes_passes() {
+        for (words, lasts) in [
+            ("received fatal alert: BadRecordMac", false),
+            ("received fatal alert: DecodeError", false),
+            ("received fatal alert: DecryptError", false),
+            ("received fatal alert: InternalError", false),
+            ("received fatal alert: CertificateRequired", true),
+            ("received fatal alert: BadCertificate", true),
+            ("received fatal alert: HandshakeFailure", true),
+            ("invalid peer certificate: UnknownIssuer", true),
+            ("received corrupt message of type InvalidContentType", true),
+            ("cannot decrypt peer's message", false),
+            ("connection reset by peer", false),
+        ] {
+            assert_eq!(is_lasting(&format!("client error (Connect): {words}")), lasts, "{words}");
         }
     }
 

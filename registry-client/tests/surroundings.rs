@@ -11,7 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::told::Told;
+use support::wire::{From, Line, Wire};
 use support::{Access, DockerRegistry, quick, run};
 
 /// Names the inner case to the process that runs it.
@@ -189,6 +191,38 @@ async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
     }
     let other = HostCertificates { unusable: Some(cannot), ..mine("other.example") };
     pull(vec![other, mine(&host)], &[]).await.expect("it is of no matter here");
+}
+
+/// The other side says that it cannot read what came, which is no matter of certificates.
+#[tokio::test]
+async fn a_line_that_damages_bytes_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, port) = (folder.path(), support::free_port());
+    let d = Descriptor::of(MediaType::OciConfig, b"{}");
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": d, "layers": []});
+    std::fs::create_dir_all(place.join("v2/a/b/manifests")).unwrap();
+    std::fs::write(place.join("v2/a/b/manifests/1"), format!("HTTP/1.0 200 OK\r\n\r\n{manifest}")).unwrap();
+    let _server = tls_server(place, port, &[]);
+    let authority = std::fs::read(place.join("ca.pem")).unwrap();
+    // A first piece asks for a connection, a second one is encrypted.
+    for (from, nth) in [(From::Client, 1), (From::Server, 1)] {
+        let damaged = Arc::new(AtomicUsize::new(0));
+        let counter = damaged.clone();
+        let wire = Wire::through(&format!("127.0.0.1:{port}"), move |piece| {
+            // Two connections to find the scheme, over http and https; then two that are damaged.
+            let is_one = (2..4).contains(&piece.connection) && piece.from == from && piece.nth == nth;
+            if is_one && let Some(last) = piece.bytes.last_mut() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                *last ^= 1;
+            }
+            Line::Stands
+        });
+        let options = ClientOptions { extra_authorities: vec![authority.clone()], ..quick() };
+        let name = format!("{}/a/b:1", wire.host()).parse().unwrap();
+        let found = Client::new(options).unwrap().resolve(&name, &Platform::host()).await;
+        found.unwrap_or_else(|e| panic!("{from:?} {nth}: {e}"));
+        assert_eq!(damaged.load(Ordering::Relaxed), 2, "{from:?} {nth}");
+    }
 }
 
 /// As Docker's guide to registries makes one, and as curl and skopeo take it when they are given it.
