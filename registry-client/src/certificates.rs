@@ -4,7 +4,7 @@
 use crate::RegistryError;
 use crate::endpoint::{Trust, is_docker_hub, names};
 use crate::error::chain;
-use crate::options::{HostCertificates, ProxyOptions};
+use crate::options::{Authority, HostCertificates, ProxyOptions};
 use crate::own_leaf::OwnLeaf;
 use crate::roots::Roots;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Makes what all connections have in common.
+/// Makes what all connections have in common, but for whom they trust.
 type Begin = Arc<dyn Fn() -> Result<ClientBuilder, RegistryError> + Send + Sync>;
 
 /// Connections by registry, made when they are first needed: what is wrong with a file for one registry is no matter for
@@ -96,10 +96,8 @@ impl Certificates {
             builder = builder.http1_only();
         }
         let mut authorities = Vec::new();
-        for pem in mine.iter().flat_map(|c| &c.authorities) {
-            for found in CertificateDer::pem_slice_iter(pem) {
-                authorities.push(found.map_err(|e| failed(format!("the certificate authority of {host}"), &e))?);
-            }
+        for authority in mine.iter().flat_map(|c| &c.authorities) {
+            authorities.extend(of(authority, host)?);
         }
         let identity = mine.iter().find_map(|c| c.identity.as_ref());
         if let Some(pem) = identity {
@@ -108,7 +106,7 @@ impl Certificates {
             builder = builder.identity(identity.map_err(|e| failed(format!("the client certificate for {host}"), &e))?);
         }
         if authorities.is_empty() || trust == Trust::Insecure {
-            return Ok(builder);
+            return self.roots.lay(builder).map_err(|e| failed("certificate authorities".to_owned(), &e));
         }
         let tls = self.tls(authorities, identity, spoken);
         Ok(builder.tls_backend_preconfigured(tls.map_err(|e| failed(format!("the certificates for {host}"), &e))?))
@@ -148,6 +146,18 @@ impl Certificates {
             url.host_str().unwrap_or_default()
         );
         Err(RegistryError::Config { what: format!("the client certificate for {host}"), cause })
+    }
+}
+
+/// The certificates of a file for a registry. None would mean that whoever put the file there is not heard.
+fn of(authority: &Authority, host: &str) -> Result<Vec<CertificateDer<'static>>, RegistryError> {
+    let what = || format!("the certificate authority of {host}, {}", authority.file);
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&authority.pem).collect();
+    match found {
+        Ok(none) if none.is_empty() => {
+            Err(RegistryError::Config { what: what(), cause: "it holds no certificate in PEM form".to_owned() })
+        }
+        found => found.map_err(|e| failed(what(), &e)),
     }
 }
 
@@ -200,6 +210,42 @@ mod tests {
                 .for_url(&url("a.example"), Trust::Verified)
                 .unwrap_err();
             assert_eq!(error.to_string().contains("list a.example in NO_PROXY"), shown, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_an_error_that_names_it() {
+        let pem = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        let key = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+        for (text, says) in [
+            (pem.as_slice(), None),
+            (key, Some("it holds no certificate in PEM form")),
+            (b"0\x82\x01\n", Some("it holds no certificate in PEM form")),
+            (b"", Some("it holds no certificate in PEM form")),
+            (&pem[..40], Some("ca.crt: ")),
+        ] {
+            let authority = Authority { file: "certs.d/a.example/ca.crt".to_owned(), pem: text.to_vec() };
+            let got = of(&authority, "a.example");
+            assert_eq!(got.as_ref().ok().map(Vec::len), says.is_none().then_some(1), "{text:?}");
+            if let (Err(error), Some(says)) = (got, says) {
+                assert!(matches!(error, RegistryError::Config { .. }), "{error}");
+                let text = error.to_string();
+                assert!(
+                    text.starts_with("the certificate authority of a.example, certs.d/a.example/ca.crt: "),
+                    "{text}"
+                );
+                assert!(text.contains(says), "{text}");
+            }
+        }
+        // It is said whenever that registry is asked, however little it has to prove.
+        let file = Authority { file: "ca.crt".to_owned(), pem: Vec::new() };
+        let mine =
+            HostCertificates { host: "a.example".to_owned(), authorities: vec![file], ..HostCertificates::default() };
+        let begin: Begin = Arc::new(|| Ok(ClientBuilder::new().no_proxy()));
+        let certificates = Certificates::new(&[mine], ProxyOptions::default(), Roots::default(), begin);
+        for trust in [Trust::Verified, Trust::Insecure] {
+            let found = certificates.for_url(&Url::parse("https://a.example/v2/").unwrap(), trust);
+            assert!(found.unwrap_err().to_string().contains("ca.crt: it holds no"), "{trust:?}");
         }
     }
 

@@ -110,11 +110,8 @@ impl Transport {
             let builder = if trust_nobody { builder.tls_danger_accept_invalid_certs(true) } else { builder };
             builder.build().map_err(|e| config("HTTP client", e))
         };
-        let (given, laid) = (options.clone(), roots.clone());
-        let begin = Arc::new(move || {
-            laid.lay(base(&given)?)
-                .map_err(|e| RegistryError::Config { what: "certificate authorities".to_owned(), cause: chain(&e) })
-        });
+        let given = options.clone();
+        let begin = Arc::new(move || base(&given));
         Ok(Self {
             verified: builder(false)?,
             unverified: builder(true)?,

@@ -47,7 +47,7 @@ pub use client::{Client, Greeting};
 pub use error::{Asked, Fault, RegistryError};
 pub use kept::{KeptUpload, Uploads};
 pub use manifest::{Fetched, ResolvedManifest};
-pub use options::{ClientOptions, HostCertificates, ProxyOptions, Timeouts, TrustedRealm};
+pub use options::{Authority, ClientOptions, HostCertificates, ProxyOptions, Timeouts, TrustedRealm};
 pub use patience::Clock;
 pub use raw::Raw;
 pub use redact::Secret;

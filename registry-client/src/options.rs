@@ -68,12 +68,21 @@ impl Default for ClientOptions {
 pub struct HostCertificates {
     /// `host[:port]` of the registry.
     pub host: String,
-    /// Certificate authorities in PEM form, trusted for this registry besides the others.
-    pub authorities: Vec<Vec<u8>>,
+    /// Certificate authorities, trusted for this registry besides the others.
+    pub authorities: Vec<Authority>,
     /// Certificate and key in PEM form by which this client says who it is.
     pub identity: Option<Vec<u8>>,
     /// What is wrong with what there is for this registry, and so for it alone: told when it is first asked.
     pub unusable: Option<String>,
+}
+
+/// Certificate authorities of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The file's path, for errors.
+    pub file: String,
+    /// What it holds: one certificate or several in PEM form.
+    pub pem: Vec<u8>,
 }
 
 impl fmt::Debug for HostCertificates {

@@ -6,7 +6,7 @@ mod support;
 
 use cooper_image::{Descriptor, MediaType, Platform, Reference};
 use cooper_registry::credentials::DockerConfig;
-use cooper_registry::{Client, ClientOptions, Fault, HostCertificates, RegistryError};
+use cooper_registry::{Authority, Client, ClientOptions, Fault, HostCertificates, RegistryError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -80,6 +80,10 @@ async fn credential_helpers() {
     }
     // Of the one alone that people would wonder about.
     assert_eq!(*told.0.lock().unwrap(), ["waiting for docker-credential-slow, for 60 s at most"]);
+}
+
+fn authority(pem: Vec<u8>) -> Authority {
+    Authority { file: "ca.crt".to_owned(), pem }
 }
 
 struct TlsServer(Child);
@@ -159,7 +163,7 @@ async fn a_certificate_of_our_own_is_shown_to_its_host_alone() {
     let read = |file: &str| std::fs::read(place.join(file)).unwrap();
     let mine = |host: &str| HostCertificates {
         host: host.to_owned(),
-        authorities: vec![read("ca.pem")],
+        authorities: vec![authority(read("ca.pem"))],
         identity: Some([read("leaf.pem"), read("leaf.key")].concat()),
         unusable: None,
     };
@@ -254,7 +258,7 @@ async fn a_certificate_that_signs_itself_is_taken_where_it_is_configured() {
             let (cert, key) = (format!("{shown}.pem"), format!("{shown}.key"));
             let _server = serve(place, port, &["-cert", &cert, "-key", &key, version]);
             let host = format!("localhost:{port}");
-            let authorities = vec![std::fs::read(place.join(format!("{configured}.pem"))).unwrap()];
+            let authorities = vec![authority(std::fs::read(place.join(format!("{configured}.pem"))).unwrap())];
             let pull = async |trusted: String| {
                 let certificates =
                     HostCertificates { host: trusted, authorities: authorities.clone(), ..HostCertificates::default() };
