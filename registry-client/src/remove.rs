@@ -36,15 +36,20 @@ impl Client {
     }
 }
 
-/// What a manifest that is about to be deleted refers to; a tag goes without it. One that cannot be had, or is not what
-/// its digest says, must be possible to delete all the same.
+/// What a manifest that is about to be deleted refers to; a tag goes without it. One that cannot be had, that we may not
+/// read, or that is not what its digest says, must be possible to delete all the same: the delete decides.
 async fn referrer(s: &Session<'_>, name: &Reference) -> Result<Option<Referrer>, RegistryError> {
     if name.digest().is_none() {
         return Ok(None);
     }
     match raw(s, name, None).await {
         Ok(raw) => Ok(Referrer::read(raw.bytes.get(), raw.bytes.digest(), &raw.media_type)),
-        Err(RegistryError::Status { .. } | RegistryError::Digest { .. } | RegistryError::TooLarge { .. }) => Ok(None),
+        Err(
+            RegistryError::Auth { .. }
+            | RegistryError::Status { .. }
+            | RegistryError::Digest { .. }
+            | RegistryError::TooLarge { .. },
+        ) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -4,7 +4,8 @@
 mod support;
 
 use cooper_image::{Descriptor, Digest, MediaType, Reference};
-use cooper_registry::{Client, Fault, Pushed, RegistryError, StreamSource};
+use cooper_registry::credentials::{Credential, DockerConfig, Login};
+use cooper_registry::{Client, ClientOptions, Fault, Pushed, RegistryError, Secret, StreamSource};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -263,6 +264,28 @@ async fn deletes_say_what_a_registry_that_does_not_delete_may_want() {
         }
         let seen = server.requests().pop().unwrap();
         assert_eq!((seen.method.as_str(), seen.target.as_str()), ("DELETE", "/v2/a/b/manifests/1"));
+    }
+}
+
+/// Who may delete and not read what is deleted may delete it; who may do neither is told so of the delete.
+#[tokio::test]
+async fn what_may_not_be_read_may_still_be_deleted() {
+    for (status, done) in [("202 Accepted", true), ("403 Forbidden", false)] {
+        let server = blobs(move |seen, _| match (seen.header("authorization"), seen.method.as_str()) {
+            (None, _) => answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", b""),
+            (_, "DELETE") => answer(status, "", b""),
+            _ => answer("403 Forbidden", "", b""),
+        });
+        let login = Login { username: "u".to_owned(), password: Secret::new("pw") };
+        let login = Credential { login: Some(login), ..Credential::default() };
+        let options = ClientOptions { credentials: vec![DockerConfig::with(&server.host(), login)], ..quick() };
+        let name = named(&server).with_digest(Digest::sha256(signature()));
+        let deleted = Client::new(options).unwrap().delete(&name).await;
+        assert_eq!(deleted.is_ok(), done, "{status}: {deleted:?}");
+        assert_eq!(server.requests().pop().unwrap().method, "DELETE");
+        if let Err(error) = deleted {
+            assert!(error.to_string().contains(": DELETE manifest "), "{error}");
+        }
     }
 }
 
