@@ -95,6 +95,11 @@ impl Patience {
         Some(before.saturating_add(more)).filter(|waited| *waited <= self.total)
     }
 
+    /// Waits for something else than another try, which nobody has to be told of.
+    pub(crate) async fn sleep(&self, wait: Duration) {
+        self.clock.sleep(wait).await;
+    }
+
     /// What the clock says.
     pub(crate) fn now(&self) -> Duration {
         self.clock.now()

@@ -18,7 +18,6 @@ use reqwest::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Most pages of one list, and most bytes of them together.
 const PAGES: usize = 1000;
@@ -204,20 +203,26 @@ async fn rewrite(
 ) -> Result<(), RegistryError> {
     let _one_of_ours = s.shared.noting.lock().await;
     let at = tag_name(name, subject);
-    for n in 0..TRIES {
-        let begun = Instant::now();
+    let patience = &s.shared.patience;
+    // Once more than it is written: the last write is read again as well.
+    for n in 0..=TRIES {
+        let begun = patience.now();
         let Tagged { mut index, condition } = tagged(s, name, subject).await?;
         if !change(&mut index.manifests) {
             return Ok(());
         }
+        if n == TRIES {
+            break;
+        }
+        let took = || patience.now().saturating_sub(begun);
         let bytes = serde_json::to_vec(&index).unwrap_or_default();
         let wait = match manifest::push(s, &at, &bytes, &MediaType::OciIndex, condition).await {
-            Ok(_) => begun.elapsed(),
+            Ok(_) => took(),
             // The next one is read at once at first, and then not by all at the same time.
-            Err(RegistryError::Status { status: 412, .. }) => jitter(begun.elapsed().saturating_mul(n)),
+            Err(RegistryError::Status { status: 412, .. }) => jitter(took().saturating_mul(n)),
             Err(e) => return Err(e),
         };
-        tokio::time::sleep(wait.min(LONGEST)).await;
+        patience.sleep(wait.min(LONGEST)).await;
     }
     let call = get(s, &tag_of(subject));
     let cause = "others write the list of referrers at the same time".to_owned();

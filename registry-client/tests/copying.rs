@@ -5,11 +5,13 @@ mod support;
 
 use cooper_image::{Descriptor, Digest, MediaType, Reference};
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
-use cooper_registry::{Client, ClientOptions, Fault, Pushed, RegistryError, Secret, StreamSource};
+use cooper_registry::{Client, ClientOptions, Clock as _, Fault, Pushed, RegistryError, Secret, StreamSource};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::clock::Virtual;
 use support::script::{BLOB, blobs, descriptor, named};
 use support::{Answer, Scripted, Seen, answer, quick};
 
@@ -100,6 +102,11 @@ fn signature() -> Vec<u8> {
     .unwrap()
 }
 
+/// How often the list was written.
+fn puts(server: &Scripted) -> usize {
+    server.requests_for("/manifests/sha256-").iter().filter(|seen| seen.method == "PUT").count()
+}
+
 async fn push(server: &Scripted, bytes: &[u8]) -> Result<Digest, RegistryError> {
     let name = named(server).with_digest(Digest::sha256(bytes));
     Client::new(quick()).unwrap().push_manifest(&name, bytes, &MediaType::OciManifest).await
@@ -120,22 +127,27 @@ async fn a_subject_that_the_registry_does_not_note_is_noted_in_the_tag() {
     push(&server, &signature).await.unwrap();
     assert!(tag.lock().unwrap().is_none(), "the registry did it");
 
-    for (forgets, wanted) in [(0, vec![ours.clone()]), (2, vec![theirs.clone(), ours.clone()])] {
+    let both = vec![theirs, ours.clone()];
+    // Of twenty-four writes the last one counts as well.
+    for (forgets, wanted) in [(0, vec![ours]), (2, both.clone()), (23, both)] {
         let (server, tag) = manifests("", forgets);
         push(&server, &signature).await.unwrap();
         let kept = tag.lock().unwrap().clone().unwrap();
         assert_eq!(digests(&kept), wanted);
+        assert_eq!(puts(&server), forgets + 1, "once more than others have written");
         let entry = &serde_json::from_slice::<Value>(&kept).unwrap()["manifests"][wanted.len() - 1];
         assert_eq!(entry["artifactType"], "application/vnd.test.config");
         assert_eq!(entry["annotations"]["a"], "b");
         // Once more, and it is there once.
         push(&server, &signature).await.unwrap();
         assert_eq!(digests(&tag.lock().unwrap().clone().unwrap()), wanted);
+        assert_eq!(puts(&server), forgets + 1, "what is there is not written again");
     }
 
     let (server, _) = manifests("", 1000);
     let error = push(&server, &signature).await.unwrap_err().to_string();
     assert!(error.contains("others write"), "{error}");
+    assert_eq!(puts(&server), 24);
     let (server, tag) = manifests("", 0);
     push(&server, &index(&["x"])).await.unwrap();
     push(&server, br#"{"schemaVersion":2,"layers":[]}"#).await.unwrap();
@@ -191,10 +203,36 @@ async fn what_others_enter_at_the_same_time_stays() {
         push(&server, &signature).await.unwrap();
         let list: Value = serde_json::from_slice(tag.lock().unwrap().as_ref().unwrap()).unwrap();
         assert_eq!(list["manifests"].as_array().unwrap().len(), before + busy + 1, "{busy}: {list}");
+        assert_eq!(puts(&server), busy + 1);
     }
     let (server, _) = conditional(usize::MAX, None);
     let error = push(&server, &signature).await.unwrap_err().to_string();
     assert!(error.contains("others write"), "{error}");
+    assert_eq!(puts(&server), 24);
+}
+
+/// Between two writes it is waited as long as one takes, by the clock of all waits.
+#[tokio::test]
+async fn others_get_time_to_write() {
+    let clock = Arc::new(Virtual::default());
+    let of_server = clock.clone();
+    let server = blobs(move |seen, _| match (seen.method.as_str(), seen.target.contains("/manifests/sha256-")) {
+        ("PUT", true) => {
+            drop(of_server.sleep(Duration::from_millis(700)));
+            answer("412 Precondition Failed", "", b"")
+        }
+        ("PUT", false) => answer("201 Created", "", b""),
+        _ => answer("404 Not Found", "", b""),
+    });
+    let bytes = signature();
+    let name = named(&server).with_digest(Digest::sha256(&bytes));
+    let client = Client::new(ClientOptions { clock: clock.clone(), ..quick() }).unwrap();
+    client.push_manifest(&name, &bytes, &MediaType::OciManifest).await.unwrap_err();
+    let waited = clock.now() - 24 * Duration::from_millis(700);
+    // The second write follows at once; a third one comes within 700 ms, a fourth one within a second, and all others
+    // after a second.
+    let most = Duration::from_millis(700 + 1000 + 21 * 1000);
+    assert!(waited >= Duration::from_millis(350 + 700 + 21 * 1000) && waited <= most, "{waited:?}");
 }
 
 /// Those of one process do not even meet.
