@@ -240,7 +240,8 @@ impl Client {
         let (mut failures, mut givers) = (Vec::new(), Vec::new());
         let blob = arriving.digest().clone();
         for endpoint in for_pull(&self.shared.options.registries, &self.shared.options.insecure, name)? {
-            if !self.shared.may_have(&endpoint, &blob) {
+            // A mirror can be the same place as the registry, which is asked in any case.
+            if endpoint.role == Role::Mirror && !self.shared.may_have(&endpoint, &blob) {
                 continue;
             }
             let before = arriving.delivered();
@@ -270,7 +271,8 @@ impl Client {
         }
         mirrors.iter().for_each(|mirror| self.shared.gave_wrong(mirror, arriving.digest()));
         let places: Vec<String> = mirrors.iter().map(|mirror| mirror.place()).collect();
-        tracing::warn!("{}: what {} gave is not used, and another place is asked", chain(&error), places.join(" and "));
+        let places = places.join(" and ");
+        tracing::warn!("{}: what {places} gave is not used, and is not asked for there again", chain(&error));
         RegistryError::Mirror(Box::new(error))
     }
 

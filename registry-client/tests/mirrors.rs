@@ -67,13 +67,23 @@ async fn what_a_mirror_gives_wrong_another_place_gives() {
         assert_eq!(got, BLOB, "{gives}");
         assert_eq!(mirror.requests_for("/blobs/").len(), asked, "{gives}: it was asked again");
         let told = told.0.lock().unwrap().join("\n");
-        let words = format!("what {}/a/b gave is not used, and another place is asked", mirror.host());
+        let words = format!("what {}/a/b gave is not used, and is not asked for there again", mirror.host());
         assert!(told.contains(&words) && told.contains("digest mismatch"), "{gives}: {told}");
     }
     // A blob that is held in memory needs no second call.
     let (primary, mirror) = (primary(), mirror(20));
     let bytes = mirrored(&primary, &mirror).small_blob(&named(&primary), &descriptor(), 1 << 20).await;
     assert_eq!(bytes.unwrap(), BLOB);
+}
+
+/// What cannot be had of it as a mirror is asked of it as the registry.
+#[tokio::test]
+async fn the_registry_is_asked_also_where_a_mirror_is_the_same_place() {
+    let both = blobs(|_, n| answer("200 OK", "", if n == 0 { WRONG } else { BLOB }));
+    let client = mirrored(&both, &both);
+    let bytes = client.small_blob(&named(&both), &descriptor(), 1 << 20).await;
+    assert_eq!(bytes.unwrap(), BLOB);
+    assert_eq!(both.requests_for("/blobs/").len(), 2);
 }
 
 #[tokio::test]
