@@ -135,8 +135,10 @@ impl Upload {
                 Source::Growing { growing, from } => follow(growing, *from, &sender, &seen),
             };
             if let Err(e) = read {
-                let _ = sender.blocking_send(Err(io::Error::from(e.kind())));
+                let kind = e.kind();
+                // Before it is announced: whoever hears of it looks here at once.
                 *seen.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                let _ = sender.blocking_send(Err(io::Error::from(kind)));
             }
         });
         let body = Body::wrap_stream(futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
