@@ -30,14 +30,15 @@ pub struct Reference {
     written: Written,
 }
 
-/// How a name was written. It is no part of what the name means: names are equal whatever stands here.
+/// How a name was written. It is no part of what the name means: names are equal whatever stands here. The same name with
+/// another tag or digest keeps it; one at another place has a host.
 #[derive(Debug, Clone)]
 enum Written {
-    /// With its host, or made of another name.
+    /// With its host.
     Whole,
-    /// Without a host; this, without tag and digest.
+    /// Without a host: this, which leaves tag and digest out.
     Short(Box<str>),
-    /// So too, and [`crate::Aliases`] gave the host and the repository.
+    /// Without a host too, and [`crate::Aliases`] gave the host and the repository.
     Alias(Box<str>),
 }
 
