@@ -132,6 +132,11 @@ impl<'c> Session<'c> {
         Budget::new(once, &self.shared.patience, &self.endpoint.host)
     }
 
+    /// For a question whose answer can be done without.
+    pub(crate) fn brief(&self) -> Budget {
+        Budget::new(self.shared.options.retry.hurried(), &self.shared.patience, &self.endpoint.host)
+    }
+
     /// A call of a route without headers and content.
     pub(crate) fn call(&self, method: Method, route: &Route<'_>) -> Call {
         let mut url = self.base.clone();

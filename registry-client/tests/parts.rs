@@ -4,8 +4,12 @@
 mod support;
 
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
-use cooper_registry::{Client, ClientOptions, Pushed, RegistryError, Secret};
+use cooper_registry::retry::RetryPolicy;
+use cooper_registry::{Client, ClientOptions, Pushed, RegistryError, Secret, Timeouts};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::keeping::{Memory, Take, keeping, keeping_with};
 use support::script::{BLOB, blobs, descriptor, named};
 use support::wire::Wire;
@@ -127,10 +131,27 @@ async fn what_an_earlier_process_left_is_of_no_harm() {
     }
 }
 
-/// It can be at a host that does not answer any more.
+/// It can be at a host that does not answer any more: nobody listens there, or nothing comes.
 #[tokio::test]
 async fn a_kept_place_that_does_not_answer_leaves_all_tries_to_a_new_one() {
-    let server = blobs(|seen, n| match (seen.method.as_str(), seen.header("content-range")) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for gone in [support::free_port(), silent.local_addr().unwrap().port()] {
+        let server = taking();
+        let kept = Memory::default();
+        let place = format!("http://127.0.0.1:{gone}/up/0");
+        kept.0.lock().unwrap().insert(format!("http://{}/ a/b {}", server.host(), descriptor().digest), place);
+        let mut options = ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) };
+        options.retry.tries = 2;
+        options.timeouts =
+            Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(60), ..options.timeouts };
+        let pushed = tokio::time::timeout(Duration::from_secs(20), push(&server, options)).await;
+        assert_eq!(pushed.expect("it is waited for too long").unwrap(), Pushed::Uploaded);
+    }
+}
+
+/// Takes all parts, and is not well when it is asked for an upload the first time.
+fn taking() -> Scripted {
+    blobs(|seen, n| match (seen.method.as_str(), seen.header("content-range")) {
         ("HEAD", _) => {
             Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
         }
@@ -140,13 +161,47 @@ async fn a_kept_place_that_does_not_answer_leaves_all_tries_to_a_new_one() {
             let last = range.map_or("0", |range| range.split('-').next_back().unwrap());
             answer("202 Accepted", &format!("Location: /up/1\r\nRange: 0-{last}\r\n"), b"")
         }
+    })
+}
+
+/// An upload at another host, which is gone after a part; the registry has to be asked twice for a new one.
+#[tokio::test]
+async fn an_upload_that_is_gone_leaves_its_tries_to_a_new_one() {
+    let first = Arc::new(AtomicBool::new(true));
+    let other = Scripted::start(|_, _| Answer::Bytes(Vec::new()));
+    let (away, is_first) = (other.host(), first.clone());
+    let server = blobs(move |seen, n| match (seen.method.as_str(), seen.header("content-range")) {
+        ("HEAD", _) => {
+            Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
+        ("POST", _) if n == 0 => answer("202 Accepted", &format!("Location: http://{away}/up/0\r\n"), b""),
+        ("POST", _) if is_first.swap(false, Ordering::Relaxed) => answer("503 Service Unavailable", "", b""),
+        ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+        ("PUT", _) => answer("201 Created", "", b""),
+        (_, range) => {
+            let last = range.map_or("0", |range| range.split('-').next_back().unwrap());
+            answer("202 Accepted", &format!("Location: /up/1\r\nRange: 0-{last}\r\n"), b"")
+        }
     });
-    let kept = Memory::default();
-    let gone = format!("http://127.0.0.1:{}/up/0", support::free_port());
-    kept.0.lock().unwrap().insert(format!("http://{}/ a/b {}", server.host(), descriptor().digest), gone);
-    let mut options = ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) };
-    options.retry.tries = 2;
+    let mut options = in_parts(8);
+    options.retry = RetryPolicy { tries: 3, outage: Duration::ZERO, ..options.retry };
     assert_eq!(push(&server, options).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(count(&server, "POST"), 3);
+}
+
+/// Who comes while the registry is not well leaves what is kept to the next one.
+#[tokio::test]
+async fn an_upload_is_kept_while_the_registry_is_not_well() {
+    let server = blobs(|seen, _| match seen.method.as_str() {
+        "HEAD" => Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        _ => answer("503 Service Unavailable", "", b""),
+    });
+    let (kept, place) = (Memory::default(), format!("http://{}/up/0", server.host()));
+    let entries = kept.0.clone();
+    let name = format!("http://{}/ a/b {}", server.host(), descriptor().digest);
+    entries.lock().unwrap().insert(name.clone(), place.clone());
+    push(&server, ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) }).await.unwrap_err();
+    assert_eq!(entries.lock().unwrap().get(&name), Some(&place));
 }
 
 /// Where an earlier process was told to go on is a place that the registry chose.

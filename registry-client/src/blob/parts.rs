@@ -158,24 +158,31 @@ impl<'a> Parts<'a> {
         Stand { url: started.url, offset: 0, part, origin: Origin::Here }
     }
 
-    /// What an earlier process began, when the registry knows it still. It is asked once: a place that is gone is no
-    /// reason to have fewer tries for a new one.
+    /// What an earlier process began, when the registry knows it still. It is not asked for long: a place that is gone is
+    /// no reason to have fewer tries for a new one. Where nobody answers it stays kept, until a new one is begun.
     async fn earlier(&mut self) -> Option<Stand> {
         let place = self.kept.as_ref()?.place()?;
         let url = Url::parse(&place).ok()?;
         // A registry asks for larger parts when an upload begins, which was another process's.
         let part = self.s.shared.options.part;
-        let found = self.ask(url, (part, Origin::Earlier), &mut self.s.single()).await;
-        if found.is_none() {
-            self.forget();
-        }
-        found
+        self.ask_soon(url, (part, Origin::Earlier)).await
     }
 
-    /// After a break.
+    /// After a break. A registry that is away is waited for; the place of an upload at another host is a hint, which may
+    /// be gone while the registry is there.
     async fn ask_again(&mut self, stand: Stand, budget: &mut Budget) -> Option<Stand> {
         let origin = if self.source.is_compared() { Origin::Earlier } else { stand.origin };
-        self.ask(stand.url, (stand.part, origin), budget).await
+        match self.s.is_own(&stand.url) {
+            true => self.ask(stand.url, (stand.part, origin), budget).await,
+            false => self.ask_soon(stand.url, (stand.part, origin)).await,
+        }
+    }
+
+    /// As [`Parts::ask`], with tries of its own and no more time than a connection has.
+    async fn ask_soon(&mut self, url: Url, about: (u64, Origin)) -> Option<Stand> {
+        let mut budget = self.s.brief();
+        let limit = self.s.shared.options.timeouts.connect;
+        tokio::time::timeout(limit, self.ask(url, about, &mut budget)).await.ok().flatten()
     }
 
     /// Asks how much the registry has. Nothing is known where it says nothing of use.
