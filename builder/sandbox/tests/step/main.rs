@@ -3,6 +3,7 @@
 //! same reason it plays the parts that tests need: the caller that is killed, the probe in a step.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod beside;
 mod chroot;
 mod classes;
 mod ending;
@@ -62,8 +63,13 @@ fn main() -> ExitCode {
         faults::sweep();
         return ExitCode::SUCCESS;
     }
-    if args.get(1).is_some_and(|arg| arg == "--time") {
-        time_empty_steps();
+    let measure = match args.get(1).map(String::as_str) {
+        Some("--time") => Some(beside::alone as fn()),
+        Some("--time-beside") => Some(beside::beside_peers as fn()),
+        _ => None,
+    };
+    if let Some(measure) = measure {
+        measure();
         return ExitCode::SUCCESS;
     }
     let wanted = args.get(1).filter(|arg| !arg.starts_with('-')).cloned().unwrap_or_default();
@@ -81,26 +87,6 @@ fn main() -> ExitCode {
     let again = tier == Tier::Root && !args.iter().any(|arg| arg == "--only-this-user");
     let ordinary = !again || as_ordinary_user(&wanted);
     if failed == 0 && passed > 0 && ordinary { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Says what an empty step costs. For a person to read, with a release build; not a test.
-fn time_empty_steps() {
-    let mut world = world::World::new();
-    world.spec.argv = vec!["/bin/true".into()];
-    let mut times: Vec<u128> = (0..200)
-        .map(|_| {
-            let began = std::time::Instant::now();
-            let never = std::sync::atomic::AtomicBool::new(false);
-            cooper_sandbox::run(&world.spec, &mut |_| {}, &never).unwrap();
-            let took = began.elapsed().as_micros();
-            let work = &world.stack().work;
-            fs::remove_dir_all(work).unwrap();
-            fs::create_dir(work).unwrap();
-            took
-        })
-        .collect();
-    times.sort_unstable();
-    println!("empty step: fastest {} us, median {} us, slowest {} us", times[0], times[100], times[199]);
 }
 
 /// Runs all again without privileges.
