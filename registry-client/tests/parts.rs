@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::keeping::{Memory, Take, keeping, keeping_with};
 use support::script::{BLOB, blobs, descriptor, named};
-use support::wire::Wire;
+use support::wire::{From, Line, Wire};
 use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
 
 fn in_parts(part: u64) -> ClientOptions {
@@ -286,6 +286,37 @@ async fn a_registry_that_claims_too_much_is_not_believed() {
         let error = push(&server, in_parts(8)).await.unwrap_err();
         assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
         assert_eq!(count(&server, "PUT"), 0);
+    }
+}
+
+/// It keeps nothing of an upload in whose part the line broke, and a line can end each connection after so many bytes.
+#[tokio::test]
+async fn docker_registry_gets_a_blob_over_a_line_that_breaks() {
+    const LIMIT: u64 = 150_000;
+    let registry = DockerRegistry::start(Access::Open);
+    let bytes: &'static [u8] = (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>().leak();
+    let blob = cooper_image::Descriptor::of(cooper_image::MediaType::OciLayerGzip, bytes);
+    let wire = Wire::through(&registry.host, |piece| {
+        let left = usize::try_from(LIMIT.saturating_sub(piece.at)).unwrap();
+        if piece.from == From::Server || piece.bytes.len() < left {
+            return Line::Stands;
+        }
+        piece.bytes.truncate(left);
+        Line::Breaks
+    });
+    // A part that never comes through; parts of which one does and the next does not, on one connection.
+    for part in [400_000, 100_000] {
+        // A repository has not what is in another one.
+        let name = format!("{}/of/{part}:1", wire.host()).parse().unwrap();
+        let client = Client::new(in_parts(part)).unwrap();
+        let before = wire.weight();
+        assert_eq!(client.push_blob(&name, &blob, source(bytes), None).await.unwrap(), Pushed::Uploaded, "{part}");
+        let sent = wire.weight() - before;
+        assert!(
+            sent > bytes.len() && sent < bytes.len() + 200_000,
+            "{part}: {sent} bytes were sent for {}",
+            bytes.len()
+        );
     }
 }
 

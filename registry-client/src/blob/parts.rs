@@ -12,7 +12,7 @@ use crate::retry::{Budget, Failed};
 use crate::session::{Call, Session};
 use crate::{Fault, RegistryError};
 use cooper_image::Descriptor;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
 use reqwest::{Method, Response, Url};
 use std::io::ErrorKind;
 
@@ -24,6 +24,13 @@ const LARGEST_MIN: u64 = 1 << 30;
 
 /// Uploads that a registry may forget before it gets the blob whole: it seems to keep none between two parts.
 const MOST_FORGOTTEN: u32 = 2;
+
+/// How often parts are made smaller, and how many times, where a line lets none of them through: some end a connection
+/// after so many bytes, and Docker's registry keeps nothing of an upload in one of whose parts the line broke.
+const MOST_SHRUNK: u32 = 2;
+const SHRINKING: u64 = 8;
+/// Parts of so many bytes are small enough.
+const SMALL: u64 = 64 << 10;
 
 /// How the sending of parts ended well.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +46,6 @@ struct Stand {
     url: Url,
     /// Bytes that the registry has.
     offset: u64,
-    /// Bytes of a part.
-    part: u64,
     /// What is there can be of other bytes, whatever its name says: an earlier process sent it, or this one went on in
     /// the middle of what is compared from its beginning alone.
     origin: Origin,
@@ -62,6 +67,10 @@ pub(crate) struct Parts<'a> {
     furthest: u64,
     /// Uploads that the registry forgot after it had taken a part.
     forgotten: u32,
+    /// How often parts were made smaller.
+    shrunk: u32,
+    /// The smallest part that the registry takes, in bytes.
+    least: u64,
 }
 
 impl<'a> Parts<'a> {
@@ -70,7 +79,8 @@ impl<'a> Parts<'a> {
         if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
             return None;
         }
-        Some(Self { s, blob, source: source.clone(), kept: take(s, blob), furthest: 0, forgotten: 0 })
+        let (kept, source) = (take(s, blob), source.clone());
+        Some(Self { s, blob, source, kept, furthest: 0, forgotten: 0, shrunk: 0, least: 0 })
     }
 
     /// Sends what is missing. `place` is an upload that the registry has just begun.
@@ -138,7 +148,13 @@ impl<'a> Parts<'a> {
             }
             let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
+            let (offset, forgotten) = (now.offset, self.forgotten);
             stand = self.ask_again(now, budget).await;
+            // Nothing has come of a part that broke: smaller ones may.
+            let in_vain = stand.as_ref().is_none_or(|stand| stand.offset <= offset);
+            if in_vain && offset < self.blob.size && is_torn(&failure) && self.shrunk < MOST_SHRUNK {
+                (self.shrunk, self.forgotten) = (self.shrunk + 1, forgotten);
+            }
             if self.forgotten >= MOST_FORGOTTEN {
                 return Ok(self.without_parts());
             }
@@ -152,10 +168,15 @@ impl<'a> Parts<'a> {
 
     /// A new upload.
     fn begun(&mut self, started: Started) -> Stand {
-        let least = started.least_part.filter(|least| *least <= LARGEST_MIN).unwrap_or(0);
-        let part = self.s.shared.options.part.max(least).max(1);
+        self.least = started.least_part.filter(|least| *least <= LARGEST_MIN).unwrap_or(0);
         self.keep(&started.url);
-        Stand { url: started.url, offset: 0, part, origin: Origin::Here }
+        Stand { url: started.url, offset: 0, origin: Origin::Here }
+    }
+
+    /// Bytes of a part.
+    fn part(&self) -> u64 {
+        let part = self.s.shared.options.part.max(1);
+        (part / SHRINKING.pow(self.shrunk)).max(part.min(SMALL)).max(self.least)
     }
 
     /// What an earlier process began, when the registry knows it still. It is not asked for long: a place that is gone is
@@ -163,9 +184,7 @@ impl<'a> Parts<'a> {
     async fn earlier(&mut self) -> Option<Stand> {
         let place = self.kept.as_ref()?.place()?;
         let url = Url::parse(&place).ok()?;
-        // A registry asks for larger parts when an upload begins, which was another process's.
-        let part = self.s.shared.options.part;
-        self.ask_soon(url, (part, Origin::Earlier)).await
+        self.ask_soon(url, Origin::Earlier).await
     }
 
     /// After a break. A registry that is away is waited for; the place of an upload at another host is a hint, which may
@@ -173,20 +192,20 @@ impl<'a> Parts<'a> {
     async fn ask_again(&mut self, stand: Stand, budget: &mut Budget) -> Option<Stand> {
         let origin = if self.source.is_compared() { Origin::Earlier } else { stand.origin };
         match self.s.is_own(&stand.url) {
-            true => self.ask(stand.url, (stand.part, origin), budget).await,
-            false => self.ask_soon(stand.url, (stand.part, origin)).await,
+            true => self.ask(stand.url, origin, budget).await,
+            false => self.ask_soon(stand.url, origin).await,
         }
     }
 
     /// As [`Parts::ask`], with tries of its own and no more time than a connection has.
-    async fn ask_soon(&mut self, url: Url, about: (u64, Origin)) -> Option<Stand> {
+    async fn ask_soon(&mut self, url: Url, origin: Origin) -> Option<Stand> {
         let mut budget = self.s.brief();
         let limit = self.s.shared.options.timeouts.connect;
-        tokio::time::timeout(limit, self.ask(url, about, &mut budget)).await.ok().flatten()
+        tokio::time::timeout(limit, self.ask(url, origin, &mut budget)).await.ok().flatten()
     }
 
     /// Asks how much the registry has. Nothing is known where it says nothing of use.
-    async fn ask(&mut self, url: Url, (part, origin): (u64, Origin), budget: &mut Budget) -> Option<Stand> {
+    async fn ask(&mut self, url: Url, origin: Origin, budget: &mut Budget) -> Option<Stand> {
         let call = self.s.call_at(Method::GET, url, "blob upload".to_owned());
         let answer = self.s.send(&call, budget).await.ok()?;
         let status = answer.status();
@@ -197,13 +216,13 @@ impl<'a> Parts<'a> {
         let url = location(&answer, &call.url).unwrap_or(call.url);
         self.keep(&url);
         tracing::debug!(digest = %self.blob.digest, offset, "an upload goes on");
-        Some(Stand { url, offset, part, origin })
+        Some(Stand { url, offset, origin })
     }
 
     /// Sends what is missing, and the digest.
     async fn rest(&mut self, stand: &mut Stand, budget: &mut Budget) -> Result<(), RegistryError> {
         while stand.offset < self.blob.size {
-            let length = stand.part.min(self.blob.size - stand.offset);
+            let length = self.part().min(self.blob.size - stand.offset);
             let call = self.patch(stand, length);
             let answer = self.s.send(&call, &mut self.s.single()).await?;
             if answer.status().as_u16() != 202 {
@@ -234,6 +253,10 @@ impl<'a> Parts<'a> {
         call.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         let range = format!("{}-{}", stand.offset, stand.offset + length - 1);
         call.headers.extend(HeaderValue::from_str(&range).ok().map(|range| (CONTENT_RANGE, range)));
+        if self.shrunk > 0 {
+            // What a connection lets through is then for one part.
+            call.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         call.payload = self.source.part(stand.offset, length).map_or(Payload::Empty, Payload::File);
         call
     }
@@ -276,6 +299,11 @@ pub(crate) async fn standing(s: &Session<'_>, place: Url, budget: &mut Budget) -
 /// Does the registry have another number of bytes than the part begins at?
 fn is_elsewhere(e: &RegistryError) -> bool {
     matches!(e, RegistryError::Status { status: 416, .. })
+}
+
+/// Did the line break while something was sent? Not when there was no connection.
+fn is_torn(e: &RegistryError) -> bool {
+    matches!(e, RegistryError::Network { cause, .. } if !cause.contains("client error (Connect)"))
 }
 
 /// Is it what a registry says that knows no parts, or none of this size? The blob is then sent whole.

@@ -66,6 +66,11 @@ impl Wire {
         self.address.to_string()
     }
 
+    /// How many bytes clients have sent so far.
+    pub fn weight(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
     /// What clients have sent so far.
     pub fn sent(&self) -> String {
         String::from_utf8_lossy(&self.sent.lock().unwrap()).into_owned()
