@@ -67,7 +67,8 @@ pub(crate) struct Parts<'a> {
     furthest: u64,
     /// Uploads that the registry forgot after it had taken a part.
     forgotten: u32,
-    /// How often parts were made smaller.
+    /// Bytes of a part at first, and how often parts were made smaller.
+    largest: u64,
     shrunk: u32,
     /// The smallest part that the registry takes, in bytes.
     least: u64,
@@ -76,11 +77,22 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// A blob that is worth parts, which an earlier process may have begun to send; `None` for a smaller one.
     pub(crate) fn of(s: &'a Session<'a>, blob: &'a Descriptor, source: &Upload) -> Option<Self> {
-        if blob.size <= s.shared.options.part || source.part(0, blob.size).is_none() {
+        let part = s.shared.options.part.max(1);
+        if blob.size <= part || source.part(0, blob.size).is_none() {
             return None;
         }
         let (kept, source) = (take(s, blob), source.clone());
-        Some(Self { s, blob, source, kept, furthest: 0, forgotten: 0, shrunk: 0, least: 0 })
+        Some(Self { s, blob, source, kept, furthest: 0, forgotten: 0, largest: part, shrunk: 0, least: 0 })
+    }
+
+    /// A blob that the line did not let through whole, though it is no larger than a part; `None` for one in which even
+    /// that is too small for parts.
+    pub(crate) fn smaller(s: &'a Session<'a>, blob: &'a Descriptor, source: &Upload) -> Option<Self> {
+        if blob.size > s.shared.options.part || blob.size <= SMALL || source.part(0, blob.size).is_none() {
+            return None;
+        }
+        let (kept, source) = (take(s, blob), source.clone());
+        Some(Self { s, blob, source, kept, furthest: 0, forgotten: 0, largest: blob.size, shrunk: 1, least: 0 })
     }
 
     /// Sends what is missing. `place` is an upload that the registry has just begun.
@@ -175,8 +187,7 @@ impl<'a> Parts<'a> {
 
     /// Bytes of a part.
     fn part(&self) -> u64 {
-        let part = self.s.shared.options.part.max(1);
-        (part / SHRINKING.pow(self.shrunk)).max(part.min(SMALL)).max(self.least)
+        (self.largest / SHRINKING.pow(self.shrunk)).max(self.largest.min(SMALL)).max(self.least)
     }
 
     /// What an earlier process began, when the registry knows it still. It is not asked for long: a place that is gone is
@@ -302,7 +313,7 @@ fn is_elsewhere(e: &RegistryError) -> bool {
 }
 
 /// Did the line break while something was sent? Not when there was no connection.
-fn is_torn(e: &RegistryError) -> bool {
+pub(super) fn is_torn(e: &RegistryError) -> bool {
     matches!(e, RegistryError::Network { cause, .. } if !cause.contains("client error (Connect)"))
 }
 

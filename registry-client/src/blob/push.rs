@@ -1,6 +1,7 @@
 //! Pushing a blob: there already, mounted from a neighbour, or sent: a large one in `parts`, another in one streaming
-//! `PUT` (distribution-spec, "Pushing blobs": POST then PUT). Takes a source that opens the file anew for each try. A blob that is still being made goes in one streaming `PATCH`, and its digest after it in
-//! an empty `PUT`, as Docker, skopeo and buildah push. Must never send an authorization to another
+//! `PUT` (distribution-spec, "Pushing blobs": POST then PUT), and in parts where the line lets that not through. Takes a
+//! source that opens the file anew for each try. A blob that is still being made goes in one streaming `PATCH`, and its
+//! digest after it in an empty `PUT`, as Docker, skopeo and buildah push. Must never send an authorization to another
 //! host that an upload is sent to.
 
 use super::body::Upload;
@@ -61,6 +62,7 @@ pub(crate) async fn push(
     {
         return Ok(Pushed::Uploaded);
     }
+    let mut tried_parts = false;
     loop {
         let Started { url, .. } = match place.take() {
             Some(started) => started,
@@ -72,6 +74,13 @@ pub(crate) async fn push(
             Err(e) => {
                 let Some(wait) = budget.next(Failed::by(&e), None) else { return Err(e) };
                 budget.pause(wait, &e).await;
+                if parts::is_torn(&e)
+                    && !std::mem::replace(&mut tried_parts, true)
+                    && let Some(parts) = Parts::smaller(s, blob, &source)
+                    && parts.send(None, &mut budget).await? == Ended::Done
+                {
+                    return Ok(Pushed::Uploaded);
+                }
             }
         }
     }
