@@ -136,6 +136,36 @@ async fn after_a_break_the_rest_comes_by_ranges() {
     }
 }
 
+/// Of windows behind a break nothing is of use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_breaks_before_a_window_is_through_carries_no_windows() {
+    const CUT: usize = 3 * MIB / 2;
+    let bytes = LARGE.repeat(2);
+    let blob = Descriptor::of(MediaType::OciLayerGzip, &bytes);
+    let (served, size) = (bytes.clone(), bytes.len());
+    let server = blobs(move |seen, _| {
+        let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let (first, last) = range.unwrap_or(("0", ""));
+        let (first, last) = (first.parse::<usize>().unwrap(), last.parse().unwrap_or(size - 1));
+        let head = format!("Accept-Ranges: bytes\r\nContent-Range: bytes {first}-{last}/{size}\r\n");
+        let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
+        let Answer::Bytes(mut whole) = answer(status, &head, &served[first..=last]) else {
+            unreachable!("it is whole")
+        };
+        whole.truncate(CUT);
+        Answer::Bytes(whole)
+    });
+    let mut got = Vec::new();
+    let mut sink = |piece: &[u8]| {
+        got.extend_from_slice(piece);
+        Ok(())
+    };
+    Client::new(quick()).unwrap().blob(&named(&server), &blob, &mut sink).await.unwrap();
+    assert!(got == bytes);
+    let asked = server.requests_for("/blobs/").len();
+    assert!(asked <= size.div_ceil(CUT) + 5, "{asked} questions");
+}
+
 /// The windows that are under way are asked for once and not again; the rest is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_part_is_told_holds_back_the_rest() {

@@ -116,6 +116,11 @@ impl<'a> Arriving<'a> {
             if self.delivered - before >= PROGRESS {
                 budget.progressed();
             }
+            // What came of windows behind the break is lost; a line that breaks sooner than one of them is through
+            // would lose most of what it carries.
+            if self.delivered - before < windows::WINDOW && matches!(failure, RegistryError::Network { .. }) {
+                self.windows = Windowing::Off;
+            }
             let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
         }
