@@ -208,7 +208,7 @@ pub struct StepFlags {
     /// Allow steps what they may not do otherwise; repeatable
     ///
     /// security.insecure: RUN --security=insecure, with every right of root. network.host: RUN
-    /// --network=host in a build with --network=isolated; else nothing more than steps have anyway.
+    /// --network=host in a build with --network=none or isolated; else nothing more than steps have anyway.
     #[arg(long, value_name = "WHAT", value_enum)]
     pub allow: Vec<Entitlement>,
 

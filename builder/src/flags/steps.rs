@@ -20,7 +20,7 @@ pub enum Entitlement {
     /// RUN --security=insecure.
     #[value(name = "security.insecure")]
     Insecure,
-    /// RUN --network=host, which needs no permission here.
+    /// RUN --network=host in a build that keeps steps from this machine's network.
     #[value(name = "network.host")]
     Host,
 }

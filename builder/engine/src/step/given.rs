@@ -20,9 +20,15 @@ impl Build<'_> {
             });
         }
         let run = &self.request.run;
-        if exec.network == Network::Host && run.network == Network::Isolated && run.host_network == Allowed::No {
+        // What keeps steps from this machine's network is for whoever calls to lift, never for a Dockerfile.
+        let kept_from_it = match run.network {
+            Network::Default | Network::Host => return Ok(()),
+            Network::None => "none",
+            Network::Isolated => "isolated",
+        };
+        if exec.network == Network::Host && run.host_network == Allowed::No {
             return Err(EngineError::Request {
-                message: "RUN --network=host is not allowed in a build with --network=isolated".to_owned(),
+                message: format!("RUN --network=host is not allowed in a build with --network={kept_from_it}"),
                 hint: "add --allow network.host when the Dockerfile may reach what this machine reaches".to_owned(),
             });
         }
