@@ -10,7 +10,6 @@ use rustix::fs::{Access, MemfdFlags};
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -23,6 +22,8 @@ const SAID: u64 = 2048;
 const DIRECTORIES: [&str; 5] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"];
 /// Where networks of programs are made.
 const TUN: &str = "/dev/net/tun";
+/// Where a helper finds the network that it is for.
+const NETWORK: &str = "/proc/self/fd/0";
 /// What may be installed, the better one first.
 const HELPERS: [&str; 2] = ["pasta", "slirp4netns"];
 
@@ -157,15 +158,11 @@ fn become_helper(parent: &str, pid: &str, helper: &Path) -> io::Error {
             return Err(io::Error::other("the build has ended"));
         }
         // Opened here, since a helper gives up first what that takes.
-        let network = File::open(format!("/proc/{pid}/ns/net"))?;
-        rustix::io::fcntl_setfd(&network, rustix::io::FdFlags::empty())?;
-        Ok(network)
+        File::open(format!("/proc/{pid}/ns/net"))
     };
     match prepare() {
-        Ok(network) => {
-            let path = format!("/proc/self/fd/{}", network.as_raw_fd());
-            Command::new(helper).args(arguments(helper, &path)).exec()
-        }
+        // As standard input, which no helper reads: pasta closes all that it inherits but the three streams (since 2024).
+        Ok(network) => Command::new(helper).args(arguments(helper, NETWORK)).stdin(network).exec(),
         Err(error) => error,
     }
 }
@@ -213,8 +210,8 @@ mod tests {
         for (name, words) in
             [("pasta", "-T none"), ("pasta", "--no-map-gw"), ("slirp4netns", "--disable-host-loopback")]
         {
-            let all = arguments(&Path::new("/usr/bin").join(name), "/proc/self/fd/9").join(" ");
-            assert!(all.contains(words) && all.contains(" /proc/self/fd/9"), "{all}");
+            let all = arguments(&Path::new("/usr/bin").join(name), NETWORK).join(" ");
+            assert!(all.contains(words) && all.contains(" /proc/self/fd/0"), "{all}");
         }
     }
 
