@@ -25,6 +25,10 @@ const TICK: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_millis(1);
 /// How long killing may take: then something hangs in the kernel, and it is told.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Bytes of a stream that are passed on at once, and how often between two looks for the end: a step that never stops
+/// writing ends as well.
+const PIECE: usize = 16 * 1024;
+const PIECES: usize = 64;
 
 /// This process and all that will come from it.
 pub(super) struct Herd {
@@ -81,7 +85,8 @@ impl Herd {
             }
             std::thread::sleep(AGAIN);
         }
-        forward(streams)?;
+        // Nobody is left who writes.
+        while forward(streams)? == Passed::Some {}
         status.map(said).ok_or_else(|| Errno::CHILD.into())
     }
 
@@ -110,12 +115,25 @@ impl Herd {
     }
 }
 
-/// Passes on what is in the pipes now. The pipes do not block, and this process holds their other ends, so that they
-/// never end.
-fn forward(streams: &[File; 2]) -> io::Result<()> {
-    let mut buffer = [0; 16 * 1024];
+/// How much of what was in the pipes was passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    All,
+    Some,
+}
+
+/// Passes on what is in the pipes now, or a part of it. The pipes do not block, and this process holds their other ends,
+/// so that they never end.
+fn forward(streams: &[File; 2]) -> io::Result<Passed> {
+    let mut buffer = [0; PIECE];
+    let mut passed = Passed::All;
     for mut stream in streams {
+        let mut pieces = 0..PIECES;
         loop {
+            if pieces.next().is_none() {
+                passed = Passed::Some;
+                break;
+            }
             match stream.read(&mut buffer) {
                 // When nobody listens any more, the socket says so too.
                 Ok(count) if count > 0 => drop(io::stdout().write_all(buffer.get(..count).unwrap_or_default())),
@@ -125,7 +143,8 @@ fn forward(streams: &[File; 2]) -> io::Result<()> {
             }
         }
     }
-    io::stdout().flush().or(Ok(()))
+    // As above.
+    io::stdout().flush().or(Ok(())).map(|()| passed)
 }
 
 /// Kills every process whose parent is this one; their children become this one's.

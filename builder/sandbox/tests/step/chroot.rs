@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_keeps_a_step_inside", |tier| as_root(tier, keeps_a_step_inside)),
     ("chroot_keeps_signals_inside", |tier| as_root(tier, keeps_signals_inside)),
     ("chroot_ends_all_that_was_started", |tier| as_root(tier, ends_all_that_was_started)),
+    ("chroot_ends_what_never_stops_writing", |tier| as_root(tier, ends_what_never_stops_writing)),
     ("chroot_puts_files_back", |tier| as_root(tier, puts_files_back)),
     ("chroot_follows_links_inside", |tier| as_root(tier, follows_links_inside)),
     ("chroot_refuses_what_it_cannot_keep", |tier| as_root(tier, refuses_what_it_cannot_keep)),
@@ -148,6 +149,43 @@ fn ends_all_that_was_started(world: &mut World) {
     thread.join().unwrap();
     assert!(matches!(outcome, Err(SandboxError::Cancelled)), "{outcome:?}");
     assert_eq!(processes_with(&mark), 0);
+}
+
+fn ends_what_never_stops_writing(world: &mut World) {
+    // Should it not be ended, it ends by itself, too late.
+    let flood = "busybox timeout 30 cat /dev/zero > /dev/stdout & ";
+    let script = format!("{}wait", flood.repeat(6));
+    let aside = tempfile::tempdir_in(world.dir.path()).unwrap();
+    if let Files::Whole(whole) = &mut world.spec.files {
+        whole.aside = aside.path().to_owned();
+    }
+    world.spec.argv = ["/bin/sh", "-c", &script].map(String::from).to_vec();
+    let pipe = world.base("dev/stdout");
+    let (cancel, mut seen, mut asked) = (AtomicBool::new(false), 0, None);
+    let outcome = run(
+        &world.spec,
+        &mut |bytes| {
+            // A slow reader, and a pipe as large as a step may make it: it is never empty.
+            if seen == 0 {
+                let pipe = fs::File::open(&pipe).unwrap();
+                rustix::pipe::fcntl_setpipe_size(&pipe, 1 << 20).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            seen += bytes.len();
+            if seen > 1 << 20 && asked.is_none() {
+                asked = Some(Instant::now());
+                cancel.store(true, Ordering::Relaxed);
+            }
+        },
+        &cancel,
+    );
+    let took = asked.expect("it was flooded").elapsed();
+    assert!(matches!(outcome, Err(SandboxError::Cancelled)), "{outcome:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(processes_with("cat\0/dev/zero"), 0);
+    // All that was written before the end arrives.
+    let text = sh(world, "i=0; while [ $i -lt 3000 ]; do echo 0123456789 > /dev/stdout; i=$((i+1)); done");
+    assert_eq!(text, "0123456789\n".repeat(3000));
 }
 
 fn puts_files_back(world: &mut World) {
