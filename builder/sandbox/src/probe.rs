@@ -129,13 +129,21 @@ fn seccomp() -> Finding {
     Finding { name: "seccomp", ok: mode.is_some(), detail, hint }
 }
 
-/// A second wall only, so its absence is no hindrance.
+/// A second wall only, so that its absence is no hindrance.
 fn abstract_sockets() -> Finding {
-    let version = sys::landlock_version();
+    let name = "abstract sockets";
+    let version = match sys::ask_landlock() {
+        Ok(version) => version,
+        // Then no step starts either.
+        Err(error) => {
+            let (detail, hint) = (format!("{}: {error}", container::UNASKED), Some(container::UNFILTERED.to_owned()));
+            return Finding { name, ok: false, detail, hint };
+        }
+    };
     let hidden = version >= SCOPES;
     let seen = if hidden { "hidden from steps" } else { "visible to steps on the host's network" };
     let hint = (!hidden).then(|| "use Linux 6.12 or newer with Landlock, or --network=none".to_owned());
-    Finding { name: "abstract sockets", ok: true, detail: format!("{seen} (Landlock version {version})"), hint }
+    Finding { name, ok: true, detail: format!("{seen} (Landlock version {version})"), hint }
 }
 
 /// Only for those who ask for limits, so its absence is no hindrance.

@@ -125,11 +125,6 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     zero_or_errno(done)
 }
 
-/// As [`ask_landlock`], for whoever only tells what there is.
-pub(crate) fn landlock_version() -> i64 {
-    ask_landlock().unwrap_or(0)
-}
-
 /// The version of Landlock that the kernel has switched on; zero where it has none, or it is off.
 pub(crate) fn ask_landlock() -> io::Result<i64> {
     let nothing = std::ptr::null::<LandlockRuleset>();

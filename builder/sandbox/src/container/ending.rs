@@ -49,7 +49,7 @@ impl Herd {
     pub(super) fn gather() -> io::Result<Self> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         rustix::thread::set_no_new_privs(true)?;
-        if sys::landlock_version() < probe::SCOPES {
+        if sys::ask_landlock()? < probe::SCOPES {
             return Ok(Self { reach: Reach::All });
         }
         // The files are the business of the next domain.

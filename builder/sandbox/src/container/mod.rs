@@ -48,6 +48,10 @@ const NEEDED: [(CapabilitySet, &str); 9] = [
 /// that does not give it to a place refuses it there, whatever it is about.
 const MOVES: i64 = 2;
 const MOVE: u64 = 1 << 13;
+/// Why nothing is known about it.
+pub(crate) const UNASKED: &str = "the kernel does not say whether it has Landlock";
+/// How to get an answer.
+pub(crate) const UNFILTERED: &str = "let the filter of system calls that this process is under allow Landlock's";
 /// The access rights of `linux/landlock.h` that each version knows.
 const RIGHTS: [(i64, u64); 4] = [(5, 0xffff), (3, 0x7fff), (MOVES, 0x3fff), (0, 0)];
 
@@ -65,6 +69,10 @@ pub(crate) fn usable() -> Result<(), SandboxError> {
         let names = missing.join(", ");
         return unusable(format!("this root lacks {names}"), "start the container with --cap-add for each of them");
     }
+    // A kernel that does not answer may well have it, so that a step would lack walls that it could have.
+    if let Err(error) = sys::ask_landlock() {
+        return unusable(format!("{UNASKED}: {error}"), UNFILTERED);
+    }
     Ok(())
 }
 
@@ -74,12 +82,29 @@ pub(crate) fn lacks() -> String {
         "steps share the container's processes, network and host name, find /proc and /sys empty, and cannot \
                     use sudo, device nodes or mounts of secrets"
             .to_owned();
-    match sys::landlock_version() {
-        ..MOVES => text.push_str("; without Landlock they may send signals to the builder"),
-        MOVES..probe::SCOPES => text.push_str("; with this version of Landlock they may send signals to the builder"),
-        _ => {}
+    let walls = match sys::ask_landlock() {
+        Ok(version) => unkept(version).map(str::to_owned),
+        Err(error) => Some(format!("{UNASKED}: {error}")),
+    };
+    if let Some(walls) = walls {
+        text.push_str("; ");
+        text.push_str(&walls);
     }
     text
+}
+
+/// Which walls a version of Landlock does not make, for people.
+fn unkept(version: i64) -> Option<&'static str> {
+    match version {
+        ..MOVES => Some(
+            "without Landlock of Linux 5.19 only the chroot keeps them from other files, and they may send signals to \
+             the builder and reach abstract sockets",
+        ),
+        MOVES..probe::SCOPES => {
+            Some("without Landlock of Linux 6.12 they may send signals to the builder and reach abstract sockets")
+        }
+        _ => None,
+    }
 }
 
 /// Refuses what a step asks for and cannot have.
@@ -182,7 +207,7 @@ fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
 
 /// The walls, from the outermost in. no_new_privs is on since the herd was gathered.
 fn confine(root: &OwnedFd) -> Result<(), Fault> {
-    let version = sys::landlock_version();
+    let version = sys::ask_landlock().at(Stage::Process, "Landlock")?;
     let rights = RIGHTS.iter().find(|(first, _)| version >= *first).map_or(0, |(_, rights)| *rights);
     let scopes = match version {
         probe::SCOPES.. => sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS | sys::LANDLOCK_SCOPE_SIGNALS,
@@ -194,4 +219,23 @@ fn confine(root: &OwnedFd) -> Result<(), Fault> {
     }
     caps::limit_bounding_set(CHROOT_STEP).at(Stage::Capabilities, "bounding set")?;
     seccomp::install(seccomp::Walls::Chroot).at(Stage::Seccomp, "filter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_kept_is_told_by_name() {
+        for version in [0, 1] {
+            let text = unkept(version).unwrap();
+            assert!(["files", "signals", "sockets"].iter().all(|wall| text.contains(wall)), "{version}: {text}");
+        }
+        for version in 2..6 {
+            let text = unkept(version).unwrap();
+            assert!(["signals", "sockets"].iter().all(|wall| text.contains(wall)), "{version}: {text}");
+            assert!(!text.contains("files"), "{version}: {text}");
+        }
+        assert_eq!([unkept(6), unkept(7), unkept(100)], [None; 3]);
+    }
 }

@@ -3,8 +3,9 @@
 use crate::Test;
 use crate::world::{World, processes_with};
 use cooper_sandbox::{
-    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Tier, Whole, run,
+    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Stage, Tier, Whole, run,
 };
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_keeps_signals_inside", |tier| as_root(tier, keeps_signals_inside)),
     ("chroot_ends_all_that_was_started", |tier| as_root(tier, ends_all_that_was_started)),
     ("chroot_ends_what_never_stops_writing", |tier| as_root(tier, ends_what_never_stops_writing)),
+    ("chroot_needs_an_answer_of_landlock", |tier| as_root(tier, needs_an_answer_of_landlock)),
     ("chroot_puts_files_back", |tier| as_root(tier, puts_files_back)),
     ("chroot_follows_links_inside", |tier| as_root(tier, follows_links_inside)),
     ("chroot_refuses_what_it_cannot_keep", |tier| as_root(tier, refuses_what_it_cannot_keep)),
@@ -186,6 +188,22 @@ fn ends_what_never_stops_writing(world: &mut World) {
     // All that was written before the end arrives.
     let text = sh(world, "i=0; while [ $i -lt 3000 ]; do echo 0123456789 > /dev/stdout; i=$((i+1)); done");
     assert_eq!(text, "0123456789\n".repeat(3000));
+}
+
+/// Who cannot ask whether there are walls does not start a step without them.
+fn needs_an_answer_of_landlock(world: &mut World) {
+    let ask = [(libc::SYS_landlock_create_ruleset, Vec::new())];
+    let [allow, refuse] = [SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32)];
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter: BpfProgram = SeccompFilter::new(ask.into(), allow, refuse, arch).unwrap().try_into().unwrap();
+    // It holds for the thread and for all that it starts.
+    let thread = || {
+        apply_filter(&filter).unwrap();
+        step(world, "touch /ran").0
+    };
+    let outcome = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
+    assert!(matches!(outcome, Err(SandboxError::Setup { stage: Stage::Process, .. })), "{outcome:?}");
+    assert!(!world.base("ran").exists());
 }
 
 fn puts_files_back(world: &mut World) {
