@@ -5,6 +5,7 @@
 //! root of the step could change its mode, its owner or, once nobody executes it, its bytes (CVE-2019-5736).
 
 use crate::mount_api::{on_host, read_only_copy_of};
+use crate::spec::Files;
 use crate::sys::Reach;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -13,13 +14,31 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 const OWN: &str = "/proc/self/exe";
 
 /// Something to execute that nobody can change the program through.
-pub(crate) fn unchangeable() -> io::Result<OwnedFd> {
-    // Without the right to mount, or when the file was replaced by a newer one, memory holds the program.
-    read_only_mount().or_else(|_| sealed_copy())
+pub(crate) fn unchangeable(files: &Files) -> io::Result<OwnedFd> {
+    match files {
+        // When the file was replaced by a newer one, memory holds the program. Owner and mode of what is in memory cannot
+        // be sealed: a step that comes to it would change them for the next one, so each has its own.
+        Files::Layers(_) => read_only_mount().or_else(|_| sealed_copy()),
+        // Nothing can be mounted. No `/proc` is there for steps to come to it, so that one copy is enough for all.
+        Files::Whole(_) => shared_copy(),
+    }
+}
+
+/// The copy of this process, made when the first step needs it.
+fn shared_copy() -> io::Result<OwnedFd> {
+    static COPY: OnceLock<OwnedFd> = OnceLock::new();
+    match COPY.get() {
+        Some(copy) => copy.try_clone(),
+        None => {
+            let made = sealed_copy()?;
+            COPY.get_or_init(|| made).try_clone()
+        }
+    }
 }
 
 fn read_only_mount() -> io::Result<OwnedFd> {
@@ -55,6 +74,7 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Whole;
     use std::io::{Read, Seek, Write};
 
     #[test]
@@ -65,5 +85,16 @@ mod tests {
         copy.rewind().unwrap();
         copy.read_to_end(&mut bytes).unwrap();
         assert!(bytes == std::fs::read(OWN).unwrap());
+    }
+
+    #[test]
+    fn only_those_share_a_copy_who_cannot_come_to_it() {
+        let inode = |copy: OwnedFd| rustix::fs::fstat(&copy).unwrap().st_ino;
+        let whole = Files::Whole(Whole { root: "/nowhere".into(), aside: "/nowhere".into() });
+        let [first, second] = [(); 2].map(|()| unchangeable(&whole).unwrap());
+        let sealed = rustix::fs::fcntl_get_seals(&first).unwrap();
+        assert!(sealed.contains(SealFlags::WRITE | SealFlags::SEAL), "{sealed:?}");
+        assert_eq!(inode(first), inode(second));
+        assert_ne!(inode(sealed_copy().unwrap()), inode(shared_copy().unwrap()));
     }
 }

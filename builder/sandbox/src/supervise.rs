@@ -65,7 +65,7 @@ pub(crate) fn attend(
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
-    let child = spawn(theirs, wires.own)?;
+    let child = spawn(&spec.files, theirs, wires.own)?;
     let mut step = Running { child, control: Some(control), heard: Heard::default(), helper: None };
     let groups = group.as_ref().map(Group::directories).unwrap_or_default();
     let order = Order { spec: spec.clone(), groups };
@@ -118,8 +118,8 @@ fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn spawn(control: UnixStream, [output, error]: [Stdio; 2]) -> Result<Child, SandboxError> {
-    let program = own_program::unchangeable().map_err(SandboxError::io("guard the program"))?;
+fn spawn(files: &Files, control: UnixStream, [output, error]: [Stdio; 2]) -> Result<Child, SandboxError> {
+    let program = own_program::unchangeable(files).map_err(SandboxError::io("guard the program"))?;
     Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("cooper")
         .arg(INIT_ARGUMENT)
