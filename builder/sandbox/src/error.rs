@@ -125,7 +125,7 @@ impl SandboxError {
             ),
             Self::Setup { stage: Stage::Overlay, .. } => Some(
                 "the store must be on a file system that overlay can write to (ext4, xfs, btrfs, tmpfs), not on an \
-                 overlay, NFS or FUSE"
+                 overlay or NFS; cooper doctor tries it"
                     .into(),
             ),
             Self::Setup { stage: Stage::KernelFilesystems, .. } => Some(

@@ -4,6 +4,7 @@
 
 use crate::foreign::{self, check_foreign};
 use crate::probe::Finding;
+use crate::trial::{self, Tried};
 use cooper_image::Platform;
 use rustix::fs::XattrFlags;
 use std::fs::File;
@@ -11,10 +12,15 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// File systems on which overlay keeps no upper directory, by the numbers of statfs(2).
-const UNFIT: [(i64, &str); 8] = [
+/// Some file systems by the numbers of statfs(2), for their names; what they can is tried.
+const NAMES: [(i64, &str); 13] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0x2fc1_2fc1, "zfs"),
     (0x794c_7630, "overlay"),
-    (0x6969, "nfs"),
     (0x6573_5546, "fuse"),
     (0x4d44, "vfat"),
     (0x0102_1997, "9p"),
@@ -22,15 +28,12 @@ const UNFIT: [(i64, &str); 8] = [
     (0xfe53_4d42, "smb2"),
     (0xf15f, "ecryptfs"),
 ];
-/// Some on which it does, for their names.
-const FIT: [(i64, &str); 6] = [
-    (0xef53, "ext4"),
-    (0x5846_5342, "xfs"),
-    (0x9123_683e, "btrfs"),
-    (0x0102_1994, "tmpfs"),
-    (0xf2f5_2010, "f2fs"),
-    (0x2fc1_2fc1, "zfs"),
-];
+/// The one that is refused untried: what is deleted while it is open stays there under another name, in the middle of a
+/// layer, and others may change it at any time.
+const NFS: i64 = 0x6969;
+
+/// How many names of a trial are tried: another doctor may have the same number, in a container with the same volume.
+const ATTEMPTS: u32 = 100;
 
 /// Processors that run another one's programs by themselves: the processor, and the other.
 const NATIVE: [(&str, &str); 2] = [("amd64", "386"), ("arm64", "arm")];
@@ -54,9 +57,14 @@ struct Trial(PathBuf);
 
 impl Trial {
     fn new(place: &Path) -> io::Result<Self> {
-        let dir = place.join(format!(".cooper-doctor-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        Ok(Self(dir))
+        for attempt in 0..ATTEMPTS {
+            let dir = place.join(format!(".cooper-doctor-{}-{attempt}", std::process::id()));
+            match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| Self(dir)),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 }
 
@@ -70,25 +78,31 @@ impl Drop for Trial {
 
 fn layers(trial: &Trial) -> Finding {
     let number = rustix::fs::statfs(&trial.0).map_or(0, |fs| fs.f_type);
-    // What an ordinary user's overlay writes; that of root writes others where these are refused.
-    let user = rustix::fs::setxattr(&trial.0, "user.overlay.cooper", b"y", XattrFlags::empty());
-    let marks = user.or_else(|_| rustix::fs::setxattr(&trial.0, "trusted.overlay.cooper", b"y", XattrFlags::empty()));
-    judged(number, marks.err().map(|e| e.to_string()))
+    let attributes = attributes_of(|name| rustix::fs::setxattr(&trial.0, name, b"y", XattrFlags::empty()));
+    judged(number, attributes.err().map(|error| error.to_string()), || trial::on(&trial.0))
 }
 
-/// Of a file system, and what it said of an attribute.
-fn judged(number: i64, refused: Option<String>) -> Finding {
-    let named = |all: &[(i64, &'static str)]| all.iter().find(|(n, _)| *n == number).map(|(_, name)| *name);
-    let other = || format!("type {number:#x}");
-    let hint = "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
-    let (ok, detail) = match (named(&UNFIT), refused) {
-        (Some(name), _) => (false, format!("{name}, on which overlay cannot write")),
-        (None, Some(why)) => {
-            let name = named(&FIT).map_or_else(other, str::to_owned);
-            (false, format!("{name}, which keeps no attributes here: {why}"))
-        }
-        (None, None) => (true, named(&FIT).map_or_else(other, str::to_owned)),
+/// Can overlay keep its marks? Tells of the first kind of them, since only root of the machine may write the other.
+fn attributes_of<E>(mut set: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    // What an ordinary user's overlay writes; that of root writes others where these are refused.
+    set("user.overlay.cooper").or_else(|first| set("trusted.overlay.cooper").map_err(|_| first))
+}
+
+/// Of a file system, what it said of an attribute, and what came of a trial.
+fn judged(number: i64, no_attributes: Option<String>, tried: impl FnOnce() -> Tried) -> Finding {
+    let name = NAMES.iter().find(|(known, _)| *known == number);
+    let name = name.map_or_else(|| format!("type {number:#x}"), |(_, name)| (*name).to_owned());
+    let (ok, detail) = match no_attributes {
+        _ if number == NFS => (false, "nfs, which does not keep layers as they are".to_owned()),
+        Some(why) => (false, format!("{name}, which keeps no attributes here: {why}")),
+        None => match tried() {
+            Tried::Fits => (true, name),
+            Tried::Refused(why) => (false, format!("{name}, on which overlay cannot write: {why}")),
+            // What hinders it hinders steps too, and is told by another finding.
+            Tried::NotMade(why) => (true, format!("{name}; overlay was not tried on it: {why}")),
+        },
     };
+    let hint = "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
     Finding { name: "store", ok, detail, hint: (!ok).then(|| hint.to_owned()) }
 }
 
@@ -132,17 +146,47 @@ mod tests {
 
     #[test]
     fn file_systems_are_judged() {
-        for (number, refused, ok, said) in [
-            (0xef53, None, true, "ext4"),
-            (0x1234, None, true, "type 0x1234"),
-            (0x794c_7630, None, false, "overlay, on which overlay cannot write"),
-            (0x6969, None, false, "nfs"),
-            (0x0102_1994, Some("not supported"), false, "tmpfs, which keeps no attributes here: not supported"),
+        let fits = Tried::Fits;
+        let refused = Tried::Refused("mounting: no".to_owned());
+        let not_made = Tried::NotMade("no namespaces".to_owned());
+        for (number, no_attributes, tried, ok, said) in [
+            (0xef53, None, &fits, true, "ext4"),
+            (0x1234, None, &fits, true, "type 0x1234"),
+            (0x6573_5546, None, &fits, true, "fuse"),
+            (0x794c_7630, None, &refused, false, "overlay, on which overlay cannot write: mounting: no"),
+            (0xef53, None, &not_made, true, "ext4; overlay was not tried on it: no namespaces"),
+            (0x6969, None, &fits, false, "nfs, which does not keep layers as they are"),
+            (0x0102_1994, Some("not supported"), &fits, false, "tmpfs, which keeps no attributes here: not supported"),
         ] {
-            let found = judged(number, refused.map(str::to_owned));
+            let found = judged(number, no_attributes.map(str::to_owned), || tried.clone());
             assert_eq!((found.ok, found.hint.is_some()), (ok, !ok), "{found:?}");
-            assert!(found.detail.starts_with(said), "{found:?}");
+            assert_eq!(found.detail, said);
         }
+    }
+
+    #[test]
+    fn the_first_attribute_that_is_refused_is_told() {
+        let refusing = |refused: &[(&str, i32)]| {
+            attributes_of(|name| match refused.iter().find(|(kind, _)| name.starts_with(kind)) {
+                Some((_, error)) => Err(*error),
+                None => Ok(()),
+            })
+        };
+        assert_eq!(refusing(&[]), Ok(()));
+        assert_eq!(refusing(&[("user.", libc::EOPNOTSUPP)]), Ok(()));
+        let both = [("user.", libc::EOPNOTSUPP), ("trusted.", libc::EPERM)];
+        assert_eq!(refusing(&both), Err(libc::EOPNOTSUPP));
+    }
+
+    #[test]
+    fn two_doctors_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = [(); 2].map(|()| Trial::new(dir.path()).unwrap());
+        assert_ne!(first.0, second.0);
+        drop(first);
+        assert!(second.0.is_dir());
+        drop(second);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

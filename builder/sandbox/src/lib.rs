@@ -32,6 +32,7 @@ mod shell;
 mod spec;
 mod supervise;
 mod sys;
+mod trial;
 mod user;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ const INIT_ARGUMENT: &str = "__init";
 const IDMAP_ARGUMENT: &str = "__idmap";
 /// The first argument of a process that becomes the helper of a network.
 const NETWORK_ARGUMENT: &str = "__network";
+/// The first argument of a process that tries the overlay file system.
+const TRIAL_ARGUMENT: &str = "__trial";
 /// The first argument of a process that starts a program as the caller.
 const CALLER_ARGUMENT: &str = "__caller";
 
@@ -70,6 +73,7 @@ pub fn dispatch_internal(args: &[String]) -> Option<ExitCode> {
         Some(INIT_ARGUMENT) => Some(init::main()),
         Some(IDMAP_ARGUMENT) => Some(idmap::helper(args.get(2).map_or("", String::as_str))),
         Some(NETWORK_ARGUMENT) => Some(isolated::main(args.get(2..).unwrap_or_default())),
+        Some(TRIAL_ARGUMENT) => Some(trial::main(args.get(2..).unwrap_or_default())),
         Some(CALLER_ARGUMENT) => Some(caller::main(args.get(2..).unwrap_or_default())),
         _ => None,
     }

@@ -1,0 +1,113 @@
+//! A trial of the overlay file system where a store is to be, for `cooper doctor`: a step's root is stacked and used once.
+//!
+//! Takes a directory that nobody else uses; leaves it empty. A process of its own does it, since that takes the rights of
+//! steps and leaves the host's mounts. Its answer is the kernel's: no list of file systems knows what each of them can.
+
+use crate::idmap::{Tier, enter_user_namespace};
+use crate::overlay::{Layers, Marks, mount_at};
+use crate::{TRIAL_ARGUMENT, mount_api, sys};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Tried {
+    /// Steps can write here.
+    Fits,
+    /// They cannot: what failed, in the kernel's words.
+    Refused(String),
+    /// There was no trial, and why; that is no fault of the place.
+    NotMade(String),
+}
+
+/// Tries it in a directory.
+pub(crate) fn on(directory: &Path) -> Tried {
+    let mut trial = Command::new("/proc/self/exe");
+    trial.arg0("cooper").arg(TRIAL_ARGUMENT).arg(directory).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    let answer = trial.output().and_then(|ended| Ok(serde_json::from_slice(&ended.stdout)?));
+    answer.unwrap_or_else(|error| Tried::NotMade(error.to_string()))
+}
+
+/// The internal entry point: `DIRECTORY`. Says what came of it on standard output.
+pub(crate) fn main(arguments: &[String]) -> ExitCode {
+    let [directory] = arguments else { return ExitCode::FAILURE };
+    let tried = match enter_user_namespace() {
+        Err(error) => Tried::NotMade(error.to_string()),
+        Ok(Tier::Container) => Tried::NotMade("nothing can be mounted here".to_owned()),
+        Ok(Tier::Root | Tier::Rootless) => stack_in(Path::new(directory)),
+    };
+    match crate::protocol::write_line(&mut io::stdout(), &tried) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn stack_in(directory: &Path) -> Tried {
+    let leave = || -> io::Result<()> {
+        sys::unshare(UnshareFlags::NEWNS)?;
+        Ok(rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+    };
+    if let Err(error) = leave() {
+        return Tried::NotMade(error.to_string());
+    }
+    let names = ["lower", "upper", "work", "root"];
+    let tried = use_overlay(&names.map(|name| directory.join(name)));
+    // What root of a user namespace has made the user may not be able to delete; the mount has ended with its use.
+    for name in names {
+        let _left_to_whoever_asked = std::fs::remove_dir_all(directory.join(name));
+    }
+    match tried {
+        Ok(()) => Tried::Fits,
+        Err((what, error)) => Tried::Refused(format!("{what}: {error}")),
+    }
+}
+
+type Step = Result<(), (&'static str, io::Error)>;
+
+fn at(what: &'static str) -> impl Fn(io::Error) -> (&'static str, io::Error) {
+    move |error| (what, error)
+}
+
+fn use_overlay([lower, upper, work, root]: &[PathBuf; 4]) -> Step {
+    for directory in [lower, upper, work, root] {
+        std::fs::create_dir(directory).map_err(at("a directory"))?;
+    }
+    std::fs::create_dir(lower.join("replaced")).map_err(at("a directory"))?;
+    std::fs::write(lower.join("changed"), "lower").map_err(at("a file"))?;
+    let marks = Marks::of_this_process().map_err(at("own user namespace"))?;
+    let open = |path: &Path| mount_api::on_host(path).map_err(io::Error::from).map_err(at("a directory"));
+    let layers = Layers { lowers_top_first: vec![open(lower)?], upper: open(upper)?, work: open(work)? };
+    mount_at(&layers, marks, &open(root)?).map_err(at("mounting"))?;
+    let used = use_root(root).and_then(|()| is_marked(upper, marks));
+    rustix::mount::unmount(root, UnmountFlags::DETACH).map_err(io::Error::from).map_err(at("unmounting"))?;
+    used
+}
+
+/// What steps do: a new file, one that is changed, and a directory in another's place.
+fn use_root(root: &Path) -> Step {
+    std::fs::write(root.join("new"), "new").map_err(at("a new file"))?;
+    std::fs::write(root.join("changed"), "upper").map_err(at("a changed file"))?;
+    std::fs::remove_dir(root.join("replaced")).map_err(at("a deleted directory"))?;
+    std::fs::create_dir(root.join("replaced")).map_err(at("a replaced directory"))
+}
+
+/// Is what was written there, with the attribute of a directory that hides the one below?
+fn is_marked(upper: &Path, marks: Marks) -> Step {
+    for (name, content) in [("new", "new"), ("changed", "upper")] {
+        let found = std::fs::read(upper.join(name)).map_err(at("a written file"))?;
+        if found != content.as_bytes() {
+            return Err(("a written file", io::ErrorKind::InvalidData.into()));
+        }
+    }
+    let name = match marks {
+        Marks::Trusted => "trusted.overlay.opaque",
+        Marks::User => "user.overlay.opaque",
+    };
+    let found = rustix::fs::getxattr(upper.join("replaced"), name, &mut [0_u8; 8]);
+    found.map(drop).map_err(io::Error::from).map_err(at("an attribute"))
+}
