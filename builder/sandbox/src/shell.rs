@@ -107,13 +107,14 @@ fn carry_input(terminal: &OwnedFd, over: &AtomicBool, stop: &AtomicBool, cancel:
                 open = false;
                 stop.store(true, Ordering::Relaxed);
             }
-            Ok(count) => hand_on(terminal, buffer.get(..count).unwrap_or_default(), over),
+            Ok(count) => hand_on(terminal, buffer.get(..count).unwrap_or_default(), [over, cancel]),
         }
     }
 }
 
-fn hand_on(terminal: &OwnedFd, mut bytes: &[u8], over: &AtomicBool) {
-    while !bytes.is_empty() && !over.load(Ordering::Relaxed) {
+/// Hands on what was typed; gives up when one of the ends has come, since a program need not read.
+fn hand_on(terminal: &OwnedFd, mut bytes: &[u8], ends: [&AtomicBool; 2]) {
+    while !bytes.is_empty() && !ends.iter().any(|end| end.load(Ordering::Relaxed)) {
         match rustix::io::write(terminal, bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => std::thread::sleep(PAUSE),
@@ -139,5 +140,38 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
         let _ = rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_program_that_does_not_read_holds_nobody_up() {
+        let (ours, theirs) = open_terminal().unwrap();
+        let mut raw = rustix::termios::tcgetattr(&theirs).unwrap();
+        raw.make_raw();
+        rustix::termios::tcsetattr(&theirs, OptionalActions::Now, &raw).unwrap();
+        let bound = Duration::from_secs(20);
+        let (over, cancel) = (AtomicBool::new(false), AtomicBool::new(false));
+        let handed_on = AtomicBool::new(false);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // More than a terminal takes.
+                hand_on(&ours, &[b'x'; 1 << 20], [&over, &cancel]);
+                handed_on.store(true, Ordering::Relaxed);
+            });
+            std::thread::sleep(PAUSE * 10);
+            assert!(!handed_on.load(Ordering::Relaxed), "it waits for the program");
+            cancel.store(true, Ordering::Relaxed);
+            while !handed_on.load(Ordering::Relaxed) && began.elapsed() < bound {
+                std::thread::sleep(PAUSE);
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(began.elapsed() < bound, "it did not see that it was to stop");
     }
 }
