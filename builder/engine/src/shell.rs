@@ -6,9 +6,9 @@
 
 use crate::layers::{Layer, io, set_mode};
 use crate::run_request::Secret;
-use crate::step::{Kept, KeptContent, KeptSharing, WRITTEN, await_cache, stacked, start_agent};
+use crate::step::{Kept, KeptContent, KeptSharing, WRITTEN, await_cache, in_one_order, put, stacked, start_agent};
 use crate::{Engine, EngineError};
-use cooper_image::DiffId;
+use cooper_image::{DiffId, Digest};
 use cooper_sandbox::{Access, Content, Files, Mount, Outcome, Private, Stack, StepSpec, Tier, not_in_a_chroot};
 use cooper_store::{CacheUse, FailedStep};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Engine {
             mounts: Vec::new(),
             surroundings: kept.around.clone(),
         };
-        let mut held = (Vec::new(), Vec::new());
+        let (mut agents, mut caches) = (Vec::new(), Vec::new());
         for (number, mount) in kept.mounts.iter().enumerate() {
             let own = ingest.path().join(format!("mount-{number}"));
             let content = match &mount.content {
@@ -81,11 +81,9 @@ impl Engine {
                         KeptSharing::Private => CacheUse::Private,
                         KeptSharing::Locked => CacheUse::Locked,
                     };
-                    let mut empty = |path: &Path| make_dir(path).map(drop);
-                    let cache = await_cache(&self.store, (name, manner), &mut empty, cancel)?;
-                    let path = cache.path().to_owned();
-                    held.0.push(cache);
-                    Some(Content::Host(path))
+                    caches.push((name.clone(), (spec.mounts.len(), manner)));
+                    // Filled in below.
+                    Some(Content::Tmpfs { bytes: None })
                 }
                 KeptContent::Tmpfs { bytes } => Some(Content::Tmpfs { bytes: *bytes }),
                 KeptContent::Secret { id, variable, rights } => request.secrets.get(id).map(|secret| {
@@ -104,7 +102,7 @@ impl Engine {
                     Some(socket) => {
                         let agent = start_agent(id, socket, &make_dir(&own)?, (*rights).into())?;
                         let path = agent.path().to_owned();
-                        held.1.push(agent);
+                        agents.push(agent);
                         Some(Content::Host(path))
                     }
                     None => None,
@@ -115,6 +113,11 @@ impl Engine {
                 spec.mounts.push(Mount { target: target.clone(), access, content });
             }
         }
+        let take = |name: &Digest, want: &(usize, CacheUse)| {
+            let mut empty = |path: &Path| make_dir(path).map(drop);
+            await_cache(&self.store, (name, want.1), &mut empty, cancel)
+        };
+        let caches = in_one_order(caches, take, |(at, _), cache| put(&mut spec, *at, cache))?;
         for (name, value) in &request.env {
             spec.env.retain(|(known, _)| known != name);
             spec.env.push((name.clone(), value.clone()));
@@ -124,7 +127,7 @@ impl Engine {
             spec.argv = vec![named.map_or_else(|| SHELL.to_owned(), |(_, shell)| shell.clone())];
         }
         let outcome = cooper_sandbox::enter(&spec, cancel);
-        drop(held);
+        drop((agents, caches));
         Ok(outcome?)
     }
 

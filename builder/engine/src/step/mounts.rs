@@ -25,7 +25,6 @@ use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source}
 use cooper_plan::op::{Base, Exec};
 use cooper_sandbox::{Content, Private, StepSpec};
 use cooper_store::{CacheMount, CacheUse, Store};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +74,7 @@ impl Files {
 /// What has to be there until the process has ended.
 #[derive(Default)]
 pub struct Held {
-    caches: BTreeMap<String, CacheMount>,
+    caches: Vec<CacheMount>,
     agents: Vec<Agent>,
 }
 
@@ -164,7 +163,7 @@ impl Build<'_> {
             let content = match (&mount.what, files) {
                 (Mounted::Bind(_), Some(files)) => Some(self.bind(files, &own)?),
                 (Mounted::Cache(cache), files) => {
-                    caches.push((cache_name(cache, files.as_ref()), spec.mounts.len(), cache, files.as_ref()));
+                    caches.push((cache_name(cache, files.as_ref()), (spec.mounts.len(), cache, files.as_ref())));
                     // Filled in below.
                     Some(Content::Tmpfs { bytes: None })
                 }
@@ -183,14 +182,8 @@ impl Build<'_> {
                 spec.mounts.push(cooper_sandbox::Mount { target: target.to_string(), access, content });
             }
         }
-        // In one order for everybody, so that two builds never wait for each other.
-        caches.sort_by_key(|(name, ..)| name.to_string());
-        for (name, at, cache, files) in caches {
-            let path = self.cache(&name, cache, files, &mut held)?;
-            if let Some(mount) = spec.mounts.get_mut(at) {
-                mount.content = Content::Host(path);
-            }
-        }
+        let take = |name: &Digest, want: &(usize, &Cache, Option<&Files>)| self.cache(name, want.1, want.2);
+        held.caches.extend(in_one_order(caches, take, |(at, ..), cache| put(spec, *at, cache))?);
         Ok(held)
     }
 
@@ -293,26 +286,14 @@ impl Build<'_> {
         start_agent(id, socket, own, owned).map(Some)
     }
 
-    fn cache(
-        &self,
-        name: &Digest,
-        cache: &Cache,
-        files: Option<&Files>,
-        held: &mut Held,
-    ) -> Result<PathBuf, EngineError> {
-        if let Some(mine) = held.caches.get(&name.to_string()) {
-            return Ok(mine.path().to_owned());
-        }
+    fn cache(&self, name: &Digest, cache: &Cache, files: Option<&Files>) -> Result<CacheMount, EngineError> {
         let manner = match cache.sharing {
             Sharing::Shared => CacheUse::Shared,
             Sharing::Private => CacheUse::Private,
             Sharing::Locked => CacheUse::Locked,
         };
         let mut fill = |path: &Path| self.fill(path, cache, files);
-        let mine = await_cache(&self.engine.store, (name, manner), &mut fill, self.cancel)?;
-        let path = mine.path().to_owned();
-        held.caches.insert(name.to_string(), mine);
-        Ok(path)
+        await_cache(&self.engine.store, (name, manner), &mut fill, self.cancel)
     }
 
     /// The first content of a cache.
@@ -337,6 +318,34 @@ impl Build<'_> {
             std::fs::set_permissions(path, mode).map_err(|e| io("setting the mode of a cache", e))?;
         }
         Ok(())
+    }
+}
+
+/// Takes caches in one order for everybody, so that two processes never wait for each other, and each of them once, as
+/// what is locked is locked for its owner too. Gives them to all that want them.
+pub fn in_one_order<Want, Cache>(
+    mut wanted: Vec<(Digest, Want)>,
+    mut take: impl FnMut(&Digest, &Want) -> Result<Cache, EngineError>,
+    mut give: impl FnMut(&Want, &Cache),
+) -> Result<Vec<Cache>, EngineError> {
+    wanted.sort_by_key(|(name, _)| name.to_string());
+    let (mut held, mut last) = (Vec::new(), None);
+    for (name, want) in &wanted {
+        if last != Some(name) {
+            held.push(take(name, want)?);
+            last = Some(name);
+        }
+        if let Some(cache) = held.last() {
+            give(want, cache);
+        }
+    }
+    Ok(held)
+}
+
+/// Puts a cache where the specification has a place for one.
+pub fn put(spec: &mut StepSpec, at: usize, cache: &CacheMount) {
+    if let Some(mount) = spec.mounts.get_mut(at) {
+        mount.content = Content::Host(cache.path().to_owned());
     }
 }
 
@@ -420,4 +429,31 @@ fn make(dir: &Path) -> Result<PathBuf, EngineError> {
     std::fs::create_dir(dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
     set_mode(dir)?;
     Ok(dir.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_taken_in_one_order_and_each_once() {
+        let name = |text: &str| Digest::sha256(text);
+        let texts = ["a", "b", "c", "a", "d", "b"];
+        let taken = |texts: &[&str]| {
+            let wanted = texts.iter().enumerate().map(|(at, text)| (name(text), at)).collect();
+            let (mut order, mut given) = (Vec::new(), vec![None; texts.len()]);
+            let take = |name: &Digest, _: &usize| {
+                order.push(name.to_string());
+                Ok(name.clone())
+            };
+            let held = in_one_order(wanted, take, |at, cache: &Digest| given[*at] = Some(cache.clone())).unwrap();
+            assert_eq!(held.len(), order.len());
+            assert_eq!(given, texts.iter().map(|text| Some(name(text))).collect::<Vec<_>>());
+            order
+        };
+        let order = taken(&texts);
+        assert_eq!(order.len(), 4);
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(taken(&["d", "c", "b", "a"]), order);
+    }
 }
