@@ -241,6 +241,46 @@ mod tests {
         checks.join().expect("all as expected");
     }
 
+    /// Where there are no namespaces: what else it refuses, and nothing more.
+    #[test]
+    fn a_chroot_is_not_left_and_others_limits_are_not_changed() {
+        let [here, there] = [Walls::Chroot, Walls::Namespaces].map(allowed);
+        let missing: Vec<u32> = there.iter().copied().filter(|number| !here.contains(number)).collect();
+        assert_eq!(missing, [libc::SYS_chroot as u32]);
+        assert!(here.iter().all(|number| there.contains(number)));
+        let answers = |walls| {
+            let thread = std::thread::spawn(move || {
+                rustix::thread::set_no_new_privs(true).expect("is always allowed");
+                install(walls).expect("installs");
+                let own = i64::from(std::process::id());
+                // What the kernel would say itself: there is no name at address zero, and no such limit.
+                let calls = [
+                    (libc::SYS_chroot, 0, 0),
+                    (libc::SYS_prlimit64, 0, 999),
+                    (libc::SYS_prlimit64, own, 999),
+                    (libc::SYS_prlimit64, 1, 999),
+                    (libc::SYS_prlimit64, 1 << 32, 999),
+                    (libc::SYS_mount, 0, 0),
+                    (libc::SYS_setns, -1, 0),
+                    (libc::SYS_unshare, i64::from(libc::CLONE_NEWUSER), 0),
+                    (libc::SYS_clone, i64::from(libc::CLONE_NEWUSER | libc::CLONE_SIGHAND), 0),
+                    (libc::SYS_socket, i64::from(libc::AF_PACKET), 0),
+                    (libc::SYS_ioctl, -1, libc::TIOCSTI),
+                ];
+                calls.map(|(call, first, second)| sys::answer(call, first, second).raw_os_error().unwrap_or(0))
+            });
+            thread.join().expect("all are answered")
+        };
+        let [denied, fault, invalid] = [libc::EPERM, libc::EFAULT, libc::EINVAL];
+        let in_a_chroot = answers(Walls::Chroot);
+        // The kernel takes the lower half of a number of a process, and so does the filter.
+        assert_eq!(in_a_chroot[..5], [denied, invalid, denied, denied, invalid]);
+        assert_eq!(in_a_chroot[5..], [denied; 6]);
+        let in_namespaces = answers(Walls::Namespaces);
+        assert_eq!(in_namespaces[..5], [fault, invalid, invalid, invalid, invalid]);
+        assert_eq!(in_namespaces[5..], [denied; 6]);
+    }
+
     #[test]
     fn dangerous_calls_are_not_in_the_table() {
         for call in [
