@@ -19,23 +19,41 @@ const PROCESSES: Resources = Resources { memory_bytes: None, swap: Swap::Usual, 
 /// Either the limit holds, or the step does not begin.
 fn limits_are_kept_or_refused(_: Tier) {
     let mut world = World::new();
-    for (resources, script, expected) in [
-        (MEMORY, "x=a; while :; do x=$x$x; done", Outcome::OutOfMemory),
-        (PROCESSES, "touch /began; i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done", Outcome::Exited(2)),
+    for (resources, script, expected, said) in [
+        (MEMORY, "x=a; while :; do x=$x$x; done", Outcome::OutOfMemory, ""),
+        // The shell and fifteen that it starts.
+        (
+            PROCESSES,
+            "i=1; while [ $i -lt 40 ]; do sleep 100 & echo $i; i=$((i+1)); done",
+            Outcome::Exited(2),
+            "can't fork",
+        ),
     ] {
         world.spec.surroundings.resources = resources;
         let can = check_resources(&resources);
-        let (ended, text) = world.try_sh(script);
+        let (ended, text) = world.try_sh(&format!(": > /began; {script}"));
+        let began = std::fs::remove_file(world.upper("began")).is_ok();
         match can {
-            Ok(()) => assert_eq!(ended.unwrap(), expected, "{text}"),
-            Err(error) => {
-                assert!(matches!(ended, Err(SandboxError::Unavailable { .. })), "{ended:?}");
-                assert!(error.hint().is_some() && !world.upper("began").exists(), "{error}");
+            Ok(()) => {
+                assert_eq!(ended.unwrap(), expected, "{text}");
+                assert!(began && text.contains(said), "{text}");
+                let started: Vec<&str> = text.lines().filter(|line| line.parse::<u8>().is_ok()).collect();
+                assert_eq!(started.len(), if expected == Outcome::OutOfMemory { 0 } else { 15 }, "{text}");
             }
+            Err(error) => match ended {
+                Err(refusal @ SandboxError::Unavailable { .. }) => {
+                    assert_eq!((refusal.to_string(), refusal.hint()), (error.to_string(), error.hint()));
+                    assert!(error.hint().is_some_and(|hint| !hint.is_empty()), "{error}");
+                    assert!(!began && text.is_empty(), "{text}");
+                }
+                other => panic!("{other:?}"),
+            },
         }
     }
-    // What is within its limits is as every step.
+    // The same without a limit is not ended by one.
     world.spec.surroundings.resources = Resources::default();
+    assert_eq!(world.sh("i=1; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; echo $i"), "40\n");
+    // What has no limits is as every step.
     assert_eq!(world.sh("cat /proc/self/cgroup | grep -c cooper-step; echo all"), "0\nall\n");
 }
 
