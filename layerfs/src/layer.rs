@@ -184,7 +184,7 @@ impl<W: Write> Packer<'_, W> {
 
     fn file(&mut self, dir: &Dir, name: &[u8], path: &RelPath) -> Result<(), LayerfsError> {
         let mut file = dir.open_file(name).map_err(at("opening", path))?;
-        let meta = walk::meta_of_fd(file.as_fd()).map_err(at("reading", path))?;
+        let meta = dir.meta_of(file.as_fd()).map_err(at("reading", path))?;
         if self.linked(path, &meta)? {
             return Ok(());
         }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod export;
 pub mod layer;
 pub mod limits;
+pub mod owners;
 pub mod read_ahead;
 pub mod root;
 pub mod seen;

@@ -5,6 +5,7 @@
 //! starts anywhere else than at the held descriptor.
 
 use crate::error::LayerfsError;
+use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
 pub use crate::walk::DirEntry;
 use crate::walk::{self, Dir, Xattrs};
@@ -31,10 +32,18 @@ impl Root {
     /// # Errors
     /// [`LayerfsError::Io`] with the path.
     pub fn open(path: &Path) -> Result<Self, LayerfsError> {
+        Self::open_owned(path, Owners::Kernel)
+    }
+
+    /// Opens a tree whose owners may be recorded.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn open_owned(path: &Path, owners: Owners) -> Result<Self, LayerfsError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
             .map_err(|e| LayerfsError::io(format!("opening {}", path.display()))(e.into()))?;
-        Ok(Self::from_dir(Dir::from_fd(fd)))
+        Ok(Self::from_dir(Dir::from_fd(fd).owned(owners)))
     }
 
     fn from_dir(dir: Dir) -> Self {
@@ -76,7 +85,8 @@ impl Root {
     /// # Errors
     /// Whatever `openat2` says.
     pub fn dir(&self, path: &RelPath) -> io::Result<Dir> {
-        self.open_piecewise(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY).map(Dir::from_fd)
+        let fd = self.open_piecewise(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Dir::from_fd(fd).owned(self.dir.owners()))
     }
 
     /// A regular file, for reading.
@@ -128,7 +138,7 @@ impl Root {
             Some(cut) => {
                 let (parent, name) = (bytes.get(..cut).unwrap_or_default(), bytes.get(cut + 1..));
                 let fd = self.open_piecewise(parent, OFlags::PATH | OFlags::DIRECTORY)?;
-                run(&Dir::from_fd(fd), name)
+                run(&Dir::from_fd(fd).owned(self.dir.owners()), name)
             }
         }
     }

@@ -4,7 +4,9 @@
 //! descriptors. Must never: follow a symbolic link, or open a device or a pipe.
 
 use crate::limits;
+use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
+use cooper_image::owner::OWNER_XATTR;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,11 +32,22 @@ pub struct DirEntry {
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
+    owners: Owners,
 }
 
 impl Dir {
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self { fd, owners: Owners::Kernel }
+    }
+
+    /// The same directory, with owners from elsewhere.
+    pub(crate) fn owned(self, owners: Owners) -> Self {
+        Self { owners, ..self }
+    }
+
+    /// Who says whose the files in it are.
+    pub(crate) fn owners(&self) -> Owners {
+        self.owners
     }
 
     /// The descriptor, for calls that this type does not have.
@@ -47,7 +60,12 @@ impl Dir {
     /// # Errors
     /// Whatever `statx` says.
     pub fn meta(&self) -> io::Result<Meta> {
-        meta_of_fd(self.as_fd())
+        self.meta_of(self.as_fd())
+    }
+
+    /// Metadata of an open file or directory in it.
+    pub(crate) fn meta_of(&self, fd: BorrowedFd<'_>) -> io::Result<Meta> {
+        self.owners.of_open(fd, meta_of_fd(fd)?)
     }
 
     /// All names but `.` and `..`, in the file system's order.
@@ -81,7 +99,7 @@ impl Dir {
             AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
             StatxFlags::BASIC_STATS,
         )?;
-        Meta::of(&stat).ok_or_else(unknown_kind)
+        self.owners.of_name(self.as_fd(), name, Meta::of(&stat).ok_or_else(unknown_kind)?)
     }
 
     /// A directory in this directory.
@@ -89,7 +107,8 @@ impl Dir {
     /// # Errors
     /// Whatever `openat2` says; a symbolic link is never a directory here.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Dir> {
-        open_beneath(self.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW).map(Self::from_fd)
+        let fd = open_beneath(self.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        Ok(Self { fd, owners: self.owners })
     }
 
     /// A regular file in this directory, for reading.
@@ -138,7 +157,7 @@ pub(crate) fn open_regular(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<File>
 }
 
 /// Metadata of an open file.
-pub(crate) fn meta_of_fd(fd: BorrowedFd<'_>) -> io::Result<Meta> {
+fn meta_of_fd(fd: BorrowedFd<'_>) -> io::Result<Meta> {
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
     Meta::of(&stat).ok_or_else(unknown_kind)
 }
@@ -148,9 +167,10 @@ fn unknown_kind() -> io::Error {
 }
 
 /// Does this attribute belong into a layer? File capabilities and what users wrote do; labels, access
-/// lists and the marks of overlay file systems belong to the machine.
+/// lists, the marks of overlay file systems and recorded owners belong to the machine.
 pub fn travels(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !is_overlay_control(name))
+    name == b"security.capability"
+        || (name.starts_with(b"user.") && !is_overlay_control(name) && name != OWNER_XATTR.as_bytes())
 }
 
 /// Is it one of the names by which overlayfs is steered? Those never come from, nor go to, a layer.

@@ -3,7 +3,7 @@
 //! It comes last because making a file in a directory changes its time, and because a directory that may not
 //! be written to could not be filled.
 
-use super::make::{chown, times};
+use super::make::times;
 use super::{Applier, Below, DirMeta, failed};
 use crate::error::LayerfsError;
 use crate::stat::{Kind, Meta, Time};
@@ -32,7 +32,7 @@ impl Applier {
                 stated => stated,
             };
             if let Some(meta) = meta {
-                chown(&meta, &known.path, |uid, gid| rustix::fs::fchown(fd, uid, gid))?;
+                self.own_open(fd, &meta, &known.path)?;
             }
             let mode = meta.map_or(IMPLIED_MODE, |meta| meta.mode);
             let mtime = meta.map_or(Time::default(), |meta| meta.mtime);

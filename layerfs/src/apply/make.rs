@@ -7,12 +7,13 @@ use super::place::Place;
 use super::remove::{Before, remove};
 use super::{Applier, Devices, DirMeta, failed};
 use crate::error::{LayerfsError, Reason};
+use crate::owners::{self, Owners};
 use crate::root::absent;
 use crate::stat::{Kind, Rdev, Time};
 use crate::tar::read::{ReadEntry, ReadKind, TarReader};
 use crate::walk::{self, Dir};
 use crate::whiteout;
-use cooper_image::RelPath;
+use cooper_image::{Owner, RelPath};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -110,7 +111,7 @@ impl Applier {
         let mut file = File::from(fd);
         fill(&mut file, tar, target.path)?;
         self.applied.bytes += size;
-        chown(entry, target.path, |uid, gid| rustix::fs::fchown(&file, uid, gid))?;
+        self.own_open(file.as_fd(), entry, target.path)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
             .map_err(failed("setting the mode of", target.path))?;
         self.xattrs(file.as_fd(), entry, target.path)?;
@@ -176,9 +177,29 @@ impl Applier {
     /// Owner and time of what cannot be opened.
     fn by_name(&self, target: &Target<'_>, entry: &ReadEntry) -> Result<(), LayerfsError> {
         let (dir, flags) = (target.place.dir.as_fd(), AtFlags::SYMLINK_NOFOLLOW);
-        chown(entry, target.path, |uid, gid| rustix::fs::chownat(dir, target.name, uid, gid, flags))?;
+        match self.options.owners {
+            Owners::Kernel => {
+                chown(entry, target.path, |uid, gid| rustix::fs::chownat(dir, target.name, uid, gid, flags))?;
+            }
+            Owners::Recorded => {
+                let owner = Owner { uid: entry.uid, gid: entry.gid };
+                owners::record_special(dir, target.name, owner)
+                    .map_err(failed("recording the owner of", target.path))?;
+            }
+        }
         rustix::fs::utimensat(dir, target.name, &times(entry.mtime), flags)
             .map_err(failed("setting the time of", target.path))
+    }
+
+    /// Gives an open file or directory to its owner.
+    pub(super) fn own_open(&self, fd: BorrowedFd<'_>, owned: &impl Owned, path: &RelPath) -> Result<(), LayerfsError> {
+        match self.options.owners {
+            Owners::Kernel => chown(owned, path, |uid, gid| rustix::fs::fchown(fd, uid, gid)),
+            Owners::Recorded => {
+                let owner = Owner { uid: owned.uid(), gid: owned.gid() };
+                owners::record_open(fd, owner).map_err(failed("recording the owner of", path))
+            }
+        }
     }
 
     /// Runs a call that makes a new name; when the name is taken, the last entry wins.
@@ -250,7 +271,7 @@ impl Owned for DirMeta {
 }
 
 /// Changes the owner; when the kernel refuses, finds out which of both ids it does not accept.
-pub(super) fn chown(
+fn chown(
     owned: &impl Owned,
     path: &RelPath,
     call: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,

@@ -24,6 +24,7 @@ mod remove;
 
 use crate::error::{LayerfsError, Reason};
 use crate::limits;
+use crate::owners::Owners;
 use crate::root::Root;
 use crate::stat::{Meta, Time};
 pub use crate::tar::read::Bounds;
@@ -61,6 +62,8 @@ pub struct ApplyOptions {
     pub opaque: OverlayXattr,
     /// What becomes of device nodes.
     pub devices: Devices,
+    /// Whether files get their owners, or a record of them.
+    pub owners: Owners,
     /// How much is accepted.
     pub bounds: Bounds,
     /// What names mean.

@@ -136,7 +136,8 @@ impl<'a> Reader<'a> {
     fn hash_once(&mut self, layer: usize, path: &RelPath) -> io::Result<Option<Hashed>> {
         let mut file = self.open(layer, path)?;
         let before = Stamp::of(&file)?;
-        let meta = walk::meta_of_fd(file.as_fd())?;
+        let (.., dir) = self.dir.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let meta = dir.meta_of(file.as_fd())?;
         let xattrs = walk::travelling_xattrs(file.as_fd())?;
         let mut hasher = blake3::Hasher::new();
         let mut length = 0;

@@ -143,8 +143,8 @@ impl StoreError {
             Self::Archive(source) => return io_hint(source),
             Self::Newer { .. } => "use the Cooper that made it, or choose another directory with --root",
             Self::OtherMarks { .. } => {
-                "root, ordinary users and root in a container that cannot mount need a store each: choose another directory \
-                 with --root"
+                "root, ordinary users with and without subordinate ids, and root in a container that cannot mount need a \
+                 store each: choose another directory with --root"
             }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",

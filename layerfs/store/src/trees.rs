@@ -18,6 +18,8 @@ pub enum TreeMarks {
     Trusted,
     /// `user.overlay.*`: trees made inside a user namespace.
     User,
+    /// `user.overlay.*`, and records of owners: trees made in a user namespace with one id.
+    Recorded,
     /// Deletions that no overlay knows: trees made where nothing can be mounted.
     Unstacked,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for TreeMarks {
         f.write_str(match self {
             Self::Trusted => "trusted",
             Self::User => "user",
+            Self::Recorded => "recorded",
             Self::Unstacked => "unstacked",
         })
     }
@@ -58,7 +61,7 @@ mod tests {
         for _ in 0..2 {
             Store::open(dir.path()).unwrap().use_marks(TreeMarks::User).unwrap();
         }
-        for other in [TreeMarks::Trusted, TreeMarks::Unstacked] {
+        for other in [TreeMarks::Trusted, TreeMarks::Recorded, TreeMarks::Unstacked] {
             let refused = Store::open(dir.path()).unwrap().use_marks(other).unwrap_err();
             assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
         }
