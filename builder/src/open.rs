@@ -170,6 +170,7 @@ pub fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Root => "root",
         Tier::Rootless => "rootless",
+        Tier::OneId => "rootless-one-id",
         Tier::Container => "container",
     }
 }
@@ -178,6 +179,7 @@ pub fn tier_name(tier: Tier) -> &'static str {
 pub fn lesser_tier(tier: Tier) -> Option<&'static str> {
     match tier {
         Tier::Root | Tier::Rootless => None,
+        Tier::OneId => Some("rootless with one id"),
         Tier::Container => Some("root in a container (chroot)"),
     }
 }

@@ -4,7 +4,9 @@
 //! Takes the agent's socket and a directory; gives a socket in it, served until dropped. Must never pass on a request
 //! that adds, removes or locks keys, as BuildKit does not.
 
+use crate::layers::give;
 use cooper_dockerfile::mount::Ownership;
+use cooper_layerfs::owners::Owners;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -34,14 +36,14 @@ pub struct Agent {
 
 impl Agent {
     /// Serves a socket in `dir`, with the owner and mode that the step wants (0600 for root when it does not say).
-    pub fn start(agent: &Path, dir: &Path, owned: Ownership) -> io::Result<Self> {
+    pub fn start(agent: &Path, dir: &Path, (owned, owners): (Ownership, Owners)) -> io::Result<Self> {
         // Told now, not when the step needs it.
         UnixStream::connect(agent)?;
         let path = dir.join("agent");
         // A socket's path may not be long; that of a store may.
         let place = File::open(dir)?;
         let listener = UnixListener::bind(format!("/proc/self/fd/{}/agent", place.as_raw_fd()))?;
-        std::os::unix::fs::chown(&path, Some(owned.uid.unwrap_or(0)), Some(owned.gid.unwrap_or(0)))?;
+        give(owners, &path, Some(owned.uid.unwrap_or(0)), Some(owned.gid.unwrap_or(0)))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(owned.mode.unwrap_or(0o600)))?;
         listener.set_nonblocking(true)?;
         let over = Arc::new(AtomicBool::new(false));
@@ -132,7 +134,7 @@ mod tests {
         let _behind = UnixListener::bind(&real).unwrap();
         let own = dir.path().join("own");
         std::fs::create_dir(&own).unwrap();
-        let agent = Agent::start(&real, &own, me()).unwrap();
+        let agent = Agent::start(&real, &own, (me(), Owners::Kernel)).unwrap();
         // What is not permitted is answered without the real agent.
         let ask = |step: &mut UnixStream| {
             step.write_all(&[0, 0, 0, 1, 19]).and_then(|()| message(step)).is_ok_and(|answer| answer.is_some())
@@ -167,7 +169,7 @@ mod tests {
         });
         let own = dir.path().join("own");
         std::fs::create_dir(&own).unwrap();
-        let agent = Agent::start(&real, &own, me()).unwrap();
+        let agent = Agent::start(&real, &own, (me(), Owners::Kernel)).unwrap();
         let mut step = UnixStream::connect(agent.path()).unwrap();
         for (kind, answer) in [(11, 12), (19, 5), (13, 12), (17, 5)] {
             step.write_all(&[0, 0, 0, 1, kind]).unwrap();

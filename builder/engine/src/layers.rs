@@ -9,13 +9,16 @@ use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
 use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
 use cooper_layerfs::compress::{self, ChunkId, Chunks, Known, Placed};
 use cooper_layerfs::layer::{self, DigestWriter};
+use cooper_layerfs::owners::Owners;
 use cooper_layerfs::read_ahead::ReadAhead;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
 use cooper_sandbox::Tier;
 use cooper_store::{ChunkIndex, ChunkPlace, Ingest, LayerForms};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Marks, in the store's records of a layer's blobs, the method by which Cooper made one.
@@ -110,7 +113,7 @@ impl Engine {
             (None, Some(blob)) => self.inflate(blob)?,
             (None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
         };
-        let roots = below.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
+        let roots = below.iter().map(|p| self.root(p)).collect::<Result<Vec<_>, _>>()?;
         let unpacked = self.unpack(source, &View::stack(roots))?;
         match blob.filter(|_| forms.tar.is_none()) {
             Some(b) => self.believe(layer, b, unpacked.hasher)?,
@@ -209,7 +212,7 @@ impl Engine {
 
     /// A merged look at layers, lowest first.
     pub(crate) fn view(&self, layers: &[Layer]) -> Result<View, EngineError> {
-        let roots = self.trees(layers)?.iter().map(|p| Root::open(p)).collect::<Result<Vec<_>, _>>()?;
+        let roots = self.trees(layers)?.iter().map(|p| self.root(p)).collect::<Result<Vec<_>, _>>()?;
         Ok(View::stack(roots))
     }
 
@@ -223,7 +226,7 @@ impl Engine {
             (None, Some(blob), _) => self.inflate(blob)?,
             (None, None, Some(tree)) => {
                 let mut tar = DigestWriter::new(out);
-                layer::pack_upper(&Root::open(&tree)?, &mut tar)?;
+                layer::pack_upper(&self.root(&tree)?, &mut tar)?;
                 return equal(&layer.diff, tar.finish().digest);
             }
             (None, None, None) => return Err(EngineError::LostLayer(layer.diff.0.clone())),
@@ -243,6 +246,16 @@ impl Engine {
         Ok(self.store.add_layer_blob(&layer.diff, blob)?)
     }
 
+    /// A tree that this engine or its steps made.
+    pub(crate) fn root(&self, tree: &Path) -> Result<Root, EngineError> {
+        Ok(Root::open_owned(tree, self.owners())?)
+    }
+
+    /// Who says whose the files of trees are.
+    pub(crate) fn owners(&self) -> Owners {
+        self.apply_options().owners
+    }
+
     /// How archives are unpacked here.
     pub(crate) fn apply_options(&self) -> ApplyOptions {
         match self.tier {
@@ -252,6 +265,12 @@ impl Engine {
             Tier::Rootless => ApplyOptions {
                 opaque: OverlayXattr::User,
                 devices: Devices::SkipUnprivileged,
+                ..ApplyOptions::default()
+            },
+            Tier::OneId => ApplyOptions {
+                opaque: OverlayXattr::User,
+                devices: Devices::SkipUnprivileged,
+                owners: Owners::Recorded,
                 ..ApplyOptions::default()
             },
             // A device of an image would open in a chroot, if the container may use it.
@@ -321,6 +340,12 @@ pub fn set_mode(dir: &std::path::Path) -> Result<(), EngineError> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
         .map_err(|source| io(format!("setting the mode of {}", dir.display()), source))
+}
+
+/// Gives a file that the engine made to somebody.
+pub fn give(owners: Owners, path: &Path, uid: Option<u32>, gid: Option<u32>) -> std::io::Result<()> {
+    let (above, name) = path.parent().zip(path.file_name()).ok_or(std::io::ErrorKind::InvalidInput)?;
+    owners.give(std::fs::File::open(above)?.as_fd(), name.as_bytes(), uid, gid)
 }
 
 fn compare(diff: &DiffId, hasher: Hasher) -> Result<(), EngineError> {

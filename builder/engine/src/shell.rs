@@ -100,7 +100,7 @@ impl Engine {
                 }),
                 KeptContent::Ssh { id, rights } => match request.agents.get(id) {
                     Some(socket) => {
-                        let agent = start_agent(id, socket, &make_dir(&own)?, (*rights).into())?;
+                        let agent = start_agent(id, socket, &make_dir(&own)?, ((*rights).into(), self.owners()))?;
                         let path = agent.path().to_owned();
                         agents.push(agent);
                         Some(Content::Host(path))

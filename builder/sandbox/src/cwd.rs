@@ -5,9 +5,12 @@
 //! user may not look; made when it is missing, as BuildKit does. Links lead where a process inside
 //! would be led, never through a descriptor of the set-up (`/proc/self/fd`, CVE-2024-21626).
 
+use crate::idmap::Tier;
 use crate::mount_api::{inside, plainly_inside};
+use crate::owners;
 use crate::protocol::{At, Fault, Stage};
 use crate::user::Identity;
+use cooper_image::Owner;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,10 +19,10 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
 /// Enters `path` below `root`. Directories that are missing are made for `who`, mode 0755, and stay
 /// in the layer. The umask must be zero.
-pub(crate) fn enter(root: BorrowedFd<'_>, path: &str, who: &Identity) -> Result<(), Fault> {
+pub(crate) fn enter(root: BorrowedFd<'_>, path: &str, who: &Identity, tier: Tier) -> Result<(), Fault> {
     let path = if path.is_empty() { "/" } else { path };
     let directory = match inside(root, path, DIRECTORY) {
-        Err(Errno::NOENT) => make_all(root, path, who),
+        Err(Errno::NOENT) => make_all(root, path, (who, tier)),
         other => other,
     };
     let directory = directory.at(Stage::WorkingDirectory, path)?;
@@ -32,7 +35,7 @@ pub(crate) fn verify(path: &str) -> Result<(), Fault> {
     if now.as_bytes().starts_with(b"/") { Ok(()) } else { Err("is outside the root").at(Stage::WorkingDirectory, path) }
 }
 
-fn make_all(root: BorrowedFd<'_>, path: &str, who: &Identity) -> rustix::io::Result<OwnedFd> {
+fn make_all(root: BorrowedFd<'_>, path: &str, who: (&Identity, Tier)) -> rustix::io::Result<OwnedFd> {
     let mut now = inside(root, "/", DIRECTORY)?;
     let mut so_far = String::new();
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -46,10 +49,15 @@ fn make_all(root: BorrowedFd<'_>, path: &str, who: &Identity) -> rustix::io::Res
     Ok(now)
 }
 
-fn make(parent: BorrowedFd<'_>, name: &str, who: &Identity) -> rustix::io::Result<OwnedFd> {
+fn make(parent: BorrowedFd<'_>, name: &str, (who, tier): (&Identity, Tier)) -> rustix::io::Result<OwnedFd> {
     // A link to nowhere is in the way: EEXIST.
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     let made = plainly_inside(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    rustix::fs::fchown(&made, Some(Uid::from_raw(who.uid)), Some(Gid::from_raw(who.gid)))?;
+    match tier {
+        Tier::OneId => owners::give(made.as_fd(), Owner { uid: who.uid, gid: who.gid })?,
+        Tier::Root | Tier::Rootless | Tier::Container => {
+            rustix::fs::fchown(&made, Some(Uid::from_raw(who.uid)), Some(Gid::from_raw(who.gid)))?;
+        }
+    }
     Ok(made)
 }

@@ -4,6 +4,7 @@
 //! write, opens no devices. So `mknod` works for a step that may use it, but what it makes (or what
 //! an image brings along) reaches no device of the host.
 
+use crate::idmap::Tier;
 use crate::mount_api::{self, INERT, attach, copy_of, new_filesystem};
 use crate::overlay::Marks;
 use crate::protocol::{At, Fault, Stage, StubKind};
@@ -29,6 +30,7 @@ const LINKS: &[(&str, &str)] = &[
 ];
 /// Size of shared memory when that is not said, as Docker.
 const SHM_BYTES: u64 = 64 << 20;
+/// The last one, the group of terminals, only where there is such an id.
 const PTS: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
 /// What was made.
@@ -43,7 +45,7 @@ pub(crate) struct Devices {
 pub(crate) fn mount_dev(
     stubs: &Stubs<'_>,
     private: &OwnedFd,
-    marks: Marks,
+    tier: Tier,
     around: &Surroundings,
 ) -> Result<Devices, Fault> {
     let target = stubs.plain("dev", StubKind::Directory, HERE)?;
@@ -53,12 +55,14 @@ pub(crate) fn mount_dev(
     attach(&top, target).at(HERE, "/dev")?;
     for (name, major, minor) in NODES {
         let number = makedev(*major, *minor);
-        provide_node(&top, private, name, number, marks).at(HERE, format_args!("/dev/{name}"))?;
+        provide_node(&top, private, name, number, Marks::of(tier)).at(HERE, format_args!("/dev/{name}"))?;
     }
     for (name, to) in LINKS {
         rustix::fs::symlinkat(*to, &top, *name).at(HERE, format_args!("/dev/{name}"))?;
     }
-    mount_below(&top, "pts", "devpts", PTS, INERT - MountAttrFlags::MOUNT_ATTR_NODEV).at(HERE, "/dev/pts")?;
+    let known = if tier == Tier::OneId { PTS.len() - 1 } else { PTS.len() };
+    let pts = PTS.get(..known).unwrap_or(PTS);
+    mount_below(&top, "pts", "devpts", pts, INERT - MountAttrFlags::MOUNT_ATTR_NODEV).at(HERE, "/dev/pts")?;
     let shm = around.shm_bytes.unwrap_or(SHM_BYTES).to_string();
     mount_below(&top, "shm", "tmpfs", &[("mode", "1777"), ("size", &shm)], INERT).at(HERE, "/dev/shm")?;
     mount_below(&top, "mqueue", "mqueue", &[], INERT).at(HERE, "/dev/mqueue")?;

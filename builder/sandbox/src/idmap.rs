@@ -2,7 +2,7 @@
 //! administrator gave to the user. Takes the user's identity from the process and the machine's
 //! files; never maps an id that was not given.
 
-use crate::{IDMAP_ARGUMENT, SandboxError, container, sys};
+use crate::{IDMAP_ARGUMENT, SandboxError, container, owners, sys};
 use cooper_image::limits::PASSWD_BYTES;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum Tier {
     Root,
     /// As root of a user namespace: may not.
     Rootless,
+    /// As root of a user namespace with a single id, which is the user's: owners are recorded (`owners`).
+    OneId,
     /// As root of a container that lets nobody mount or leave a namespace: in a chroot.
     Container,
 }
@@ -36,11 +38,18 @@ pub(crate) fn tier_here() -> Tier {
 pub(crate) fn tier_of_namespace() -> io::Result<Tier> {
     match std::fs::metadata("/proc/self/ns/user") {
         Ok(namespace) if namespace.ino() == FIRST_USER_NAMESPACE => Ok(Tier::Root),
+        Ok(_) if ids_of("/proc/self/uid_map")? == 1 || ids_of("/proc/self/gid_map")? == 1 => Ok(Tier::OneId),
         Ok(_) => Ok(Tier::Rootless),
         // A kernel that knows none.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tier::Root),
         Err(error) => Err(error),
     }
+}
+
+/// How many ids a map of the kernel's has.
+fn ids_of(map: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(map)?;
+    Ok(text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
 }
 
 /// The work order for the helper, as arguments after the process id.
@@ -92,7 +101,11 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     if is_contained() {
         return container::usable().map(|()| Tier::Container);
     }
-    let maps = plan()?;
+    let maps = match plan() {
+        Ok(maps) => maps,
+        Err(lacking) if owners::are_recorded_here() => return enter_with_one_id(&lacking),
+        Err(lacking) => return Err(lacking),
+    };
     crate::caller::remember();
     let mut helper = Command::new("/proc/self/exe")
         .arg0("cooper")
@@ -119,10 +132,39 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
                 .into(),
         });
     }
-    // AppArmor lets the namespace be made but makes its root powerless; see at once. The mounts are its own, so that
-    // it can make more (`own_program`).
-    sys::unshare(UnshareFlags::NEWUTS | UnshareFlags::NEWNS).map_err(|error| namespaces_denied(&error.to_string()))?;
+    prove_rights()?;
     Ok(Tier::Rootless)
+}
+
+/// AppArmor lets the namespace be made but makes its root powerless; see at once. The mounts are its own, so that it can
+/// make more (`own_program`).
+fn prove_rights() -> Result<(), SandboxError> {
+    sys::unshare(UnshareFlags::NEWUTS | UnshareFlags::NEWNS).map_err(|error| namespaces_denied(&error.to_string()))
+}
+
+/// Becomes root of a user namespace that has the user's own id alone: the kernel lets everybody map that.
+fn enter_with_one_id(lacking: &SandboxError) -> Result<Tier, SandboxError> {
+    crate::caller::remember();
+    tracing::debug!(%lacking, "owners are recorded");
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    sys::unshare(UnshareFlags::NEWUSER).map_err(|error| namespaces_denied(&error.to_string()))?;
+    let write = |map: &str, text: String| {
+        std::fs::write(Path::new("/proc/self").join(map), text).map_err(SandboxError::io("write an id map"))
+    };
+    // Without it the kernel lets nobody map a group who has no rights outside.
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("0 {uid} 1"))?;
+    write("gid_map", format!("0 {gid} 1"))?;
+    prove_rights()?;
+    Ok(Tier::OneId)
+}
+
+/// Why this process, which entered no namespace yet, will have a single id where it does; nothing where it has more.
+pub fn lacking_ids() -> Option<SandboxError> {
+    if is_privileged() || is_contained() {
+        return None;
+    }
+    plan().err()
 }
 
 /// Why a user namespace could not be had, from the settings that can forbid it.
@@ -159,9 +201,9 @@ fn plan() -> Result<Maps, SandboxError> {
     let name = own_name();
     let map = |ids, own: u32| Ok(arguments(own, &given(ids, &name)?));
     Ok(Maps {
-        newuidmap: tool(Ids::Users)?,
+        newuidmap: privileged_tool(Ids::Users)?.0,
         uid: map(Ids::Users, uid)?,
-        newgidmap: tool(Ids::Groups)?,
+        newgidmap: privileged_tool(Ids::Groups)?.0,
         gid: map(Ids::Groups, gid)?,
     })
 }
@@ -180,8 +222,26 @@ pub(crate) fn own_name() -> String {
         .unwrap_or(uid)
 }
 
+/// Finds `newuidmap` or `newgidmap`, able to do its work, and says what makes it so.
+pub(crate) fn privileged_tool(ids: Ids) -> Result<(PathBuf, &'static str), SandboxError> {
+    let path = tool(ids)?;
+    let unable = |cause: String, hint: String| SandboxError::Unavailable { feature: ids.tool(), cause, hint };
+    let setuid = std::fs::metadata(&path).is_ok_and(|meta| meta.mode() & 0o4000 != 0);
+    let mut value = [0_u8; 64];
+    let capable = rustix::fs::getxattr(&path, "security.capability", &mut value).is_ok();
+    if !setuid && !capable {
+        let cause = format!("{} is neither setuid nor has a file capability", path.display());
+        return Err(unable(cause, format!("chmod u+s {}", path.display())));
+    }
+    if rustix::thread::no_new_privs().unwrap_or(false) {
+        let hint = "start the outer container with privilege escalation allowed, without no_new_privs";
+        return Err(unable("this process may gain no rights (no_new_privs)".to_owned(), hint.to_owned()));
+    }
+    Ok((path, if setuid { "setuid" } else { "file capability" }))
+}
+
 /// Finds `newuidmap` or `newgidmap`.
-pub(crate) fn tool(ids: Ids) -> Result<PathBuf, SandboxError> {
+fn tool(ids: Ids) -> Result<PathBuf, SandboxError> {
     tool_in(ids, &["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"].map(Path::new))
 }
 

@@ -8,18 +8,20 @@
 //! thread that started it, and would kill it before it could kill the step. It sees the death of
 //! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
 
+use crate::idmap::{Tier, tier_of_namespace};
 use crate::overlay::Marks;
+use crate::owners::{self, Link, Serving};
 use crate::protocol::{At, Control, Fault, Order, Stage, Status};
 use crate::provided::{self, Stubs};
 use crate::spec::{Files, Network, Security, Stack, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
 use crate::{caps, cgroup, container, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, UnshareFlags};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,6 +36,8 @@ const OPEN_FILES: u64 = 1024;
 /// How long a network of its own may take to be there, and how often that is looked at.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(10);
 const NETWORK_TICK: Duration = Duration::from_millis(2);
+/// What the server does, in messages.
+const OWNERS: &str = "answering for owners";
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -54,7 +58,12 @@ pub(crate) fn main() -> ExitCode {
 /// Ends the child that should have become the step.
 pub(crate) fn give_up(control: &Control, fault: Fault) -> ! {
     report(control, fault);
-    std::process::exit(i32::from(NOT_STARTED))
+    end(i32::from(NOT_STARTED))
+}
+
+/// Ends a process that was forked here.
+pub(crate) fn end(code: i32) -> ! {
+    std::process::exit(code)
 }
 
 fn report(control: &Control, fault: Fault) {
@@ -79,6 +88,13 @@ fn outer(control: &Control) -> Result<(), Fault> {
 }
 
 fn in_namespaces(control: &Control, (spec, stack): (&StepSpec, &Stack), groups: &[PathBuf]) -> Result<(), Fault> {
+    let tier = tier_of_namespace().at(Stage::Namespaces, "own user namespace")?;
+    // Before the pid namespace is left, so that the step does not see it.
+    let server = match tier {
+        Tier::OneId => Some(owners::serve().at(Stage::Process, OWNERS)?),
+        Tier::Root | Tier::Rootless | Tier::Container => None,
+    };
+    let (serving, link) = server.unzip();
     let mut leave = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if spec.surroundings.network != Network::Host {
         leave |= UnshareFlags::NEWNET;
@@ -94,18 +110,19 @@ fn in_namespaces(control: &Control, (spec, stack): (&StepSpec, &Stack), groups: 
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
         Fork::Child => {
-            drop(held);
-            let fault = match inner(control, (spec, stack), groups, &alive) {
+            drop((held, serving));
+            let fault = match inner(control, (spec, stack), groups, (&alive, tier, link.as_ref())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             give_up(control, fault)
         }
         Fork::Parent(pid) => {
-            drop(alive);
-            let ended = wait_for(control, pid).at(Stage::Process, "wait")?;
+            drop((alive, link));
+            let ended = wait_for(control, pid, serving.as_ref());
             drop(held);
-            control.say(&ended).at(Stage::Process, "report")
+            serving.map_or(Ok(()), Serving::end).at(Stage::Process, OWNERS)?;
+            control.say(&ended.at(Stage::Process, "wait")?).at(Stage::Process, "report")
         }
     }
 }
@@ -138,16 +155,17 @@ fn take_streams(streams: &[OwnedFd], wanted: Streams) -> io::Result<()> {
     }
 }
 
-/// Waits for pid 1; kills it when the other side of the socket goes away. Its end is the end of
+/// Waits for pid 1; kills it when the other side of the socket goes away, or who answers for owners. Its end is the end of
 /// everything in its pid namespace.
-fn wait_for(control: &Control, pid: Pid) -> io::Result<Status> {
+fn wait_for(control: &Control, pid: Pid, serving: Option<&Serving>) -> io::Result<Status> {
     let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let mut hang_up = Some(control.0.as_fd());
+    let [mut hang_up, mut server] = [Some(control.0.as_fd()), serving.map(Serving::as_fd)];
+    let mut served = true;
     loop {
-        let [ended, gone] = sys::wait_readable([Some(handle.as_fd()), hang_up], None)?;
-        if gone {
+        let [ended, gone, unserved] = sys::wait_readable([Some(handle.as_fd()), hang_up, server], None)?;
+        if gone || (unserved && !ended) {
             rustix::process::pidfd_send_signal(&handle, Signal::KILL)?;
-            hang_up = None;
+            (hang_up, server, served) = (None, None, !unserved);
         }
         if ended {
             break;
@@ -156,7 +174,7 @@ fn wait_for(control: &Control, pid: Pid) -> io::Result<Status> {
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty())?
         .map(|(_, status)| status)
         .ok_or(io::ErrorKind::NotFound)?;
-    Ok(said(status))
+    if served { Ok(said(status)) } else { Err(io::Error::other("who answers for owners is gone")) }
 }
 
 /// How a process ended, as it is reported.
@@ -183,42 +201,48 @@ fn inner(
     control: &Control,
     (spec, stack): (&StepSpec, &Stack),
     groups: &[PathBuf],
-    alive: &OwnedFd,
+    (alive, tier, link): (&OwnedFd, Tier, Option<&Link>),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
     rustix::process::umask(Mode::empty());
     cgroup::join(groups).at(Stage::Process, "control group")?;
     // In this order, so that the step sees its own group as the root of all.
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
-    let root = build_world(control, spec, stack)?;
+    let mounts = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Stage::Namespaces, "own mounts")?;
+    let root = build_world(control, spec, stack, tier)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
-    cwd::enter(root.as_fd(), &spec.cwd, &who)?;
+    cwd::enter(root.as_fd(), &spec.cwd, &who, tier)?;
     drop(root);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limit(spec)?;
     confine(spec)?;
-    become_user(&who, &spec.surroundings, caps::STEP)?;
+    match link {
+        Some(link) => take_for(&who, link, &mounts)?,
+        None => become_user(&who, &spec.surroundings, caps::STEP)?,
+    }
+    drop(mounts);
     start(control, spec, &who)
 }
 
 /// Everything that is mounted; gives the top of the root.
-fn build_world(control: &Control, spec: &StepSpec, stack: &Stack) -> Result<OwnedFd, Fault> {
+fn build_world(control: &Control, spec: &StepSpec, stack: &Stack, tier: Tier) -> Result<OwnedFd, Fault> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Stage::Namespaces, "mount propagation")?;
-    let marks = Marks::of_this_process().at(Stage::Overlay, "own user namespace")?;
+    let marks = Marks::of(tier);
     let private = provided::private_tmpfs(&stack.mountpoint).at(Stage::Files, stack.mountpoint.display())?;
     let root = overlay::mount_root(stack, marks)?;
     let stubs = Stubs { root: root.as_fd(), control };
-    let devices = dev::mount_dev(&stubs, &private, marks, &spec.surroundings)?;
+    let devices = dev::mount_dev(&stubs, &private, tier, &spec.surroundings)?;
     let mut masks = kernel_fs::Masks::new(&devices.null);
     let around = &spec.surroundings;
     kernel_fs::mount_proc(&stubs, &mut masks, around.security)?;
     kernel_fs::mount_sys(&stubs, &mut masks, around)?;
     provided::mount_files(&stubs, &private, &devices.top, spec)?;
-    mounts::mount_all(&stubs, &private, spec, marks)?;
+    mounts::mount_all(&stubs, &private, spec, tier)?;
     Ok(root)
 }
 
@@ -303,6 +327,17 @@ pub(crate) fn become_user(who: &Identity, around: &Surroundings, most: Capabilit
     .at(Stage::Capabilities, "own sets")?;
     // Changing the user clears it.
     die_with_parent().at(Stage::Process, "parent death signal")
+}
+
+/// Stays the user, who is root here, and has who the step is answered by the server. Who is somebody else in the step gets
+/// no capabilities either, whatever is executed.
+fn take_for(who: &Identity, link: &Link, mounts: &OwnedFd) -> Result<(), Fault> {
+    owners::ask_about_this_process(link, mounts, who).at(Stage::Seccomp, OWNERS)?;
+    if who.uid != 0 {
+        let none_for_root = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+        rustix::thread::set_capabilities_secure_bits(none_for_root).at(Stage::Capabilities, "secure bits")?;
+    }
+    caps::limit_own(who.uid, caps::STEP).at(Stage::Capabilities, "own sets")
 }
 
 /// Replaces this process by the step.

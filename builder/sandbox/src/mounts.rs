@@ -4,13 +4,15 @@
 //! so that no link of an image leads outside. Must never: leave a secret anywhere but in memory, or hide what the
 //! kernel shows of itself.
 
-use crate::StepSpec;
+use crate::idmap::Tier;
 use crate::mount_api::{attach, copy_of, inside, new_filesystem, on_host, plainly_inside};
 use crate::overlay::{self, Layers, Marks};
 use crate::protocol::{At, Fault, Stage, StubKind};
 use crate::provided::{Stubs, write_private};
 use crate::spec::{Access, Content, Mount};
 use crate::sys::{self, Reach};
+use crate::{StepSpec, owners};
+use cooper_image::Owner;
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -21,19 +23,19 @@ use std::os::fd::{AsFd, OwnedFd};
 const TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts them in their order. The host's root must still be visible; the umask must be zero.
-pub(crate) fn mount_all(stubs: &Stubs<'_>, private: &OwnedFd, spec: &StepSpec, marks: Marks) -> Result<(), Fault> {
+pub(crate) fn mount_all(stubs: &Stubs<'_>, private: &OwnedFd, spec: &StepSpec, tier: Tier) -> Result<(), Fault> {
     for (number, mount) in spec.mounts.iter().enumerate() {
         let name = format!("mount-{number}");
-        one(stubs, private, &name, mount, marks).at(Stage::Mounts, &mount.target)?;
+        one(stubs, private, &name, mount, tier).at(Stage::Mounts, &mount.target)?;
     }
     Ok(())
 }
 
-fn one(stubs: &Stubs<'_>, private: &OwnedFd, name: &str, mount: &Mount, marks: Marks) -> io::Result<()> {
+fn one(stubs: &Stubs<'_>, private: &OwnedFd, name: &str, mount: &Mount, tier: Tier) -> io::Result<()> {
     if let Content::Tmpfs { bytes } = &mount.content {
         return tmpfs(stubs, mount, *bytes);
     }
-    let source = source(private, name, &mount.content, marks)?;
+    let source = source(private, name, &mount.content, tier)?;
     let copy = copy_of(&source, Reach::Mount)?;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
     if matches!(mount.content, Content::File { .. }) {
@@ -90,7 +92,7 @@ fn tmpfs(stubs: &Stubs<'_>, mount: &Mount, bytes: Option<u64>) -> io::Result<()>
 }
 
 /// What is to be mounted, somewhere in this mount namespace.
-fn source(private: &OwnedFd, name: &str, content: &Content, marks: Marks) -> io::Result<OwnedFd> {
+fn source(private: &OwnedFd, name: &str, content: &Content, tier: Tier) -> io::Result<OwnedFd> {
     match content {
         Content::Host(path) => {
             Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
@@ -103,14 +105,19 @@ fn source(private: &OwnedFd, name: &str, content: &Content, marks: Marks) -> io:
             };
             rustix::fs::mkdirat(private, name, Mode::from_raw_mode(0o755))?;
             let place = plainly_inside(private.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY)?;
-            overlay::mount_at(&layers, marks, &place)?;
+            overlay::mount_at(&layers, Marks::of(tier), &place)?;
             let top = plainly_inside(private.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY)?;
             Ok(inside(top.as_fd(), path, OFlags::PATH)?)
         }
         Content::File { bytes, uid, gid, mode } => {
             let file = write_private(private, name, &bytes.0, *mode)?;
-            let owner = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
-            rustix::fs::chownat(private, name, owner.0, owner.1, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            if tier == Tier::OneId {
+                let file = plainly_inside(private.as_fd(), name, OFlags::RDONLY)?;
+                owners::give(file.as_fd(), Owner { uid: *uid, gid: *gid })?;
+            } else {
+                let owner = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
+                rustix::fs::chownat(private, name, owner.0, owner.1, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            }
             // Changing the owner takes setuid bits away.
             rustix::fs::chmodat(private, name, Mode::from_raw_mode(*mode), rustix::fs::AtFlags::empty())?;
             Ok(file)

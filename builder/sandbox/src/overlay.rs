@@ -3,7 +3,7 @@
 //! Layers are named to the kernel as `/proc/self/fd/N`: that is short enough for any depth and
 //! shows nothing of the host's paths in the step's mount table. The root opens no devices (see `dev`).
 
-use crate::idmap::{Tier, tier_of_namespace};
+use crate::idmap::Tier;
 use crate::mount_api;
 use crate::protocol::{At, Fault, Stage};
 use crate::spec::Stack;
@@ -26,12 +26,12 @@ pub(crate) enum Marks {
 }
 
 impl Marks {
-    /// The kind this process may write.
-    pub(crate) fn of_this_process() -> io::Result<Self> {
-        Ok(match tier_of_namespace()? {
+    /// The kind that may be written.
+    pub(crate) fn of(tier: Tier) -> Self {
+        match tier {
             Tier::Root => Self::Trusted,
-            Tier::Rootless | Tier::Container => Self::User,
-        })
+            Tier::Rootless | Tier::OneId | Tier::Container => Self::User,
+        }
     }
 }
 

@@ -8,15 +8,17 @@
 //! The first is written by hand, because the kernel tries it with every number when it is
 //! installed: one comparison a call would cost most of a millisecond a step.
 
+use crate::owners::{self, Asks};
 use crate::seccomp_table::{ALLOWED, ALLOWED_BY_NUMBER, ALLOWED_HERE};
 use crate::sys;
-use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
     SeccompFilter, SeccompRule,
 };
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 
 /// Allowed, but not with all arguments.
 const ARGUMENTS_MATTER: [i64; 4] = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_personality, libc::SYS_socket];
@@ -41,6 +43,10 @@ const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// Control codes that put words into a terminal's mouth.
 const DENIED_CONTROLS: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
+/// Where the arguments begin in what a filter sees, and where the lower half of one is in it.
+const FIRST_ARGUMENT: u32 = 16;
+const LOW_HALF: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
+
 /// What keeps a step where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Walls {
@@ -56,6 +62,41 @@ pub(crate) fn install(walls: Walls) -> io::Result<()> {
     let arguments = arguments(walls).map_err(io::Error::other)?;
     let arguments = arguments.iter().map(|step| sock_filter { code: step.code, jt: step.jt, jf: step.jf, k: step.k });
     sys::install_filter(&arguments.collect::<Vec<_>>())
+}
+
+/// Has this process and its children asked about what is answered elsewhere (`owners`); gives where the questions wait.
+/// What the other filters deny stays denied, since of two answers the kernel takes the stricter.
+pub(crate) fn install_asking(killable: bool) -> io::Result<OwnedFd> {
+    sys::install_asking_filter(&questions(owners::asked()), killable)
+}
+
+/// The third filter: questions, and one call that would change who a process is.
+fn questions(asked: impl Iterator<Item = (i64, Asks)>) -> Vec<sock_filter> {
+    let step = |code, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    let load = |at| step(BPF_LD | BPF_W | BPF_ABS, 0, 0, at);
+    let answer = |action| step(BPF_RET | BPF_K, 0, 0, action);
+    let equal = |value, yes, no| step(BPF_JMP | BPF_JEQ | BPF_K, yes, no, value);
+    let argument = |number: u8| load(FIRST_ARGUMENT + 8 * u32::from(number) + LOW_HALF);
+    let mut program = vec![load(0)];
+    // A call with this argument; what follows finds the call's number again.
+    let with =
+        |number: i64, which, test, action| [equal(number as u32, 0, 4), argument(which), test, answer(action), load(0)];
+    for (number, asks) in asked {
+        let question = libc::SECCOMP_RET_USER_NOTIF;
+        match asks {
+            Asks::Always => program.extend([equal(number as u32, 0, 1), answer(question)]),
+            Asks::Bits(which, bits) => {
+                let test = step(BPF_JMP | BPF_JSET | BPF_K, 0, 1, bits);
+                program.extend(with(number, which, test, question));
+            }
+            Asks::Is(which, value) => program.extend(with(number, which, equal(value, 0, 1), question)),
+        }
+    }
+    let slack = equal(libc::PR_SET_TIMERSLACK as u32, 0, 1);
+    // As if it were done.
+    program.extend(with(libc::SYS_prctl, 0, slack, libc::SECCOMP_RET_ERRNO));
+    program.push(answer(libc::SECCOMP_RET_ALLOW));
+    program
 }
 
 /// The numbers of all calls that may be made at all, in order.

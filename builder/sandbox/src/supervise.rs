@@ -108,7 +108,7 @@ fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
     if let Files::Whole(_) = &spec.files {
         return container::refuse(spec);
     }
-    if spec.surroundings.security == Security::Insecure && tier_here() == Tier::Rootless {
+    if spec.surroundings.security == Security::Insecure && matches!(tier_here(), Tier::Rootless | Tier::OneId) {
         return Err(SandboxError::Unavailable {
             feature: "RUN --security=insecure",
             cause: "steps run in a user namespace, which cannot write the kernel's settings".to_owned(),

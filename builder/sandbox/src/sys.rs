@@ -125,6 +125,157 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     zero_or_errno(done)
 }
 
+/// Installs a filter as [`install_filter`] does, whose questions wait at the descriptor that this gives. With `killable`
+/// (Linux 5.19) only a deadly signal ends a call that somebody answers.
+pub(crate) fn install_asking_filter(program: &[libc::sock_filter], killable: bool) -> io::Result<OwnedFd> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let block = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let killable = if killable { libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV } else { 0 };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | killable;
+    // SAFETY: the block points to `len` live instructions; the kernel copies and never writes them.
+    let fd = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const block) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A call that waits for what this process says to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub id: u64,
+    /// The thread that makes it.
+    pub pid: u32,
+    pub number: i64,
+    pub arguments: [u64; 6],
+}
+
+/// What is said to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The kernel does it.
+    Kernel,
+    /// It is done, with this result.
+    Done(i64),
+    /// It failed.
+    Failed(rustix::io::Errno),
+}
+
+/// Has the kernel pass the processor straight to whoever waits (Linux 6.6): only faster.
+pub(crate) fn answer_at_once(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes only numbers; the flag is SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, 1_u64) };
+    zero_or_errno(libc::c_long::from(done))
+}
+
+/// Waits for the next call.
+pub(crate) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Asked> {
+    // SAFETY: all-zero bytes are what the kernel wants to find in it.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the block is a live local of the type that this control code fills.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) };
+    zero_or_errno(libc::c_long::from(done))?;
+    let (number, arguments) = (i64::from(asked.data.nr), asked.data.args);
+    Ok(Asked { id: asked.id, pid: asked.pid, number, arguments })
+}
+
+/// Does the call still wait? If so, what was opened of its process before is of its process.
+pub(crate) fn still_waits(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
+    // SAFETY: the number is a live local of the type that this control code reads.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) };
+    done == 0
+}
+
+/// Lets a call go on. One that does not wait any more needs no answer.
+pub(crate) fn answer_call(listener: BorrowedFd<'_>, asked: &Asked, answer: Answer) -> io::Result<()> {
+    let mut said = libc::seccomp_notif_resp { id: asked.id, val: 0, error: 0, flags: 0 };
+    match answer {
+        Answer::Kernel => said.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        Answer::Done(value) => said.val = value,
+        Answer::Failed(error) => said.error = -error.raw_os_error(),
+    }
+    // SAFETY: the block is a live local of the type that this control code reads.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut said) };
+    match zero_or_errno(libc::c_long::from(done)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Lets a call go on with a copy of a descriptor as its result (Linux 5.14).
+pub(crate) fn answer_with_descriptor(
+    listener: BorrowedFd<'_>,
+    asked: &Asked,
+    file: BorrowedFd<'_>,
+    flags: u32,
+) -> io::Result<()> {
+    let given = libc::seccomp_notif_addfd {
+        id: asked.id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: file.as_raw_fd() as u32,
+        newfd: 0,
+        newfd_flags: flags,
+    };
+    // SAFETY: the block is a live local of the type that this control code reads.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const given) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads the memory of a process; gives how much could be read.
+pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
+    // SAFETY: the kernel writes into the live buffer, up to its length; the other address is never used here.
+    let read = unsafe { libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// What the kernel writes for `newfstatat`, with another owner.
+pub(crate) fn stat_as(path: &CString, follow: bool, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+    let mut stat = vec![0; size_of::<libc::stat>()];
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    // SAFETY: the path is NUL-terminated, and the buffer is as long as what this call writes.
+    let done = unsafe { libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), flags) };
+    zero_or_errno(done)?;
+    let places = (std::mem::offset_of!(libc::stat, st_uid), std::mem::offset_of!(libc::stat, st_gid));
+    put_owner(&mut stat, places, owner);
+    Ok(stat)
+}
+
+/// What the kernel writes for `statx`, with another owner.
+pub(crate) fn statx_as(path: &CString, flags: i32, mask: u32, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+    let mut stat = vec![0; size_of::<libc::statx>()];
+    // SAFETY: the path is NUL-terminated, and the buffer is as long as what this call writes.
+    let done = unsafe { libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), flags, mask, stat.as_mut_ptr()) };
+    zero_or_errno(done)?;
+    let places = (std::mem::offset_of!(libc::statx, stx_uid), std::mem::offset_of!(libc::statx, stx_gid));
+    put_owner(&mut stat, places, owner);
+    Ok(stat)
+}
+
+fn put_owner(stat: &mut [u8], (uid, gid): (usize, usize), owner: (u32, u32)) {
+    for (at, id) in [(uid, owner.0), (gid, owner.1)] {
+        if let Some(place) = stat.get_mut(at..at + size_of::<u32>()) {
+            place.copy_from_slice(&id.to_ne_bytes());
+        }
+    }
+}
+
+/// Closes every descriptor but the first three and this one. Only for processes that never return to whoever has the
+/// others.
+pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = kept.as_raw_fd() as libc::c_uint;
+    for (first, last) in [(3, kept - 1), (kept + 1, libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: takes only numbers; the only caller uses none of these descriptors again.
+            zero_or_errno(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
 /// The version of Landlock that the kernel has switched on; zero where it has none, or it is off.
 pub(crate) fn ask_landlock() -> io::Result<i64> {
     let nothing = std::ptr::null::<LandlockRuleset>();

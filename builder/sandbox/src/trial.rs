@@ -6,6 +6,9 @@
 use crate::idmap::{Tier, enter_user_namespace};
 use crate::overlay::{Layers, Marks, mount_at};
 use crate::{TRIAL_ARGUMENT, mount_api, sys};
+use cooper_image::Owner;
+use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
+use rustix::fs::XattrFlags;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
@@ -39,7 +42,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let tried = match enter_user_namespace() {
         Err(error) => Tried::NotMade(error.to_string()),
         Ok(Tier::Container) => Tried::NotMade("nothing can be mounted here".to_owned()),
-        Ok(Tier::Root | Tier::Rootless) => stack_in(Path::new(directory)),
+        Ok(tier @ (Tier::Root | Tier::Rootless | Tier::OneId)) => stack_in(Path::new(directory), tier),
     };
     match crate::protocol::write_line(&mut io::stdout(), &tried) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,7 +50,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn stack_in(directory: &Path) -> Tried {
+fn stack_in(directory: &Path, tier: Tier) -> Tried {
     let leave = || -> io::Result<()> {
         sys::unshare(UnshareFlags::NEWNS)?;
         Ok(rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
@@ -56,7 +59,7 @@ fn stack_in(directory: &Path) -> Tried {
         return Tried::NotMade(error.to_string());
     }
     let names = ["lower", "upper", "work", "root"];
-    let tried = use_overlay(&names.map(|name| directory.join(name)));
+    let tried = use_overlay(&names.map(|name| directory.join(name)), tier);
     // What root of a user namespace has made the user may not be able to delete; the mount has ended with its use.
     for name in names {
         let _left_to_whoever_asked = std::fs::remove_dir_all(directory.join(name));
@@ -73,17 +76,20 @@ fn at(what: &'static str) -> impl Fn(io::Error) -> (&'static str, io::Error) {
     move |error| (what, error)
 }
 
-fn use_overlay([lower, upper, work, root]: &[PathBuf; 4]) -> Step {
+fn use_overlay([lower, upper, work, root]: &[PathBuf; 4], tier: Tier) -> Step {
     for directory in [lower, upper, work, root] {
         std::fs::create_dir(directory).map_err(at("a directory"))?;
     }
     std::fs::create_dir(lower.join("replaced")).map_err(at("a directory"))?;
     std::fs::write(lower.join("changed"), "lower").map_err(at("a file"))?;
-    let marks = Marks::of_this_process().map_err(at("own user namespace"))?;
+    let marks = Marks::of(tier);
     let open = |path: &Path| mount_api::on_host(path).map_err(io::Error::from).map_err(at("a directory"));
     let layers = Layers { lowers_top_first: vec![open(lower)?], upper: open(upper)?, work: open(work)? };
     mount_at(&layers, marks, &open(root)?).map_err(at("mounting"))?;
-    let used = use_root(root).and_then(|()| is_marked(upper, marks));
+    let mut used = use_root(root).and_then(|()| is_marked(upper, marks));
+    if tier == Tier::OneId {
+        used = used.and_then(|()| record(root));
+    }
     rustix::mount::unmount(root, UnmountFlags::DETACH).map_err(io::Error::from).map_err(at("unmounting"))?;
     used
 }
@@ -94,6 +100,17 @@ fn use_root(root: &Path) -> Step {
     std::fs::write(root.join("changed"), "upper").map_err(at("a changed file"))?;
     std::fs::remove_dir(root.join("replaced")).map_err(at("a deleted directory"))?;
     std::fs::create_dir(root.join("replaced")).map_err(at("a replaced directory"))
+}
+
+/// What owners are recorded by, of a file and of a link.
+fn record(root: &Path) -> Step {
+    let (owner, link, none) = (Owner { uid: 1, gid: 2 }, root.join("link"), XattrFlags::empty());
+    let recorded = || -> io::Result<()> {
+        std::os::unix::fs::symlink("new", &link)?;
+        rustix::fs::setxattr(root.join("new"), OWNER_XATTR, owner.to_text().as_bytes(), none)?;
+        Ok(rustix::fs::lsetxattr(&link, OWNER_CAPABILITY, &owner.to_capability(), none)?)
+    };
+    recorded().map_err(at("a recorded owner"))
 }
 
 /// Is what was written there, with the attribute of a directory that hides the one below?

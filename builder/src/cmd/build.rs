@@ -31,6 +31,7 @@ use cooper_engine::run_request::{Allowed, Network, OnFailure, RunRequest};
 use cooper_engine::{Engine, EngineError};
 use cooper_image::Reference;
 use cooper_plan::epoch;
+use cooper_sandbox::Tier;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -57,6 +58,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         remove_old(file)?;
     }
     let prepared = Prepared::new(place, flags)?;
+    let lacking = cooper_sandbox::lacking_ids();
     // The last moment with a single thread.
     let tier = cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?;
     place.note(|| format!("steps run as {}", open::tier_name(tier)));
@@ -66,7 +68,13 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         cooper_sandbox::check_network(cooper_sandbox::Network::Isolated).map_err(EngineError::from)?;
     }
     if let (Some(lesser), Ui::Live(_) | Ui::Plain(_)) = (open::lesser_tier(tier), &ui) {
-        say(&format!("steps run as {lesser}, less isolated than elsewhere: cooper doctor tells more"));
+        say(&match lacking.filter(|_| tier == Tier::OneId) {
+            Some(e) => format!(
+                "{lesser}: owners are recorded, and nothing keeps users of a step apart; {e}; for more: {}",
+                e.hint().unwrap_or_default()
+            ),
+            None => format!("steps run as {lesser}, less isolated than elsewhere: cooper doctor tells more"),
+        });
     }
     let session = Session::open(place, &root, tier)?;
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;

@@ -6,7 +6,7 @@ use crate::flags::ListFlags;
 use crate::open;
 use crate::stdout;
 use crate::ui::escape;
-use cooper_sandbox::Report;
+use cooper_sandbox::{Report, Tier};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -14,7 +14,7 @@ use serde::Serialize;
 struct Diagnosis {
     /// Can builds run?
     can_build: bool,
-    /// How steps run: `root`, `rootless` or `container`.
+    /// How steps run: `root`, `rootless`, `rootless-one-id` or `container`.
     tier: Option<&'static str>,
     /// The same for people, where it is not the same word.
     #[serde(skip)]
@@ -40,8 +40,8 @@ struct Finding {
 pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     let store = place.root().ok().map(|r| r.display().to_string());
     let mut report = cooper_sandbox::probe();
-    // In a lesser tier nothing is stacked on the store's file system.
-    if !is_lesser(&report) {
+    // In a chroot nothing is stacked on the store's file system.
+    if !matches!(report.tier, Ok(Tier::Container)) {
         report.findings.extend(place.root().iter().flat_map(|root| cooper_sandbox::probe_store(root)));
     }
     let diagnosis = diagnose(report, store);
@@ -65,10 +65,6 @@ fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
         store,
         findings: findings.collect(),
     }
-}
-
-fn is_lesser(report: &Report) -> bool {
-    report.tier.as_ref().is_ok_and(|tier| open::lesser_tier(*tier).is_some())
 }
 
 fn table(d: &Diagnosis) -> String {
@@ -100,7 +96,7 @@ fn table(d: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cooper_sandbox::{Finding as Seen, SandboxError, Tier};
+    use cooper_sandbox::{Finding as Seen, SandboxError};
 
     fn seen(name: &'static str, hint: Option<&str>) -> Seen {
         Seen { name, ok: hint.is_none(), detail: "seen".to_owned(), hint: hint.map(str::to_owned) }

@@ -43,7 +43,7 @@ impl Build<'_> {
         let ingest = self.engine.store.ingest()?;
         let upper = make(&ingest, "upper")?;
         let ran = match self.engine.tier {
-            Tier::Root | Tier::Rootless => {
+            Tier::Root | Tier::Rootless | Tier::OneId => {
                 let mut spec = self.spec(exec, Files::Layers(self.stack(state, &ingest, upper.clone())?));
                 let _held = self.mount(exec, &files, ingest.path(), &mut spec)?;
                 self.run_process(place, &spec, &step.text)
@@ -54,7 +54,7 @@ impl Build<'_> {
             let (text, files, upper) = (step.text.as_str(), files.as_slice(), upper.as_path());
             return Err(self.after_failure(error, &Failed { state, exec, text, files, upper, ingest: &ingest }));
         }
-        let root = Root::open(&upper)?;
+        let root = self.engine.root(&upper)?;
         if self.request.clamp {
             cooper_layerfs::clamp::clamp_times(&root, self.request.created)?;
         }

@@ -9,13 +9,14 @@ use super::exec::{above_opaque, topmost};
 use crate::EngineError;
 use crate::agent::Agent;
 use crate::context::Opened;
-use crate::layers::{Layer, diff_ids, io, set_mode};
+use crate::layers::{Layer, diff_ids, give, io, set_mode};
 use crate::solve::Build;
 use cooper_dockerfile::mount::Ownership;
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, ContainerPath, Digest, RelPath};
 use cooper_layerfs::apply;
 use cooper_layerfs::copy::{CopyPart, CopyRequest, Owner, Unpack, pack_copy};
+use cooper_layerfs::owners::Owners;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::select::{self, Ownership as Whose, SelectRequest, Selection};
 use cooper_layerfs::view::{Follow, View};
@@ -283,7 +284,7 @@ impl Build<'_> {
             });
         };
         make(own)?;
-        start_agent(id, socket, own, owned).map(Some)
+        start_agent(id, socket, own, (owned, self.engine.owners())).map(Some)
     }
 
     fn cache(&self, name: &Digest, cache: &Cache, files: Option<&Files>) -> Result<CacheMount, EngineError> {
@@ -311,7 +312,7 @@ impl Build<'_> {
             }
         }
         let Ownership { uid, gid, mode } = cache.ownership;
-        std::os::unix::fs::chown(path, uid, gid).map_err(|e| io("setting the owner of a cache", e))?;
+        give(self.engine.owners(), path, uid, gid).map_err(|e| io("setting the owner of a cache", e))?;
         if let Some(mode) = mode {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = std::fs::Permissions::from_mode(mode);
@@ -368,7 +369,7 @@ pub fn await_cache(
 }
 
 /// Serves an agent's socket in a directory.
-pub fn start_agent(id: &str, socket: &Path, own: &Path, owned: Ownership) -> Result<Agent, EngineError> {
+pub fn start_agent(id: &str, socket: &Path, own: &Path, owned: (Ownership, Owners)) -> Result<Agent, EngineError> {
     Agent::start(socket, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))
 }
 

@@ -21,7 +21,7 @@ impl Build<'_> {
     pub fn rescue(&self, rescue: &Rescue, failed: &Failed<'_>) -> Result<(), EngineError> {
         let lowers = self.engine.trees(&failed.state.layers)?;
         let roots = lowers.iter().map(PathBuf::as_path).chain([failed.upper]);
-        let view = View::stack(roots.map(Root::open).collect::<Result<_, _>>()?);
+        let view = View::stack(roots.map(|tree| self.engine.root(tree)).collect::<Result<_, _>>()?);
         let found = view.resolve(rescue.path.rel(), Follow::Final)?;
         if found.meta.is_none() {
             self.warn(format!("{} is not in the root of the failed step: nothing is copied", rescue.path));

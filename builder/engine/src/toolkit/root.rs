@@ -61,6 +61,7 @@ impl Engine {
         Ok(self.store.use_marks(match self.tier {
             Tier::Root => TreeMarks::Trusted,
             Tier::Rootless => TreeMarks::User,
+            Tier::OneId => TreeMarks::Recorded,
             Tier::Container => TreeMarks::Unstacked,
         })?)
     }

@@ -17,6 +17,7 @@ mod ending;
 mod provided;
 
 use crate::caps::{self, CHROOT_STEP};
+use crate::idmap::Tier;
 use crate::init::{self, follow_parent};
 use crate::protocol::{At, Control, Fault, Stage};
 use crate::spec::{Network, Security, StepSpec, Surroundings, Whole};
@@ -190,7 +191,7 @@ fn inner(
     enter(&root).at(Stage::Pivot, "/")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
-    cwd::enter(root.as_fd(), &spec.cwd, &who)?;
+    cwd::enter(root.as_fd(), &spec.cwd, &who, Tier::Container)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     init::limit(spec)?;
     confine(&root)?;

@@ -12,6 +12,7 @@ mod isolation;
 mod layer;
 mod limits;
 mod mounts;
+mod owners;
 mod people;
 mod probe;
 mod refusal;
@@ -24,6 +25,8 @@ use std::process::{Command, ExitCode};
 use tempfile::TempDir;
 
 const USER: &str = "coopertest";
+/// One who has no subordinate ids.
+const OTHER_USER: &str = "nobody";
 
 /// A test; it fails by panicking.
 type Test = fn(Tier);
@@ -34,6 +37,7 @@ const GROUPS: &[&[(&str, Test)]] = &[
     layer::TESTS,
     limits::TESTS,
     mounts::TESTS,
+    owners::TESTS,
     people::TESTS,
     refusal::TESTS,
     faults::TESTS,
@@ -85,17 +89,18 @@ fn main() -> ExitCode {
     }
     println!("{tier:?}: {passed} passed; {failed} failed");
     let again = tier == Tier::Root && !args.iter().any(|arg| arg == "--only-this-user");
-    let ordinary = !again || as_ordinary_user(&wanted);
+    // Both, whatever becomes of the first.
+    let ordinary = !again || [USER, OTHER_USER].map(|user| as_ordinary_user(user, &wanted)) == [true; 2];
     if failed == 0 && passed > 0 && ordinary { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs all again without privileges.
-fn as_ordinary_user(wanted: &str) -> bool {
+fn as_ordinary_user(user: &str, wanted: &str) -> bool {
     let dir = copy_for_everybody();
     // As a program in a home is: its owner is root in the steps.
-    assert!(Command::new("chown").arg(USER).arg(dir.path().join("step")).status().unwrap().success());
+    assert!(Command::new("chown").arg(user).arg(dir.path().join("step")).status().unwrap().success());
     let mut command = Command::new("runuser");
-    command.args(["-u", USER, "--"]).arg(dir.path().join("step")).arg(wanted).env_remove("TMPDIR").current_dir("/");
+    command.args(["-u", user, "--"]).arg(dir.path().join("step")).arg(wanted).env_remove("TMPDIR").current_dir("/");
     command.status().unwrap().success()
 }
 

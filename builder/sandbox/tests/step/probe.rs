@@ -54,11 +54,13 @@ fn deface() -> String {
 }
 
 fn enter() -> String {
-    match cooper_sandbox::enter_user_namespace() {
-        Ok(tier) => format!("{tier:?}"),
-        Err(error @ cooper_sandbox::SandboxError::Unavailable { .. }) => {
+    let lacking = cooper_sandbox::lacking_ids();
+    match (cooper_sandbox::enter_user_namespace(), lacking) {
+        (Ok(tier), None) => format!("{tier:?}"),
+        (Ok(tier), Some(error)) => format!("{tier:?} for: {error}; hint: {}", error.hint().unwrap_or_default()),
+        (Err(error @ cooper_sandbox::SandboxError::Unavailable { .. }), _) => {
             format!("unavailable: {error}; hint: {}", error.hint().unwrap_or_default())
         }
-        Err(error) => format!("other: {error}"),
+        (Err(error), _) => format!("other: {error}"),
     }
 }

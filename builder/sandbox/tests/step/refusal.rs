@@ -59,17 +59,22 @@ fn unfit_machines_are_explained(tier: Tier) {
         (
             "-m",
             "mount --bind /dev/null /usr/bin/newuidmap",
-            "unavailable: newuidmap not available: not installed; hint: install the package uidmap",
+            "OneId for: newuidmap not available: not installed; hint: install the package uidmap",
         ),
         (
             "-m",
             "mount --bind /dev/null /etc/subgid",
-            "unavailable: subordinate ids not available: /etc/subgid has no range for coopertest; hint: usermod",
+            "OneId for: subordinate ids not available: /etc/subgid has no range for coopertest; hint: usermod",
         ),
         (
             "-m",
-            "chmod() { cp /usr/bin/newuidmap $D/tool && mount --bind $D/tool /usr/bin/newuidmap; }; chmod",
-            "unavailable: subordinate ids not available: newuidmap:",
+            "cp /usr/bin/newuidmap $D/tool && mount --bind $D/tool /usr/bin/newuidmap",
+            "OneId for: newuidmap not available: /usr/bin/newuidmap is neither setuid nor has a file capability; hint: chmod",
+        ),
+        (
+            "-m",
+            "cp /bin/false $D/false && chmod 4755 $D/false && mount --bind $D/false /usr/bin/newuidmap",
+            "unavailable: subordinate ids not available: ; hint: newuidmap and newgidmap must be setuid root",
         ),
     ] {
         let script = format!("{preparation} && exec runuser -u {USER} -- {} --enter", program.display());

@@ -1,0 +1,120 @@
+//! Owners with a single id: whoever is not one of those users sees the same from the kernel.
+
+use crate::Test;
+use crate::world::World;
+use cooper_sandbox::{SandboxError, Tier};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("owners_last_from_step_to_step", owners_last_from_step_to_step),
+    ("nobody_is_unasked", nobody_is_unasked),
+    ("paths_lead_nowhere_else", paths_lead_nowhere_else),
+    ("no_step_without_its_server", no_step_without_its_server),
+];
+
+fn owners_last_from_step_to_step(tier: Tier) {
+    let mut world = World::new();
+    world.sh("cd /tmp; touch file; ln -s file link; mkdir dir; /bin/busybox mkfifo pipe; \
+              /bin/busybox chown 5:6 file dir pipe; /bin/busybox chown -h 7:8 link; ln file hard; mv pipe moved");
+    // What is on the disk is the user's own, where there is nobody else.
+    let mine = fs::symlink_metadata(world.upper("tmp/file")).unwrap();
+    let expected = if tier == Tier::OneId { (0, 0) } else { (5, 6) };
+    assert_eq!((mine.uid(), mine.gid()), expected);
+    let lower = world.dir.path().join("first");
+    fs::rename(world.upper(""), &lower).unwrap();
+    fs::create_dir(world.upper("")).unwrap();
+    world.stack().lowers.push(lower);
+    let look = "cd /tmp; stat -c '%n %u:%g' dir file hard link moved";
+    let all = "dir 5:6\nfile 5:6\nhard 5:6\nlink 7:8\nmoved 5:6\n";
+    assert_eq!(world.sh(look), all);
+    // Whatever brings them up into the new layer.
+    let touched = format!("cd /tmp; chmod 700 dir; echo x > file; mv link l; mv l link; chmod 600 moved; {look}");
+    assert_eq!(world.sh(&touched), all);
+    assert_eq!(
+        world.sh("cd /tmp; /bin/busybox chown -h 0 link; /bin/busybox chgrp 9 dir; stat -c %u:%g link dir"),
+        "0:8\n5:9\n"
+    );
+}
+
+/// Programs that ask in every way that there is get the same answer.
+fn nobody_is_unasked(_: Tier) {
+    let mut world = World::new();
+    world.spec.user = "app".into();
+    world.spec.cwd = "/tmp".into();
+    let script = "
+        umask 077; echo x > made; mkdir dir; ln -s made soft; /bin/busybox mkfifo pipe; echo y > dir/in
+        stat -c '%n %u:%g %a' made dir dir/in pipe
+        stat -c '%n %u:%g' soft
+        stat -L -c '%n %u:%g' soft
+        exec 5< made; stat -L -c '%u:%g' /proc/self/fd/5; stat -L -c '%u:%g' /dev/fd/5
+        /bin/busybox chown 0 made 2>/dev/null || echo refused
+        /bin/busybox chgrp 50 made && stat -c '%u:%g' made
+        echo $(id -u) $(id -G)";
+    let expected = "\
+made 1000:1001 600\ndir 1000:1001 700\ndir/in 1000:1001 600\npipe 1000:1001 600\nsoft 1000:1001\nsoft 1000:1001\n\
+1000:1001\n1000:1001\nrefused\n1000:50\n1000 1001 50\n";
+    assert_eq!(world.sh(script), expected);
+}
+
+/// What is answered about is what the step would find, in its root and in others that it takes.
+fn paths_lead_nowhere_else(_: Tier) {
+    let mut world = World::new();
+    fs::write(world.dir.path().join("outside"), "").unwrap();
+    let outside = world.dir.path().join("outside").display().to_string();
+    let script = format!(
+        "mkdir -p /jail/bin /jail/etc; ln /bin/busybox /jail/bin/busybox; touch /inner /jail/inner
+         /bin/busybox chown 5 /inner
+         /bin/busybox chroot /jail /bin/busybox chown 6:7 /inner
+         /bin/busybox chroot /jail /bin/busybox stat -c %u:%g /inner ../../../inner
+         stat -c %u:%g /inner /jail/inner
+         for way in {outside} /proc/1/root{outside} ../../../../..{outside} /proc/self/fd/../../1/root{outside}; do
+             /bin/busybox chown 9 $way 2>/dev/null && echo $way
+         done; echo none"
+    );
+    assert_eq!(world.sh(&script), "6:7\n6:7\n5:0\n6:7\nnone\n");
+    let kept = fs::metadata(outside).unwrap();
+    assert!(kept.uid() == 0 && kept.mtime() == kept.ctime(), "{kept:?}");
+}
+
+/// It ends when nobody would answer it any more.
+fn no_step_without_its_server(tier: Tier) {
+    if tier != Tier::OneId {
+        return;
+    }
+    let mut world = World::new();
+    let began = Instant::now();
+    let killer = std::thread::spawn(kill_the_server);
+    let (outcome, text) = world.try_sh("echo runs; /bin/busybox sleep 60; touch /ran");
+    assert!(killer.join().unwrap(), "there was no server: {text}");
+    assert!(!world.upper("ran").exists() && began.elapsed() < Duration::from_secs(30), "{text}");
+    assert!(matches!(outcome, Err(SandboxError::Setup { .. })), "{outcome:?}");
+}
+
+/// Of two set-up processes, of which one is the other's child, the child is the server once the step has begun.
+fn kill_the_server() -> bool {
+    let says = |pid: &String, word: &str| {
+        let line = fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(word)
+    };
+    for _ in 0..200 {
+        for set_up in children(&std::process::id().to_string()).iter().filter(|pid| says(pid, "__init")) {
+            let below = children(set_up);
+            let runs = below.iter().any(|pid| says(pid, "sleep 60"));
+            if let Some(server) = below.iter().find(|pid| runs && says(pid, "__init")) {
+                return std::process::Command::new("kill").args(["-9", server]).status().is_ok_and(|s| s.success());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Of all its threads.
+fn children(pid: &str) -> Vec<String> {
+    let Ok(threads) = fs::read_dir(Path::new("/proc").join(pid).join("task")) else { return Vec::new() };
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
