@@ -157,11 +157,7 @@ impl<'a> Call<'a> {
     pub(super) fn place(&self, directory: u32, path: Vec<u8>, follow: bool) -> Result<Place, Errno> {
         let (from, path) = match path.as_slice() {
             [] => return Err(Errno::NOENT),
-            [b'/', ..] => match own_file(&path) {
-                Some((number, [])) => return descriptor(number),
-                Some((number, below)) => (From::Below(base(number)), below.to_vec()),
-                None => (From::Root, path),
-            },
+            [b'/', ..] => own_file(&path, follow).unwrap_or((From::Root, path)),
             _ => (From::Below(base(directory)), path),
         };
         Ok(Place { from, path: CString::new(path).map_err(|_| Errno::INVAL)?, follow })
@@ -211,25 +207,32 @@ fn base(directory: u32) -> String {
     }
 }
 
-/// The descriptor that a path means by `/proc/self` and its like, and what is below it. Only names behind which the kernel
-/// leaves that directory at once: nothing may climb in it.
-fn own_file(path: &[u8]) -> Option<(u32, &[u8])> {
-    let streams: [&[u8]; 3] = [b"/dev/stdin", b"/dev/stdout", b"/dev/stderr"];
-    if let Some(number) = streams.iter().position(|name| *name == path) {
-        return Some((number as u32, &[]));
-    }
-    let prefixes: [&[u8]; 3] = [b"/proc/self/fd/", b"/proc/thread-self/fd/", b"/dev/fd/"];
-    let below = prefixes.iter().find_map(|prefix| path.strip_prefix(*prefix))?;
-    let digits = below.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = below.split_at_checked(digits)?;
-    // A slash behind a descriptor says that it is a directory, which is found out by going there.
-    let rest = match rest {
-        [] => rest,
-        [b'/'] => b"/.".get(1..)?,
-        [b'/', rest @ ..] => rest,
+/// What a path means by `/proc/self` and its like: descriptors of the process, and its directories. Only names behind
+/// which the kernel leaves `/proc/PID` at once: nothing may climb in it. Without `follow` such a name alone is a link, and
+/// not what it leads to.
+fn own_file(path: &[u8], follow: bool) -> Option<(From, Vec<u8>)> {
+    let own: [&[u8]; 3] = [b"/proc/self/", b"/proc/thread-self/", b"/dev/"];
+    let below = own.iter().find_map(|prefix| path.strip_prefix(*prefix))?;
+    let name = below.iter().position(|byte| *byte == b'/').map_or(below, |end| below.get(..end).unwrap_or_default());
+    let (number, rest) = match name {
+        b"fd" => {
+            let below = below.strip_prefix(b"fd/")?;
+            let digits = below.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (number, rest) = below.split_at_checked(digits)?;
+            (Some(std::str::from_utf8(number).ok()?.parse::<i32>().ok()?), rest)
+        }
+        b"cwd" | b"root" if !path.starts_with(b"/dev/") => (None, below.strip_prefix(name)?),
         _ => return None,
     };
-    Some((std::str::from_utf8(number).ok()?.parse::<i32>().ok()?.try_into().ok()?, rest))
+    let base = number.map_or_else(|| String::from_utf8_lossy(name).into_owned(), |number| format!("fd/{number}"));
+    match (rest, number) {
+        ([], _) if !follow => None,
+        ([], Some(number)) => Some((From::Descriptors, number.to_string().into_bytes())),
+        // A slash behind a name says that it is a directory, which is found out by going there.
+        ([] | [b'/'], _) => Some((From::Below(base), b".".to_vec())),
+        ([b'/', rest @ ..], _) => Some((From::Below(base), rest.iter().copied().skip_while(|b| *b == b'/').collect())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -238,26 +241,30 @@ mod tests {
 
     #[test]
     fn only_descriptors_are_the_process_own() {
+        let below = |base: &str, path: &str| Some((From::Below(base.to_owned()), path.as_bytes().to_vec()));
         for (path, own) in [
-            ("/dev/stdout", Some((1, ""))),
-            ("/dev/fd/12", Some((12, ""))),
-            ("/proc/self/fd/3/../x", Some((3, "../x"))),
-            ("/proc/self/fd/3/", Some((3, "."))),
-            ("/proc/thread-self/fd/0", Some((0, ""))),
+            ("/dev/fd/12", Some((From::Descriptors, b"12".to_vec()))),
+            ("/proc/thread-self/fd/0", Some((From::Descriptors, b"0".to_vec()))),
+            ("/proc/self/fd/3/../x", below("fd/3", "../x")),
+            ("/proc/self/fd/3/", below("fd/3", ".")),
+            ("/proc/self/fd/3//etc", below("fd/3", "etc")),
+            ("/proc/self/cwd", below("cwd", ".")),
+            ("/proc/self/root/etc/x", below("root", "etc/x")),
             ("/proc/self/fd/", None),
             ("/proc/self/fd/..", None),
             ("/proc/self/fd/1x", None),
             ("/proc/self/fd/99999999999", None),
             ("/proc/self/../1/root", None),
             ("/proc/self/fd/../../1/root", None),
-            ("/dev/stdout/", None),
+            ("/proc/self/task/../../1/root", None),
+            ("/proc/self/cwdx", None),
+            ("/dev/cwd", None),
+            ("/dev/stdout", None),
             ("/etc/passwd", None),
         ] {
-            assert_eq!(
-                own_file(path.as_bytes()),
-                own.map(|(number, rest): (u32, &str)| (number, rest.as_bytes())),
-                "{path}"
-            );
+            assert_eq!(own_file(path.as_bytes(), true), own, "{path}");
         }
+        assert_eq!(own_file(b"/dev/fd/12", false), None);
+        assert_eq!(own_file(b"/dev/fd/12/x", false), below("fd/12", "x"));
     }
 }

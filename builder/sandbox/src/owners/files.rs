@@ -40,15 +40,15 @@ pub(super) fn fstatat(server: &mut Server, call: &Call<'_>) -> Replied {
 fn told(server: &mut Server, call: &Call<'_>, (directory, path, to): (u32, usize, usize), flags: AtFlags) -> Replied {
     // What cannot be looked up here is the kernel's to explain.
     let Ok(place) = call.place_at(directory, call.argument(path), flags) else { return Ok(Reply::Kernel) };
-    tell(server, call, &place, to)
+    tell(server, call, place, to)
 }
 
 pub(super) fn fstat(server: &mut Server, call: &Call<'_>) -> Replied {
-    tell(server, call, &descriptor(call.word(0))?, 1)
+    tell(server, call, descriptor(call.word(0))?, 1)
 }
 
-fn tell(server: &mut Server, call: &Call<'_>, place: &Place, to: usize) -> Replied {
-    let Some(Owner { uid, gid }) = recorded(server, call, place) else { return Ok(Reply::Kernel) };
+fn tell(server: &mut Server, call: &Call<'_>, mut place: Place, to: usize) -> Replied {
+    let Some(Owner { uid, gid }) = recorded(server, call, &mut place) else { return Ok(Reply::Kernel) };
     let stat = sys::stat_as(&place.path, place.follow, (uid, gid)).map_err(|error| errno(&error))?;
     call.write(call.argument(to), &stat)?;
     Ok(Reply::Done(0))
@@ -56,8 +56,8 @@ fn tell(server: &mut Server, call: &Call<'_>, place: &Place, to: usize) -> Repli
 
 pub(super) fn statx(server: &mut Server, call: &Call<'_>) -> Replied {
     let flags = AtFlags::from_bits_retain(call.word(2));
-    let Ok(place) = call.place_at(call.word(0), call.argument(1), flags) else { return Ok(Reply::Kernel) };
-    let Some(Owner { uid, gid }) = recorded(server, call, &place) else { return Ok(Reply::Kernel) };
+    let Ok(mut place) = call.place_at(call.word(0), call.argument(1), flags) else { return Ok(Reply::Kernel) };
+    let Some(Owner { uid, gid }) = recorded(server, call, &mut place) else { return Ok(Reply::Kernel) };
     // What an empty path stands for has a path here, which has to be followed.
     let nofollow = if place.follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     let flags = flags.difference(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) | nofollow;
@@ -67,19 +67,45 @@ pub(super) fn statx(server: &mut Server, call: &Call<'_>) -> Replied {
 }
 
 /// The owner that the kernel does not know.
-fn recorded(server: &Server, call: &Call<'_>, place: &Place) -> Option<Owner> {
-    call.stand_by(server, place).ok()?;
-    server.records.get(place).ok().flatten().filter(|owner| *owner != Owner::ROOT)
+fn recorded(server: &Server, call: &Call<'_>, place: &mut Place) -> Option<Owner> {
+    look(server, call, place).ok().flatten().filter(|owner| *owner != Owner::ROOT)
+}
+
+/// What is recorded of a file, and its place by another way where a link leads to a descriptor of the process.
+fn look(server: &Server, call: &Call<'_>, place: &mut Place) -> Result<Option<Owner>, Errno> {
+    call.stand_by(server, place)?;
+    match server.records.get(place) {
+        Err(Errno::NOENT) if place.follow => {}
+        other => return other,
+    }
+    for _ in 0..LINKS {
+        let link = rustix::fs::readlink(&place.path, Vec::new()).map_err(|_| Errno::NOENT)?;
+        *place = led_on(call, place, link)?;
+        call.stand_by(server, place)?;
+        if place.from == From::Descriptors {
+            return server.records.get(place);
+        }
+    }
+    Err(Errno::NOENT)
+}
+
+/// Where a link leads.
+fn led_on(call: &Call<'_>, place: &Place, link: CString) -> Result<Place, Errno> {
+    if link.as_bytes().starts_with(b"/") {
+        return call.place(HERE, link.into_bytes(), true);
+    }
+    let path = [parent(&place.path)?.as_bytes(), link.as_bytes()].concat();
+    Ok(Place { path: CString::new(path).map_err(|_| Errno::INVAL)?, ..place.clone() })
 }
 
 pub(super) fn chown(server: &mut Server, call: &Call<'_>) -> Replied {
     let place = call.place_at(HERE, call.argument(0), AtFlags::empty())?;
-    give(server, call, &place, (call.word(1), call.word(2)))
+    give(server, call, place, (call.word(1), call.word(2)))
 }
 
 pub(super) fn lchown(server: &mut Server, call: &Call<'_>) -> Replied {
     let place = call.place_at(HERE, call.argument(0), AtFlags::SYMLINK_NOFOLLOW)?;
-    give(server, call, &place, (call.word(1), call.word(2)))
+    give(server, call, place, (call.word(1), call.word(2)))
 }
 
 pub(super) fn fchownat(server: &mut Server, call: &Call<'_>) -> Replied {
@@ -88,11 +114,11 @@ pub(super) fn fchownat(server: &mut Server, call: &Call<'_>) -> Replied {
         return Err(Errno::INVAL);
     }
     let place = call.place_at(call.word(0), call.argument(1), flags)?;
-    give(server, call, &place, (call.word(2), call.word(3)))
+    give(server, call, place, (call.word(2), call.word(3)))
 }
 
 pub(super) fn fchown(server: &mut Server, call: &Call<'_>) -> Replied {
-    match give(server, call, &descriptor(call.word(0))?, (call.word(1), call.word(2))) {
+    match give(server, call, descriptor(call.word(0))?, (call.word(1), call.word(2))) {
         // No such descriptor.
         Err(Errno::NOENT) => Err(Errno::BADF),
         other => other,
@@ -101,16 +127,15 @@ pub(super) fn fchown(server: &mut Server, call: &Call<'_>) -> Replied {
 
 /// As the kernel does it, to the only owner that it knows; then the record. That order is right for it takes set-id bits
 /// and capabilities away, and with these the records of links.
-fn give(server: &mut Server, call: &Call<'_>, place: &Place, (uid, gid): (u32, u32)) -> Replied {
-    call.stand_by(server, place)?;
-    let now = server.records.get(place)?.unwrap_or_default();
+fn give(server: &mut Server, call: &Call<'_>, mut place: Place, (uid, gid): (u32, u32)) -> Replied {
+    let now = look(server, call, &mut place)?.unwrap_or_default();
     let owner = server.people.of(call)?.chown(now, uid, gid)?;
     call.check()?;
     let given = |id: u32| (id != UNCHANGED).then_some(0);
     let (to_user, to_group) = (given(uid).map(Uid::from_raw), given(gid).map(Gid::from_raw));
     let flags = if place.follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     rustix::fs::chownat(CWD, &place.path, to_user, to_group, flags)?;
-    server.records.set(place, owner)?;
+    server.records.set(&place, owner)?;
     Ok(Reply::Done(0))
 }
 
@@ -270,15 +295,11 @@ fn opened(server: &mut Server, call: &Call<'_>, mut place: Place, how: &Opening)
             // A link to where nothing is: the file is made there.
             Err(Errno::EXIST) => {
                 let Ok(link) = rustix::fs::readlink(&place.path, Vec::new()) else { return Ok(Reply::Kernel) };
-                match link.as_bytes() {
-                    // What these are depends on whose they are.
-                    to if to.starts_with(b"/proc/") => return Ok(Reply::Kernel),
-                    [b'/', ..] => place = Place { from: From::Root, path: link, ..place },
-                    to => {
-                        let path = [parent(&place.path)?.as_bytes(), to].concat();
-                        place.path = CString::new(path).map_err(|_| Errno::INVAL)?;
-                    }
+                // What these are depends on whose they are, and they are there.
+                if link.as_bytes().starts_with(b"/proc/") {
+                    return Ok(Reply::Kernel);
                 }
+                place = led_on(call, &place, link)?;
             }
             other => return other,
         }

@@ -76,6 +76,10 @@ fn main() -> ExitCode {
         measure();
         return ExitCode::SUCCESS;
     }
+    if args.get(1).is_some_and(|arg| arg == "--time-owners") {
+        owners::time(tier);
+        return ExitCode::SUCCESS;
+    }
     let wanted = args.get(1).filter(|arg| !arg.starts_with('-')).cloned().unwrap_or_default();
     let (mut passed, mut failed) = (0, 0);
     for (name, test) in GROUPS.iter().copied().flatten().filter(|(name, _)| name.contains(&wanted)) {

@@ -49,13 +49,14 @@ fn nobody_is_unasked(_: Tier) {
         stat -c '%n %u:%g %a' made dir dir/in pipe
         stat -c '%n %u:%g' soft
         stat -L -c '%n %u:%g' soft
-        exec 5< made; stat -L -c '%u:%g' /proc/self/fd/5; stat -L -c '%u:%g' /dev/fd/5
+        ln -s /dev/stderr log; exec 2> errors; stat -L -c '%u:%g' log /proc/self/cwd/made; stat -c '%u:%g %F' /dev/stderr
+        exec 2>&1; exec 5< made; stat -L -c '%u:%g' /proc/self/fd/5; stat -L -c '%u:%g' /dev/fd/5
         /bin/busybox chown 0 made 2>/dev/null || echo refused
         /bin/busybox chgrp 50 made && stat -c '%u:%g' made
         echo $(id -u) $(id -G)";
     let expected = "\
 made 1000:1001 600\ndir 1000:1001 700\ndir/in 1000:1001 600\npipe 1000:1001 600\nsoft 1000:1001\nsoft 1000:1001\n\
-1000:1001\n1000:1001\nrefused\n1000:50\n1000 1001 50\n";
+1000:1001\n1000:1001\n0:0 symbolic link\n1000:1001\n1000:1001\nrefused\n1000:50\n1000 1001 50\n";
     assert_eq!(world.sh(script), expected);
 }
 
@@ -117,4 +118,43 @@ fn children(pid: &str) -> Vec<String> {
     let Ok(threads) = fs::read_dir(Path::new("/proc").join(pid).join("task")) else { return Vec::new() };
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// How many files are looked at, and how many are made.
+const LOOKED_AT: u32 = 10_000;
+const MADE: u32 = 2_000;
+const ROUNDS: usize = 9;
+
+/// Says what a step pays for owners: for a look at a file, for one that it makes, and for a program that it starts. For a
+/// person to read, with a release build; not a test.
+pub fn time(tier: Tier) {
+    let mut world = World::new();
+    for number in 0..LOOKED_AT {
+        let dir = world.base("many").join((number / 200).to_string());
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(number.to_string()), "").unwrap();
+    }
+    let programs = 200;
+    for (what, count, script) in [
+        ("look at a file", LOOKED_AT, "/bin/busybox find /many -user 99999".to_owned()),
+        (
+            "file made",
+            MADE,
+            format!("mkdir /new; cd /new; i=0; while [ $i -lt {MADE} ]; do : > $i; i=$((i+1)); done; rm -r /new"),
+        ),
+        ("program started", programs, format!("i=0; while [ $i -lt {programs} ]; do /bin/true; i=$((i+1)); done")),
+    ] {
+        let mut times: Vec<u128> = (0..ROUNDS)
+            .map(|_| {
+                let began = Instant::now();
+                world.sh("true");
+                let empty = began.elapsed();
+                let began = Instant::now();
+                world.sh(&script);
+                (began.elapsed().saturating_sub(empty)).as_nanos() / u128::from(count)
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{tier:?}: {what}: median {} ns of {ROUNDS} rounds", times[ROUNDS / 2]);
+    }
 }
