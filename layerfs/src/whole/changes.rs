@@ -18,7 +18,7 @@ use crate::walk::{self, Dir};
 use crate::whiteout::{OverlayXattr, is_reserved};
 use cooper_image::RelPath;
 use rustix::fs::{AtFlags, Mode};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
@@ -52,7 +52,9 @@ pub fn write_changes(
     given_up: &dyn Fn() -> bool,
 ) -> Result<(), LayerfsError> {
     let trusted = Seen::trusted(root).is_some();
-    let mut writer = Writer { root, before, upper, marks, trusted, made: Vec::new(), links: HashMap::new(), given_up };
+    let moved = before.moved.iter().filter_map(|path| before.index.stamp(path)).map(|stamp| stamp.inode()).collect();
+    let (made, links) = (Vec::new(), HashMap::new());
+    let mut writer = Writer { root, before, upper, marks, trusted, moved, made, links, given_up };
     let mut pending = vec![(RelPath::root(), Same::Yes)];
     while let Some((path, same)) = pending.pop() {
         pending.extend(writer.directory(&path, same)?);
@@ -74,6 +76,8 @@ struct Writer<'a> {
     marks: OverlayXattr,
     /// Can ctimes be believed? Not where a write through a mapping leaves them alone.
     trusted: bool,
+    /// Of what was moved out of the way and back: its other names have a new ctime as well.
+    moved: HashSet<(u64, u64)>,
     /// Directories of the upper, in the order in which they were made, with what is known of them.
     made: Vec<RelPath>,
     /// First path of every file with several names.
@@ -125,7 +129,8 @@ impl Writer<'_> {
 
     /// Has a file nothing but another ctime, because it or what is in it was moved away and back?
     fn is_moved(&self, dir: &Dir, path: &RelPath, was: Option<&Stamp>, meta: &Meta) -> Result<bool, LayerfsError> {
-        if !self.before.moved.contains(path) || !was.is_some_and(|was| was.is(meta)) {
+        let was_moved = self.before.moved.contains(path) || self.moved.contains(&(meta.dev, meta.ino));
+        if !was_moved || !was.is_some_and(|was| was.is(meta)) {
             return Ok(false);
         }
         let Some(old) = self.before.view.lstat(path)? else { return Ok(false) };

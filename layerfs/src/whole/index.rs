@@ -46,6 +46,10 @@ impl Stamp {
         (self.kind, self.dev, self.ino) == (meta.kind, meta.dev, meta.ino)
     }
 
+    pub(super) fn inode(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
     /// Is it the same file, and unchanged?
     pub(super) fn is_still(&self, meta: &Meta) -> bool {
         *self == Self::of(meta)
@@ -81,6 +85,10 @@ impl Index {
         }
         wait_until_after(newest, coarse);
         Ok(index)
+    }
+
+    pub(super) fn stamp(&self, path: &RelPath) -> Option<&Stamp> {
+        self.dirs.get(&path.parent()?)?.get(path.file_name()?)
     }
 
     pub(super) fn get(&self, dir: &RelPath) -> Option<&BTreeMap<Vec<u8>, Stamp>> {

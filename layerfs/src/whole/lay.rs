@@ -43,12 +43,40 @@ pub fn lay_out(
     cut_off: &[&str],
     given_up: &dyn Fn() -> bool,
 ) -> Result<(), LayerfsError> {
-    let mut laying = Laying { view, fresh, root, reader: Reader::new(view), names: FirstNames::default(), given_up };
+    let from = RelPath::root();
+    lay_out_from(&mut Laying::new(view, &from, fresh, (root, given_up)), cut_off)
+}
+
+/// Copies what is at a path of the view, which is no link, to a free name in a directory: a directory with all that is in
+/// it, or a file. Devices and sockets are left out. Ends with [`io::ErrorKind::Interrupted`] soon after `given_up` says so.
+///
+/// # Errors
+/// [`LayerfsError::Io`] with the path.
+pub fn copy_out(
+    view: &View,
+    from: &RelPath,
+    (into, name): (&Root, &str),
+    given_up: &dyn Fn() -> bool,
+) -> Result<(), LayerfsError> {
+    let found = view.find(from)?.ok_or_else(|| at("copying", from)(io::ErrorKind::NotFound.into()))?;
+    if found.meta.kind != Kind::Dir {
+        let mut laying = Laying::new(view, from, Fresh::All, (into, given_up));
+        return laying.one(into.as_dir(), &RelPath::root(), name.as_bytes(), &found).map_err(at("copying", from));
+    }
+    let made = rustix::fs::mkdirat(into.as_fd(), name, Mode::RWXU).map_err(io::Error::from);
+    let root = made.and_then(|()| into.sub(&RelPath::clean(name.as_bytes()))).map_err(at("copying", from))?;
+    let mut laying = Laying::new(view, from, Fresh::All, (&root, given_up));
+    lay_out_from(&mut laying, &[])?;
+    laying.finish(&RelPath::root(), &found).map_err(at("copying", from))
+}
+
+fn lay_out_from(laying: &mut Laying<'_>, cut_off: &[&str]) -> Result<(), LayerfsError> {
+    let (view, root) = (laying.view, laying.root);
     let mut dirs: Vec<(RelPath, Found)> = Vec::new();
     let mut pending = vec![RelPath::root()];
     while let Some(path) = pending.pop() {
         let out = root.dir(&path).map_err(at("opening", &path))?;
-        let mut children = view.children(&path)?;
+        let mut children = view.children(&laying.source(&path))?;
         children.retain(|(name, _)| !is_cut_off(&path, name, cut_off));
         for entry in out.entries().map_err(at("listing", &path))? {
             let wanted = children.binary_search_by(|(name, _)| name.as_slice().cmp(&entry.name)).is_ok();
@@ -74,6 +102,8 @@ pub fn lay_out(
 
 struct Laying<'a> {
     view: &'a View,
+    /// What of it is laid out.
+    from: &'a RelPath,
     fresh: Fresh,
     root: &'a Root,
     reader: Reader<'a>,
@@ -81,7 +111,21 @@ struct Laying<'a> {
     given_up: &'a dyn Fn() -> bool,
 }
 
-impl Laying<'_> {
+impl<'a> Laying<'a> {
+    fn new(
+        view: &'a View,
+        from: &'a RelPath,
+        fresh: Fresh,
+        (root, given_up): (&'a Root, &'a dyn Fn() -> bool),
+    ) -> Self {
+        Self { view, from, fresh, root, reader: Reader::new(view), names: FirstNames::default(), given_up }
+    }
+
+    /// The path in the view of what has this path in the root.
+    fn source(&self, path: &RelPath) -> RelPath {
+        if path.is_root() { self.from.clone() } else { self.from.join(path.as_bytes()) }
+    }
+
     fn one(&mut self, out: &Dir, path: &RelPath, name: &[u8], found: &Found) -> io::Result<()> {
         go_on(self.given_up)?;
         let there = absent(out.stat(name))?.map(|meta: Meta| meta.kind);
@@ -98,7 +142,7 @@ impl Laying<'_> {
         self.make_way(out, name, there)?;
         if found.meta.kind != Kind::File {
             let target = match found.meta.kind {
-                Kind::Symlink => self.view.read_link(path).map_err(io::Error::other)?,
+                Kind::Symlink => self.view.read_link(&self.source(path)).map_err(io::Error::other)?,
                 _ => Vec::new(),
             };
             return copy::special(&found.meta, &target, out, name).map(drop);
@@ -108,7 +152,7 @@ impl Laying<'_> {
             let first = first.file_name().unwrap_or_default();
             return Ok(rustix::fs::linkat(dir.as_fd(), first, out.as_fd(), name, AtFlags::empty())?);
         }
-        copy::file(&self.reader.open(found.layer, path)?, &found.meta, out, name, self.given_up)
+        copy::file(&self.reader.open(found.layer, &self.source(path))?, &found.meta, out, name, self.given_up)
     }
 
     fn make_way(&self, out: &Dir, name: &[u8], there: Option<Kind>) -> io::Result<()> {
@@ -117,7 +161,7 @@ impl Laying<'_> {
 
     fn finish(&self, path: &RelPath, found: &Found) -> io::Result<()> {
         let dir = self.root.dir(path)?;
-        let wanted = self.view.open_dir(found.layer, path)?.xattrs()?;
+        let wanted = self.view.open_dir(found.layer, &self.source(path))?.xattrs()?;
         for name in walk::travelling_xattrs(dir.as_fd())?.keys().filter(|name| !wanted.contains_key(*name)) {
             rustix::fs::fremovexattr(dir.as_fd(), name.as_slice())?;
         }

@@ -11,10 +11,12 @@ mod changes;
 mod copy;
 mod index;
 mod lay;
+mod part;
 
 pub use changes::{Before, write_changes};
 pub use index::Index;
-pub use lay::{Fresh, lay_out};
+pub use lay::{Fresh, copy_out, lay_out};
+pub use part::part;
 
 /// Is it a name at the top that is left alone?
 fn is_cut_off(dir: &cooper_image::RelPath, name: &[u8], cut_off: &[&str]) -> bool {

@@ -13,12 +13,12 @@ use cooper_layerfs::apply::OverlayXattr;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
 use cooper_layerfs::whiteout::is_whiteout;
-use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
+use cooper_layerfs::whole::{Before, Fresh, Index, copy_out, lay_out, part, write_changes};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -214,4 +214,84 @@ fn deletions_need_no_device_and_are_deletions_to_all_who_read_them() {
     assert_eq!(merged.lstat(&RelPath::from("etc/other")).unwrap(), None);
     let tar = pack(&upper);
     assert!(tar.windows(12).any(|bytes| bytes == b".wh.other\0\0\0"));
+}
+
+#[test]
+fn other_names_of_what_was_moved_away_and_back_are_no_change() {
+    let top = tempfile::tempdir().unwrap();
+    let [lower, whole, upper] = ["lower", "whole", "upper"].map(|name| top.path().join(name));
+    for path in [&lower, &whole, &upper] {
+        fs::create_dir(path).unwrap();
+    }
+    for name in ["one", "touched"] {
+        fs::write(lower.join(name), name).unwrap();
+        fs::hard_link(lower.join(name), lower.join(format!("{name}-too"))).unwrap();
+    }
+    let view = view(&[lower]);
+    lay_out(&view, Fresh::All, &root(&whole), &[], &|| false).unwrap();
+    let index = Index::of(&root(&whole), &[]).unwrap();
+    for name in ["one", "touched"] {
+        fs::rename(whole.join(name), top.path().join("aside")).unwrap();
+        fs::rename(top.path().join("aside"), whole.join(name)).unwrap();
+    }
+    fs::set_permissions(whole.join("touched-too"), fs::Permissions::from_mode(0o600)).unwrap();
+    let moved = ["", "one", "touched"].map(RelPath::from).into_iter().collect();
+    let before = Before { index: &index, view: &view, moved: &moved, cut_off: &[] };
+    write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
+    let mut names = walk(&upper, &upper);
+    names.sort();
+    assert_eq!(names, ["touched", "touched-too"]);
+}
+
+#[test]
+fn a_part_of_a_view_is_copied_as_it_is() {
+    let top = tempfile::tempdir().unwrap();
+    let [lower, upper, out] = ["lower", "upper", "out"].map(|name| top.path().join(name));
+    fs::create_dir_all(lower.join("d/sub")).unwrap();
+    fs::create_dir_all(upper.join("d/sub")).unwrap();
+    fs::create_dir(&out).unwrap();
+    fs::write(lower.join("d/one"), "one").unwrap();
+    fs::hard_link(lower.join("d/one"), lower.join("d/sub/two")).unwrap();
+    fs::hard_link(lower.join("d/one"), lower.join("beside")).unwrap();
+    fs::write(upper.join("d/sub/three"), "three").unwrap();
+    std::os::unix::fs::symlink("../beside", upper.join("d/sub/link")).unwrap();
+    fs::set_permissions(upper.join("d"), fs::Permissions::from_mode(0o710)).unwrap();
+    let view = view(&[lower.clone(), upper.clone()]);
+    copy_out(&view, &RelPath::from("d"), (&root(&out), "copy"), &|| false).unwrap();
+    copy_out(&view, &RelPath::from("d/sub/three"), (&root(&out), "file"), &|| false).unwrap();
+    let mut names = walk(&out, &out);
+    names.sort();
+    assert_eq!(names, ["copy", "copy/one", "copy/sub", "copy/sub/link", "copy/sub/three", "copy/sub/two", "file"]);
+    assert_eq!(fs::metadata(out.join("copy")).unwrap().permissions().mode() & 0o7777, 0o710);
+    assert_eq!(fs::read_link(out.join("copy/sub/link")).unwrap(), Path::new("../beside"));
+    assert_eq!(fs::read_to_string(out.join("file")).unwrap(), "three");
+    let inode = |path: &str| fs::metadata(out.join(path)).unwrap().ino();
+    assert_eq!(inode("copy/one"), inode("copy/sub/two"));
+    assert_eq!(fs::metadata(lower.join("beside")).unwrap().nlink(), 3, "no name of a layer's file was made");
+    let absent = copy_out(&view, &RelPath::from("absent"), (&root(&out), "x"), &|| false);
+    assert!(absent.is_err() && !out.join("x").exists());
+}
+
+#[test]
+fn a_directory_is_parted_from_the_other_names_of_its_files() {
+    let top = tempfile::tempdir().unwrap();
+    let cache = top.path().join("cache");
+    fs::create_dir_all(cache.join("sub")).unwrap();
+    for name in ["shared", "own"] {
+        fs::write(cache.join(name), name).unwrap();
+        fs::set_permissions(cache.join(name), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::hard_link(cache.join(name), cache.join("sub").join(name)).unwrap();
+    }
+    fs::hard_link(cache.join("shared"), top.path().join("outside")).unwrap();
+    let inode = |path: &str| fs::metadata(cache.join(path)).unwrap().ino();
+    let own = inode("own");
+    part(&root(&cache)).unwrap();
+    fs::write(top.path().join("outside"), "changed").unwrap();
+    for path in ["shared", "sub/shared"] {
+        assert_eq!(fs::read_to_string(cache.join(path)).unwrap(), "shared");
+        assert_eq!(fs::metadata(cache.join(path)).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert_eq!(inode(path), inode("shared"));
+    }
+    assert_eq!((inode("own"), inode("sub/own")), (own, own));
+    assert_eq!(walk(&cache, &cache).len(), 5);
 }
