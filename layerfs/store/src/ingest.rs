@@ -5,6 +5,7 @@
 //! wait there for a process that goes on with them, or for the collection.
 
 use crate::layout::Layout;
+use crate::lent::{self, Lent};
 use crate::lock::try_lock;
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
@@ -125,6 +126,14 @@ pub fn sweep(layout: &Layout) {
                 synced = synced || sync_all(layout);
                 if !synced {
                     return;
+                }
+                match lent::bring_all_back(layout, &path) {
+                    Ok(Lent::Back) => {}
+                    Ok(Lent::Out) => continue,
+                    Err(error) => {
+                        tracing::debug!(path = %path.display(), %error, "what was lent to a leftover could not be put back");
+                        continue;
+                    }
                 }
                 match remove_tree(&path) {
                     Ok(()) => tracing::debug!(path = %path.display(), "deleted what an ended process left"),

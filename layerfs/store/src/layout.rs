@@ -18,7 +18,8 @@
 //! ├── slots/<hash>                          keys of the records of one place in a Dockerfile, newest last
 //! ├── chunks/<hash>/<hex>                   where chunks that one method compressed lie in blobs
 //! ├── stat/<hash>                           which files of a context are the same still
-//! ├── mounts/<algorithm>-<hex>/<number>/    copies of a directory that outlives builds, each locked while in use
+//! ├── mounts/<algorithm>-<hex>/<number>/    copies of a directory that outlives builds, each locked while in use; a file
+//! │                                         while it is lent to a root
 //! ├── failed/<id>/                           a step that failed, kept to be looked at; locked while somebody does
 //! ├── urls/<hash>                           what a file behind a URL was when it was last asked for
 //! ├── uploads/<hash>                        where a registry goes on with an upload, locked while it is under way
@@ -177,9 +178,13 @@ impl Layout {
     pub fn build(&self, number: u64) -> PathBuf {
         self.builds().join(number.to_string())
     }
-    /// All copies of one cache of `RUN --mount`.
+    /// The caches of `RUN --mount`.
+    pub fn cache_mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+    /// All copies of one of them.
     pub fn cache_mount(&self, cache: &Digest) -> PathBuf {
-        self.root.join("mounts").join(file_name(cache))
+        self.cache_mounts().join(file_name(cache))
     }
     pub fn url(&self, url: &str) -> PathBuf {
         self.root.join("urls").join(Digest::sha256(url).hex())

@@ -27,6 +27,7 @@ mod held;
 mod ingest;
 mod layer;
 mod layout;
+mod lent;
 mod lock;
 mod mounts;
 mod publish;

@@ -4,7 +4,8 @@
 //! process ends, however it ends. Takes: the cache's identity as a digest, how it is used, and who fills a new one.
 //! Gives: a directory, locked. Must never: give half a cache, or one directory to two who asked to be alone.
 
-use crate::{Store, StoreError, held, lock};
+use crate::layout::Layout;
+use crate::{Store, StoreError, held, lent, lock};
 use cooper_image::Digest;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -29,6 +30,9 @@ pub enum CacheUse {
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
+    /// Was somebody let move the directory away?
+    pub(crate) lent: bool,
+    pub(crate) layout: Layout,
     /// Holds the lock.
     _lock: File,
 }
@@ -59,8 +63,8 @@ impl Store {
         let mut busy = false;
         for number in 0..COPIES {
             let path = all.join(number.to_string());
-            match take(&path, manner).map_err(StoreError::io("locking", &path))? {
-                Held::Mine(lock) => return Ok(Some(CacheMount { path, _lock: lock })),
+            match take(self.layout(), &path, manner).map_err(StoreError::io("locking", &path))? {
+                Held::Mine(lock) => return Ok(Some(self.mount(path, lock))),
                 Held::Others => busy = true,
                 Held::Absent if busy && manner == CacheUse::Locked => return Ok(None),
                 Held::Absent => {
@@ -68,13 +72,18 @@ impl Store {
                     let new = ingest.path().join("cache");
                     fill(&new)?;
                     std::fs::rename(&new, &path).map_err(StoreError::io("publishing", &path))?;
-                    if let Held::Mine(lock) = take(&path, manner).map_err(StoreError::io("locking", &path))? {
-                        return Ok(Some(CacheMount { path, _lock: lock }));
+                    let taken = take(self.layout(), &path, manner);
+                    if let Held::Mine(lock) = taken.map_err(StoreError::io("locking", &path))? {
+                        return Ok(Some(self.mount(path, lock)));
                     }
                 }
             }
         }
         Err(StoreError::Busy { path: all }.into())
+    }
+
+    fn mount(&self, path: PathBuf, lock: File) -> CacheMount {
+        CacheMount { path, lent: false, layout: self.layout().clone(), _lock: lock }
     }
 }
 
@@ -99,25 +108,29 @@ fn gate(all: &Path) -> std::io::Result<File> {
     }
 }
 
-fn take(path: &Path, manner: CacheUse) -> std::io::Result<Held> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Absent),
-        Err(e) => return Err(e),
-    };
-    let locked = match manner {
-        CacheUse::Shared => file.try_lock_shared(),
-        CacheUse::Private | CacheUse::Locked => file.try_lock(),
-    };
-    match locked {
-        // Whoever deletes a copy has its lock, and not the gate.
-        Ok(()) if !lock::has_name(&file.metadata()?, path)? => Ok(Held::Absent),
-        Ok(()) => {
-            held::note_use(&file, &file.metadata()?);
-            Ok(Held::Mine(file))
+fn take(layout: &Layout, path: &Path, manner: CacheUse) -> std::io::Result<Held> {
+    loop {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Absent),
+            Err(e) => return Err(e),
+        };
+        let stands = lent::is_note(&file)?;
+        let locked = match manner {
+            CacheUse::Shared if !stands => file.try_lock_shared(),
+            CacheUse::Shared | CacheUse::Private | CacheUse::Locked => file.try_lock(),
+        };
+        match locked {
+            // Whoever deletes a copy has its lock, and not the gate; and whoever puts one back has not the gate either.
+            Ok(()) if !lock::has_name(&file.metadata()?, path)? => {}
+            Ok(()) if stands => lent::bring_back(layout, path, &file)?,
+            Ok(()) => {
+                held::note_use(&file, &file.metadata()?);
+                return Ok(Held::Mine(file));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(Held::Others),
+            Err(TryLockError::Error(e)) => return Err(e),
         }
-        Err(TryLockError::WouldBlock) => Ok(Held::Others),
-        Err(TryLockError::Error(e)) => Err(e),
     }
 }
 

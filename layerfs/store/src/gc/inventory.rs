@@ -258,7 +258,11 @@ impl Taking<'_> {
             self.structure(&cache.path, &format!("mounts/{}", cache.name))?;
             for copy in entries(&cache.path)? {
                 let id = digest_of(&cache.name).map_or(cache.name.clone(), |d| d.to_string());
-                self.item(Kind::Mount, format!("{id}/{}", copy.name), &copy, None, false);
+                // One that is lent is in a root, and a file stands for it.
+                match copy.metadata.is_dir() {
+                    true => self.item(Kind::Mount, format!("{id}/{}", copy.name), &copy, None, false),
+                    false => self.structure(&copy.path, &format!("mounts/{}/{}", cache.name, copy.name))?,
+                }
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::reach::Reach;
 use super::{Doing, Fate, Policy, Verdict};
 use crate::held::claim;
 use crate::ingest::{random_name, sync_all};
+use crate::lent::{self, Lent};
 use crate::publish::sync_dir;
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
@@ -179,6 +180,13 @@ impl<'a> Sweep<'a> {
     fn take_away(&self, item: &Item, digest: Option<&Digest>, lock: File, gone: &mut Vec<(PathBuf, File)>) -> Fate {
         if self.policy.doing == Doing::Say {
             return Fate::Goes;
+        }
+        if item.kind == Kind::Inflight {
+            match lent::bring_all_back(self.store.layout(), &item.path) {
+                Ok(Lent::Back) => {}
+                Ok(Lent::Out) => return Fate::Kept(Keeps::Process),
+                Err(e) => return Fate::Refused(e.to_string()),
+            }
         }
         let done = match item.kind {
             Kind::Tree | Kind::Mount | Kind::Failed | Kind::Inflight => {

@@ -1,0 +1,282 @@
+//! Caches that are lent to a root: where nothing can be mounted, the directory itself is moved into the root of a step
+//! and back.
+//!
+//! At its place stands a file meanwhile, locked by whoever moves the directory. It says in which directory in flight the
+//! cache is, and by which inode number it is known there. When the file is there and nobody has its lock, all who knew of
+//! it are dead: then the cache is looked for and changes places with it again. Where a step has deleted the cache, the file
+//! goes, and the cache begins anew. Must never: delete a directory in flight that holds a cache which is not lost.
+
+use crate::layout::Layout;
+use crate::lock::try_lock;
+use crate::{CacheMount, Ingest, StoreError};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the names of files begin with that are to stand for caches, in a directory in flight.
+const STANDS: &str = "lent-";
+/// Largest note.
+const NOTE_BYTES: u64 = 4096;
+
+/// Where a cache is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    /// The name of the directory in flight.
+    ingest: String,
+    inode: u64,
+}
+
+/// What came of caches that are in a directory in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lent {
+    /// None of them is in it any more.
+    Back,
+    /// Somebody is at work.
+    Out,
+}
+
+impl CacheMount {
+    /// Lets somebody move the directory into a root below `to`. Gives the file that has to take its place meanwhile, with
+    /// its lock held, by one exchange. When the mount is dropped the cache is back, however that somebody ended.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn lend(&mut self, to: &Ingest) -> Result<PathBuf, StoreError> {
+        let path = self.path().to_owned();
+        let inode = std::fs::metadata(&path).map_err(StoreError::io("reading", &path))?.ino();
+        let ingest = to.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let stands = to.path().join(format!("{STANDS}{inode}"));
+        let note = serde_json::to_vec(&Note { ingest, inode }).map_err(io::Error::other);
+        let written = note.and_then(|note| std::fs::write(&stands, note));
+        written.map_err(StoreError::io("writing", &stands))?;
+        self.lent = true;
+        Ok(stands)
+    }
+}
+
+impl Drop for CacheMount {
+    fn drop(&mut self) {
+        if !self.lent {
+            return;
+        }
+        let back = try_lock(self.path()).and_then(|lock| match lock {
+            // The directory is there, and this has its lock; or somebody else is putting it back.
+            None => Ok(()),
+            Some(lock) => bring_back(&self.layout, self.path(), &lock),
+        });
+        if let Err(error) = back {
+            tracing::warn!(path = %self.path().display(), %error, "a cache could not be put back");
+        }
+    }
+}
+
+/// Does a file stand for the cache?
+pub fn is_note(lock: &File) -> io::Result<bool> {
+    Ok(lock.metadata()?.is_file())
+}
+
+/// Puts the cache back for which the file stands that has its name and whose lock is held; takes the file away when the
+/// cache is gone.
+pub fn bring_back(layout: &Layout, path: &Path, lock: &File) -> io::Result<()> {
+    let found = match read_note(lock)? {
+        Some(note) if is_plain(&note.ingest) => find(&layout.ingest().join(&note.ingest), note.inode)?,
+        _ => None,
+    };
+    match found {
+        Some((parent, name)) => {
+            Ok(rustix::fs::renameat_with(&parent, name.as_os_str(), CWD, path, RenameFlags::EXCHANGE)?)
+        }
+        None => std::fs::remove_file(path),
+    }
+}
+
+/// Brings back what was lent to a directory in flight whose lock is held, before that is deleted.
+pub fn bring_all_back(layout: &Layout, ingest: &Path) -> io::Result<Lent> {
+    // Files that have not taken anybody's place yet: whoever has the lock of one is about to. They are looked at first,
+    // and stay locked while the others are.
+    let mut held = Vec::new();
+    for entry in std::fs::read_dir(ingest)? {
+        let entry = entry?;
+        if !entry.file_name().as_bytes().starts_with(STANDS.as_bytes()) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        match try_lock(&entry.path())? {
+            Some(lock) => held.push(lock),
+            None => return Ok(Lent::Out),
+        }
+    }
+    let caches = match std::fs::read_dir(layout.cache_mounts()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Lent::Back),
+        other => other?,
+    };
+    for cache in caches {
+        for copy in std::fs::read_dir(cache?.path())? {
+            let copy = copy?;
+            if !copy.file_type()?.is_file() {
+                continue;
+            }
+            let path = copy.path();
+            let of_this = |file: &File| -> io::Result<bool> {
+                Ok(read_note(file)?.is_some_and(|note| Some(OsStr::new(&note.ingest)) == ingest.file_name()))
+            };
+            let file = match File::open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            if !is_note(&file)? || !of_this(&file)? {
+                continue;
+            }
+            match try_lock(&path)? {
+                Some(lock) if is_note(&lock)? => bring_back(layout, &path, &lock)?,
+                Some(_) => {}
+                None => return Ok(Lent::Out),
+            }
+        }
+    }
+    Ok(Lent::Back)
+}
+
+fn read_note(file: &File) -> io::Result<Option<Note>> {
+    let mut text = Vec::new();
+    file.take(NOTE_BYTES).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The directory with this inode number somewhere below another one: in which it is, and its name.
+fn find(top: &Path, inode: u64) -> io::Result<Option<(OwnedFd, std::ffi::OsString)>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = match rustix::fs::open(top, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut pending = vec![PathBuf::from(".")];
+    while let Some(path) = pending.pop() {
+        // What a step made too deep for one look-up is passed over.
+        let dir = match rustix::fs::openat2(&top, &path, flags, Mode::empty(), rules) {
+            Err(Errno::NAMETOOLONG) => continue,
+            other => other?,
+        };
+        for entry in Dir::read_from(&dir)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if entry.file_type() != FileType::Directory || name == "." || name == ".." {
+                continue;
+            }
+            let stat = rustix::fs::statat(dir.as_fd(), name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            if stat.st_ino == inode {
+                return Ok(Some((dir, name.to_owned())));
+            }
+            pending.push(path.join(name));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CacheUse, Store};
+    use cooper_image::Digest;
+    use std::fs;
+
+    fn take(store: &Store) -> Option<CacheMount> {
+        let mut fill = |path: &Path| -> Result<(), StoreError> {
+            fs::create_dir(path)
+                .and_then(|()| fs::write(path.join("new"), ""))
+                .map_err(StoreError::io("creating", path))
+        };
+        store.cache_mount(&Digest::sha256("cache"), CacheUse::Locked, &mut fill).unwrap()
+    }
+
+    /// Moves it as the sandbox does; gives the lock of the file that stands for it.
+    fn move_away(cache: &CacheMount, stands: &Path, to: &Path) -> File {
+        let lock = try_lock(stands).unwrap().unwrap();
+        rustix::fs::renameat_with(CWD, stands, CWD, cache.path(), RenameFlags::EXCHANGE).unwrap();
+        fs::rename(stands, to).unwrap();
+        lock
+    }
+
+    /// A dead process's directory in flight with a cache that holds `old`, and the lock of whoever is to put it back.
+    fn lent(store: &Store, deep: &str) -> (PathBuf, PathBuf, File) {
+        let ingest = store.ingest().unwrap();
+        let to = ingest.path().join(deep);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let mut cache = take(store).unwrap();
+        fs::write(cache.path().join("old"), "content").unwrap();
+        let stands = cache.lend(&ingest).unwrap();
+        let lock = move_away(&cache, &stands, &to);
+        let (path, dead) = (cache.path().to_owned(), ingest.path().to_owned());
+        // As with kill -9: the locks go, and nothing is tidied up.
+        cache.lent = false;
+        ingest.leave_kept();
+        (path, dead, lock)
+    }
+
+    #[test]
+    fn a_cache_comes_back_when_its_holder_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ingest = store.ingest().unwrap();
+        let mut cache = take(&store).unwrap();
+        let path = cache.path().to_owned();
+        let stands = cache.lend(&ingest).unwrap();
+        let lock = move_away(&cache, &stands, &ingest.path().join("moved"));
+        assert!(take(&store).is_none(), "it is in use");
+        drop(lock);
+        drop(cache);
+        assert!(path.join("new").exists());
+        assert!(take(&store).is_some());
+    }
+
+    #[test]
+    fn a_cache_in_a_dead_root_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (path, dead, lock) = lent(&store, "whole/moved/by/the/step");
+        // Somebody is about to put it back.
+        let other = Store::open(dir.path()).unwrap();
+        assert!(dead.exists() && take(&other).is_none());
+        drop(lock);
+        drop(Store::open(dir.path()).unwrap());
+        assert!(!dead.exists());
+        assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "content");
+        // Also by who wants it, while the root is somebody's still.
+        let (path, _, lock) = lent(&other, "whole/c");
+        drop(lock);
+        let again = take(&other).unwrap();
+        assert_eq!(again.path(), path);
+        assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "content");
+    }
+
+    #[test]
+    fn a_cache_that_a_step_deleted_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (path, dead, lock) = lent(&store, "whole/c");
+        fs::remove_dir_all(dead.join("whole")).unwrap();
+        drop(lock);
+        let again = take(&store).unwrap();
+        assert!(path.join("new").exists() && !path.join("old").exists());
+        drop(again);
+        // A link out of the root leads nowhere.
+        let outside = tempfile::tempdir_in(dir.path()).unwrap();
+        let (path, dead, lock) = lent(&store, "whole/c");
+        fs::rename(dead.join("whole/c"), outside.path().join("c")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dead.join("whole/link")).unwrap();
+        drop(lock);
+        drop(Store::open(dir.path()).unwrap());
+        assert!(!path.exists() && outside.path().join("c/old").exists() && !dead.exists());
+    }
+}
