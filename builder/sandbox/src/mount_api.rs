@@ -9,6 +9,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, move_mount, open_tree,
 };
+use rustix::path::Arg;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -70,11 +71,20 @@ pub(crate) fn inside_layers(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> 
 }
 
 /// Refers to `path` below `root`, where nothing on the way may be a link.
-pub(crate) fn plainly_inside(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn plainly_inside(
+    root: BorrowedFd<'_>,
+    path: impl Arg + Copy,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     look_up(root, path, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
-fn look_up(root: BorrowedFd<'_>, path: &str, flags: OFlags, rules: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+fn look_up(
+    root: BorrowedFd<'_>,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    rules: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     let rules = rules | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..AGAIN {

@@ -122,8 +122,8 @@ fn source(private: &OwnedFd, name: &str, content: &Content, tier: Tier) -> io::R
             rustix::fs::chmodat(private, name, Mode::from_raw_mode(*mode), rustix::fs::AtFlags::empty())?;
             Ok(file)
         }
-        // It has no place before its target is known.
-        Content::Tmpfs { .. } => Err(io::ErrorKind::Unsupported.into()),
+        // It has no place before its target is known, and what can be mounted is not lent.
+        Content::Tmpfs { .. } | Content::Lent { .. } => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -186,6 +186,13 @@ pub enum Access {
 pub enum Content {
     /// A file, directory or socket of the host that the caller made; never a link.
     Host(PathBuf),
+    /// A directory of the host that is moved into a root where nothing can be mounted, and back.
+    Lent {
+        /// Where it is.
+        directory: PathBuf,
+        /// A file of the same file system that takes its place meanwhile, locked by who moves it.
+        stands: PathBuf,
+    },
     /// What is at a path of stacked layers.
     Layers {
         /// Overlay lowers, lowest first; at least one.

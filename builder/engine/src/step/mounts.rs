@@ -24,7 +24,7 @@ use cooper_plan::difference::mounted_file;
 use cooper_plan::key::Parts;
 use cooper_plan::mount::{Access, Cache, Mount, Mounted, Secret, Sharing, Source};
 use cooper_plan::op::{Base, Exec};
-use cooper_sandbox::{Content, Private, StepSpec};
+use cooper_sandbox::{Content, Private, StepSpec, Tier};
 use cooper_store::{CacheMount, CacheUse, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,6 +70,11 @@ impl Files {
     pub fn path(&self) -> &ContainerPath {
         &self.origin.path
     }
+
+    /// Where they are looked up.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
 }
 
 /// What has to be there until the process has ended.
@@ -77,6 +82,13 @@ impl Files {
 pub struct Held {
     caches: Vec<CacheMount>,
     agents: Vec<Agent>,
+}
+
+impl Held {
+    /// The caches, each once.
+    pub fn caches_mut(&mut self) -> impl Iterator<Item = &mut CacheMount> {
+        self.caches.iter_mut()
+    }
 }
 
 impl Build<'_> {
@@ -189,6 +201,9 @@ impl Build<'_> {
     }
 
     fn bind(&self, files: &Files, own: &Path) -> Result<Content, EngineError> {
+        if self.engine.tier == Tier::Container {
+            return Ok(Content::Host(self.copied_bind(files, own)?));
+        }
         let Ground::Layers(layers) = &files.origin.ground else {
             return Ok(Content::Host(self.copied(files, own)?));
         };
@@ -202,7 +217,7 @@ impl Build<'_> {
     }
 
     /// A copy of the files: what is ignored is not there, and what the step writes stays here.
-    fn copied(&self, files: &Files, own: &Path) -> Result<PathBuf, EngineError> {
+    pub(super) fn copied(&self, files: &Files, own: &Path) -> Result<PathBuf, EngineError> {
         make(own)?;
         let selection = match &files.selection {
             Some(selection) => selection,
@@ -289,6 +304,8 @@ impl Build<'_> {
 
     fn cache(&self, name: &Digest, cache: &Cache, files: Option<&Files>) -> Result<CacheMount, EngineError> {
         let manner = match cache.sharing {
+            // One directory cannot be in two roots.
+            Sharing::Shared if self.engine.tier == Tier::Container => CacheUse::Locked,
             Sharing::Shared => CacheUse::Shared,
             Sharing::Private => CacheUse::Private,
             Sharing::Locked => CacheUse::Locked,

@@ -7,6 +7,7 @@
 use super::Place;
 use super::exec::make;
 use super::mounts::Files as Mounted;
+use super::placed::part_caches;
 use crate::EngineError;
 use crate::layers::{Layer, diff_ids};
 use crate::run_request::OnFailure;
@@ -19,8 +20,10 @@ use cooper_layerfs::view::{Follow, View};
 use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
 use cooper_plan::mount::Mounted as Asked;
 use cooper_plan::op::{Exec, Op, Plan};
-use cooper_sandbox::{Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot};
-use cooper_store::Ingest;
+use cooper_sandbox::{
+    Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, unlimited_tmpfs,
+};
+use cooper_store::{CacheMount, Ingest};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,7 +36,7 @@ pub struct StageRoot(RefCell<Option<Laid>>);
 /// A directory, and the layers that it is equal to.
 struct Laid {
     /// Deletes the directory at the stage's end.
-    _ingest: Ingest,
+    ingest: Ingest,
     dir: PathBuf,
     layers: Vec<DiffId>,
     state: State,
@@ -58,6 +61,15 @@ impl StageRoot {
             }
             laid.state = State::Equal;
         }
+    }
+}
+
+impl StageRoot {
+    /// Lets the sandbox move a cache into the root; gives what has to take its place.
+    pub(super) fn lend(&self, cache: &mut CacheMount) -> Result<PathBuf, EngineError> {
+        let laid = self.0.borrow();
+        let laid = laid.as_ref().ok_or(EngineError::Dependency)?;
+        Ok(cache.lend(&laid.ingest)?)
     }
 }
 
@@ -94,11 +106,14 @@ impl Build<'_> {
         let dir = self.laid_out(state, place, &view)?;
         let root = Root::open(&dir)?;
         let index = Index::of(&root, &OWN_NAMES).map_err(told)?;
-        let moved = moved(&view, PROVIDED.iter().copied())?;
         let mut spec = self.spec(exec, Files::Whole(Whole { root: dir, aside: make(ingest, "aside")? }));
-        let held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
+        let mut held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
+        self.lend(&mut held, place.root, ingest, &mut spec)?;
+        let moved = moved(&view, spec.mounts.iter().map(|m| m.target.as_str()).chain(PROVIDED))?;
         let ran = self.run_process(place, &spec, command);
+        let parted = part_caches(&mut held);
         drop(held);
+        let ran = ran.and(parted);
         // Of a step that failed, what it did is wanted only where some of it is to be copied out.
         if ran.is_err() && self.request.run.rescues.is_empty() {
             return ran;
@@ -120,7 +135,7 @@ impl Build<'_> {
             None => {
                 let ingest = self.engine.store.ingest()?;
                 let dir = make(&ingest, "whole")?;
-                (Fresh::All, Laid { _ingest: ingest, dir, layers: Vec::new(), state: State::Changed })
+                (Fresh::All, Laid { ingest, dir, layers: Vec::new(), state: State::Changed })
             }
         };
         if fresh != Fresh::Top(0) {
@@ -145,18 +160,21 @@ fn moved<'p>(view: &View, paths: impl Iterator<Item = &'p str>) -> Result<BTreeS
     Ok(moved)
 }
 
+/// Refuses mounts that would not be what they promise.
 fn check_mounts(exec: &Exec) -> Result<(), SandboxError> {
-    // A secret that is a variable alone has no target.
-    let Some(mount) = exec.mounts.iter().find(|mount| mount.target.is_some()) else { return Ok(()) };
-    Err(match &mount.what {
-        Asked::Secret(secret) => SandboxError::Unavailable {
-            feature: "RUN --mount=type=secret as a file",
-            cause: "steps run in a chroot here, and the secret would be written to the disk".to_owned(),
-            hint: format!("give it as a variable: --mount=type=secret,id={},env=NAME", secret.id),
-        },
-        Asked::Tmpfs { .. } => not_in_a_chroot("RUN --mount=type=tmpfs", "nothing can be mounted"),
-        Asked::Bind(_) => not_in_a_chroot("RUN --mount=type=bind", "nothing can be mounted"),
-        Asked::Cache(_) => not_in_a_chroot("RUN --mount=type=cache", "nothing can be mounted"),
-        Asked::Ssh { .. } => not_in_a_chroot("RUN --mount=type=ssh", "nothing can be mounted"),
-    })
+    for mount in &exec.mounts {
+        match &mount.what {
+            // A secret that is a variable alone has no target.
+            Asked::Secret(secret) if mount.target.is_some() => {
+                return Err(SandboxError::Unavailable {
+                    feature: "RUN --mount=type=secret as a file",
+                    cause: "steps run in a chroot here, and the secret would be written to the disk".to_owned(),
+                    hint: format!("give it as a variable: --mount=type=secret,id={},env=NAME", secret.id),
+                });
+            }
+            Asked::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
+            Asked::Secret(_) | Asked::Tmpfs { .. } | Asked::Bind(_) | Asked::Cache(_) | Asked::Ssh { .. } => {}
+        }
+    }
+    Ok(())
 }

@@ -14,16 +14,19 @@
 
 mod devices;
 mod ending;
+mod mounts;
+mod placing;
 mod provided;
 
 use crate::caps::{self, CHROOT_STEP};
 use crate::idmap::Tier;
 use crate::init::{self, follow_parent};
 use crate::protocol::{At, Control, Fault, Stage};
-use crate::spec::{Network, Security, StepSpec, Surroundings, Whole};
+use crate::spec::{Content, Network, Security, StepSpec, Surroundings, Whole};
 use crate::sys::{self, Beneath, Fork};
 use crate::{SandboxError, cgroup, cwd, mount_api, probe, seccomp, user};
 use ending::Herd;
+use placing::Placing;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,7 +84,7 @@ pub(crate) fn usable() -> Result<(), SandboxError> {
 pub(crate) fn lacks() -> String {
     let mut text =
         "steps share the container's processes, network and host name, find /proc and /sys empty, and cannot \
-                    use sudo, device nodes or mounts of secrets"
+                    use sudo, device nodes or secrets as files"
             .to_owned();
     let walls = match sys::ask_landlock() {
         Ok(version) => unkept(version).map(str::to_owned),
@@ -111,10 +114,27 @@ fn unkept(version: i64) -> Option<&'static str> {
 /// Refuses what a step asks for and cannot have.
 pub(crate) fn refuse(spec: &StepSpec) -> Result<(), SandboxError> {
     check_surroundings(&spec.surroundings)?;
-    match spec.mounts.first() {
-        None => Ok(()),
-        Some(mount) => Err(not_in_a_chroot("RUN --mount", &format!("nothing can be mounted at {}", mount.target))),
+    for mount in &spec.mounts {
+        match &mount.content {
+            Content::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
+            Content::File { .. } => return Err(secret_on_disk()),
+            Content::Layers { .. } => {
+                return Err(not_in_a_chroot("RUN --mount", &format!("layers cannot be mounted at {}", mount.target)));
+            }
+            Content::Tmpfs { bytes: None } | Content::Host(_) | Content::Lent { .. } => {}
+        }
     }
+    Ok(())
+}
+
+/// The refusal of a limit that would not be kept.
+pub fn unlimited_tmpfs() -> SandboxError {
+    not_in_a_chroot("size= of RUN --mount=type=tmpfs", "a directory has no limit of its own")
+}
+
+/// The refusal of a secret that would be a file.
+fn secret_on_disk() -> SandboxError {
+    not_in_a_chroot("RUN --mount=type=secret as a file", "the secret would be written to the disk")
 }
 
 /// Refuses surroundings that a step in a chroot cannot have.
@@ -155,12 +175,15 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
     let root = open(&whole.root).at(Stage::Files, whole.root.display())?;
     let aside = open(&whole.aside).at(Stage::Files, whole.aside.display())?;
     let streams = devices::make(&root, &aside, spec)?;
-    let provided = provided::put(&root, &aside, &spec.surroundings)?;
+    let mut placing = Placing::new(&root, &aside);
+    provided::put(&mut placing, &spec.surroundings)?;
+    mounts::put(&mut placing, &spec.mounts)?;
     let herd = Herd::gather().at(Stage::Process, "keeping signals away from the builder")?;
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     let ended = match sys::fork().at(Stage::Process, "the step's first process")? {
         Fork::Child => {
-            drop((held, aside, provided));
+            drop((held, placing));
+            drop(aside);
             let fault = match inner(control, (spec, groups), root, &alive) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
@@ -173,7 +196,7 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
         }
     };
     drop(held);
-    provided.take_back(&aside).at(Stage::Files, "putting the image's files back")?;
+    placing.take_back().at(Stage::Files, "putting the image's files back")?;
     devices::take_away(&root, &aside).at(Stage::Devices, "/dev")?;
     control.say(&ended).at(Stage::Process, "report")
 }

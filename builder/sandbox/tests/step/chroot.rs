@@ -3,12 +3,14 @@
 use crate::Test;
 use crate::world::{World, processes_with};
 use cooper_sandbox::{
-    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Stage, Tier, Whole, run,
+    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, Private, SandboxError, Security, Stage, Tier, Whole,
+    run,
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +24,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_needs_an_answer_of_landlock", |tier| as_root(tier, needs_an_answer_of_landlock)),
     ("chroot_puts_files_back", |tier| as_root(tier, puts_files_back)),
     ("chroot_follows_links_inside", |tier| as_root(tier, follows_links_inside)),
+    ("chroot_puts_mounts_in_place", |tier| as_root(tier, puts_mounts_in_place)),
+    ("chroot_takes_mounts_out_of_what_a_step_made_of_them", |tier| as_root(tier, takes_mounts_out)),
+    ("chroot_lends_directories", |tier| as_root(tier, lends_directories)),
+    ("chroot_mounts_nothing_outside", |tier| as_root(tier, mounts_nothing_outside)),
     ("chroot_refuses_what_it_cannot_keep", |tier| as_root(tier, refuses_what_it_cannot_keep)),
 ];
 
@@ -256,15 +262,245 @@ fn follows_links_inside(world: &mut World) {
     assert!(matches!(outcome, Err(SandboxError::Setup { .. })) && !world.base("ran").exists(), "{outcome:?}");
 }
 
+fn mount(target: &str, content: Content) -> Mount {
+    Mount { target: target.into(), access: Access::ReadWrite, content }
+}
+
+/// A directory of the host with one file.
+fn host_dir(world: &World, name: &str) -> PathBuf {
+    let dir = world.dir.path().join(name);
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("file"), name).unwrap();
+    dir
+}
+
+/// A directory that is lent, and what is to stand for it.
+fn lent(world: &World, name: &str) -> (PathBuf, Content) {
+    let (directory, stands) = (host_dir(world, name), world.dir.path().join(format!("{name}-stands")));
+    fs::write(&stands, "for it").unwrap();
+    (directory.clone(), Content::Lent { directory, stands })
+}
+
+/// Everything below a root but what is the sandbox's own, with kind, mode, inode number and time, so that what is moved or
+/// touched is seen.
+fn inventory(top: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut pending = vec![top.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if OWN_NAMES.iter().any(|own| path == top.join(own)) {
+                continue;
+            }
+            let m = fs::symlink_metadata(&path).unwrap();
+            found.push(format!("{} {:o} {} {}.{}", path.display(), m.mode(), m.ino(), m.mtime(), m.mtime_nsec()));
+            if m.is_dir() {
+                pending.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn puts_mounts_in_place(world: &mut World) {
+    fs::create_dir(world.base("srv")).unwrap();
+    fs::set_permissions(world.base("srv"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(world.base("srv/beneath"), "beneath").unwrap();
+    symlink("srv", world.base("to-srv")).unwrap();
+    let before = inventory(&world.base(""));
+    let mounts = |world: &World, round: usize| {
+        let one = world.dir.path().join(format!("one-{round}"));
+        fs::write(&one, "one").unwrap();
+        let socket = world.dir.path().join(format!("socket-{round}"));
+        drop(UnixListener::bind(&socket).unwrap());
+        vec![
+            mount("/to-srv", Content::Tmpfs { bytes: None }),
+            mount("/srv/in/it", Content::Host(host_dir(world, &format!("bound-{round}")))),
+            mount("/new/deep", Content::Tmpfs { bytes: None }),
+            mount("/etc/passwd", Content::Host(one.clone())),
+            mount("/run/socket", Content::Host(socket)),
+            mount("/dev/shm", Content::Tmpfs { bytes: None }),
+        ]
+    };
+    let look = "stat -c '%a %u:%g' /srv /new/deep; cat /srv/in/it/file /etc/passwd; echo; test -S /run/socket && echo socket; \
+                ls /srv; touch /srv/x /srv/in/it/y /new/deep/z /dev/shm/s; echo lost > /etc/passwd";
+    for (round, end) in ["", "; exit 3", "; kill -9 $$"].into_iter().enumerate() {
+        world.spec.mounts = mounts(world, round);
+        let (outcome, text) = step(world, &format!("{look}{end}"));
+        let wanted = [Outcome::Exited(0), Outcome::Exited(3), Outcome::Signaled(9)];
+        assert_eq!(outcome.unwrap(), wanted[round], "{text}");
+        assert_eq!(text, format!("750 0:0\n1777 0:0\nbound-{round}one\nsocket\nin\n"));
+        assert_eq!(inventory(&world.base("")), before, "{end}");
+    }
+    // What a step puts beside a mount into a directory that was made for it stays.
+    world.spec.mounts = vec![mount("/new/deep", Content::Tmpfs { bytes: None })];
+    sh(world, "touch /new/mine");
+    assert_eq!(fs::read_dir(world.base("new")).unwrap().count(), 1);
+}
+
+fn takes_mounts_out(world: &mut World) {
+    let secret = "bytes that no layer may hold";
+    fs::create_dir_all(world.base("app/data")).unwrap();
+    fs::write(world.base("app/data/beneath"), "beneath").unwrap();
+    let holds = |world: &World| {
+        let files = inventory(&world.base(""));
+        let paths = files.iter().filter_map(|line| line.split(' ').next()).map(Path::new);
+        paths.filter(|path| fs::read_to_string(path).is_ok_and(|text| text == secret)).count()
+    };
+    for (number, script) in [
+        "mv /app /moved",
+        "mv /app/data /elsewhere; mkdir /app/data; touch /app/data/instead",
+        "mv /app/data/file /app/data/other; mv /app/data /tmp/x; mv /tmp/x /app/data",
+        "mv /app/one /app/two; echo instead > /app/one",
+        "mkdir /a; mv /app /a/app; mkdir /app; touch /app/data",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = host_dir(world, &format!("d-{number}"));
+        fs::write(dir.join("file"), secret).unwrap();
+        let one = world.dir.path().join(format!("f-{number}"));
+        fs::write(&one, secret).unwrap();
+        world.spec.mounts = vec![mount("/app/data", Content::Host(dir)), mount("/app/one", Content::Host(one))];
+        sh(world, &format!("test -f /app/data/file && {script}"));
+        assert_eq!(holds(world), 0, "{script}: {:#?}", inventory(&world.base("")));
+        let now = ["app", "moved", "a/app"].map(|app| world.base(app).join("data/beneath"));
+        let now: Vec<_> = now.iter().filter(|path| path.exists()).collect();
+        assert_eq!(now.len(), 1, "{script}: {:#?}", inventory(&world.base("")));
+        // For the next one.
+        let app = now[0].ancestors().nth(2).unwrap().to_owned();
+        assert!(!app.join("one").exists(), "{script}");
+        if app != world.base("app") {
+            let _ = fs::remove_dir_all(world.base("app"));
+            fs::rename(app, world.base("app")).unwrap();
+        }
+    }
+    // What was beneath goes with its directory, as the step wants it.
+    let dir = host_dir(world, "last");
+    world.spec.mounts = vec![mount("/app/data", Content::Host(dir))];
+    sh(world, "rm -rf /app");
+    assert!(!world.base("app").exists());
+}
+
+fn lends_directories(world: &mut World) {
+    for (number, (script, left)) in [
+        ("echo more > /c/file", Some("more\n")),
+        ("echo more > /c/file; exit 1", Some("more\n")),
+        ("mv /c /other; mkdir /c; touch /c/instead", Some("kept")),
+        ("mkdir -p /x/y; mv /c /x/y/z; ln -s /x/y/z /c", Some("kept")),
+        ("rm -rf /c", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (directory, content) = lent(world, &format!("cache-{number}"));
+        fs::write(directory.join("file"), "kept").unwrap();
+        let inode = fs::metadata(&directory).unwrap().ino();
+        world.spec.mounts = vec![mount("/c", content)];
+        let watched = directory.clone();
+        let seen = std::thread::spawn(move || {
+            let limit = Instant::now() + Duration::from_secs(10);
+            while watched.is_dir() && Instant::now() < limit {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Somebody has its lock as long as it stands there.
+            let file = fs::File::open(&watched).unwrap();
+            (fs::read_to_string(&watched).unwrap_or_default(), file.try_lock().is_err())
+        });
+        let (outcome, text) = step(world, &format!("sleep 0.3; {script}"));
+        assert!(outcome.is_ok(), "{outcome:?} {text}");
+        assert_eq!(seen.join().unwrap(), ("for it".to_owned(), true), "{script}");
+        match left {
+            Some(text) => {
+                assert_eq!(fs::read_to_string(directory.join("file")).unwrap(), text, "{script}");
+                assert_eq!(fs::metadata(&directory).unwrap().ino(), inode);
+            }
+            None => assert!(directory.is_file()),
+        }
+        for name in ["c", "other", "x/y/z"] {
+            assert!(fs::symlink_metadata(world.base(name)).is_err(), "{script}: {name} is left");
+        }
+    }
+    // Where somebody else is at it, the directory stays where it is.
+    let (directory, content) = lent(world, "busy");
+    let stands = fs::File::open(world.dir.path().join("busy-stands")).unwrap();
+    stands.lock().unwrap();
+    world.spec.mounts = vec![mount("/c", content)];
+    let (outcome, _) = step(world, "touch /ran");
+    assert!(matches!(outcome, Err(SandboxError::Mount { .. })), "{outcome:?}");
+    assert!(directory.join("file").exists() && !world.base("ran").exists());
+}
+
+fn mounts_nothing_outside(world: &mut World) {
+    let outside = world.dir.path().join("outside");
+    symlink(&outside, world.base("out")).unwrap();
+    for (link, to) in [("p", "/proc"), ("d", "/dev"), ("r", "/"), ("up", "../../..")] {
+        symlink(to, world.base(link)).unwrap();
+    }
+    for (target, words) in [
+        ("/p", "the kernel's own files"),
+        ("/p/sys", "the kernel's own files"),
+        ("/sys/x", "the kernel's own files"),
+        ("/d", "the kernel's own files"),
+        ("/r", "it leads to the root"),
+        ("/up", "it leads to the root"),
+        ("/bin/busybox", "a file there"),
+        ("/bin/busybox/x", "a file there"),
+    ] {
+        world.spec.mounts = vec![mount(target, Content::Tmpfs { bytes: None })];
+        match step(world, "touch /ran").0 {
+            Err(error @ SandboxError::Mount { .. }) => assert!(error.to_string().contains(words), "{target}: {error}"),
+            other => panic!("{target}: {other:?}"),
+        }
+    }
+    let one = world.dir.path().join("one");
+    fs::write(&one, "").unwrap();
+    world.spec.mounts = vec![mount("/tmp", Content::Host(one))];
+    let (outcome, _) = step(world, "touch /ran");
+    assert!(
+        matches!(&outcome, Err(SandboxError::Mount { cause, .. }) if cause.contains("a directory there")),
+        "{outcome:?}"
+    );
+    assert!(!world.base("ran").exists());
+    // The image's link leads to a place in the root; that of the step leads nowhere afterwards.
+    for (target, script) in [
+        ("/out/canary", "true"),
+        ("/a/b", &*format!("mv /a /elsewhere; ln -s {} /a", outside.display())),
+        ("/a/canary", &*format!("rm -rf /a; ln -s {} /a", outside.display())),
+        ("/etc/hosts", &*format!("mv /etc /was; ln -s {} /etc", outside.display())),
+    ] {
+        let file = world.dir.path().join("put");
+        fs::write(&file, "from a mount").unwrap();
+        world.spec.mounts = vec![mount(target, Content::Host(file))];
+        let (outcome, text) = step(world, script);
+        // Where the directory of the link is not there in the root, nothing can be made for it.
+        assert!(
+            matches!(outcome, Ok(Outcome::Exited(0)) | Err(SandboxError::Mount { .. })),
+            "{target}: {outcome:?} {text}"
+        );
+        let left: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["canary"], "{target}");
+        assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "whole", "{target}");
+        for name in ["a", "elsewhere"] {
+            let path = world.base(name);
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+        }
+    }
+}
+
 fn refuses_what_it_cannot_keep(world: &mut World) {
     let sane = world.spec.clone();
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("a network other", |world| world.spec.surroundings.network = Network::None),
         ("--security=insecure", |world| world.spec.surroundings.security = Security::Insecure),
         ("--shm-size", |world| world.spec.surroundings.shm_bytes = Some(1 << 20)),
-        ("--mount", |world| {
-            let content = Content::Tmpfs { bytes: None };
-            world.spec.mounts = vec![Mount { target: "/m".into(), access: Access::ReadWrite, content }];
+        ("size= of RUN --mount=type=tmpfs", |world| {
+            world.spec.mounts = vec![mount("/m", Content::Tmpfs { bytes: Some(1 << 20) })];
+        }),
+        ("secret as a file", |world| {
+            let content = Content::File { bytes: Private(b"x".to_vec()), uid: 0, gid: 0, mode: 0o400 };
+            world.spec.mounts = vec![mount("/m", content)];
         }),
     ];
     for (name, change) in changes {
