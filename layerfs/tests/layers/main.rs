@@ -9,6 +9,7 @@ mod hostile_paths;
 mod marks;
 mod random;
 mod readers;
+mod recorded;
 mod round_trip;
 mod scene;
 mod stacks;
