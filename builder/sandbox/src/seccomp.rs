@@ -46,13 +46,21 @@ const DENIED_CONTROLS: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// Where the arguments begin in what a filter sees, and where the lower half of one is in it.
 const FIRST_ARGUMENT: u32 = 16;
 const LOW_HALF: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
+/// The calls that change how often a process runs, and where: each has the process as its first argument, zero for the
+/// caller.
+const SCHEDULING: [i64; 4] =
+    [libc::SYS_sched_setaffinity, libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler];
+/// The calls that change a priority, and which kind of target in the first argument is everything of a user; the second
+/// one says whose, zero for the caller. From `linux/resource.h` and `linux/ioprio.h`.
+const PRIORITIES: [(i64, u64); 2] = [(libc::SYS_setpriority, 2), (libc::SYS_ioprio_set, 3)];
 
 /// What keeps a step where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Walls {
     /// Namespaces.
     Namespaces,
-    /// A chroot: a second one would be the way out of it, and the limits of other processes are within reach.
+    /// A chroot: a second one would be the way out of it, and the limits and priorities of other processes are within
+    /// reach.
     Chroot,
 }
 
@@ -167,7 +175,15 @@ fn arguments(walls: Walls) -> Compiled<BpfProgram> {
         (libc::SYS_socket, sockets()?),
     ]);
     if walls == Walls::Chroot {
-        rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is_not(0, 0)?])?]);
+        // The kernel refuses none of these where both are root. What is of the step's process group is its own: it has a
+        // session to itself.
+        for call in SCHEDULING.into_iter().chain([libc::SYS_prlimit64]) {
+            rules.insert(call, vec![SeccompRule::new(vec![is_not(0, 0)?])?]);
+        }
+        for (call, of_a_user) in PRIORITIES {
+            let others = [is_not(1, 0)?, is(0, of_a_user)?];
+            rules.insert(call, others.map(|other| SeccompRule::new(vec![other])).into_iter().collect::<Compiled<_>>()?);
+        }
     }
     let denied = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, denied, std::env::consts::ARCH.try_into()?)?.try_into()
@@ -284,7 +300,7 @@ mod tests {
 
     /// Where there are no namespaces: what else it refuses, and nothing more.
     #[test]
-    fn a_chroot_is_not_left_and_others_limits_are_not_changed() {
+    fn a_chroot_is_not_left_and_others_are_not_changed() {
         let [here, there] = [Walls::Chroot, Walls::Namespaces].map(allowed);
         let missing: Vec<u32> = there.iter().copied().filter(|number| !here.contains(number)).collect();
         assert_eq!(missing, [libc::SYS_chroot as u32]);
@@ -320,6 +336,37 @@ mod tests {
         let in_namespaces = answers(Walls::Namespaces);
         assert_eq!(in_namespaces[..5], [fault, invalid, invalid, invalid, invalid]);
         assert_eq!(in_namespaces[5..], [denied; 6]);
+    }
+
+    /// Each with arguments that the kernel itself refuses otherwise, before or after it looked for the process: no such
+    /// kind of target, priority or policy, no parameters at address zero.
+    #[test]
+    fn in_a_chroot_nobody_schedules_others() {
+        let (own, other) = (i64::from(std::process::id()), 1);
+        let thread = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).expect("is always allowed");
+            install(Walls::Chroot).expect("installs");
+            let answer = |call, first, second| sys::answer(call, first, second).raw_os_error().unwrap_or(0);
+            for call in SCHEDULING {
+                // Three arguments at most, of which all but the first are zero.
+                let of_oneself = answer(call, 0, 0);
+                assert!([libc::EINVAL, libc::EFAULT].contains(&of_oneself), "{call}: {of_oneself}");
+                for process in [own, other, -1] {
+                    assert_eq!(answer(call, process, 0), libc::EPERM, "{call} of {process}");
+                }
+            }
+            for (call, of_a_user) in PRIORITIES {
+                let of_a_user = i64::try_from(of_a_user).expect("small");
+                assert_eq!(answer(call, 99, 0), libc::EINVAL, "{call} is asked of the kernel");
+                for kind in 0..=of_a_user {
+                    assert_eq!(answer(call, kind, 1), libc::EPERM, "{call} of {kind} 1");
+                }
+                assert_eq!(answer(call, of_a_user, 0), libc::EPERM, "{call} of everything of this user");
+            }
+            let priority = rustix::process::getpriority_process(None).expect("is always told");
+            rustix::process::setpriority_process(None, priority).expect("its own may be set, here to what it is");
+        });
+        thread.join().expect("all as expected");
     }
 
     #[test]
