@@ -7,7 +7,7 @@
 //! when the token server has the registry's own host name, or the two are a pair that is known
 //! (Docker Hub's) or that the person allowed. A common parent domain is not enough: on a shared
 //! domain the neighbours are strangers. Nor is the host name over plain http at another port, but on
-//! loopback. Everybody else is asked for an anonymous token. Why: docs/decisions/0009-token-server-ports.md.
+//! loopback. Everybody else is asked for an anonymous token. Why: docs/decisions/0010-token-server-ports.md.
 
 use crate::endpoint::{host_without_port, is_docker_hub, is_loopback};
 use crate::options::TrustedRealm;
