@@ -92,18 +92,24 @@ fn attributes_of<E>(mut set: impl FnMut(&str) -> Result<(), E>) -> Result<(), E>
 fn judged(number: i64, no_attributes: Option<String>, tried: impl FnOnce() -> Tried) -> Finding {
     let name = NAMES.iter().find(|(known, _)| *known == number);
     let name = name.map_or_else(|| format!("type {number:#x}"), |(_, name)| (*name).to_owned());
+    let mut hint =
+        "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume"
+            .to_owned();
     let (ok, detail) = match no_attributes {
         _ if number == NFS => (false, "nfs, which does not keep layers as they are".to_owned()),
         Some(why) => (false, format!("{name}, which keeps no attributes here: {why}")),
         None => match tried() {
             Tried::Fits => (true, name),
             Tried::Refused(why) => (false, format!("{name}, on which overlay cannot write: {why}")),
-            // What hinders it hinders steps too, and is told by another finding.
             Tried::NotMade(why) => (true, format!("{name}; overlay was not tried on it: {why}")),
+            // Found by trying alone: what is there to be looked at may all seem right.
+            Tried::NoSteps(why, how) => {
+                hint = how.unwrap_or_default();
+                (false, format!("{name}; no step can run: {why}"))
+            }
         },
     };
-    let hint = "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
-    Finding { name: "store", ok, detail, hint: (!ok).then(|| hint.to_owned()) }
+    Finding { name: "store", ok, detail, hint: (!ok).then_some(hint) }
 }
 
 /// Copies that share their blocks: only faster, so their absence is no hindrance.
@@ -149,18 +155,21 @@ mod tests {
         let fits = Tried::Fits;
         let refused = Tried::Refused("mounting: no".to_owned());
         let not_made = Tried::NotMade("no namespaces".to_owned());
+        let no_steps = Tried::NoSteps("no ids".to_owned(), Some("get some".to_owned()));
         for (number, no_attributes, tried, ok, said) in [
             (0xef53, None, &fits, true, "ext4"),
             (0x1234, None, &fits, true, "type 0x1234"),
             (0x6573_5546, None, &fits, true, "fuse"),
             (0x794c_7630, None, &refused, false, "overlay, on which overlay cannot write: mounting: no"),
             (0xef53, None, &not_made, true, "ext4; overlay was not tried on it: no namespaces"),
+            (0xef53, None, &no_steps, false, "ext4; no step can run: no ids"),
             (0x6969, None, &fits, false, "nfs, which does not keep layers as they are"),
             (0x0102_1994, Some("not supported"), &fits, false, "tmpfs, which keeps no attributes here: not supported"),
         ] {
             let found = judged(number, no_attributes.map(str::to_owned), || tried.clone());
             assert_eq!((found.ok, found.hint.is_some()), (ok, !ok), "{found:?}");
             assert_eq!(found.detail, said);
+            assert_eq!(found.hint.as_deref() == Some("get some"), matches!(tried, Tried::NoSteps(..)), "{found:?}");
         }
     }
 

@@ -127,8 +127,8 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
         return Err(SandboxError::Unavailable {
             feature: "subordinate ids",
             cause: String::from_utf8_lossy(&done.stderr).trim().to_owned(),
-            hint: "newuidmap and newgidmap must be setuid root (or have file capabilities), and \
-                   an outer container must allow privilege escalation"
+            hint: "newuidmap and newgidmap must be setuid root; in a container without CAP_SYS_ADMIN they need file \
+                   capabilities instead: chmod u-s, then setcap cap_setuid+ep and setcap cap_setgid+ep"
                 .into(),
         });
     }
@@ -184,7 +184,8 @@ pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
     } else {
         (
             "the kernel or an outer container's seccomp profile denies them",
-            "run as root, or start the outer container with seccomp=unconfined",
+            "run as root, or start the outer container with --security-opt seccomp=unconfined --security-opt \
+             apparmor=unconfined --security-opt systempaths=unconfined",
         )
     };
     SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }

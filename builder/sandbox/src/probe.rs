@@ -6,6 +6,7 @@ use crate::container;
 use crate::idmap::{self, Ids, Tier};
 use crate::isolated;
 use crate::{SandboxError, owners, sys};
+use rustix::thread::UnshareFlags;
 
 /// The version of Landlock that can hide abstract sockets (Linux 6.12).
 pub(crate) const SCOPES: i64 = 6;
@@ -183,6 +184,9 @@ fn user_namespaces() -> Result<String, SandboxError> {
     let clone = setting("/proc/sys/kernel/unprivileged_userns_clone");
     if most == "0" || clone == "0" || apparmor == "1" {
         return Err(idmap::namespaces_denied("by setting"));
+    }
+    if !sys::may_unshare(UnshareFlags::NEWUSER).unwrap_or(false) {
+        return Err(idmap::namespaces_denied("tried"));
     }
     Ok(format!("max_user_namespaces {most}, AppArmor restriction {apparmor}"))
 }

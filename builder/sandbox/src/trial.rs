@@ -26,6 +26,8 @@ pub(crate) enum Tried {
     Refused(String),
     /// There was no trial, and why; that is no fault of the place.
     NotMade(String),
+    /// No step can run, wherever the store is: why, and how to get it.
+    NoSteps(String, Option<String>),
 }
 
 /// Tries it in a directory.
@@ -40,7 +42,7 @@ pub(crate) fn on(directory: &Path) -> Tried {
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let [directory] = arguments else { return ExitCode::FAILURE };
     let tried = match enter_user_namespace() {
-        Err(error) => Tried::NotMade(error.to_string()),
+        Err(error) => Tried::NoSteps(error.to_string(), error.hint()),
         Ok(Tier::Container) => Tried::NotMade("nothing can be mounted here".to_owned()),
         Ok(tier @ (Tier::Root | Tier::Rootless | Tier::OneId)) => stack_in(Path::new(directory), tier),
     };
