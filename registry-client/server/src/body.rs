@@ -2,12 +2,14 @@
 
 use crate::Limits;
 use crate::api_error::{ApiError, Code};
+use crate::course::Course;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -48,8 +50,9 @@ pub async fn document(announced: Option<u64>, body: Body, limits: Limits) -> Res
 
 /// Appends a body to a blob. Writing and hashing happen on a thread that may block; a bounded
 /// queue makes a fast sender wait for a slow disk.
-pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received {
+pub async fn append(body: Body, writer: BlobWriter, course: Arc<Course>, limits: Limits) -> Received {
     let (send, mut pieces) = mpsc::channel::<Bytes>(WAITING);
+    let progress = Arc::clone(&course);
     let disk = tokio::task::spawn_blocking(move || {
         let mut writer = writer;
         let mut written = Ok(());
@@ -58,6 +61,7 @@ pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received 
             if written.is_err() {
                 break;
             }
+            progress.wrote(writer.written());
         }
         // What a client is told to have come is with the system, and there for the next process.
         match written.and_then(|()| writer.flush().map_err(failed)) {
@@ -68,7 +72,7 @@ pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received 
             }
         }
     });
-    let network = forward(Paced::new(body, limits), send).await;
+    let network = forward(Paced::new(body, limits), &course, send).await;
     let mut received = match disk.await {
         Ok(received) => received,
         Err(e) => Received { writer: None, error: Some(ApiError::internal(&e)) },
@@ -78,8 +82,9 @@ pub async fn append(body: Body, writer: BlobWriter, limits: Limits) -> Received 
     received
 }
 
-async fn forward(mut stream: Paced, send: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
-    while let Some(piece) = stream.next().await? {
+async fn forward(mut stream: Paced, course: &Course, send: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
+    let ended = || Err(ApiError::new(Code::Conflict, "another request goes on with this upload"));
+    while let Some(piece) = course.wait(stream.next()).await.unwrap_or_else(ended)? {
         if send.send(piece).await.is_err() {
             return Ok(());
         }

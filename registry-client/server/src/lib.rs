@@ -14,6 +14,7 @@ mod blobs;
 mod body;
 mod conditions;
 mod counted;
+mod course;
 mod gate;
 mod lists;
 mod manifests;

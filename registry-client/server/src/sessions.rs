@@ -1,20 +1,28 @@
 //! Uploads under way: a blob in the making for each, kept between requests.
 //!
 //! An identifier is 128 random bits and worth nothing in another repository. One request at a time
-//! has the blob; when it ends, however it ends, the blob comes back with what was received. An upload whose identifier a
+//! has the blob; when it ends, however it ends, the blob comes back with what was received. One whose client has fallen
+//! silent ends for another one that wants to write. An upload whose identifier a
 //! client was told lies in the store under a name made of both, so that the next process goes on with it when this one
 //! ends, however it ends.
 
 use crate::Limits;
 use crate::api_error::{ApiError, Code};
+use crate::course::{Course, STALLED};
 use cooper_store::{BlobWriter, RepoName, Store, StoreError};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// When there is no room for another, an upload that was left alone for so long goes.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
+
+/// How long a request waits for the one before it: until that can be seen to be stalled, and then until what it received
+/// is with the system. It looks so often.
+const UNTIL_STALLED: Duration = STALLED.saturating_add(Duration::from_millis(200));
+const UNTIL_BACK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Names an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,17 +53,29 @@ impl fmt::Display for UploadId {
 
 struct Session {
     repository: RepoName,
-    /// Absent while a request has it.
-    writer: Option<BlobWriter>,
+    blob: Blob,
     touched: Instant,
+}
+
+/// Where the blob of an upload is.
+enum Blob {
+    /// It is being opened: how much there is, nobody knows yet.
+    Opening,
+    Here(Box<BlobWriter>),
+    /// A request has it.
+    Away(Arc<Course>),
 }
 
 impl Session {
     /// Leaves nothing to a later process.
     fn discard(self) {
-        if let Some(writer) = self.writer {
+        if let Blob::Here(writer) = self.blob {
             writer.discard();
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.blob, Blob::Here(_))
     }
 
     fn discard_some(this: Option<Self>) {
@@ -125,7 +145,7 @@ impl Sessions {
             return Err(busy());
         }
         let forgotten = if all.len() < self.most { None } else { Some(forget(&mut all, now)?) };
-        all.insert(id, Session { repository, writer: None, touched: now });
+        all.insert(id, Session { repository, blob: Blob::Opening, touched: now });
         drop(all);
         // Closing a file may wait for the disk: not under the lock.
         Session::discard_some(forgotten);
@@ -142,23 +162,61 @@ impl Sessions {
         }
     }
 
-    /// Bytes received so far.
+    /// Bytes received so far, also while a request has the blob.
     pub fn written(&self, repository: &RepoName, id: UploadId) -> Result<u64, ApiError> {
         let mut all = self.lock();
-        let session = find(&mut all, repository, id)?;
-        session.writer.as_ref().map(BlobWriter::written).ok_or_else(busy)
+        match &find(&mut all, repository, id)?.blob {
+            Blob::Opening => Err(busy()),
+            Blob::Here(writer) => Ok(writer.written()),
+            Blob::Away(course) => Ok(course.written()),
+        }
     }
 
     /// Takes the blob for one request.
-    pub fn take(&self, repository: &RepoName, id: UploadId) -> Result<BlobWriter, ApiError> {
+    pub fn take(&self, repository: &RepoName, id: UploadId) -> Result<(BlobWriter, Arc<Course>), ApiError> {
         let mut all = self.lock();
-        find(&mut all, repository, id)?.writer.take().ok_or_else(busy)
+        let session = find(&mut all, repository, id)?;
+        match std::mem::replace(&mut session.blob, Blob::Opening) {
+            Blob::Here(writer) => {
+                let course = Arc::new(Course::from(writer.written()));
+                session.blob = Blob::Away(Arc::clone(&course));
+                Ok((*writer, course))
+            }
+            other => {
+                session.blob = other;
+                Err(busy())
+            }
+        }
+    }
+
+    /// As [`Sessions::take`], also from a request whose client has fallen silent: the same client may be back on another
+    /// connection.
+    pub async fn seize(&self, repository: &RepoName, id: UploadId) -> Result<(BlobWriter, Arc<Course>), ApiError> {
+        let mut until = Instant::now() + UNTIL_STALLED;
+        let mut ended = false;
+        loop {
+            match self.take(repository, id) {
+                Err(e) if e.is(Code::Conflict) && Instant::now() < until => {}
+                taken => return taken,
+            }
+            if !ended && self.end_if_stalled(id) {
+                (ended, until) = (true, Instant::now() + UNTIL_BACK);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn end_if_stalled(&self, id: UploadId) -> bool {
+        match self.lock().get(&id).map(|session| &session.blob) {
+            Some(Blob::Away(course)) => course.end_if_stalled(),
+            _ => false,
+        }
     }
 
     /// Gives the blob back for the next request.
     pub fn give_back(&self, id: UploadId, writer: BlobWriter) {
         if let Some(session) = self.lock().get_mut(&id) {
-            session.writer = Some(writer);
+            session.blob = Blob::Here(Box::new(writer));
             session.touched = Instant::now();
         }
     }
@@ -189,7 +247,7 @@ impl Sessions {
         let gone: Vec<Session> = {
             let mut all = self.lock();
             // One that a request has is not idle.
-            let old = |s: &mut Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > self.idle;
+            let old = |s: &mut Session| s.is_idle() && now.saturating_duration_since(s.touched) > self.idle;
             all.extract_if(|_, s| old(s)).map(|(_, s)| s).collect()
         };
         if !gone.is_empty() {
@@ -206,7 +264,7 @@ impl Sessions {
 /// Makes room by the upload that was left alone for longest. Clients begin some that they never go on with, as after a
 /// mount that was refused; these must not keep others out for an hour.
 fn forget(all: &mut HashMap<UploadId, Session>, now: Instant) -> Result<Session, ApiError> {
-    let idle = |s: &Session| s.writer.is_some() && now.saturating_duration_since(s.touched) > LEFT_ALONE;
+    let idle = |s: &Session| s.is_idle() && now.saturating_duration_since(s.touched) > LEFT_ALONE;
     let oldest = all.iter().filter(|(_, s)| idle(s)).min_by_key(|(_, s)| s.touched).map(|(id, _)| *id);
     oldest.and_then(|id| all.remove(&id)).ok_or_else(|| ApiError::busy("too many uploads are under way"))
 }
@@ -239,7 +297,7 @@ mod tests {
         let id = sessions.start_lasting(&store, mine.clone()).unwrap();
         assert_eq!(UploadId::parse(&id.to_string()), Some(id));
         assert!(sessions.take(&other, id).is_err());
-        let writer = sessions.take(&mine, id).unwrap();
+        let (writer, _) = sessions.take(&mine, id).unwrap();
         assert!(sessions.take(&mine, id).is_err());
         let later = Instant::now() + Limits::default().idle_upload + Duration::from_secs(60);
         sessions.expire_at(later);
@@ -259,7 +317,7 @@ mod tests {
         let begin = || (Store::open(dir.path()).unwrap(), Sessions::new(Limits::default()));
         let (store, earlier) = begin();
         let (id, alone) = (earlier.start_lasting(&store, mine.clone()).unwrap(), earlier.start(&store, mine.clone()));
-        let mut writer = earlier.take(&mine, id).unwrap();
+        let (mut writer, _) = earlier.take(&mine, id).unwrap();
         writer.write_all(b"half").unwrap();
         earlier.give_back(id, writer);
         let (store, later) = begin();
@@ -283,7 +341,7 @@ mod tests {
         let name: RepoName = "a".parse().unwrap();
         // Identifiers without blobs: only the number counts here, not hundreds of open files.
         for n in 0..Limits::default().uploads as u128 - 1 {
-            let session = Session { repository: name.clone(), writer: None, touched: Instant::now() };
+            let session = Session { repository: name.clone(), blob: Blob::Opening, touched: Instant::now() };
             sessions.lock().insert(UploadId(n), session);
         }
         let store = Store::open(dir.path()).unwrap();

@@ -5,6 +5,7 @@ use crate::Registry;
 use crate::answer::{Answer, CONTENT_DIGEST, UPLOAD_UUID};
 use crate::api_error::{ApiError, Code};
 use crate::body::{Received, announced, append, fits};
+use crate::course::Course;
 use crate::ranges::{Chunk, chunk};
 use crate::route::{Params, parse_digest};
 use crate::sessions::UploadId;
@@ -111,7 +112,7 @@ pub async fn finish(
 /// DELETE: forget it.
 pub async fn cancel(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
     find(registry, name, id).await?;
-    registry.shared.sessions.take(name, id)?.discard();
+    registry.shared.sessions.seize(name, id).await?.0.discard();
     registry.shared.sessions.end(id);
     Ok(Answer::new(StatusCode::NO_CONTENT))
 }
@@ -124,7 +125,7 @@ async fn receive_and_commit(
     request: Request,
 ) -> Result<Answer, ApiError> {
     receive(registry, &name, id, request).await?;
-    let writer = registry.shared.sessions.take(&name, id)?;
+    let (writer, _) = registry.shared.sessions.take(&name, id)?;
     registry.shared.sessions.end(id);
     registry
         .on_disk(move |store| {
@@ -139,7 +140,7 @@ async fn receive_and_commit(
 /// Appends a request's body to an upload and gives the number of bytes that it has then.
 async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
     let (parts, body) = request.into_parts();
-    let writer = registry.shared.sessions.take(name, id)?;
+    let (writer, course) = registry.shared.sessions.seize(name, id).await?;
     let chunk = match expected(&parts.headers, name, id, writer.written(), registry.shared.limits.blob_bytes) {
         Ok(chunk) => chunk,
         Err(e) => {
@@ -154,19 +155,19 @@ async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Re
     };
     // A task of its own: when the client goes away this request is forgotten, and the blob must
     // come back all the same, for the client to continue.
-    let task = tokio::spawn(store_body(registry.clone(), id, writer, body, chunk));
+    let task = tokio::spawn(store_body(registry.clone(), id, (writer, course), body, chunk));
     task.await.map_err(|e| ApiError::internal(&e))?
 }
 
 async fn store_body(
     registry: Registry,
     id: UploadId,
-    writer: BlobWriter,
+    (writer, course): (BlobWriter, Arc<Course>),
     body: Body,
     chunk: Option<Chunk>,
 ) -> Result<u64, ApiError> {
     let before = writer.written();
-    let Received { writer, error } = append(body, writer, registry.shared.limits).await;
+    let Received { writer, error } = append(body, writer, course, registry.shared.limits).await;
     let Some(writer) = writer else {
         registry.shared.sessions.end(id);
         return Err(error.unwrap_or_else(|| ApiError::new(Code::BlobUploadInvalid, "the upload failed")));

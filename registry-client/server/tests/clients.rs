@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use support::{Server, layout, send};
 
 fn skopeo(args: &[&str]) -> String {
@@ -124,6 +125,75 @@ fn an_upload_goes_on_after_its_client_went_away() {
     let digest = Digest::sha256("abcdef");
     let path = format!("{place}?digest={digest}");
     assert_eq!(server.send("PUT", &path, &[("Content-Range", "3-5")], b"def").status, 201);
+}
+
+/// Begins to send a thousand bytes, and falls silent after so many: the line broke on the client's side, and the server
+/// does not know.
+fn cut(server: &Server, place: &str, sent: &str) -> TcpStream {
+    let mut half = TcpStream::connect(server.address).unwrap();
+    write!(half, "PATCH {place} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{sent}").unwrap();
+    let range = format!("0-{}", sent.len() - 1);
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let status = server.get(place);
+        assert_eq!(status.status, 204, "{}", status.text());
+        if status.headers["range"] == range {
+            return half;
+        }
+        assert!(Instant::now() < end, "{status:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_upload_goes_on_while_the_connection_that_was_cut_still_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let digest = Digest::sha256("abcdef");
+    for (method, headers, body, status) in
+        [("PATCH", [("Content-Range", "3-5")], "def", 202), ("PUT", [("Content-Range", "3-5")], "def", 201)]
+    {
+        let place = server.begin("a");
+        let mut half = cut(&server, &place, "abc");
+        let path = if method == "PUT" { format!("{place}?digest={digest}") } else { place.clone() };
+        let answer = server.send(method, &path, &headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{}", answer.text());
+        // The one before is told that it is over, and changes nothing any more.
+        let mut told = Vec::new();
+        half.read_to_end(&mut told).unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 409 "), "{}", String::from_utf8_lossy(&told));
+        if method == "PATCH" {
+            assert_eq!(server.send("PUT", &format!("{place}?digest={digest}"), &[], b"").status, 201);
+        }
+        assert_eq!(server.get(&format!("/v2/a/blobs/{digest}")).body, b"abcdef");
+        assert_eq!(server.send("DELETE", &format!("/v2/a/blobs/{digest}"), &[], b"").status, 202);
+    }
+    let place = server.begin("a");
+    let _half = cut(&server, &place, "abc");
+    assert_eq!(server.send("DELETE", &place, &[], b"").status, 204);
+    assert_eq!(server.get(&place).status, 404);
+}
+
+#[test]
+fn who_still_sends_keeps_an_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let place = server.begin("a");
+    let mut sending = cut(&server, &place, "a");
+    let slow = std::thread::spawn(move || {
+        for _ in 1..30 {
+            std::thread::sleep(Duration::from_millis(200));
+            sending.write_all(b"a").unwrap();
+        }
+        sending
+    });
+    for method in ["PATCH", "PUT", "DELETE"] {
+        let path = format!("{place}?digest={}", Digest::sha256("a"));
+        let answer = server.send(method, &path, &[], b"");
+        assert_eq!((answer.status, server.get(&place).status), (409, 204), "{method}: {}", answer.text());
+    }
+    let _sending = slow.join().unwrap();
+    assert_eq!(server.get(&place).headers["range"], "0-29");
 }
 
 #[test]
