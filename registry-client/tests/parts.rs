@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::keeping::{Memory, Take, keeping, keeping_with};
 use support::script::{BLOB, blobs, descriptor, named};
+use support::told::Told;
 use support::wire::{From, Line, Wire};
 use support::{Access, Answer, DockerRegistry, Scripted, Seen, answer, quick, source};
 
@@ -90,6 +91,74 @@ async fn bytes_that_come_late_are_not_sent_again() {
     });
     push(&server, in_parts(8)).await.unwrap();
     assert_eq!(count(&server, "POST"), 1);
+}
+
+/// A registry that says of an upload for the first `times` that another request has it, as while it does not know yet
+/// that a connection broke: to who asks, and to who sends the second part, which does not come through at first. It has
+/// so many bytes when it is started.
+fn busy(times: usize, begun: usize) -> Scripted {
+    let taken = Mutex::new(begun);
+    blobs(move |seen, n| {
+        let mut taken = taken.lock().unwrap();
+        let stand = |status: &str, taken: usize| {
+            answer(status, &format!("Location: /up/1\r\nRange: 0-{}\r\n", taken.max(1) - 1), b"")
+        };
+        let conflict = || answer("409 Conflict", "", b"");
+        match (seen.method.as_str(), seen.header("content-range")) {
+            ("HEAD", _) => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
+            ("POST", _) => {
+                *taken = 0;
+                stand("202 Accepted", 0)
+            }
+            ("GET", _) if n < times => conflict(),
+            ("GET", _) => Answer::Bytes(
+                format!("HTTP/1.1 204 No Content\r\nConnection: close\r\nRange: 0-{}\r\n\r\n", *taken - 1).into_bytes(),
+            ),
+            // Before the first question it breaks; to the first try after an answer the other request is still there.
+            ("PATCH", Some("8-15")) if n == 1 => Answer::Bytes(Vec::new()),
+            ("PATCH", Some("8-15")) if n == 2 => conflict(),
+            ("PATCH", Some(range)) => {
+                let (first, last) = range.split_once('-').unwrap();
+                assert_eq!(first.parse::<usize>().unwrap(), *taken, "{range}");
+                *taken = last.parse::<usize>().unwrap() + 1;
+                stand("202 Accepted", *taken)
+            }
+            ("PUT", None) => answer("201 Created", "", b""),
+            other => panic!("{other:?}"),
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_upload_that_another_request_has_is_waited_for() {
+    let server = busy(3, 0);
+    let patient = || RetryPolicy { outage: Duration::from_secs(20), ..quick().retry };
+    push(&server, ClientOptions { retry: patient(), ..in_parts(8) }).await.unwrap();
+    assert_eq!(count(&server, "POST"), 1);
+    let refused = 8;
+    assert_eq!(sent(&server), BLOB.len() + 8 + refused, "the part that broke, and the try that was refused");
+    // So does a later process with what the one before began.
+    let (server, kept) = (busy(3, 8), Memory::default());
+    let name = format!("http://{}/ a/b {}", server.host(), descriptor().digest);
+    kept.0.lock().unwrap().insert(name, format!("http://{}/up/1", server.host()));
+    let options = ClientOptions { retry: patient(), uploads: Some(Arc::new(kept)), ..in_parts(8) };
+    push(&server, options).await.unwrap();
+    assert_eq!((count(&server, "POST"), sent(&server)), (0, BLOB.len() - 8));
+}
+
+#[tokio::test]
+async fn who_begins_anew_since_another_request_keeps_the_upload_says_so() {
+    let server = busy(usize::MAX, 0);
+    let told = Arc::new(Told::default());
+    let guard = tracing::subscriber::set_default(told.clone());
+    push(&server, in_parts(8)).await.unwrap();
+    drop(guard);
+    assert!(count(&server, "GET") > 3 && count(&server, "POST") == 2, "{:?}", server.requests());
+    let told = told.0.lock().unwrap();
+    let anew: Vec<_> = told.iter().filter(|line| line.ends_with("the blob is sent anew from its first byte")).collect();
+    assert!(matches!(anew[..], [line] if line.contains("409")), "{told:?}");
 }
 
 #[tokio::test]

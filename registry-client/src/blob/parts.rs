@@ -13,7 +13,7 @@ use crate::session::{Call, Session};
 use crate::{Fault, RegistryError};
 use cooper_image::Descriptor;
 use reqwest::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use std::io::ErrorKind;
 
 /// The smallest part that a registry takes, the last one apart (distribution-spec, "Pushing a blob in chunks").
@@ -39,6 +39,15 @@ pub(crate) enum Ended {
     Done,
     /// The registry takes no parts.
     NoParts,
+}
+
+/// What a registry says of an upload.
+enum Said {
+    Stands(Stand),
+    /// Another request has it: mostly one of our own, on a connection of which the registry does not know yet that it
+    /// broke.
+    Busy(RegistryError),
+    Nothing,
 }
 
 /// Where an upload stands.
@@ -133,13 +142,18 @@ impl<'a> Parts<'a> {
                 budget.pause(wait, &failure).await;
                 continue;
             }
-            // Bytes of a connection that was thought dead can come late.
-            if now.offset > 0
-                && is_elsewhere(&failure)
-                && let Some(wait) = budget.next(Failed::by(&failure), None)
-            {
+            // Bytes of a connection that was thought dead can come late, and that connection may still have the upload.
+            let passing = is_busy(&failure) || now.offset > 0 && is_elsewhere(&failure);
+            if passing && let Some(wait) = budget.next(waited_for(&failure), None) {
                 budget.pause(wait, &failure).await;
                 stand = self.ask_again(now, budget).await;
+                if self.forgotten < MOST_FORGOTTEN {
+                    continue;
+                }
+                return Ok(self.without_parts());
+            }
+            if is_busy(&failure) {
+                self.begins_anew(&failure);
                 if self.forgotten < MOST_FORGOTTEN {
                     continue;
                 }
@@ -195,39 +209,78 @@ impl<'a> Parts<'a> {
     async fn earlier(&mut self) -> Option<Stand> {
         let place = self.kept.as_ref()?.place()?;
         let url = Url::parse(&place).ok()?;
-        self.ask_soon(url, Origin::Earlier).await
+        let mut budget = self.s.budget();
+        let known = loop {
+            let said = self.ask_soon(url.clone(), Origin::Earlier).await;
+            if let Some(known) = self.heard(said, &mut budget).await {
+                break known;
+            }
+        };
+        // What is begun here has all its tries.
+        self.forgotten = 0;
+        known
+    }
+
+    /// What is known by what a registry said; `None` when it is to be asked again, after a wait.
+    async fn heard(&mut self, said: Said, budget: &mut Budget) -> Option<Option<Stand>> {
+        let busy = match said {
+            Said::Stands(stand) => return Some(Some(stand)),
+            Said::Nothing => return Some(None),
+            Said::Busy(busy) => busy,
+        };
+        let Some(wait) = budget.next(waited_for(&busy), None) else {
+            self.begins_anew(&busy);
+            return Some(None);
+        };
+        budget.pause(wait, &busy).await;
+        None
+    }
+
+    /// Gives an upload up that another request does not let go.
+    fn begins_anew(&mut self, busy: &RegistryError) {
+        tracing::warn!("{busy}: the blob is sent anew from its first byte");
+        self.forget();
+        self.forgotten += 1;
     }
 
     /// After a break. A registry that is away is waited for; the place of an upload at another host is a hint, which may
     /// be gone while the registry is there.
     async fn ask_again(&mut self, stand: Stand, budget: &mut Budget) -> Option<Stand> {
         let origin = if self.source.is_compared() { Origin::Earlier } else { stand.origin };
-        match self.s.is_own(&stand.url) {
-            true => self.ask(stand.url, origin, budget).await,
-            false => self.ask_soon(stand.url, origin).await,
+        loop {
+            let said = match self.s.is_own(&stand.url) {
+                true => self.ask(stand.url.clone(), origin, budget).await,
+                false => self.ask_soon(stand.url.clone(), origin).await,
+            };
+            if let Some(known) = self.heard(said, budget).await {
+                return known;
+            }
         }
     }
 
     /// As [`Parts::ask`], with tries of its own and no more time than a connection has.
-    async fn ask_soon(&mut self, url: Url, origin: Origin) -> Option<Stand> {
+    async fn ask_soon(&mut self, url: Url, origin: Origin) -> Said {
         let mut budget = self.s.brief();
         let limit = self.s.shared.options.timeouts.connect;
-        tokio::time::timeout(limit, self.ask(url, origin, &mut budget)).await.ok().flatten()
+        tokio::time::timeout(limit, self.ask(url, origin, &mut budget)).await.unwrap_or(Said::Nothing)
     }
 
     /// Asks how much the registry has. Nothing is known where it says nothing of use.
-    async fn ask(&mut self, url: Url, origin: Origin, budget: &mut Budget) -> Option<Stand> {
+    async fn ask(&mut self, url: Url, origin: Origin, budget: &mut Budget) -> Said {
         let call = self.s.call_at(Method::GET, url, "blob upload".to_owned());
-        let answer = self.s.send(&call, budget).await.ok()?;
+        let Ok(answer) = self.s.send(&call, budget).await else { return Said::Nothing };
         let status = answer.status();
+        if status == StatusCode::CONFLICT {
+            return Said::Busy(self.s.refuse(&call, answer).await);
+        }
         let offset = taken(&answer).filter(|taken| status.as_u16() == 204 && *taken <= self.blob.size);
         // Who could not be asked, or is not well, may know it still.
         self.forgotten += u32::from(self.furthest > 0 && offset.is_none() && !status.is_server_error());
-        let offset = offset?;
+        let Some(offset) = offset else { return Said::Nothing };
         let url = location(&answer, &call.url).unwrap_or(call.url);
         self.keep(&url);
         tracing::debug!(digest = %self.blob.digest, offset, "an upload goes on");
-        Some(Stand { url, offset, origin })
+        Said::Stands(Stand { url, offset, origin })
     }
 
     /// Sends what is missing, and the digest.
@@ -302,7 +355,15 @@ pub(crate) fn keep(s: &Session<'_>, blob: &Descriptor, place: &Url) -> Option<Bo
 /// Where an upload goes on that was not sent in parts, and with which byte, as the registry says.
 pub(crate) async fn standing(s: &Session<'_>, place: Url, budget: &mut Budget) -> Option<(Url, u64)> {
     let call = s.call_at(Method::GET, place, "blob upload".to_owned());
-    let answer = s.send(&call, budget).await.ok()?;
+    let answer = loop {
+        let answer = s.send(&call, budget).await.ok()?;
+        if answer.status() != StatusCode::CONFLICT {
+            break answer;
+        }
+        let busy = s.refuse(&call, answer).await;
+        let wait = budget.next(waited_for(&busy), None)?;
+        budget.pause(wait, &busy).await;
+    };
     let has = taken(&answer).filter(|_| answer.status().as_u16() == 204)?;
     Some((location(&answer, &call.url).unwrap_or(call.url), has))
 }
@@ -310,6 +371,17 @@ pub(crate) async fn standing(s: &Session<'_>, place: Url, budget: &mut Budget) -
 /// Does the registry have another number of bytes than the part begins at?
 fn is_elsewhere(e: &RegistryError) -> bool {
     matches!(e, RegistryError::Status { status: 416, .. })
+}
+
+/// Does another request write to the upload?
+fn is_busy(e: &RegistryError) -> bool {
+    matches!(e, RegistryError::Status { status: 409, .. })
+}
+
+/// How long is waited before another try. A request whose connection broke may have its upload for as long as a registry
+/// bears silence.
+fn waited_for(e: &RegistryError) -> Failed {
+    if is_busy(e) { Failed::Away } else { Failed::by(e) }
 }
 
 /// Did the line break while something was sent? Not when there was no connection.
