@@ -3,6 +3,7 @@
 //! A blob of the store is visible in a repository only by a link that was written there, and a
 //! link is durable before its writing returns. Names are of a checked type before they get a path.
 
+use crate::held::note_use;
 use crate::layout::{BLOBS, MANIFESTS, TAGS, digest_of, file_name};
 use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file, sync_dir};
 use crate::referrers::Referrer;
@@ -202,10 +203,14 @@ impl Repo {
     /// # Errors
     /// What the system says.
     pub fn blob(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        if self.store.layout().repository_blob(&self.name, digest).is_file() {
-            return self.store.blob_size(digest);
+        let link = File::open(self.store.layout().repository_blob(&self.name, digest));
+        let Ok((link, is)) = link.and_then(|link| link.metadata().map(|is| (link, is))) else { return Ok(None) };
+        if !is.is_file() {
+            return Ok(None);
         }
-        Ok(None)
+        // Whoever was told that it is there may be about to push what names it.
+        note_use(&link, &is);
+        self.store.blob_size(digest)
     }
 
     /// Makes a blob of the store visible, durably.
@@ -221,7 +226,10 @@ impl Repo {
         if link.is_file() {
             // A repair may have found that the blob was not there, and be about to delete the link.
             let _lock = self.lock()?;
-            if link.is_file() {
+            if let Ok(there) = File::open(&link)
+                && let Ok(is) = there.metadata()
+            {
+                note_use(&there, &is);
                 // Whoever wrote it may have died before it was on the disk, or have told a failure.
                 return sync_dir(&self.store.layout().repository(&self.name).join(BLOBS));
             }
@@ -306,6 +314,18 @@ impl Repo {
     pub fn manifests(&self) -> Result<Vec<Digest>, StoreError> {
         let dir = self.store.layout().repository(&self.name).join(MANIFESTS);
         Ok(names(&dir)?.iter().filter_map(|n| digest_of(n)).collect())
+    }
+
+    /// Is there a link to it, whatever is in that?
+    pub(crate) fn has_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let link = self.store.layout().repository_manifest(&self.name, digest);
+        link.try_exists().map_err(StoreError::io("looking for", &link))
+    }
+
+    /// Digests of the manifests here that are listed as referring to one.
+    pub(crate) fn referring(&self, subject: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let listed = names(&self.store.layout().repository_referrers(&self.name, subject))?;
+        Ok(listed.iter().filter_map(|n| digest_of(n)).collect())
     }
 
     /// What a tag leads to.

@@ -5,7 +5,7 @@ mod support;
 
 use cooper_image::Digest;
 use cooper_registry_server::ServerOptions;
-use cooper_store::Store;
+use cooper_store::{Doing, Policy, Store};
 use serde_json::{Value, json};
 use support::{Answer, Server};
 
@@ -393,4 +393,73 @@ fn a_request_says_once_which_host_it_is_for() {
         assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{head}: {answer}");
         assert!(status == 200 || answer.contains("\"code\":\"UNSUPPORTED\""), "{head}: {answer}");
     }
+}
+
+/// Later than anything that a test makes.
+const LATER: i64 = 4_000_000_000;
+
+fn everything() -> Policy {
+    Policy { keep: None, max_bytes: None, kinds: Vec::new(), names: Vec::new(), doing: Doing::Delete }
+}
+
+fn image(config: &str, layer: &str) -> serde_json::Value {
+    json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": 5}]})
+}
+
+#[test]
+fn what_was_let_go_is_absent_until_it_is_pushed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (config, layer, loose) =
+        (server.push_blob("a", b"{}"), server.push_blob("a", b"layer"), server.push_blob("a", b"loose"));
+    server.push_manifest("a", "v1", &image(&config, &layer));
+    Store::open(dir.path()).unwrap().collect(&everything(), LATER).unwrap();
+    let head = |digest: &str| server.send("HEAD", &format!("/v2/a/blobs/{digest}"), &[], b"").status;
+    assert_eq!((head(&config), head(&layer), head(&loose)), (200, 200, 404));
+    let mount = format!("/v2/b/blobs/uploads/?mount={loose}&from=a");
+    assert_eq!(server.send("POST", &mount, &[], b"").status, 202);
+    server.push_blob("a", b"loose");
+    assert_eq!(server.get(&format!("/v2/a/blobs/{loose}")).body, b"loose");
+}
+
+/// As if nothing were ever young: a push can be told that a blob is not there any more, and never that all is well when
+/// it is not.
+#[test]
+fn pushes_beside_collections_are_whole_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let pushed: Vec<(String, String)> = std::thread::scope(|scope| {
+        let collecting = scope.spawn(|| {
+            let store = Store::open(dir.path()).unwrap();
+            let mut rounds = 0;
+            while !over.load(relaxed) {
+                store.collect(&everything(), LATER).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        let push = |n: usize| loop {
+            let (config, layer) =
+                (server.push_blob("a", b"{}"), server.push_blob("a", format!("lay{n:02}").as_bytes()));
+            let (path, media) = (format!("/v2/a/manifests/v{n}"), "application/vnd.oci.image.manifest.v1+json");
+            let answer =
+                server.send("PUT", &path, &[("Content-Type", media)], image(&config, &layer).to_string().as_bytes());
+            if answer.status == 201 {
+                return (path, format!("/v2/a/blobs/{layer}"));
+            }
+            assert_eq!(answer.code(), "MANIFEST_BLOB_UNKNOWN");
+        };
+        let pushed = (0..20).map(push).collect();
+        over.store(true, relaxed);
+        assert!(collecting.join().unwrap() > 1);
+        pushed
+    });
+    for (manifest, layer) in pushed {
+        assert_eq!((server.get(&manifest).status, server.get(&layer).status), (200, 200), "{manifest}");
+    }
+    assert!(Store::open(dir.path()).unwrap().fsck().unwrap().problems.is_empty());
 }

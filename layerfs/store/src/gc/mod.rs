@@ -8,6 +8,7 @@
 
 mod inventory;
 mod item;
+mod links;
 mod meter;
 mod reach;
 mod sweep;
@@ -17,6 +18,7 @@ pub use item::{Item, Keeps, Kind};
 pub use usage::Automatic;
 
 use crate::{Store, StoreError};
+use links::Unnamed;
 use reach::Reach;
 use serde::Serialize;
 use std::fmt;
@@ -121,7 +123,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn inventory(&self, now: i64) -> Result<Vec<Item>, StoreError> {
-        let reached = Reach::default().search(self)?;
+        let reached = Reach::without(Unnamed::all(now)).search(self)?;
         let mut items = inventory::take(self, &reached, now)?.items;
         for item in items.iter_mut().filter(|i| i.kept.is_none()) {
             item.kept = sweep::in_use(item).then_some(Keeps::Process);
@@ -136,6 +138,13 @@ impl Store {
     pub fn collect(&self, policy: &Policy, now: i64) -> Result<Outcome, StoreError> {
         let _alone = self.collector()?;
         let mut reach = Reach::default();
+        if let Some(rule) = Unnamed::by(policy, now) {
+            match policy.doing {
+                // Afterwards every link that is left counts.
+                Doing::Delete => links::let_go(self, rule)?,
+                Doing::Say => reach = Reach::without(rule),
+            }
+        }
         let reached = reach.search(self)?;
         let inventory = inventory::take(self, &reached, now)?;
         let before = inventory.bytes();

@@ -4,8 +4,9 @@
 //! layers of which one form has to stay. Documents are parsed once: their bytes never change. A damaged or missing
 //! document leads nowhere; any other failure ends the search, since a root that is not seen would be deleted.
 
+use super::links::{self, Loose, Unnamed};
 use crate::layout::file_name;
-use crate::{Store, StoreError};
+use crate::{Repo, Store, StoreError};
 use cooper_image::{Descriptor, DiffId, Digest, Document, ImageConfig, MediaType, limits};
 use std::collections::{HashMap, HashSet};
 
@@ -34,9 +35,16 @@ pub struct Reached {
 pub struct Reach {
     children: HashMap<Digest, Vec<Descriptor>>,
     layers: HashMap<Digest, Vec<DiffId>>,
+    /// Links of repositories that count as gone, when some do.
+    without: Option<Unnamed>,
 }
 
 impl Reach {
+    /// One for which what a collection would let go is gone.
+    pub fn without(rule: Unnamed) -> Self {
+        Self { without: Some(rule), ..Self::default() }
+    }
+
     /// Looks at every name anew.
     pub fn search(&mut self, store: &Store) -> Result<Reached, StoreError> {
         let mut reached = Reached::default();
@@ -56,10 +64,14 @@ impl Reach {
         for name in store.all_repositories()? {
             let keeper = Keeper { name: name.to_string(), registry: true, shared: false };
             let repo = store.repository(&name);
-            for digest in repo.blobs()? {
+            let gone = match self.without {
+                Some(rule) => links::loose(self, store, &repo, rule)?,
+                None => Loose::default(),
+            };
+            for digest in repo.blobs()?.into_iter().filter(|d| !gone.blobs.contains(d)) {
                 keep(&mut reached.blobs, digest, &keeper);
             }
-            for digest in repo.manifests()? {
+            for digest in repo.manifests()?.into_iter().filter(|d| !gone.manifests.contains(d)) {
                 match repo.manifest(&digest) {
                     Ok(Some(descriptor)) => self.follow(store, &descriptor, &keeper, &mut reached)?,
                     Ok(None) | Err(StoreError::DamagedFile { .. }) => {}
@@ -68,6 +80,29 @@ impl Reach {
             }
         }
         Ok(reached)
+    }
+
+    /// Adds what a manifest of a repository names, and gives its manifests among that. `None` when it cannot be read;
+    /// one that is not in the repository names nothing there.
+    pub fn named_by(
+        &mut self,
+        store: &Store,
+        repo: &Repo,
+        digest: &Digest,
+        named: &mut Reached,
+    ) -> Result<Option<Vec<Digest>>, StoreError> {
+        let manifest = match repo.manifest(digest) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) if !repo.has_manifest(digest)? => return Ok(Some(Vec::new())),
+            Ok(None) | Err(StoreError::DamagedFile { .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let keeper = Keeper { name: repo.name().to_string(), registry: true, shared: false };
+        self.follow(store, &manifest, &keeper, named)?;
+        // What was read is known from then on.
+        let children = self.children.get(digest);
+        let documents = |d: &&Descriptor| d.media_type.is_manifest() || d.media_type.is_index();
+        Ok(children.map(|all| all.iter().filter(documents).map(|d| d.digest.clone()).collect()))
     }
 
     fn follow(
@@ -104,10 +139,10 @@ impl Reach {
             return Ok(known.clone());
         }
         let Some(bytes) = document(store, d, limits::MANIFEST_BYTES)? else { return Ok(Vec::new()) };
-        let children = match Document::parse(&bytes, Some(&d.media_type)) {
+        let children: Vec<Descriptor> = match Document::parse(&bytes, Some(&d.media_type)) {
             Ok(Document::Index(index)) => index.manifests,
             Ok(Document::Manifest(m)) => std::iter::once(m.config).chain(m.layers).collect(),
-            Err(_) => Vec::new(),
+            Err(_) => return Ok(Vec::new()),
         };
         self.children.insert(d.digest.clone(), children.clone());
         Ok(children)

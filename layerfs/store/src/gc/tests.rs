@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::store;
+use crate::{Referrer, Repo};
 use cooper_image::assemble::{Format, assemble};
 use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform, Reference};
 use std::path::Path;
@@ -36,6 +37,23 @@ fn image(store: &Store, text: &str) -> (DiffId, Descriptor, Descriptor) {
     (diff, image.descriptor, image.config_descriptor)
 }
 
+/// Pushes such an image, without a tag; gives its layer and its manifest.
+fn push(store: &Store, repo: &Repo, text: &str) -> (Digest, Descriptor) {
+    let (_, manifest, config) = image(store, text);
+    let layer = Digest::sha256(text);
+    repo.link_blob(&layer).unwrap();
+    repo.link_blob(&config.digest).unwrap();
+    put(store, repo, &manifest, None);
+    (layer, manifest)
+}
+
+/// Links a manifest that the store has.
+fn put(store: &Store, repo: &Repo, manifest: &Descriptor, subject: Option<&Descriptor>) {
+    let bytes = store.read_blob(manifest, 1 << 20).unwrap().into_inner();
+    let referrer = subject.map(|s| Referrer { subject: s.digest.clone(), descriptor: manifest.clone() });
+    repo.put_manifest(&bytes, manifest, referrer.as_ref()).unwrap();
+}
+
 fn name(text: &str) -> Reference {
     text.parse().unwrap()
 }
@@ -47,8 +65,8 @@ fn only_what_names_lead_to_stays() {
     let (gone, ..) = image(&store, "gone");
     store.set_ref(&name("app"), &manifest).unwrap();
     let repo = store.repository(&"team/app".parse().unwrap());
-    let pushed = store.put_blob(b"pushed").unwrap();
-    repo.link_blob(&pushed).unwrap();
+    let (pushed, manifest) = push(&store, &repo, "pushed");
+    repo.set_tag(&"v1".parse().unwrap(), &manifest).unwrap();
     let outcome = store.collect(&everything(), LATER).unwrap();
     assert!(outcome.after < outcome.before);
     assert_eq!(outcome.after, store.inventory(LATER).unwrap().iter().map(|i| i.bytes).sum::<u64>());
@@ -58,6 +76,67 @@ fn only_what_names_lead_to_stays() {
     assert!(!store.layout().layer(&gone).exists(), "what was known of its blobs went with them");
     assert_eq!(repo.blob(&pushed).unwrap(), Some(6));
     assert!(store.fsck().unwrap().problems.is_empty());
+}
+
+#[test]
+fn a_repository_keeps_what_its_manifests_name_and_with_all_those_that_tags_lead_to() {
+    let (_dir, store) = store();
+    let repo = store.repository(&"team/app".parse().unwrap());
+    let tag = |tag: &str, to: &Descriptor| repo.set_tag(&tag.parse().unwrap(), to).unwrap();
+    let tagged = push(&store, &repo, "tagged");
+    tag("v1", &tagged.1);
+    let (moved, child, signature) =
+        (push(&store, &repo, "moved"), push(&store, &repo, "child"), push(&store, &repo, "signature"));
+    put(&store, &repo, &signature.1, Some(&child.1));
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": [&child.1]});
+    let index = index.to_string().into_bytes();
+    let multi = Descriptor::of(MediaType::OciIndex, &index);
+    repo.put_manifest(&index, &multi, None).unwrap();
+    tag("multi", &multi);
+    let loose = store.put_blob(b"loose").unwrap();
+    repo.link_blob(&loose).unwrap();
+    let there = |d: &Digest| (repo.blob(d).unwrap().is_some(), store.blob_size(d).unwrap().is_some());
+    let gone = |d: &Digest| there(d) == (false, false);
+    let stays = |d: &Digest| there(d) == (true, true);
+    let collect = |policy: &Policy, now| store.collect(policy, now).unwrap();
+
+    // Whatever is chosen otherwise, or only asked for, or young, is not let go.
+    let young = store.inventory(LATER).unwrap().iter().map(|i| i.last_used).filter(|at| *at < LATER).max().unwrap();
+    let hour = 60 * 60;
+    collect(&everything(), young + 23 * hour);
+    collect(&Policy { kinds: vec![Kind::Blob], ..everything() }, LATER);
+    collect(&Policy { max_bytes: Some(1), ..everything() }, LATER);
+    let said = collect(&Policy { doing: Doing::Say, ..everything() }, LATER);
+    assert_eq!((fate(&said, &loose.to_string()), fate(&said, &moved.0.to_string())), (Fate::Goes, Fate::Goes));
+    for layer in [&tagged.0, &child.0, &signature.0] {
+        assert!(matches!(fate(&said, &layer.to_string()), Fate::Kept(Keeps::Repository(_))));
+    }
+    assert!(stays(&loose) && stays(&moved.0));
+
+    let two_days = Policy { keep: Some(Duration::from_secs(48 * 60 * 60)), ..everything() };
+    collect(&two_days, young + 47 * hour);
+    assert!(stays(&loose));
+    collect(&two_days, LATER);
+    assert!(gone(&loose) && stays(&moved.0), "no manifest names the one");
+    collect(&everything(), LATER);
+    assert!(gone(&moved.0) && repo.manifest(&moved.1.digest).unwrap().is_none());
+    for (layer, manifest) in [&tagged, &child, &signature] {
+        assert!(stays(layer) && repo.manifest(&manifest.digest).unwrap().is_some());
+    }
+    assert!(store.fsck().unwrap().problems.is_empty());
+
+    // Nothing is judged where a manifest cannot be read.
+    let (layer, manifest) = push(&store, &repo, "damaged");
+    repo.link_blob(&store.put_blob(b"loose").unwrap()).unwrap();
+    let file = store.layout().blob(&manifest.digest);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "no manifest").unwrap();
+    collect(&two_days, LATER);
+    assert!(stays(&layer) && stays(&loose));
+    // With its link it goes.
+    repo.remove_manifest(&manifest.digest).unwrap();
+    collect(&two_days, LATER);
+    assert!(gone(&layer) && gone(&loose) && stays(&tagged.0));
 }
 
 #[test]
