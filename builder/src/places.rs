@@ -66,6 +66,11 @@ impl Places {
         }
     }
 
+    /// The way to all of them.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// A place to read from.
     ///
     /// # Errors

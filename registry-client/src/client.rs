@@ -15,6 +15,7 @@ use crate::session::{Access, Session, Shared};
 use crate::{Asked, RegistryError, blob, list, manifest};
 use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
 use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
 /// How a registry met us.
@@ -355,11 +356,23 @@ impl Client {
     ) -> Result<Digest, RegistryError> {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
-        let put = manifest::push(&session, name, bytes, media_type, None).await?;
+        self.put(&session, name, bytes, media_type, None).await
+    }
+
+    /// As [`Client::push_manifest`], in one conversation and under a condition where there is one.
+    pub(crate) async fn put(
+        &self,
+        session: &Session<'_>,
+        name: &Reference,
+        bytes: &[u8],
+        media_type: &MediaType,
+        condition: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Digest, RegistryError> {
+        let put = manifest::push(session, name, bytes, media_type, condition).await?;
         if !put.subject_noted
             && let Some(referrer) = Referrer::read(bytes, &put.digest, media_type)
         {
-            referrers::note(&session, name, &referrer).await?;
+            referrers::note(session, name, &referrer).await?;
         }
         Ok(put.digest)
     }

@@ -7,8 +7,8 @@
 //!
 //! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
 //! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
-//! with authentication and retries), then `manifest`, `raw`, `referrers`, `list`, `remove` and
-//! `blob`. `certificates` are those of single registries,
+//! with authentication and retries), then `manifest`, `raw`, `rewriting`, `referrers`, `list`,
+//! `remove` and `blob`. `certificates` are those of single registries,
 //! judged by `roots` and `own_leaf`. [`web`] fetches files that are no registry's over the same
 //! connections.
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ mod patience;
 mod raw;
 mod referrers;
 mod remove;
+mod rewriting;
 mod roots;
 mod session;
 
@@ -51,3 +52,4 @@ pub use options::{Authority, ClientOptions, HostCertificates, ProxyOptions, Time
 pub use patience::Clock;
 pub use raw::Raw;
 pub use redact::Secret;
+pub use rewriting::Rewriting;

@@ -5,8 +5,9 @@ use crate::RegistryError;
 use crate::api::content_type;
 use crate::client::Client;
 use crate::manifest::{accept, get, verify};
-use crate::session::Session;
+use crate::session::{Call, Session};
 use cooper_image::{Descriptor, MediaType, Reference, Verified, limits};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 /// A manifest's bytes.
@@ -45,12 +46,28 @@ pub(crate) async fn raw(
     let selector = described.map_or_else(|| name.selector(), |d| d.digest.to_string());
     let mut call = get(s, &selector);
     accept(&mut call, described.map(|d| &d.media_type));
-    let (response, body) = s.document(&call, limits::MANIFEST_BYTES, &mut s.budget()).await?;
+    Ok(fetched(s, &call, name, described).await?.0)
+}
+
+/// What a name leads to, and what the answer says besides.
+pub(crate) async fn tagged(s: &Session<'_>, name: &Reference) -> Result<(Raw, HeaderMap), RegistryError> {
+    let mut call = get(s, &name.selector());
+    accept(&mut call, None);
+    fetched(s, &call, name, None).await
+}
+
+async fn fetched(
+    s: &Session<'_>,
+    call: &Call,
+    name: &Reference,
+    described: Option<&Descriptor>,
+) -> Result<(Raw, HeaderMap), RegistryError> {
+    let (response, body) = s.document(call, limits::MANIFEST_BYTES, &mut s.budget()).await?;
     let wanted = described.map(|d| &d.digest).or(name.digest());
-    let bytes = verify(s, &call, &response, body, wanted, described.map(|d| d.size))?;
+    let bytes = verify(s, call, &response, body, wanted, described.map(|d| d.size))?;
     let promised = described.map(|d| d.media_type.clone());
     let media_type = own_type(bytes.get()).or(promised).or_else(|| content_type(response.headers()));
-    Ok(Raw { bytes, media_type: media_type.unwrap_or(MediaType::OciManifest) })
+    Ok((Raw { bytes, media_type: media_type.unwrap_or(MediaType::OciManifest) }, response.headers().clone()))
 }
 
 /// The media type that a document names as its own.

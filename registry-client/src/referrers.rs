@@ -11,21 +11,17 @@ use crate::endpoint::for_pull;
 use crate::list::followed;
 use crate::manifest::{self, accept, get};
 use crate::retry::jitter;
+use crate::rewriting::{LONGEST, TRIES, if_match};
 use crate::session::{Access, Session};
 use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference, limits};
 use reqwest::Method;
-use reqwest::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{HeaderName, HeaderValue, IF_NONE_MATCH};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 /// Most pages of one list, and most bytes of them together.
 const PAGES: usize = 1000;
 const BYTES: u64 = 16 * limits::MANIFEST_BYTES;
-/// Tries to change something in a tag that others write at the same time: of so many, each lets one of them through.
-const TRIES: u32 = 24;
-/// Longest wait between two of them.
-const LONGEST: Duration = Duration::from_secs(1);
 
 /// A manifest that refers to another one.
 #[derive(Debug)]
@@ -152,10 +148,8 @@ async fn tagged(s: &Session<'_>, name: &Reference, subject: &Digest) -> Result<T
         }
         Err(e) => return Err(e),
     };
-    // A weak one is never the same (RFC 9110, section 13.1.1).
-    let strong = answer.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     match Document::parse(&body, None) {
-        Ok(Document::Index(index)) => Ok(Tagged { index, condition: strong.map(|tag| (IF_MATCH, tag.clone())) }),
+        Ok(Document::Index(index)) => Ok(Tagged { index, condition: if_match(answer.headers()) }),
         _ => {
             let cause = format!("the tag {tag} of {name} is no list of referrers");
             Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })

@@ -6,10 +6,12 @@ use crate::flags::index::{AddFlags, AnnotateFlags, CreateFlags, IndexCommand};
 use crate::places::{self, Places};
 use crate::stdout;
 use crate::ui::{Detail, Progress, Ui};
-use cooper_engine::toolkit::{EntryChange, IndexDraft, Place as ImagePlace, SamePlatform, ship};
+use cooper_engine::event::Sink;
+use cooper_engine::toolkit::{EntryChange, IndexDraft, Origin, Place as ImagePlace, SamePlatform, rewrite, ship};
 use cooper_image::Descriptor;
 use cooper_image::annotations::{Annotation, Target};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// The answer as JSON.
 #[derive(Debug, Serialize)]
@@ -31,24 +33,37 @@ pub fn run(place: &Place, command: &IndexCommand) -> Result<Exit, Failure> {
 fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
     let annotations: Vec<Annotation> = flags.annotations.iter().flat_map(|flag| flag.0.clone()).collect();
     let places = open(place, flags.sources.iter().chain(&flags.targets))?;
-    let mut draft = match flags.targets.first().filter(|_| flags.append) {
-        Some(earlier) => begun(&places, earlier)?,
-        None => IndexDraft::default(),
+    let sources = sources(&places, &flags.sources)?;
+    let change = |draft: &mut IndexDraft| {
+        take(draft, &sources, flags.same.platform())?;
+        Ok(draft.annotate(&annotations)?)
     };
-    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source, flags.same.platform()))?;
-    draft.annotate(&annotations)?;
-    if flags.dry_run {
-        stdout::bytes(&draft.finish()?.0)?;
-        return Ok(Exit::Done);
+    match flags.targets.split_first().filter(|_| flags.append) {
+        Some((earlier, further)) if !flags.dry_run => {
+            let answer = Answer { targets: &flags.targets, json: flags.json };
+            changed(place, &places, (earlier, further), &answer, |draft, _| change(draft))
+        }
+        appended => {
+            let mut draft = match appended {
+                Some((earlier, _)) => begun(&places, earlier)?.0,
+                None => IndexDraft::default(),
+            };
+            change(&mut draft)?;
+            if flags.dry_run {
+                stdout::bytes(&draft.finish()?.0)?;
+                return Ok(Exit::Done);
+            }
+            let answer = Answer { targets: &flags.targets, json: flags.json };
+            shown(place, &answer, |sink| deliver(&places, &draft, &flags.targets, sink))
+        }
     }
-    deliver(place, &places, &draft, &flags.targets, flags.json)
 }
 
 fn add(place: &Place, flags: &AddFlags) -> Result<Exit, Failure> {
     let places = open(place, flags.sources.iter().chain([&flags.index]))?;
-    let mut draft = begun(&places, &flags.index)?;
-    flags.sources.iter().try_for_each(|source| take(&places, &mut draft, source, flags.same.platform()))?;
-    deliver(place, &places, &draft, std::slice::from_ref(&flags.index), flags.json)
+    let sources = sources(&places, &flags.sources)?;
+    let answer = Answer { targets: std::slice::from_ref(&flags.index), json: flags.json };
+    changed(place, &places, (&flags.index, &[]), &answer, |draft, _| take(draft, &sources, flags.same.platform()))
 }
 
 fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
@@ -58,35 +73,33 @@ fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
         return Err(Failure::usage("nothing is to be changed", hint));
     }
     let places = open(place, [&flags.index].into_iter())?;
-    let origin = places.origin(&flags.index)?;
-    let top = origin.top()?;
-    if !top.media_type.is_index() {
-        let message = format!("{} is one image and no index", flags.index);
-        return Err(Failure::usage(message, "cooper mutate --annotation sets those of an image"));
-    }
-    let mut draft = IndexDraft::of(&origin, &top)?;
-    match &flags.entry {
-        Some(entry) => draft.change(
-            entry,
-            &EntryChange {
-                os: flags.os.clone(),
-                architecture: flags.arch.clone(),
-                variant: flags.variant.clone(),
-                os_version: flags.os_version.clone(),
-                annotations: flags.annotations.clone(),
-            },
-        )?,
-        None => {
+    let mut entry = flags.entry.clone();
+    let answer = Answer { targets: std::slice::from_ref(&flags.index), json: flags.json };
+    changed(place, &places, (&flags.index, &[]), &answer, |draft, top| {
+        if !top.media_type.is_index() {
+            let message = format!("{} is one image and no index", flags.index);
+            return Err(Failure::usage(message, "cooper mutate --annotation sets those of an image"));
+        }
+        let Some(which) = &mut entry else {
             let of_index = |(key, value): &(String, String)| Annotation {
                 target: Target::Index,
                 platform: None,
                 key: key.clone(),
                 value: value.clone(),
             };
-            draft.annotate(&flags.annotations.iter().map(of_index).collect::<Vec<_>>())?;
-        }
-    }
-    deliver(place, &places, &draft, std::slice::from_ref(&flags.index), flags.json)
+            return Ok(draft.annotate(&flags.annotations.iter().map(of_index).collect::<Vec<_>>())?);
+        };
+        let change = EntryChange {
+            os: flags.os.clone(),
+            architecture: flags.arch.clone(),
+            variant: flags.variant.clone(),
+            os_version: flags.os_version.clone(),
+            annotations: flags.annotations.clone(),
+        };
+        // Once it is changed, it may be for another platform.
+        *which = draft.change(which, &change)?;
+        Ok(())
+    })
 }
 
 /// An archive cannot be read while it is written.
@@ -95,42 +108,86 @@ fn open<'p>(place: &Place, all: impl Iterator<Item = &'p ImagePlace>) -> Result<
 }
 
 /// What is changed, with all that it says.
-fn begun(places: &Places, index: &ImagePlace) -> Result<IndexDraft, Failure> {
+fn begun(places: &Places, index: &ImagePlace) -> Result<(IndexDraft, Descriptor), Failure> {
     let origin = places.origin(index)?;
     let top = origin.top()?;
-    Ok(IndexDraft::of(&origin, &top)?)
+    Ok((IndexDraft::of(&origin, &top)?, top))
 }
 
-fn take(places: &Places, draft: &mut IndexDraft, source: &ImagePlace, same: SamePlatform) -> Result<(), Failure> {
-    let origin = places.origin(source)?;
-    let top = origin.top()?;
-    Ok(draft.add(&origin, &top, same)?)
+/// What comes in, opened once: an archive on standard input cannot be read again.
+fn sources(places: &Places, sources: &[ImagePlace]) -> Result<Vec<Arc<dyn Origin>>, Failure> {
+    sources.iter().map(|source| places.origin(source)).collect()
 }
 
-fn deliver(
+fn take(draft: &mut IndexDraft, sources: &[Arc<dyn Origin>], same: SamePlatform) -> Result<(), Failure> {
+    for origin in sources {
+        draft.add(origin, &origin.top()?, same)?;
+    }
+    Ok(())
+}
+
+/// Changes an index where it is, and brings what it is then to further places. At a registry others may change it at the
+/// same time, and what they do stays.
+fn changed(
     place: &Place,
+    places: &Places,
+    (index, further): (&ImagePlace, &[ImagePlace]),
+    answer: &Answer<'_>,
+    mut change: impl FnMut(&mut IndexDraft, &Descriptor) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    shown(place, answer, |sink| {
+        let (draft, descriptor) = match index {
+            // A digest leads to the same for ever.
+            ImagePlace::Registry(name) if name.digest().is_none() => rewrite(places.reach(), name, sink, change)?,
+            _ => {
+                let (mut draft, top) = begun(places, index)?;
+                change(&mut draft, &top)?;
+                let made = deliver(places, &draft, std::slice::from_ref(index), sink)?;
+                (draft, made.unwrap_or(top))
+            }
+        };
+        deliver(places, &draft, further, sink)?;
+        Ok(Some(descriptor))
+    })
+}
+
+/// Brings an index to places; gives what it is there.
+fn deliver(
     places: &Places,
     draft: &IndexDraft,
     targets: &[ImagePlace],
+    sink: &dyn Sink,
+) -> Result<Option<Descriptor>, Failure> {
+    let mut made = None;
+    for target in targets {
+        let (shipment, descriptor) = draft.shipment(places::names(target, &[])?)?;
+        ship(&shipment, &*places.target(target)?, sink)?;
+        made = Some(descriptor);
+    }
+    Ok(made)
+}
+
+/// What is told when it is done.
+struct Answer<'a> {
+    targets: &'a [ImagePlace],
     json: bool,
+}
+
+/// Does it in sight of people, and tells what was made.
+fn shown(
+    place: &Place,
+    Answer { targets, json }: &Answer<'_>,
+    work: impl FnOnce(&dyn Sink) -> Result<Option<Descriptor>, Failure>,
 ) -> Result<Exit, Failure> {
     let is_stdout = targets.iter().any(places::is_stdout);
-    if json && is_stdout {
+    if *json && is_stdout {
         return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
     }
     let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
-    let done = (|| {
-        let mut made = None;
-        for target in targets {
-            let (shipment, descriptor) = draft.shipment(places::names(target, &[])?)?;
-            ship(&shipment, &*places.target(target)?, &*ui.sink())?;
-            made = Some(descriptor);
-        }
-        Ok::<_, Failure>(made)
-    })();
+    let done = work(&*ui.sink());
     ui.close(None);
     let Some(descriptor) = done? else { return Ok(Exit::Done) };
-    if json {
+    if *json {
         stdout::json(&Made { targets: targets.iter().map(ToString::to_string).collect(), descriptor })?;
     } else if !is_stdout {
         stdout::line(&descriptor.digest.to_string())?;

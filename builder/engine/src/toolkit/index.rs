@@ -188,11 +188,11 @@ impl IndexDraft {
         Ok(())
     }
 
-    /// Changes the entry with this digest, or for this platform.
+    /// Changes the entry with this digest, or for this platform, and gives its digest.
     ///
     /// # Errors
     /// [`EngineError::Request`] when there is none.
-    pub fn change(&mut self, which: &str, change: &EntryChange) -> Result<(), EngineError> {
+    pub fn change(&mut self, which: &str, change: &EntryChange) -> Result<String, EngineError> {
         let digest = which.parse::<Digest>().ok();
         let platform = which.parse::<Platform>().ok();
         let is = |entry: &Entry| match &digest {
@@ -222,7 +222,7 @@ impl IndexDraft {
             }
         }
         note(&mut entry.value, change.annotations.iter().cloned().collect());
-        Ok(())
+        Ok(entry.value["digest"].as_str().unwrap_or(which).to_owned())
     }
 
     /// The index's bytes and what describes them: OCI's, unless everything in it is Docker's.
@@ -254,6 +254,12 @@ impl IndexDraft {
         Ok((bytes, d))
     }
 
+    /// What is in it, and where that is.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&Arc<dyn Origin>, &Descriptor)> {
+        let is_in = |d: &Descriptor| self.entries.iter().any(|e| e.value["digest"] == json!(d.digest));
+        self.origins.iter().filter(move |(_, d)| is_in(d)).map(|(origin, d)| (origin, d))
+    }
+
     /// The index and everything in it, ready to go under these names.
     ///
     /// # Errors
@@ -261,11 +267,7 @@ impl IndexDraft {
     pub fn shipment(&self, names: Vec<Name>) -> Result<(Shipment, Descriptor), EngineError> {
         let (bytes, descriptor) = self.finish()?;
         let mut shipment = Shipment::default();
-        for (origin, d) in &self.origins {
-            if self.entries.iter().any(|e| e.value["digest"] == json!(d.digest)) {
-                shipment.add_part(origin, d)?;
-            }
-        }
+        self.parts().try_for_each(|(origin, d)| shipment.add_part(origin, d))?;
         if let Some((first, _)) = self.origins.first() {
             let draft: Arc<dyn Origin> = Arc::new(Draft::beside(Arc::clone(first), descriptor.clone(), bytes));
             shipment.add(&draft, Top { descriptor: descriptor.clone(), names }, Referrers::Stay)?;

@@ -5,7 +5,7 @@ use super::reach::Reach;
 use super::shipment::{Name, Put, Target};
 use crate::EngineError;
 use cooper_image::{Descriptor, Digest, Reference};
-use cooper_registry::{Pushed, RegistryError};
+use cooper_registry::{Pushed, Raw, RegistryError};
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +25,12 @@ pub(super) struct RegistryOrigin {
 impl RegistryOrigin {
     pub(super) fn new(reach: Reach, name: Reference) -> Self {
         Self { reach, name, top: OnceLock::new() }
+    }
+
+    /// One that leads to what was fetched from there.
+    pub(super) fn having(reach: Reach, name: Reference, top: Raw) -> Self {
+        let descriptor = top.descriptor();
+        Self { reach, name, top: OnceLock::from((descriptor, top.bytes.into_inner())) }
     }
 
     fn fetch(&self, d: Option<&Descriptor>) -> Result<(Descriptor, Vec<u8>), EngineError> {
