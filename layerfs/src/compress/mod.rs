@@ -24,7 +24,7 @@ pub const LEVEL: u32 = 4;
 /// Bytes moved at once.
 const COPY_BYTES: usize = 128 * 1024;
 /// As many first bytes as the longest magic number has.
-const MAGIC_BYTES: usize = 6;
+pub const MAGIC_BYTES: usize = 6;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -35,6 +35,12 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// in use (RFC 1952, section 2.3.1), because other files begin with two such bytes too.
 pub fn is_compressed(head: &[u8]) -> bool {
     [&[0x1f, 0x8b, 8], ZSTD, BZIP2, XZ].iter().any(|magic| head.starts_with(magic))
+}
+
+/// The name of the compression that these first bytes begin, as decompression sees it; `None` when they begin none.
+pub fn named(head: &[u8]) -> Option<&'static str> {
+    let known = [(GZIP, "gzip"), (ZSTD, "zstd"), (BZIP2, "bzip2"), (XZ, "xz")];
+    known.into_iter().find_map(|(magic, name)| head.starts_with(magic).then_some(name))
 }
 
 /// How the bytes of a layer are written.

@@ -13,7 +13,7 @@ use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Manifest, 
 use cooper_layerfs::compress;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, sink};
+use std::io::{Cursor, Read, sink};
 use std::sync::{Arc, Mutex};
 
 /// How much is looked at.
@@ -233,7 +233,33 @@ fn of_config(d: &Descriptor, manifest: &Manifest, config: &ImageConfig) -> Vec<S
     if let Some(layer) = manifest.layers.iter().find(|l| foreign(&l.media_type)) {
         problems.push(format!("a {} has a layer of type {}", d.media_type, layer.media_type));
     }
+    // What an attestation holds are statements.
+    let is_statement = is.os == "unknown";
+    for layer in manifest.layers.iter().filter(|l| !is_statement && form(&l.media_type).is_none()) {
+        problems.push(format!(
+            "it is an image's, whose layer {} is of the unknown type {}",
+            layer.digest, layer.media_type
+        ));
+    }
     problems
+}
+
+/// Beginnings of the media types of layers, each with what stands before the name of the compression.
+const LAYERS: [(&str, &str); 4] = [
+    ("application/vnd.oci.image.layer.v1.tar", "+"),
+    ("application/vnd.oci.image.layer.nondistributable.v1.tar", "+"),
+    ("application/vnd.docker.image.rootfs.diff.tar", "."),
+    ("application/vnd.docker.image.rootfs.foreign.diff.tar", "."),
+];
+/// What a layer is that is not compressed.
+const PLAIN: &str = "not compressed";
+
+/// How a layer of this media type is compressed; `None` when it is no layer's type.
+fn form(media_type: &MediaType) -> Option<&'static str> {
+    LAYERS.iter().find_map(|(begin, sign)| match media_type.as_str().strip_prefix(*begin)? {
+        "" => Some(PLAIN),
+        rest => ["gzip", "zstd"].into_iter().find(|known| rest.strip_prefix(*sign) == Some(*known)),
+    })
 }
 
 /// What is wrong with the platform that an index gives an image which is for `is`.
@@ -296,20 +322,25 @@ fn content(
 ) -> Result<Option<String>, EngineError> {
     let said = |e| cause(e, || format!("reading {}", d.digest)).of_layer(&d.digest);
     let blob = Shared(Arc::new(Mutex::new(origin.open(d)?)));
-    let mut problem = None;
-    let is_layer = !matches!(d.media_type, MediaType::Other(_));
-    if let Some(diff) = diff.filter(|_| is_layer) {
+    let mut problems = Vec::new();
+    if let Some((diff, form)) = diff.zip(form(&d.media_type)) {
+        let mut head = Vec::new();
+        blob.clone().take(compress::MAGIC_BYTES as u64).read_to_end(&mut head).map_err(said)?;
+        let is = compress::named(&head).unwrap_or(PLAIN);
+        if is != form {
+            problems.push(format!("its type {} says {form}, and it is {is}", d.media_type));
+        }
         let mut hasher = Hasher::with(diff.0.algorithm());
-        let plain = compress::decompress(Box::new(blob.clone()))?;
+        let plain = compress::decompress(Box::new(Cursor::new(head).chain(blob.clone())))?;
         std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut hasher).map_err(said)?;
         let actual = hasher.finish();
         if actual != diff.0 {
-            problem = Some(format!("it unpacks to {actual}, and the configuration says {}", diff.0));
+            problems.push(format!("it unpacks to {actual}, and the configuration says {}", diff.0));
         }
     }
     // What stands behind the compressed stream belongs to the blob as well.
     std::io::copy(&mut blob.clone(), &mut sink()).map_err(said)?;
-    Ok(problem)
+    Ok((!problems.is_empty()).then(|| problems.join("; ")))
 }
 
 /// A blob that is read by two, one after the other.
@@ -425,6 +456,56 @@ mod tests {
                 assert_eq!(counts, (missing, elsewhere), "{media_type}: {report:?}");
             }
         }
+    }
+
+    /// Clients go by the type and by the bytes, each by one of them.
+    #[test]
+    fn a_layer_is_what_its_type_says() {
+        let tar = b"a tar, as far as anybody looks";
+        let packed = |method| {
+            let mut out = Vec::new();
+            let produce = |writer: &mut dyn std::io::Write| compress::copy(&mut &tar[..], writer);
+            compress::compress(method, &compress::NoChunks, &mut out, produce).unwrap();
+            out
+        };
+        let (gzip, zstd) = (packed(compress::Method::Gzip(4)), packed(compress::Method::Zstd(3)));
+        let oci = "application/vnd.oci.image.layer.v1.tar";
+        let docker = "application/vnd.docker.image.rootfs.diff.tar";
+        for (types, media_type, bytes, says) in [
+            (Types::Oci, oci.to_owned(), &tar[..], None),
+            (Types::Oci, format!("{oci}+gzip"), &gzip[..], None),
+            (Types::Oci, format!("{oci}+zstd"), &zstd[..], None),
+            (Types::Docker, docker.to_owned(), &tar[..], None),
+            (Types::Docker, format!("{docker}.gzip"), &gzip[..], None),
+            (Types::Oci, format!("{oci}+gzip"), &tar[..], Some("says gzip, and it is not compressed")),
+            (Types::Oci, oci.to_owned(), &gzip[..], Some("says not compressed, and it is gzip")),
+            (Types::Oci, format!("{oci}+zstd"), &gzip[..], Some("says zstd, and it is gzip")),
+            (Types::Oci, format!("{oci}+gzip"), &zstd[..], Some("says gzip, and it is zstd")),
+            (Types::Docker, format!("{docker}.gzip"), &tar[..], Some("says gzip, and it is not compressed")),
+            (Types::Oci, format!("{oci}.gzip"), &gzip[..], Some("of the unknown type")),
+            (Types::Oci, "application/x-tar".to_owned(), &tar[..], Some("of the unknown type")),
+        ] {
+            let mut place = Memory::default();
+            let layer = place.put(&media_type, bytes);
+            let layers = [(layer.clone(), Digest::sha256(tar))];
+            let image = place.image(types, &Platform::linux("amd64"), &layers);
+            let found = problems(&place, &image, PARTS);
+            match says {
+                None => assert_eq!(found, Vec::<String>::new(), "{media_type}"),
+                Some(says) => assert!(found.len() == 1 && found[0].contains(says), "{media_type}: {found:?}"),
+            }
+            // In an artifact a type says what its maker wants, and an attestation's layers are statements.
+            let config = place.put("application/vnd.test.config", b"{}");
+            let artifact =
+                json!({"schemaVersion": 2, "mediaType": MediaType::OciManifest, "config": config, "layers": [layer]});
+            let artifact = place.lead(&MediaType::OciManifest, &artifact);
+            assert_eq!(problems(&place, &artifact, PARTS), Vec::<String>::new(), "{media_type}");
+        }
+        let mut place = Memory::default();
+        let statement = place.put("application/vnd.in-toto+json", b"{}");
+        let nowhere = Platform { os: "unknown".to_owned(), ..Platform::linux("unknown") };
+        let attestation = place.image(Types::Oci, &nowhere, &[(statement, Digest::sha256(b"{}"))]);
+        assert_eq!(problems(&place, &attestation, PARTS), Vec::<String>::new());
     }
 
     #[test]
