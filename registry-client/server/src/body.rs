@@ -9,7 +9,6 @@ use axum::http::header::CONTENT_LENGTH;
 use cooper_store::{BlobWriter, StoreError};
 use futures_util::StreamExt as _;
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -50,9 +49,8 @@ pub async fn document(announced: Option<u64>, body: Body, limits: Limits) -> Res
 
 /// Appends a body to a blob. Writing and hashing happen on a thread that may block; a bounded
 /// queue makes a fast sender wait for a slow disk.
-pub async fn append(body: Body, writer: BlobWriter, course: Arc<Course>, limits: Limits) -> Received {
+pub async fn append(body: Body, writer: BlobWriter, course: &Course, limits: Limits) -> Received {
     let (send, mut pieces) = mpsc::channel::<Bytes>(WAITING);
-    let progress = Arc::clone(&course);
     let disk = tokio::task::spawn_blocking(move || {
         let mut writer = writer;
         let mut written = Ok(());
@@ -61,7 +59,6 @@ pub async fn append(body: Body, writer: BlobWriter, course: Arc<Course>, limits:
             if written.is_err() {
                 break;
             }
-            progress.wrote(writer.written());
         }
         // What a client is told to have come is with the system, and there for the next process.
         match written.and_then(|()| writer.flush().map_err(failed)) {
@@ -72,7 +69,7 @@ pub async fn append(body: Body, writer: BlobWriter, course: Arc<Course>, limits:
             }
         }
     });
-    let network = forward(Paced::new(body, limits), &course, send).await;
+    let network = forward(Paced::new(body, limits), course, send).await;
     let mut received = match disk.await {
         Ok(received) => received,
         Err(e) => Received { writer: None, error: Some(ApiError::internal(&e)) },

@@ -1,7 +1,6 @@
-//! A request that writes to an upload, as others see it: how far it is, and whether anything comes. A client whose line
-//! broke asks and goes on, while its old connection may still stand here; that one must not keep it out.
+//! A request that writes to an upload, as others see it: does anything come? A client whose line broke asks and goes on,
+//! while its old connection may still stand here; that one must not keep it out.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -10,29 +9,14 @@ use tokio::sync::Notify;
 pub const STALLED: Duration = Duration::from_secs(1);
 
 /// One request's way through an upload.
+#[derive(Default)]
 pub struct Course {
-    written: AtomicU64,
     /// Since when the client is waited for; absent while what came is being dealt with.
     waiting: Mutex<Option<Instant>>,
     over: Notify,
 }
 
 impl Course {
-    /// One that finds so many bytes.
-    pub fn from(written: u64) -> Self {
-        Self { written: AtomicU64::new(written), waiting: Mutex::default(), over: Notify::new() }
-    }
-
-    /// Bytes that the upload has.
-    pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
-    }
-
-    /// The upload has so many bytes now.
-    pub fn wrote(&self, written: u64) {
-        self.written.store(written, Ordering::Release);
-    }
-
     /// Waits for what the client sends; nothing when the request is to end for another one.
     pub async fn wait<T>(&self, coming: impl Future<Output = T>) -> Option<T> {
         self.mark(Some(Instant::now()));

@@ -59,7 +59,7 @@ struct Session {
 
 /// Where the blob of an upload is.
 enum Blob {
-    /// It is being opened: how much there is, nobody knows yet.
+    /// It is being opened.
     Opening,
     Here(Box<BlobWriter>),
     /// A request has it.
@@ -162,14 +162,13 @@ impl Sessions {
         }
     }
 
-    /// Bytes received so far, also while a request has the blob.
-    pub fn written(&self, repository: &RepoName, id: UploadId) -> Result<u64, ApiError> {
-        let mut all = self.lock();
-        match &find(&mut all, repository, id)?.blob {
-            Blob::Opening => Err(busy()),
-            Blob::Here(writer) => Ok(writer.written()),
-            Blob::Away(course) => Ok(course.written()),
-        }
+    /// Bytes received so far, by an upload that is at rest: while a request has the blob, some may be on their way to it
+    /// still, and whoever went on behind the others would have them twice.
+    pub async fn written(&self, repository: &RepoName, id: UploadId) -> Result<u64, ApiError> {
+        let (writer, _) = self.seize(repository, id).await?;
+        let written = writer.written();
+        self.give_back(id, writer);
+        Ok(written)
     }
 
     /// Takes the blob for one request.
@@ -178,7 +177,7 @@ impl Sessions {
         let session = find(&mut all, repository, id)?;
         match std::mem::replace(&mut session.blob, Blob::Opening) {
             Blob::Here(writer) => {
-                let course = Arc::new(Course::from(writer.written()));
+                let course = Arc::new(Course::default());
                 session.blob = Blob::Away(Arc::clone(&course));
                 Ok((*writer, course))
             }
@@ -288,6 +287,14 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
+    /// What an upload that is at rest has.
+    fn written(sessions: &Sessions, repository: &RepoName, id: UploadId) -> Option<u64> {
+        let (writer, _) = sessions.take(repository, id).ok()?;
+        let written = writer.written();
+        sessions.give_back(id, writer);
+        Some(written)
+    }
+
     #[test]
     fn an_upload_belongs_to_its_repository_and_to_one_request() {
         let dir = tempfile::tempdir().unwrap();
@@ -302,12 +309,12 @@ mod tests {
         let later = Instant::now() + Limits::default().idle_upload + Duration::from_secs(60);
         sessions.expire_at(later);
         sessions.give_back(id, writer);
-        assert_eq!(sessions.written(&mine, id).unwrap(), 0);
+        assert_eq!(written(&sessions, &mine, id), Some(0));
         sessions.expire_at(Instant::now());
-        assert!(sessions.written(&mine, id).is_ok());
+        assert_eq!(written(&sessions, &mine, id), Some(0));
         sessions.expire_at(later);
         sessions.find(&store, &mine, id).unwrap();
-        assert!(sessions.written(&mine, id).is_err());
+        assert_eq!(written(&sessions, &mine, id), None);
     }
 
     #[test]
@@ -323,15 +330,15 @@ mod tests {
         let (store, later) = begin();
         assert!(later.find(&store, &mine, id).unwrap_err().is(Code::Conflict), "the earlier one has it still");
         drop(earlier);
-        for (repository, id, written) in
+        for (repository, id, expected) in
             [(&other, id, None), (&mine, UploadId(1), None), (&mine, alone.unwrap(), None), (&mine, id, Some(4))]
         {
             later.find(&store, repository, id).unwrap();
-            assert_eq!(later.written(repository, id).ok(), written, "{repository} {id}");
+            assert_eq!(written(&later, repository, id), expected, "{repository} {id}");
         }
         later.end(id);
         later.find(&store, &mine, id).unwrap();
-        assert!(later.written(&mine, id).is_err());
+        assert_eq!(written(&later, &mine, id), None);
     }
 
     #[test]
@@ -352,6 +359,6 @@ mod tests {
         sessions.lock().get_mut(&id).unwrap().touched = long_ago;
         let next = sessions.start(&store, name.clone()).unwrap();
         sessions.find(&store, &name, id).unwrap();
-        assert!(sessions.written(&name, id).is_err() && sessions.written(&name, next).is_ok());
+        assert!(written(&sessions, &name, id).is_none() && written(&sessions, &name, next).is_some());
     }
 }

@@ -84,7 +84,7 @@ async fn find(registry: &Registry, name: &RepoName, id: UploadId) -> Result<(), 
 /// GET: how much has come.
 pub async fn status(registry: &Registry, name: &RepoName, id: UploadId) -> Result<Answer, ApiError> {
     find(registry, name, id).await?;
-    let written = registry.shared.sessions.written(name, id)?;
+    let written = registry.shared.sessions.written(name, id).await?;
     Ok(under_way(StatusCode::NO_CONTENT, name, id, written))
 }
 
@@ -140,7 +140,11 @@ async fn receive_and_commit(
 /// Appends a request's body to an upload and gives the number of bytes that it has then.
 async fn receive(registry: &Registry, name: &RepoName, id: UploadId, request: Request) -> Result<u64, ApiError> {
     let (parts, body) = request.into_parts();
-    let (writer, course) = registry.shared.sessions.seize(name, id).await?;
+    // Only who says where the bytes belong may end another request: what that brings until then counts.
+    let (writer, course) = match parts.headers.contains_key(CONTENT_RANGE) {
+        true => registry.shared.sessions.seize(name, id).await?,
+        false => registry.shared.sessions.take(name, id)?,
+    };
     let chunk = match expected(&parts.headers, name, id, writer.written(), registry.shared.limits.blob_bytes) {
         Ok(chunk) => chunk,
         Err(e) => {
@@ -167,7 +171,7 @@ async fn store_body(
     chunk: Option<Chunk>,
 ) -> Result<u64, ApiError> {
     let before = writer.written();
-    let Received { writer, error } = append(body, writer, course, registry.shared.limits).await;
+    let Received { writer, error } = append(body, writer, &course, registry.shared.limits).await;
     let Some(writer) = writer else {
         registry.shared.sessions.end(id);
         return Err(error.unwrap_or_else(|| ApiError::new(Code::BlobUploadInvalid, "the upload failed")));
