@@ -273,6 +273,35 @@ async fn an_upload_is_kept_while_the_registry_is_not_well() {
     assert_eq!(entries.lock().unwrap().get(&name), Some(&place));
 }
 
+/// One that takes nothing at the moment has what an earlier process sent all the same.
+#[tokio::test]
+async fn an_upload_goes_on_where_a_registry_was_not_well_for_a_moment() {
+    for refusal in ["503 Service Unavailable", "429 Too Many Requests"] {
+        let well = AtomicBool::new(false);
+        let server = blobs(move |seen, _| match (seen.method.as_str(), seen.header("content-range")) {
+            ("HEAD", _) => {
+                Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+            }
+            ("GET", _) => answer("204 No Content", "Location: /up/0\r\nRange: 0-7\r\n", b""),
+            ("PATCH", Some(range)) if well.swap(true, Ordering::Relaxed) => {
+                let last = range.split('-').next_back().unwrap();
+                answer("202 Accepted", &format!("Location: /up/0\r\nRange: 0-{last}\r\n"), b"")
+            }
+            ("PATCH", _) => answer(refusal, "", b""),
+            ("PUT", _) => answer("201 Created", "", b""),
+            _ => answer("500 Internal Server Error", "", b""),
+        });
+        let (kept, place) = (Memory::default(), format!("http://{}/up/0", server.host()));
+        let name = format!("http://{}/ a/b {}", server.host(), descriptor().digest);
+        kept.0.lock().unwrap().insert(name, place);
+        push(&server, ClientOptions { uploads: Some(Arc::new(kept)), ..in_parts(8) }).await.unwrap();
+        assert_eq!(count(&server, "POST"), 0, "{refusal}");
+        let requests = server.requests();
+        let ranges: Vec<&str> = requests.iter().filter_map(|seen| seen.header("content-range")).collect();
+        assert_eq!(ranges, ["8-15", "8-15", "16-19"], "{refusal}");
+    }
+}
+
 /// Where an earlier process was told to go on is a place that the registry chose.
 #[tokio::test]
 async fn a_kept_place_at_another_host_is_shown_no_credentials() {

@@ -159,8 +159,8 @@ impl<'a> Parts<'a> {
                 }
                 return Ok(self.without_parts());
             }
-            // What is there is of no use: as if it had never been.
-            if origin == Origin::Earlier && failure.fault() != Fault::Network {
+            // What is there is of no use: as if it had never been. Unless the registry only says that it is not well.
+            if origin == Origin::Earlier && failure.fault() != Fault::Network && !is_of_the_moment(&failure) {
                 self.forget();
                 continue;
             }
@@ -371,6 +371,11 @@ pub(crate) async fn standing(s: &Session<'_>, place: Url, budget: &mut Budget) -
 /// Does the registry have another number of bytes than the part begins at?
 fn is_elsewhere(e: &RegistryError) -> bool {
     matches!(e, RegistryError::Status { status: 416, .. })
+}
+
+/// Will the same be taken later?
+fn is_of_the_moment(e: &RegistryError) -> bool {
+    matches!(e, RegistryError::Status { status: 408 | 429 | 502..=504, .. })
 }
 
 /// Does another request write to the upload?
