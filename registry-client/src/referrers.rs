@@ -10,8 +10,7 @@ use crate::client::Client;
 use crate::endpoint::for_pull;
 use crate::list::followed;
 use crate::manifest::{self, accept, get};
-use crate::retry::jitter;
-use crate::rewriting::{LONGEST, TRIES, if_match};
+use crate::rewriting::{TRIES, if_match, in_the_way, is_written, until_read};
 use crate::session::{Access, Session};
 use cooper_image::{Descriptor, Digest, Document, Index, MediaType, Reference, limits};
 use reqwest::Method;
@@ -208,19 +207,12 @@ async fn rewrite(
         if n == TRIES {
             break;
         }
-        let took = || patience.now().saturating_sub(begun);
         let bytes = serde_json::to_vec(&index).unwrap_or_default();
-        let wait = match manifest::push(s, &at, &bytes, &MediaType::OciIndex, condition).await {
-            Ok(_) => took(),
-            // The next one is read at once at first, and then not by all at the same time.
-            Err(RegistryError::Status { status: 412, .. }) => jitter(took().saturating_mul(n)),
-            Err(e) => return Err(e),
-        };
-        patience.sleep(wait.min(LONGEST)).await;
+        let wrote = is_written(manifest::push(s, &at, &bytes, &MediaType::OciIndex, condition).await)?;
+        patience.sleep(until_read(wrote, patience.now().saturating_sub(begun), n)).await;
     }
     let call = get(s, &tag_of(subject));
-    let cause = "others write the list of referrers at the same time".to_owned();
-    Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause })
+    Err(RegistryError::Protocol { asked: Box::new(s.asked(&call)), cause: in_the_way("the list of referrers") })
 }
 
 fn tag_name(name: &Reference, subject: &Digest) -> Reference {

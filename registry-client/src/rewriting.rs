@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Tries to change something in a tag that others write at the same time: of so many, each lets one of them through.
 pub(crate) const TRIES: u32 = 24;
 /// Longest wait between two of them.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(1);
 /// How much longer others may need between reading and writing than it took here.
 const SLOWER: u32 = 3;
 
@@ -56,38 +56,54 @@ impl Rewriting<'_> {
         Ok(found)
     }
 
-    /// Replaces what was read, unless another one did so before. Which of the two it was, only reading again tells, and
-    /// this returns when that can be done.
+    /// Replaces what was read, unless another one did so before; says whether it was replaced. Whether it is there still,
+    /// only reading again tells, and this returns when that can be done.
     ///
     /// # Errors
     /// As [`Client::push_manifest`]; [`RegistryError::Protocol`] when others have written it too often in between.
-    pub async fn write(&mut self, bytes: &[u8], media_type: &MediaType) -> Result<(), RegistryError> {
+    pub async fn write(&mut self, bytes: &[u8], media_type: &MediaType) -> Result<bool, RegistryError> {
         let endpoint = self.endpoint()?;
         let session = Session::open(&self.client.shared, &endpoint, Access::Push).await?;
         if self.tries == TRIES {
             let asked = Box::new(session.asked(&get(&session, &self.name.selector())));
-            let cause = format!("others write {} at the same time", self.name);
-            return Err(RegistryError::Protocol { asked, cause });
+            return Err(RegistryError::Protocol { asked, cause: in_the_way(&self.name.to_string()) });
         }
-        self.tries += 1;
         let patience = &self.client.shared.patience;
-        let took = || patience.now().saturating_sub(self.begun);
-        let wait = match self.client.put(&session, &self.name, bytes, media_type, self.condition.take()).await {
-            // Longer than it took here: others may be slower. Two that want different things of one entry would replace
-            // each other in step, if they always waited as long.
-            Ok(_) => took().saturating_mul(SLOWER) + jitter(took().saturating_mul(self.tries - 1)),
-            // The next one is read at once at first, and then not by all at the same time.
-            Err(RegistryError::Status { status: 412, .. }) => jitter(took().saturating_mul(self.tries - 1)),
-            Err(e) => return Err(e),
-        };
-        patience.sleep(wait.min(LONGEST)).await;
-        Ok(())
+        let done = self.client.put(&session, &self.name, bytes, media_type, self.condition.take()).await;
+        let wrote = is_written(done)?;
+        patience.sleep(until_read(wrote, patience.now().saturating_sub(self.begun), self.tries)).await;
+        self.tries += 1;
+        Ok(wrote)
     }
 
     fn endpoint(&self) -> Result<Endpoint, RegistryError> {
         let options = &self.client.shared.options;
         for_push(&options.registries, &options.insecure, &self.name)
     }
+}
+
+/// Was something written, or had another one replaced what was read?
+pub(crate) fn is_written<T>(done: Result<T, RegistryError>) -> Result<bool, RegistryError> {
+    match done {
+        Ok(_) => Ok(true),
+        Err(RegistryError::Status { status: 412, .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// How long is waited after the try number `n`, which `took` so long from its reading, until the tag is read again.
+pub(crate) fn until_read(wrote: bool, took: Duration, n: u32) -> Duration {
+    // The next one is read at once at first, and then not by all at the same time: two that want different things of one
+    // entry would replace each other in step.
+    let apart = jitter(took.saturating_mul(n));
+    // Longer than it took here: others may be slower.
+    let others = if wrote { took.saturating_mul(SLOWER) } else { Duration::ZERO };
+    others.saturating_add(apart).min(LONGEST)
+}
+
+/// Why it is given up to change what this is.
+pub(crate) fn in_the_way(what: &str) -> String {
+    format!("others write {what} at the same time, again and again; try again when they are done")
 }
 
 /// That it is what this answer describes still. A weak tag is never the same (RFC 9110, section 13.1.1).
