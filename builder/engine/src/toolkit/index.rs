@@ -25,6 +25,8 @@ pub struct IndexDraft {
     sources: usize,
     /// Is an index changed that has OCI's type?
     is_oci: bool,
+    /// Does what is said of an entry stay, when the same one is added?
+    keeps: bool,
 }
 
 struct Entry {
@@ -76,6 +78,12 @@ impl IndexDraft {
         Ok(draft)
     }
 
+    /// From here on what is said of an entry stays when the same one is added: it was added before, and others may have
+    /// said more of it since.
+    pub fn keep_descriptions(&mut self) {
+        self.keeps = true;
+    }
+
     /// Adds an image, or everything that an index holds. What of earlier sources is for the same platform goes, in each
     /// of the forms that it has there, and what was said of it goes with it: else whoever prefers one of the others,
     /// as one that is compressed with zstd, would get the image from before. Unless it is to stay.
@@ -122,7 +130,8 @@ impl IndexDraft {
         Ok(())
     }
 
-    /// Puts in what one source holds. Whatever is of the same digest and for the same is described anew.
+    /// Puts in what one source holds. Whatever is of the same digest and for the same is described anew, unless that is to
+    /// stay.
     fn take(&mut self, values: Vec<Value>, same: SamePlatform) {
         let source = self.sources;
         let digests = |entries: &[Entry]| -> BTreeSet<String> {
@@ -135,6 +144,7 @@ impl IndexDraft {
             let itself = earlier(&|old| old["digest"] == value["digest"] && kind(old) == kind(&value));
             let place = || earlier(&|old| kind(old).is_some() && kind(old) == kind(&value));
             match itself.or_else(|| place().filter(|_| same == SamePlatform::Goes)) {
+                Some(at) if self.keeps && itself.is_some() => self.entries[at].source = source,
                 None => self.entries.push(Entry { value, source }),
                 Some(at) => self.entries[at] = Entry { value, source },
             }
@@ -386,6 +396,24 @@ mod tests {
             draft.add(&place.shared(), &arm, SamePlatform::Goes).unwrap();
             draft.add(&place.shared(), added, same).unwrap();
             assert_eq!(digests(&draft), expected.into_iter().cloned().collect::<Vec<_>>(), "{same:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_said_of_an_entry_stays_where_it_was_added_before() {
+        let (mut place, d, entries) = place();
+        let source = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": [entries[0]]});
+        let source = place.lead(&MediaType::OciIndex, &source);
+        let change =
+            EntryChange { annotations: vec![("by".to_owned(), "others".to_owned())], ..EntryChange::default() };
+        for (keeps, expected) in [(false, json!(null)), (true, json!({"by": "others"}))] {
+            let mut draft = IndexDraft::of(&place.shared(), &d).unwrap();
+            draft.change(entries[0]["digest"].as_str().unwrap(), &change).unwrap();
+            if keeps {
+                draft.keep_descriptions();
+            }
+            draft.add(&place.shared(), &source, SamePlatform::Goes).unwrap();
+            assert_eq!(finished(&draft)["manifests"][0]["annotations"], expected);
         }
     }
 

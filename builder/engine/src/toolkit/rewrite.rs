@@ -23,13 +23,16 @@ pub fn rewrite<E: From<EngineError>>(
     mut change: impl FnMut(&mut IndexDraft, &Descriptor) -> Result<(), E>,
 ) -> Result<(IndexDraft, Descriptor), E> {
     let mut rewriting = reach.client().rewriting(name);
-    let mut is_brought = false;
+    let (mut is_brought, mut is_written) = (false, false);
     loop {
         let there = reach.wait(rewriting.read())?;
         let before = serde_json::from_slice::<Value>(there.bytes.get());
         let origin: Arc<dyn Origin> = Arc::new(RegistryOrigin::having(reach.clone(), name.clone(), there));
         let top = origin.top()?;
         let mut draft = IndexDraft::of(&origin, &top)?;
+        if is_written {
+            draft.keep_descriptions();
+        }
         change(&mut draft, &top)?;
         let (bytes, descriptor) = draft.finish()?;
         let invalid = |e: serde_json::Error| resolve::invalid(&name.familiar(), e.to_string());
@@ -47,6 +50,6 @@ pub fn rewrite<E: From<EngineError>>(
             is_brought = true;
             continue;
         }
-        reach.wait(rewriting.write(&bytes, &descriptor.media_type))?;
+        is_written |= reach.wait(rewriting.write(&bytes, &descriptor.media_type))?;
     }
 }
