@@ -304,6 +304,11 @@ impl Repo {
                 self.remove_tag(&tag)?;
             }
         }
+        self.unlink_manifest(digest)
+    }
+
+    /// The same of one to which no tag leads.
+    pub(crate) fn unlink_manifest(&self, digest: &Digest) -> Result<Removed, StoreError> {
         remove_file(&self.store.layout().repository_manifest(&self.name, digest))
     }
 

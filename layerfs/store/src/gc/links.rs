@@ -14,7 +14,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// So long after it was made or asked for a link stays, whatever names it: a push may be under way.
+/// So long after it was made a link stays, and one to a blob after it was asked for, whatever names it: a push may be
+/// under way.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which links may go.
@@ -96,10 +97,12 @@ pub fn let_go(store: &Store, rule: Unnamed) -> Result<(), StoreError> {
         let repo = store.repository(&name);
         let _lock = repo.lock()?;
         let loose = loose(&mut reach, store, &repo, rule)?;
+        // No tag leads to them.
         for digest in &loose.manifests {
-            repo.remove_manifest(digest)?;
+            repo.unlink_manifest(digest)?;
         }
-        for digest in &loose.blobs {
+        // Who asks for a blob waits for no lock: one that was asked for meanwhile stays.
+        for digest in loose.blobs.iter().filter(|d| rule.is_old(&store.layout().repository_blob(repo.name(), d))) {
             repo.unlink_blob(digest)?;
         }
     }
