@@ -47,7 +47,10 @@ fn a_flipped_bit_is_found_and_nobody_takes_it_for_what_was_pushed() {
         report.problems.iter().map(|problem| format!("{problem:?}")).collect()
     };
     assert_eq!(problems(), [""; 0]);
-    for (digest, place) in [(&blob, format!("/v2/app/blobs/{blob}")), (&image, format!("/v2/app/manifests/{image}"))] {
+    // A manifest is read whole before the answer begins. A blob is not: its reader compares it with the digest.
+    for (digest, place, status) in
+        [(&blob, format!("/v2/app/blobs/{blob}"), 200), (&image, format!("/v2/app/manifests/{image}"), 500)]
+    {
         let path = dir.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
         let right = std::fs::read(&path).unwrap();
         let mut wrong = right.clone();
@@ -56,9 +59,8 @@ fn a_flipped_bit_is_found_and_nobody_takes_it_for_what_was_pushed() {
         std::fs::write(&path, wrong).unwrap();
         let found = problems();
         assert!(found.iter().any(|problem| problem.contains(digest.as_str())), "{digest}: {found:?}");
-        // Either it does not give it, or what it gives is under the digest of something else, which its reader compares.
         let answer = server.get(&place);
-        assert!(answer.status == 500 || cooper_image::Digest::sha256(&answer.body).to_string() != *digest, "{place}");
+        assert_eq!(answer.status, status, "{place}: {}", answer.text());
         assert_ne!(answer.body, right, "{place}");
         std::fs::write(&path, right).unwrap();
         assert_eq!(problems(), [""; 0]);
