@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Most leftovers that one opening of a store deletes, so that opening stays quick.
 const SWEEP: usize = 64;
@@ -31,6 +32,16 @@ pub struct Ingest {
     _lock: File,
     /// Does it wait for another process when this one ends?
     kept: AtomicBool,
+    /// What could be moved into this directory.
+    lent: Mutex<Option<LentTo>>,
+}
+
+/// Caches of a store that somebody may have moved into a directory.
+#[derive(Debug)]
+struct LentTo {
+    layout: Layout,
+    /// The inodes of the files that stand for them.
+    notes: Vec<u64>,
 }
 
 impl Ingest {
@@ -60,7 +71,7 @@ impl Ingest {
                 other => other.map_err(StoreError::io("creating", &path))?,
             }
             if let Some(lock) = try_lock(&path).map_err(StoreError::io("locking", &path))? {
-                return Ok(Self { path, unsettled: AtomicBool::new(false), _lock: lock, kept: AtomicBool::new(false) });
+                return Ok(Self::locked(path, lock, false));
             }
         }
         Err(StoreError::Busy { path: layout.ingest() })
@@ -74,7 +85,35 @@ impl Ingest {
         }
         let lock = try_lock(path).map_err(StoreError::io("locking", path))?;
         let path = path.to_owned();
-        Ok(lock.map(|lock| Self { path, unsettled: AtomicBool::new(false), _lock: lock, kept: AtomicBool::new(true) }))
+        Ok(lock.map(|lock| Self::locked(path, lock, true)))
+    }
+
+    fn locked(path: PathBuf, lock: File, kept: bool) -> Self {
+        let (unsettled, kept) = (AtomicBool::new(false), AtomicBool::new(kept));
+        Self { path, unsettled, _lock: lock, kept, lent: Mutex::new(None) }
+    }
+
+    /// Somebody may move a cache of the store into the directory from here on, for which a file with this inode stands.
+    pub(crate) fn expect_lent(&self, layout: &Layout, note: u64) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.get_or_insert_with(|| LentTo { layout: layout.clone(), notes: Vec::new() }).notes.push(note);
+    }
+
+    /// Brings back what was lent to it; is no cache in it any more?
+    fn holds_no_cache(&mut self) -> bool {
+        let lent = self.lent.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(LentTo { layout, notes }) = lent else { return true };
+        match lent::bring_all_back(layout, &self.path, Some(notes)) {
+            Ok(Lent::Back) => true,
+            Ok(Lent::Out) => {
+                tracing::debug!(path = %self.path.display(), "a directory in flight may hold a cache, and stays");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "what was lent to a directory could not be put back");
+                false
+            }
+        }
     }
 
     /// Does it stay when its owner ends?
@@ -95,7 +134,8 @@ impl Ingest {
 
 impl Drop for Ingest {
     fn drop(&mut self) {
-        if self.is_unsettled() || self.is_kept() {
+        // Where a cache may be in it still, the next sweep tries again.
+        if self.is_unsettled() || self.is_kept() || !self.holds_no_cache() {
             return;
         }
         if let Err(error) = remove_tree(&self.path) {
@@ -127,7 +167,7 @@ pub fn sweep(layout: &Layout) {
                 if !synced {
                     return;
                 }
-                match lent::bring_all_back(layout, &path) {
+                match lent::bring_all_back(layout, &path, None) {
                     Ok(Lent::Back) => {}
                     Ok(Lent::Out) => continue,
                     Err(error) => {

@@ -4,7 +4,10 @@
 //! At its place stands a file meanwhile, locked by whoever moves the directory. It says in which directory in flight the
 //! cache is, and by which inode number it is known there. When the file is there and nobody has its lock, all who knew of
 //! it are dead: then the cache is looked for and changes places with it again. Where a step has deleted the cache, the file
-//! goes, and the cache begins anew. Must never: delete a directory in flight that holds a cache which is not lost.
+//! goes, and the cache begins anew. A file that does not say where its cache is (of a damaged disk) stays: another copy of
+//! the cache is used, and no directory in flight that may hold it is deleted until somebody deletes the file.
+//!
+//! Must never: delete a directory in flight that holds a cache which is not lost.
 
 use crate::layout::Layout;
 use crate::lock::try_lock;
@@ -14,10 +17,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// What the names of files begin with that are to stand for caches, in a directory in flight.
@@ -38,7 +41,7 @@ struct Note {
 pub enum Lent {
     /// None of them is in it any more.
     Back,
-    /// Somebody is at work.
+    /// Somebody is at work, or nobody can say where one of them is.
     Out,
 }
 
@@ -54,8 +57,14 @@ impl CacheMount {
         let ingest = to.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stands = to.path().join(format!("{STANDS}{inode}"));
         let note = serde_json::to_vec(&Note { ingest, inode }).map_err(io::Error::other);
-        let written = note.and_then(|note| std::fs::write(&stands, note));
-        written.map_err(StoreError::io("writing", &stands))?;
+        // On the disk before it takes the cache's place: an empty one would leave the cache where nobody finds it.
+        let written = note.and_then(|note| {
+            let mut file = File::create(&stands)?;
+            file.write_all(&note)?;
+            file.sync_all()?;
+            Ok(file.metadata()?.ino())
+        });
+        to.expect_lent(&self.layout, written.map_err(StoreError::io("writing", &stands))?);
         self.lent = true;
         Ok(stands)
     }
@@ -69,7 +78,7 @@ impl Drop for CacheMount {
         let back = try_lock(self.path()).and_then(|lock| match lock {
             // The directory is there, and this has its lock; or somebody else is putting it back.
             None => Ok(()),
-            Some(lock) => bring_back(&self.layout, self.path(), &lock),
+            Some(lock) => bring_back(&self.layout, self.path(), &lock).map(drop),
         });
         if let Err(error) = back {
             tracing::warn!(path = %self.path().display(), %error, "a cache could not be put back");
@@ -83,22 +92,34 @@ pub fn is_note(lock: &File) -> io::Result<bool> {
 }
 
 /// Puts the cache back for which the file stands that has its name and whose lock is held; takes the file away when the
-/// cache is gone.
-pub fn bring_back(layout: &Layout, path: &Path, lock: &File) -> io::Result<()> {
-    let found = match read_note(lock)? {
-        Some(note) if is_plain(&note.ingest) => find(&layout.ingest().join(&note.ingest), note.inode)?,
-        _ => None,
+/// cache is gone. Where the file does not say where the cache is, it stays.
+pub fn bring_back(layout: &Layout, path: &Path, lock: &File) -> io::Result<Lent> {
+    let Some(note) = read_note(lock)? else {
+        warn_of(path);
+        return Ok(Lent::Out);
     };
-    match found {
+    match find(&layout.ingest().join(&note.ingest), note.inode)? {
         Some((parent, name)) => {
-            Ok(rustix::fs::renameat_with(&parent, name.as_os_str(), CWD, path, RenameFlags::EXCHANGE)?)
+            rustix::fs::renameat_with(&parent, name.as_os_str(), CWD, path, RenameFlags::EXCHANGE)?;
         }
-        None => std::fs::remove_file(path),
+        None => std::fs::remove_file(path)?,
     }
+    Ok(Lent::Back)
 }
 
-/// Brings back what was lent to a directory in flight whose lock is held, before that is deleted.
-pub fn bring_all_back(layout: &Layout, ingest: &Path) -> io::Result<Lent> {
+/// Says what a file means that does not say where its cache is.
+fn warn_of(path: &Path) {
+    tracing::warn!(
+        path = %path.display(),
+        "this file does not say where the cache is for which it stands, so that nothing which ended processes left is \
+         deleted; delete it to give the cache up"
+    );
+}
+
+/// Brings back what was lent to a directory in flight whose lock is held, before that is deleted. `notes`: the inodes of
+/// the files that stand for what was lent to it, where they are known. Without them a file that does not say where its
+/// cache is may stand for one in this directory.
+pub fn bring_all_back(layout: &Layout, ingest: &Path, notes: Option<&[u64]>) -> io::Result<Lent> {
     // Files that have not taken anybody's place yet: whoever has the lock of one is about to. They are looked at first,
     // and stay locked while the others are.
     let mut held = Vec::new();
@@ -123,18 +144,27 @@ pub fn bring_all_back(layout: &Layout, ingest: &Path) -> io::Result<Lent> {
                 continue;
             }
             let path = copy.path();
-            let of_this = |file: &File| -> io::Result<bool> {
-                Ok(read_note(file)?.is_some_and(|note| Some(OsStr::new(&note.ingest)) == ingest.file_name()))
-            };
             let file = match File::open(&path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            if !is_note(&file)? || !of_this(&file)? {
+            if !is_note(&file)? {
                 continue;
             }
+            match read_note(&file)? {
+                Some(note) if Some(OsStr::new(&note.ingest)) != ingest.file_name() => continue,
+                Some(_) => {}
+                None if notes.is_some_and(|notes| !notes.contains(&copy.ino())) => continue,
+                None => {
+                    warn_of(&path);
+                    return Ok(Lent::Out);
+                }
+            }
             match try_lock(&path)? {
-                Some(lock) if is_note(&lock)? => bring_back(layout, &path, &lock)?,
+                Some(lock) if is_note(&lock)? => match bring_back(layout, &path, &lock)? {
+                    Lent::Back => {}
+                    Lent::Out => return Ok(Lent::Out),
+                },
                 Some(_) => {}
                 None => return Ok(Lent::Out),
             }
@@ -143,10 +173,11 @@ pub fn bring_all_back(layout: &Layout, ingest: &Path) -> io::Result<Lent> {
     Ok(Lent::Back)
 }
 
+/// What a file says; nothing when that is not what was written.
 fn read_note(file: &File) -> io::Result<Option<Note>> {
     let mut text = Vec::new();
     file.take(NOTE_BYTES).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text).ok())
+    Ok(serde_json::from_slice(&text).ok().filter(|note: &Note| is_plain(&note.ingest)))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -258,6 +289,62 @@ mod tests {
         let again = take(&other).unwrap();
         assert_eq!(again.path(), path);
         assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "content");
+    }
+
+    #[test]
+    fn a_root_is_not_deleted_while_somebody_may_put_its_cache_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ingest = store.ingest().unwrap();
+        let root = ingest.path().to_owned();
+        let mut cache = take(&store).unwrap();
+        let path = cache.path().to_owned();
+        let stands = cache.lend(&ingest).unwrap();
+        let lock = move_away(&cache, &stands, &root.join("moved"));
+        drop(cache);
+        drop(ingest);
+        assert!(root.join("moved/new").exists(), "with it the cache would be gone");
+        drop(lock);
+        drop(Store::open(dir.path()).unwrap());
+        assert!(path.join("new").exists() && !root.exists());
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_is_no_leave_to_delete() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for text in ["", "{\"ingest\":\"00\",\"ino", "{\"ingest\":\"../../x\",\"inode\":1}"] {
+            let (path, dead, lock) = lent(&store, "whole/c");
+            fs::write(&path, text).unwrap();
+            drop(lock);
+            // Another copy serves meanwhile, also in a root of its own, which goes.
+            let ingest = store.ingest().unwrap();
+            let root = ingest.path().to_owned();
+            let mut other = take(&store).unwrap();
+            assert!(other.path().join("new").exists() && other.path() != path);
+            other.lend(&ingest).unwrap();
+            drop((other, ingest));
+            assert!(!root.exists());
+            drop(Store::open(dir.path()).unwrap());
+            assert_eq!(fs::read_to_string(dead.join("whole/c/old")).unwrap(), "content", "{text:?}");
+            fs::remove_file(&path).unwrap();
+            drop(Store::open(dir.path()).unwrap());
+            assert!(!dead.exists());
+        }
+    }
+
+    #[test]
+    fn a_root_stays_whose_note_was_damaged_under_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ingest = store.ingest().unwrap();
+        let root = ingest.path().to_owned();
+        let mut cache = take(&store).unwrap();
+        let stands = cache.lend(&ingest).unwrap();
+        drop(move_away(&cache, &stands, &root.join("moved")));
+        fs::write(cache.path(), "").unwrap();
+        drop((cache, ingest));
+        assert!(root.join("moved/new").exists());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Gives: a directory, locked. Must never: give half a cache, or one directory to two who asked to be alone.
 
 use crate::layout::Layout;
+use crate::lent::Lent;
 use crate::{Store, StoreError, held, lent, lock};
 use cooper_image::Digest;
 use std::fs::{DirBuilder, File, TryLockError};
@@ -66,6 +67,7 @@ impl Store {
             match take(self.layout(), &path, manner).map_err(StoreError::io("locking", &path))? {
                 Held::Mine(lock) => return Ok(Some(self.mount(path, lock))),
                 Held::Others => busy = true,
+                Held::Lost => {}
                 Held::Absent if busy && manner == CacheUse::Locked => return Ok(None),
                 Held::Absent => {
                     let ingest = self.ingest()?;
@@ -90,6 +92,8 @@ impl Store {
 enum Held {
     Mine(File),
     Others,
+    /// Lent, and nobody can say where it is.
+    Lost,
     Absent,
 }
 
@@ -123,7 +127,10 @@ fn take(layout: &Layout, path: &Path, manner: CacheUse) -> std::io::Result<Held>
         match locked {
             // Whoever deletes a copy has its lock, and not the gate; and whoever puts one back has not the gate either.
             Ok(()) if !lock::has_name(&file.metadata()?, path)? => {}
-            Ok(()) if stands => lent::bring_back(layout, path, &file)?,
+            Ok(()) if stands => match lent::bring_back(layout, path, &file)? {
+                Lent::Back => {}
+                Lent::Out => return Ok(Held::Lost),
+            },
             Ok(()) => {
                 held::note_use(&file, &file.metadata()?);
                 return Ok(Held::Mine(file));

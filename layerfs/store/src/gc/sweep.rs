@@ -182,7 +182,7 @@ impl<'a> Sweep<'a> {
             return Fate::Goes;
         }
         if item.kind == Kind::Inflight {
-            match lent::bring_all_back(self.store.layout(), &item.path) {
+            match lent::bring_all_back(self.store.layout(), &item.path, None) {
                 Ok(Lent::Back) => {}
                 Ok(Lent::Out) => return Fate::Kept(Keeps::Process),
                 Err(e) => return Fate::Refused(e.to_string()),
