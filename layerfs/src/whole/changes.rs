@@ -127,7 +127,8 @@ impl Writer<'_> {
         Ok(below)
     }
 
-    /// Has a file nothing but another ctime, because it or what is in it was moved away and back?
+    /// Has a file nothing but another ctime, because it or what is in it was moved away and back? Its bytes are compared:
+    /// a step can write to it by another name, or before it is moved back, and give it its former time.
     fn is_moved(&self, dir: &Dir, path: &RelPath, was: Option<&Stamp>, meta: &Meta) -> Result<bool, LayerfsError> {
         let was_moved = self.before.moved.contains(path) || self.moved.contains(&(meta.dev, meta.ino));
         if !was_moved || !was.is_some_and(|was| was.is(meta)) {
@@ -139,6 +140,9 @@ impl Writer<'_> {
             return Ok(false);
         }
         let name = path.file_name().unwrap_or_default();
+        if meta.kind == Kind::File && !self.has_same_bytes(dir, path, name)? {
+            return Ok(false);
+        }
         let now = match meta.kind {
             Kind::Dir => dir.open_dir(name).and_then(|dir| dir.xattrs()),
             Kind::File => dir.open_file(name).and_then(|file| walk::travelling_xattrs(file.as_fd())),
@@ -152,6 +156,11 @@ impl Writer<'_> {
         if self.trusted || meta.kind != Kind::File || meta.size == 0 {
             return Ok(true);
         }
+        self.has_same_bytes(dir, path, name)
+    }
+
+    /// Has a file the bytes of its layer?
+    fn has_same_bytes(&self, dir: &Dir, path: &RelPath, name: &[u8]) -> Result<bool, LayerfsError> {
         let old = self.before.view.open_file(path)?;
         let now = dir.open_file(name).map_err(at("opening", path))?;
         are_equal(old, now).map_err(at("comparing", path))

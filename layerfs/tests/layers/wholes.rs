@@ -244,6 +244,24 @@ fn other_names_of_what_was_moved_away_and_back_are_no_change() {
 }
 
 #[test]
+fn what_was_written_by_another_name_is_a_change_whatever_its_time() {
+    let (top, names) = changed(&[], &["etc/hosts", "etc"], |whole| {
+        let hosts = whole.join("etc/hosts");
+        let time = fs::metadata(&hosts).unwrap().modified().unwrap();
+        let etc = fs::metadata(whole.join("etc")).unwrap().modified().unwrap();
+        fs::rename(&hosts, whole.join("aside")).unwrap();
+        let mut file = fs::OpenOptions::new().write(true).open(whole.join("aside")).unwrap();
+        std::io::Write::write_all(&mut file, b"of the step, ").unwrap();
+        file.set_modified(time).unwrap();
+        fs::rename(whole.join("aside"), &hosts).unwrap();
+        fs::File::open(whole.join("etc")).unwrap().set_modified(etc).unwrap();
+        assert_eq!(fs::read_to_string(&hosts).unwrap().len(), "from the image".len());
+    });
+    assert_eq!(names, ["etc", "etc/hosts"]);
+    assert_eq!(fs::read_to_string(top.path().join("upper/etc/hosts")).unwrap(), "of the step, e");
+}
+
+#[test]
 fn a_part_of_a_view_is_copied_as_it_is() {
     let top = tempfile::tempdir().unwrap();
     let [lower, upper, out] = ["lower", "upper", "out"].map(|name| top.path().join(name));
