@@ -11,6 +11,7 @@ use crate::stat::Kind;
 use crate::walk::Dir;
 use cooper_image::RelPath;
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
 
@@ -53,6 +54,11 @@ fn copy_all(root: &Root, paths: &[RelPath]) -> Result<(), LayerfsError> {
         let name = path.file_name().unwrap_or_default();
         let mut new = b".parted-".to_vec();
         new.extend(dir.stat(name).map_err(failed)?.ino.to_string().bytes());
+        // Of one who was killed at this.
+        match rustix::fs::unlinkat(dir.as_fd(), &*new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(failed(e.into())),
+        }
         let made = match &first {
             None => {
                 let meta = dir.stat(name).map_err(failed)?;
@@ -64,7 +70,11 @@ fn copy_all(root: &Root, paths: &[RelPath]) -> Result<(), LayerfsError> {
             }
         };
         let renamed = made.and_then(|()| Ok(rustix::fs::renameat(dir.as_fd(), &*new, dir.as_fd(), name)?));
-        renamed.map_err(failed)?;
+        if let Err(error) = renamed {
+            // It is the first error that counts.
+            let _ = rustix::fs::unlinkat(dir.as_fd(), &*new, AtFlags::empty());
+            return Err(failed(error));
+        }
         first.get_or_insert((dir, name));
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::random::{Random, cases};
 use crate::readers::{PYTHON, framed, read_by};
 use crate::trees::{hex, pack};
 use cooper_image::RelPath;
+use cooper_layerfs::LayerfsError;
 use cooper_layerfs::apply::OverlayXattr;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
@@ -303,6 +304,10 @@ fn a_directory_is_parted_from_the_other_names_of_its_files() {
     fs::hard_link(cache.join("shared"), top.path().join("outside")).unwrap();
     let inode = |path: &str| fs::metadata(cache.join(path)).unwrap().ino();
     let own = inode("own");
+    // Of one who was killed at it, in whichever of the directories the first name is.
+    for dir in [cache.clone(), cache.join("sub")] {
+        fs::write(dir.join(format!(".parted-{}", inode("shared"))), "half").unwrap();
+    }
     part(&root(&cache)).unwrap();
     fs::write(top.path().join("outside"), "changed").unwrap();
     for path in ["shared", "sub/shared"] {
@@ -312,4 +317,25 @@ fn a_directory_is_parted_from_the_other_names_of_its_files() {
     }
     assert_eq!((inode("own"), inode("sub/own")), (own, own));
     assert_eq!(walk(&cache, &cache).len(), 5);
+}
+
+#[test]
+#[ignore = "runs as a child of the test below"]
+fn on_a_full_file_system() {
+    assert!(std::env::var_os(ROLE).is_some(), "it mounts, and so needs a namespace of its own");
+    let top = tempfile::tempdir().unwrap();
+    mount("tmpfs", top.path(), "tmpfs", MountFlags::empty(), Some(c"size=256k")).unwrap();
+    let cache = top.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    fs::write(cache.join("large"), vec![1; 160 * 1024]).unwrap();
+    fs::hard_link(cache.join("large"), top.path().join("outside")).unwrap();
+    let failed = part(&root(&cache)).unwrap_err();
+    assert!(matches!(failed, LayerfsError::Io { .. }), "{failed:?}");
+    assert_eq!(walk(&cache, &cache), ["large"]);
+    unmount(top.path(), UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
+fn half_a_copy_is_left_nowhere() {
+    again_in_a_namespace("wholes::on_a_full_file_system");
 }
