@@ -1,7 +1,7 @@
 //! Whose files are: what the kernel says, or what is recorded beside them (`cooper_image::owner`).
 //!
 //! Where a user has no other id than their own, everything on the disk is theirs; trees then carry records. Must never:
-//! follow a link, or take a record from a layer (`walk::travels` keeps them out).
+//! follow a link, or take a record from a layer (`walk::travels_with` keeps them out).
 
 use crate::stat::{Kind, Meta};
 use crate::walk::{self, Dir};

@@ -6,7 +6,8 @@
 use crate::limits;
 use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
-use cooper_image::owner::OWNER_XATTR;
+use cooper_image::Owner;
+use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -169,8 +170,14 @@ fn unknown_kind() -> io::Error {
 /// Does this attribute belong into a layer? File capabilities and what users wrote do; labels, access
 /// lists, the marks of overlay file systems and recorded owners belong to the machine.
 pub fn travels(name: &[u8]) -> bool {
-    name == b"security.capability"
+    name == OWNER_CAPABILITY.as_bytes()
         || (name.starts_with(b"user.") && !is_overlay_control(name) && name != OWNER_XATTR.as_bytes())
+}
+
+/// The same with the value at hand: what says who owns a file is no capability, and would be believed where owners are
+/// recorded.
+pub fn travels_with(name: &[u8], value: &[u8]) -> bool {
+    travels(name) && !(name == OWNER_CAPABILITY.as_bytes() && Owner::from_capability(value).is_some())
 }
 
 /// Is it one of the names by which overlayfs is steered? Those never come from, nor go to, a layer.
@@ -187,7 +194,7 @@ pub(crate) fn travelling_xattrs(fd: BorrowedFd<'_>) -> io::Result<Xattrs> {
 pub(crate) fn travelling_xattrs_of(fd: BorrowedFd<'_>, names: &[u8]) -> io::Result<Xattrs> {
     let mut found = Xattrs::new();
     for name in names.split(|b| *b == 0).filter(|name| travels(name)) {
-        if let Some(value) = xattr(fd, name)? {
+        if let Some(value) = xattr(fd, name)?.filter(|value| travels_with(name, value)) {
             found.insert(name.to_vec(), value);
         }
     }

@@ -219,7 +219,7 @@ impl Applier {
 
     fn xattrs(&mut self, fd: BorrowedFd<'_>, entry: &ReadEntry, path: &RelPath) -> Result<(), LayerfsError> {
         for (name, value) in &entry.xattrs {
-            if !walk::travels(name) {
+            if !walk::travels_with(name, value) {
                 self.applied.xattrs_skipped += 1;
                 continue;
             }

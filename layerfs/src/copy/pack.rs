@@ -252,7 +252,7 @@ impl<'a, W: Write> Packer<'a, '_, W> {
 
 /// The attributes of an archive's entry that may be in a layer.
 fn travelling(stated: &ReadEntry) -> Xattrs {
-    let kept = stated.xattrs.iter().filter(|(name, _)| walk::travels(name));
+    let kept = stated.xattrs.iter().filter(|(name, value)| walk::travels_with(name, value));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
