@@ -46,6 +46,7 @@ const EVERYWHERE: &[(i64, Asks, Handler)] = &[
     (libc::SYS_mknodat, Asks::Always, files::mknodat),
     (libc::SYS_symlinkat, Asks::Always, files::symlinkat),
     (libc::SYS_execve, Asks::Always, people::execve),
+    (libc::SYS_execveat, Asks::Always, people::execveat),
     (libc::SYS_chroot, Asks::Always, files::chroot),
     (libc::SYS_getuid, Asks::Always, people::getuid),
     (libc::SYS_geteuid, Asks::Always, people::geteuid),

@@ -4,7 +4,8 @@ use super::SLACK;
 use super::call::Call;
 use super::calls::{Replied, Reply};
 use super::identity::{Identity, Ids, MOST_GROUPS};
-use super::server::Server;
+use super::record::Place;
+use super::server::{Format, Server};
 use cooper_image::Owner;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -183,34 +184,62 @@ pub(super) fn prctl(server: &mut Server, call: &Call<'_>) -> Replied {
     Ok(Reply::Kernel)
 }
 
-/// The kernel executes. A program with set-id bits lends its owner's rights, as elsewhere the kernel has it do.
 pub(super) fn execve(server: &mut Server, call: &Call<'_>) -> Replied {
-    let who = server.people.of(call)?;
-    if who.keeps || who.kept {
-        let after = who.executes(None, None);
-        server.people.set(call, after)?;
-    }
-    // What cannot be found out is not lent; whether it can be executed at all is the kernel's to say.
-    Ok(lend(server, call).map_or(Reply::Kernel, |()| Reply::Kernel))
+    let place = call.place_at(libc::AT_FDCWD as u32, call.argument(0), AtFlags::empty());
+    Ok(executed(server, call, place))
 }
 
-fn lend(server: &mut Server, call: &Call<'_>) -> Result<(), Errno> {
-    let place = call.place_at(libc::AT_FDCWD as u32, call.argument(0), AtFlags::empty())?;
-    call.stand_by(server, &place)?;
+pub(super) fn execveat(server: &mut Server, call: &Call<'_>) -> Replied {
+    let flags = AtFlags::from_bits_retain(call.word(4));
+    // Others do not execute (AT_EXECVE_CHECK), or are unknown here.
+    if !(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW).contains(flags) {
+        return Ok(Reply::Kernel);
+    }
+    let place = call.place_at(call.word(0), call.argument(1), flags);
+    Ok(executed(server, call, place))
+}
+
+/// The kernel executes. A program with set-id bits lends its owner's rights, as elsewhere the kernel has it do.
+fn executed(server: &mut Server, call: &Call<'_>, place: Result<Place, Errno>) -> Reply {
+    // What cannot be found out changes nobody; whether it can be executed at all is the kernel's to say.
+    place.and_then(|place| become_lent(server, call, &place)).map_or(Reply::Kernel, |()| Reply::Kernel)
+}
+
+/// Makes a call's thread who it is in the program, where the kernel will execute that as far as can be seen: nobody hears
+/// of it when it does not.
+fn become_lent(server: &mut Server, call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    call.stand_by(server, place)?;
+    let follow = if place.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     // One look at a path, so that all that follows is about one file.
-    let program = rustix::fs::open(&place.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let program = rustix::fs::open(&place.path, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty())?;
     let stat = rustix::fs::fstat(&program)?;
     let mode = Mode::from_raw_mode(stat.st_mode);
-    if !mode.intersects(Mode::SUID | Mode::SGID) || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let executable = mode.intersects(Mode::XUSR | Mode::XGRP | Mode::XOTH);
+    if !executable || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(());
     }
-    let lends_nothing = rustix::fs::fstatvfs(&program)?.f_flag.contains(StatVfsMountFlags::NOSUID);
-    if lends_nothing || gains_nothing(call)? || server.is_script(&program)? {
+    let who = server.people.of(call)?;
+    let (forgets, lends) = (who.keeps || who.kept, mode.intersects(Mode::SUID | Mode::SGID));
+    if !forgets && !lends {
         return Ok(());
     }
-    let Owner { uid, gid } = server.records.get(&place)?.unwrap_or_default();
-    let uid = mode.contains(Mode::SUID).then_some(uid);
-    let gid = mode.contains(Mode::SGID | Mode::XGRP).then_some(gid);
+    let mount = rustix::fs::fstatvfs(&program)?.f_flag;
+    let format = server.format_of(&program)?;
+    if mount.contains(StatVfsMountFlags::NOEXEC) || format == Format::Other {
+        return Ok(());
+    }
+    // Scripts lend nothing.
+    let lends = lends && format == Format::Program && !mount.contains(StatVfsMountFlags::NOSUID);
+    let (uid, gid) = if lends && !gains_nothing(call)? {
+        let Owner { uid, gid } = server.records.get(place)?.unwrap_or_default();
+        let lends_group = mode.contains(Mode::SGID | Mode::XGRP);
+        (mode.contains(Mode::SUID).then_some(uid), lends_group.then_some(gid))
+    } else {
+        (None, None)
+    };
+    if !forgets && (uid, gid) == (None, None) {
+        return Ok(());
+    }
     let identity = server.people.of(call)?.executes(uid, gid);
     call.check()?;
     server.people.set(call, identity)

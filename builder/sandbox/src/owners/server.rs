@@ -116,6 +116,15 @@ impl Link {
     }
 }
 
+/// What the kernel takes a file for by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Program,
+    Script,
+    /// Nothing that it executes by itself.
+    Other,
+}
+
 /// The state of the process.
 pub(crate) struct Server {
     /// Where questions wait.
@@ -237,13 +246,18 @@ impl Server {
         Ok(())
     }
 
-    /// Does a regular file begin as a script does?
-    pub(super) fn is_script(&self, named: &OwnedFd) -> Result<bool, Errno> {
+    /// What the kernel takes a regular file for.
+    pub(super) fn format_of(&self, named: &OwnedFd) -> Result<Format, Errno> {
         use std::os::fd::AsRawFd as _;
         let path = format!("self/fd/{}", named.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.processes, path, flags, Mode::empty())?;
-        let mut begin = [0; 2];
-        Ok(rustix::io::read(&file, &mut begin)? == begin.len() && &begin == b"#!")
+        let mut begin = [0; 4];
+        let length = rustix::io::read(&file, &mut begin)?;
+        Ok(match begin.get(..length) {
+            Some(b"\x7fELF") => Format::Program,
+            Some([b'#', b'!', ..]) => Format::Script,
+            _ => Format::Other,
+        })
     }
 }

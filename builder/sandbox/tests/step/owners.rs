@@ -4,7 +4,7 @@ use crate::Test;
 use crate::world::World;
 use cooper_sandbox::{SandboxError, Tier};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("owners_last_from_step_to_step", owners_last_from_step_to_step),
     ("nobody_is_unasked", nobody_is_unasked),
     ("paths_lead_nowhere_else", paths_lead_nowhere_else),
+    ("who_executes_nothing_stays_who_they_are", who_executes_nothing_stays_who_they_are),
     ("no_step_without_its_server", no_step_without_its_server),
 ];
 
@@ -78,6 +79,33 @@ fn paths_lead_nowhere_else(_: Tier) {
     assert_eq!(world.sh(&script), "6:7\n6:7\n5:0\n6:7\nnone\n");
     let kept = fs::metadata(outside).unwrap();
     assert!(kept.uid() == 0 && kept.mtime() == kept.ctime(), "{kept:?}");
+}
+
+/// Set-id bits lend nothing where the kernel executes nothing.
+fn who_executes_nothing_stays_who_they_are(_: Tier) {
+    let mut world = World::new().with_probe();
+    fs::create_dir(world.base("suid")).unwrap();
+    let text = "echo $(id -u); echo x > /tmp/$1; stat -c %u /tmp/$1\n";
+    for (name, text, mode) in
+        [("text", text, 0o6755), ("script", &format!("#!/bin/sh\n{text}"), 0o6755), ("data", text, 0o4644)]
+    {
+        let path = world.base("suid").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::create_dir(world.base("suid/dir")).unwrap();
+    fs::set_permissions(world.base("suid/dir"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::copy("/bin/busybox", world.base("suid/closed")).unwrap();
+    fs::set_permissions(world.base("suid/closed"), fs::Permissions::from_mode(0o4644)).unwrap();
+    world.spec.user = "app".into();
+    // A shell reads what the kernel takes for no program, in the process that tried to execute it.
+    assert_eq!(world.sh("/suid/text a; /suid/script b"), "1000\n1000\n1000\n1000\n");
+    let fail = "probe --execute /suid/data /suid/dir /suid/closed /suid/absent";
+    let same = "PermissionDenied\n1000 1000 1001 1001\n";
+    assert_eq!(world.sh(fail), format!("{}NotFound\n1000 1000 1001 1001\n", same.repeat(3)));
+    // What is kept for the next change of users is kept still.
+    world.spec.user = String::new();
+    assert_eq!(world.sh("probe --keep /suid/absent; probe --keep /suid/closed"), "1000 5\n1000 5\n");
 }
 
 /// It ends when nobody would answer it any more.

@@ -2,8 +2,10 @@
 //! one line that says what came of it.
 
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
+use rustix::thread::CapabilitySets;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 /// Serves the probe arguments.
@@ -13,6 +15,8 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
         ("--sockets", None) => sockets(),
         ("--deface", _) => deface(),
         ("--enter", None) => enter(),
+        ("--execute", _) => execute(args.get(2..)?),
+        ("--keep", Some(program)) => keep(program),
         _ => return None,
     };
     println!("{text}");
@@ -51,6 +55,28 @@ fn deface() -> String {
         ("times", std::fs::File::open(own).and_then(|file| file.set_modified(std::time::UNIX_EPOCH))),
     ];
     tries.map(|(name, done)| format!("{name} {}", if done.is_ok() { "yes" } else { "no" })).join(", ")
+}
+
+/// Why each of the files cannot be executed, and who this process is after that.
+fn execute(files: &[String]) -> String {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    let tried = files.iter().map(|file| {
+        let error = std::process::Command::new(file).exec();
+        format!("{:?}\n{} {} {} {}", error.kind(), getuid(), geteuid(), getgid(), getegid())
+    });
+    tried.collect::<Vec<_>>().join("\n")
+}
+
+/// Becomes another user with the capabilities of this one, after it could not execute a file; then another group.
+fn keep(file: &str) -> String {
+    use rustix::process::{Gid, Uid, getgid, getuid};
+    rustix::thread::set_keep_capabilities(true).unwrap();
+    let _error = std::process::Command::new(file).exec();
+    rustix::thread::set_thread_uid(Uid::from_raw(1000)).unwrap();
+    let sets = rustix::thread::capabilities(None).unwrap();
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets }).unwrap();
+    let group = rustix::thread::set_thread_gid(Gid::from_raw(5));
+    group.map_or_else(|error| error.to_string(), |()| format!("{} {}", getuid(), getgid()))
 }
 
 fn enter() -> String {
