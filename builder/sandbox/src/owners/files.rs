@@ -183,8 +183,16 @@ fn make(
     if made.is_err() {
         return Ok(Reply::Kernel);
     }
-    server.records.set(&Place { follow: false, ..place.clone() }, owner)?;
+    let itself = Place { follow: false, ..place.clone() };
+    server.records.set(&itself, owner).inspect_err(|_| unmake(&place.path))?;
     Ok(Reply::Done(0))
+}
+
+/// Takes away what was just made and cannot be recorded; what is in the way of that stays.
+fn unmake(path: &CString) {
+    if let Err(Errno::ISDIR) = rustix::fs::unlink(path) {
+        let _ = rustix::fs::rmdir(path);
+    }
 }
 
 fn mask(call: &Call<'_>) -> Result<Mode, Errno> {
@@ -327,7 +335,12 @@ fn open_new(server: &mut Server, call: &Call<'_>, place: &Place, how: &Opening) 
         Err(Errno::EXIST) if !how.flags.intersects(OFlags::EXCL | OFlags::NOFOLLOW) => return Err(Errno::EXIST),
         Err(_) => return Ok(Reply::Kernel),
     };
-    super::record::give(file.as_fd(), owner)?;
+    let named = how.flags.contains(OFlags::CREATE);
+    server.records.give(file.as_fd(), owner).inspect_err(|_| {
+        if named {
+            unmake(&place.path)
+        }
+    })?;
     let flags = if how.flags.contains(OFlags::CLOEXEC) { libc::O_CLOEXEC as u32 } else { 0 };
     sys::answer_with_descriptor(server.listener.as_fd(), &call.asked, file.as_fd(), flags)
         .map_err(|error| errno(&error))?;

@@ -72,7 +72,20 @@ impl Records {
             Err(Errno::PERM | Errno::NOTSUP) => {}
             done => return done,
         }
-        let key = identity(place)?;
+        self.remember(identity(place)?, owner)
+    }
+
+    /// Records whose a file is that this process has just made. As [`give`], also where no file takes a record.
+    pub(super) fn give(&mut self, fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
+        match give(fd, owner) {
+            Err(Errno::PERM | Errno::NOTSUP) => {}
+            done => return done,
+        }
+        let stat = rustix::fs::fstat(fd)?;
+        self.remember((stat.st_dev, stat.st_ino), owner)
+    }
+
+    fn remember(&mut self, key: (u64, u64), owner: Owner) -> Result<()> {
         if self.elsewhere.len() >= MOST && !self.elsewhere.contains_key(&key) {
             return Err(Errno::NOSPC);
         }

@@ -13,6 +13,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("nobody_is_unasked", nobody_is_unasked),
     ("paths_lead_nowhere_else", paths_lead_nowhere_else),
     ("who_executes_nothing_stays_who_they_are", who_executes_nothing_stays_who_they_are),
+    ("files_that_take_no_record_are_made", files_that_take_no_record_are_made),
     ("no_step_without_its_server", no_step_without_its_server),
 ];
 
@@ -106,6 +107,14 @@ fn who_executes_nothing_stays_who_they_are(_: Tier) {
     // What is kept for the next change of users is kept still.
     world.spec.user = String::new();
     assert_eq!(world.sh("probe --keep /suid/absent; probe --keep /suid/closed"), "1000 5\n1000 5\n");
+}
+
+/// Queues of messages are files that can have no attributes.
+fn files_that_take_no_record_are_made(_: Tier) {
+    let mut world = World::new();
+    world.spec.user = "app".into();
+    let script = "cd /dev/mqueue; : > q; echo $?; stat -c '%n %u:%g' q; rm q; ls; : > again; echo $?; rm again";
+    assert_eq!(world.sh(script), "0\nq 1000:1001\n0\n");
 }
 
 /// It ends when nobody would answer it any more.
