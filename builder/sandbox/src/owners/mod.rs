@@ -16,10 +16,12 @@
 //! | `record` | owners beside files |
 //! | `server` | the process that answers |
 //!
-//! Nothing that keeps a step in its place depends on the server. It has no right that root of the step has not, it looks
-//! every path up in the step's mounts, and what a step has it see between two looks is a lie of the step to itself. It
-//! must never: hold a way out of those mounts that a path can take, open a file that is there already, or be missing while
-//! the step runs.
+//! Nothing that keeps a step in its place depends on the server. To files it has no right that root of the step has not;
+//! beyond that it may look into processes (CAP_SYS_PTRACE) and set the slack of their timers (CAP_SYS_NICE), both in the
+//! user namespace of the step alone. It looks every path up in the step's mounts, and what a step has it see between two
+//! looks is a lie of the step to itself. It must never: hold a way out of those mounts that a path can take, open a file
+//! that is there already (but to read how a program begins that is about to be executed), or be missing while the step
+//! runs.
 
 mod call;
 mod calls;
