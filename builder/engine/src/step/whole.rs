@@ -21,7 +21,8 @@ use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
 use cooper_plan::mount::Mounted as Asked;
 use cooper_plan::op::{Exec, Op, Plan};
 use cooper_sandbox::{
-    Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, unlimited_tmpfs,
+    Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, secret_on_disk,
+    unlimited_tmpfs,
 };
 use cooper_store::{CacheMount, Ingest};
 use std::cell::RefCell;
@@ -166,11 +167,7 @@ fn check_mounts(exec: &Exec) -> Result<(), SandboxError> {
         match &mount.what {
             // A secret that is a variable alone has no target.
             Asked::Secret(secret) if mount.target.is_some() => {
-                return Err(SandboxError::Unavailable {
-                    feature: "RUN --mount=type=secret as a file",
-                    cause: "steps run in a chroot here, and the secret would be written to the disk".to_owned(),
-                    hint: format!("give it as a variable: --mount=type=secret,id={},env=NAME", secret.id),
-                });
+                return Err(secret_on_disk(&secret.id));
             }
             Asked::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
             Asked::Secret(_) | Asked::Tmpfs { .. } | Asked::Bind(_) | Asked::Cache(_) | Asked::Ssh { .. } => {}

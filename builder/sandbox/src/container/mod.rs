@@ -117,7 +117,7 @@ pub(crate) fn refuse(spec: &StepSpec) -> Result<(), SandboxError> {
     for mount in &spec.mounts {
         match &mount.content {
             Content::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
-            Content::File { .. } => return Err(secret_on_disk()),
+            Content::File { .. } => return Err(secret_on_disk("ID")),
             Content::Layers { .. } => {
                 return Err(not_in_a_chroot("RUN --mount", &format!("layers cannot be mounted at {}", mount.target)));
             }
@@ -132,9 +132,13 @@ pub fn unlimited_tmpfs() -> SandboxError {
     not_in_a_chroot("size= of RUN --mount=type=tmpfs", "a directory has no limit of its own")
 }
 
-/// The refusal of a secret that would be a file.
-fn secret_on_disk() -> SandboxError {
-    not_in_a_chroot("RUN --mount=type=secret as a file", "the secret would be written to the disk")
+/// The refusal of a secret that would be a file; `id` is its name.
+pub fn secret_on_disk(id: &str) -> SandboxError {
+    SandboxError::Unavailable {
+        feature: "RUN --mount=type=secret as a file",
+        cause: in_a_chroot("the secret would be written to the disk"),
+        hint: format!("give it as a variable: --mount=type=secret,id={id},env=NAME, or {BETTER}"),
+    }
 }
 
 /// Refuses surroundings that a step in a chroot cannot have.
@@ -156,11 +160,11 @@ pub fn check_surroundings(around: &Surroundings) -> Result<(), SandboxError> {
 
 /// The refusal of what needs more than a chroot.
 pub fn not_in_a_chroot(feature: &'static str, cause: &str) -> SandboxError {
-    SandboxError::Unavailable {
-        feature,
-        cause: format!("steps run in a chroot here, and {cause}"),
-        hint: format!("leave it out, or {BETTER}"),
-    }
+    SandboxError::Unavailable { feature, cause: in_a_chroot(cause), hint: format!("leave it out, or {BETTER}") }
+}
+
+fn in_a_chroot(cause: &str) -> String {
+    format!("steps run in a chroot here, and {cause}")
 }
 
 /// What to change for a better tier.
