@@ -8,9 +8,10 @@
 //! thread that started it, and would kill it before it could kill the step. It sees the death of
 //! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
 
+use crate::answers::Link;
 use crate::idmap::{Tier, tier_of_namespace};
 use crate::overlay::Marks;
-use crate::owners::{self, Link, Serving};
+use crate::owners::{self, Serving};
 use crate::protocol::{At, Control, Fault, Order, Stage, Status};
 use crate::provided::{self, Stubs};
 use crate::spec::{Files, Network, Security, Stack, StepSpec, Streams, Surroundings};
@@ -38,6 +39,8 @@ const NETWORK_PATIENCE: Duration = Duration::from_secs(10);
 const NETWORK_TICK: Duration = Duration::from_millis(2);
 /// What the server does, in messages.
 const OWNERS: &str = "answering for owners";
+/// What is joined, in messages.
+pub(crate) const CONTROL_GROUP: &str = "control group";
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -205,7 +208,7 @@ fn inner(
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
     rustix::process::umask(Mode::empty());
-    cgroup::join(groups).at(Stage::Process, "control group")?;
+    cgroup::join(&cgroup::ways_in(groups).at(Stage::Process, CONTROL_GROUP)?).at(Stage::Process, CONTROL_GROUP)?;
     // In this order, so that the step sees its own group as the root of all.
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
     let mounts = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -283,8 +286,7 @@ fn confine(spec: &StepSpec) -> Result<(), Fault> {
         return Ok(());
     }
     if sys::ask_landlock().at(Stage::Process, "Landlock")? >= probe::SCOPES {
-        sys::enter_domain(sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS, None)
-            .at(Stage::Process, "scope of abstract sockets")?;
+        sys::enter_domain(sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS, &[]).at(Stage::Process, "scope of abstract sockets")?;
     }
     caps::limit_bounding_set(caps::STEP).at(Stage::Capabilities, "bounding set")?;
     // While this process still may administer, so that no_new_privs can stay off.

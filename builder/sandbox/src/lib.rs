@@ -5,6 +5,7 @@
 //! weaker world than the one described: every error on the way ends the step before it starts.
 #![deny(unsafe_code)]
 
+mod answers;
 mod caller;
 mod caps;
 mod cgroup;

@@ -8,7 +8,7 @@
 //! The first is written by hand, because the kernel tries it with every number when it is
 //! installed: one comparison a call would cost most of a millisecond a step.
 
-use crate::owners::{self, Asks};
+use crate::answers::Asks;
 use crate::seccomp_table::{ALLOWED, ALLOWED_BY_NUMBER, ALLOWED_HERE};
 use crate::sys;
 use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
@@ -72,14 +72,26 @@ pub(crate) fn install(walls: Walls) -> io::Result<()> {
     sys::install_filter(&arguments.collect::<Vec<_>>())
 }
 
-/// Has this process and its children asked about what is answered elsewhere (`owners`); gives where the questions wait.
-/// What the other filters deny stays denied, since of two answers the kernel takes the stricter.
-pub(crate) fn install_asking(killable: bool) -> io::Result<OwnedFd> {
-    sys::install_asking_filter(&questions(owners::asked()), killable)
+/// What a filter that asks does besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Besides {
+    Nothing,
+    /// Nobody changes the slack of their timers, as if it were done (`owners`).
+    KeepsSlack,
 }
 
-/// The third filter: questions, and one call that would change who a process is.
-fn questions(asked: impl Iterator<Item = (i64, Asks)>) -> Vec<sock_filter> {
+/// Has this process and its children asked about what is answered elsewhere (`answers`); gives where the questions wait.
+/// What the other filters deny stays denied, since of two answers the kernel takes the stricter.
+pub(crate) fn install_asking(
+    killable: bool,
+    asked: impl Iterator<Item = (i64, Asks)>,
+    besides: Besides,
+) -> io::Result<OwnedFd> {
+    sys::install_asking_filter(&questions(asked, besides), killable)
+}
+
+/// The third filter: questions.
+fn questions(asked: impl Iterator<Item = (i64, Asks)>, besides: Besides) -> Vec<sock_filter> {
     let step = |code, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
     let load = |at| step(BPF_LD | BPF_W | BPF_ABS, 0, 0, at);
     let answer = |action| step(BPF_RET | BPF_K, 0, 0, action);
@@ -100,9 +112,11 @@ fn questions(asked: impl Iterator<Item = (i64, Asks)>) -> Vec<sock_filter> {
             Asks::Is(which, value) => program.extend(with(number, which, equal(value, 0, 1), question)),
         }
     }
-    let slack = equal(libc::PR_SET_TIMERSLACK as u32, 0, 1);
-    // As if it were done.
-    program.extend(with(libc::SYS_prctl, 0, slack, libc::SECCOMP_RET_ERRNO));
+    if besides == Besides::KeepsSlack {
+        let slack = equal(libc::PR_SET_TIMERSLACK as u32, 0, 1);
+        // As if it were done.
+        program.extend(with(libc::SYS_prctl, 0, slack, libc::SECCOMP_RET_ERRNO));
+    }
     program.push(answer(libc::SECCOMP_RET_ALLOW));
     program
 }

@@ -109,6 +109,13 @@ pub(crate) fn kill_everybody() -> io::Result<()> {
     zero_or_errno(libc::c_long::from(done))
 }
 
+/// May this process send signals to the one whose directory of `/proc` this is? Sends none.
+pub(crate) fn test_signal(process: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes only numbers, and no information about the signal.
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), 0, std::ptr::null::<u8>(), 0) };
+    zero_or_errno(done)
+}
+
 /// Marks every descriptor from `first` on to be closed by exec.
 pub(crate) fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes only numbers, and changes only the close-on-exec flag of descriptors.
@@ -263,17 +270,31 @@ fn put_owner(stat: &mut [u8], (uid, gid): (usize, usize), owner: (u32, u32)) {
     }
 }
 
-/// Closes every descriptor but the first three and this one. Only for processes that never return to whoever has the
-/// others.
-pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let kept = kept.as_raw_fd() as libc::c_uint;
-    for (first, last) in [(3, kept - 1), (kept + 1, libc::c_uint::MAX)] {
-        if first <= last {
-            // SAFETY: takes only numbers; the only caller uses none of these descriptors again.
-            zero_or_errno(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+/// Closes every descriptor but the first three and these. Only for processes that never return to whoever has the others.
+pub(crate) fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) -> io::Result<()> {
+    let mut kept = kept.map(|fd| fd.as_raw_fd() as libc::c_uint);
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().chain([libc::c_uint::MAX]) {
+        if first < end {
+            // SAFETY: takes only numbers; no caller uses any of these descriptors again.
+            zero_or_errno(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
         }
+        first = first.max(end.saturating_add(1));
     }
     Ok(())
+}
+
+/// Has this thread the rights to files and processes that this user and this group have, in place of its own; what is
+/// root's alone in the effective capabilities goes with root and comes back with it.
+pub(crate) fn use_files_as(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: both take only numbers, and say who it was before; no id is the last one, so that it asks.
+    let now = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX))
+    };
+    if now == (uid as libc::c_int, gid as libc::c_int) { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// The version of Landlock that the kernel has switched on; zero where it has none, or it is off.
@@ -298,9 +319,9 @@ pub(crate) struct Beneath<'a> {
 }
 
 /// Enters a Landlock domain: this process and all its future children are cut off from what is outside as the scopes
-/// say, and from files that are not beneath. Without CAP_SYS_ADMIN no_new_privs has to be on.
-pub(crate) fn enter_domain(scopes: u64, beneath: Option<&Beneath<'_>>) -> io::Result<()> {
-    let handled_files = beneath.map_or(0, |files| files.rights);
+/// say, and from files that are not beneath one of these. Without CAP_SYS_ADMIN no_new_privs has to be on.
+pub(crate) fn enter_domain(scopes: u64, beneath: &[Beneath<'_>]) -> io::Result<()> {
+    let handled_files = beneath.iter().fold(0, |all, files| all | files.rights);
     let rules = LandlockRuleset { handled_files, handled_network: 0, scoped: scopes };
     // Kernels that know no scopes take the shorter block of their time, and a longer one that ends in zeros.
     let size = size_of::<LandlockRuleset>();
@@ -312,7 +333,7 @@ pub(crate) fn enter_domain(scopes: u64, beneath: Option<&Beneath<'_>>) -> io::Re
     }
     // SAFETY: the call just made this descriptor, and nobody else knows it.
     let rules = unsafe { OwnedFd::from_raw_fd(fd) };
-    if let Some(Beneath { rights, directory }) = beneath {
+    for Beneath { rights, directory } in beneath {
         let rule = LandlockBeneath { allowed: *rights, parent: directory.as_raw_fd() };
         // SAFETY: the rule is a live local of the type that this kind of rule has; both descriptors live on.
         let done = unsafe {
@@ -400,6 +421,25 @@ pub(crate) fn wait_readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     limit: Option<Duration>,
 ) -> io::Result<[bool; N]> {
+    Ok(poll(fds, limit)?.map(|events| events != 0))
+}
+
+/// The same, where the first one is a listener: only a call that waits there counts, and not that nobody is left who
+/// would ask.
+pub(crate) fn wait_for_call<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
+    limit: Duration,
+) -> io::Result<[bool; N]> {
+    let mut is_listener = true;
+    let counts = |events: libc::c_short| match std::mem::take(&mut is_listener) {
+        true => events & libc::POLLIN != 0,
+        false => events != 0,
+    };
+    Ok(poll(fds, Some(limit))?.map(counts))
+}
+
+/// What happened at each descriptor; nothing when a signal came.
+fn poll<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], limit: Option<Duration>) -> io::Result<[libc::c_short; N]> {
     let mut polled =
         fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_fd().as_raw_fd()), events: libc::POLLIN, revents: 0 });
     let limit = limit.map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
@@ -408,11 +448,11 @@ pub(crate) fn wait_readable<const N: usize>(
     if ready < 0 {
         let error = io::Error::last_os_error();
         if error.kind() == io::ErrorKind::Interrupted {
-            return Ok([false; N]);
+            return Ok([0; N]);
         }
         return Err(error);
     }
-    Ok(polled.map(|entry| entry.revents != 0))
+    Ok(polled.map(|entry| entry.revents))
 }
 
 fn zero_or_errno(code: libc::c_long) -> io::Result<()> {

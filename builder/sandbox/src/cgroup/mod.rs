@@ -14,7 +14,7 @@ use crate::spec::Resources;
 use places::{Controller, Place, Version};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -110,9 +110,14 @@ impl Drop for Group {
     }
 }
 
-/// Makes this process a member of groups; what it starts is born into them.
-pub(crate) fn join(directories: &[PathBuf]) -> io::Result<()> {
-    directories.iter().try_for_each(|dir| std::fs::write(dir.join("cgroup.procs"), "0"))
+/// Opens the ways into groups, for [`join`].
+pub(crate) fn ways_in(directories: &[PathBuf]) -> io::Result<Vec<File>> {
+    directories.iter().map(|dir| File::options().write(true).open(dir.join("cgroup.procs"))).collect()
+}
+
+/// Makes this process a member of the groups; what it starts is born into them.
+pub(crate) fn join(ways_in: &[File]) -> io::Result<()> {
+    ways_in.iter().try_for_each(|mut way| way.write_all(b"0"))
 }
 
 /// A directory with a name of its own, locked.

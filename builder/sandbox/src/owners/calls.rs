@@ -1,32 +1,8 @@
 //! The calls that are answered here, as one table for the filter and for the server.
 
-use super::call::Call;
 use super::server::Server;
 use super::{files, people};
-use rustix::io::Errno;
-
-/// What is said to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
-    /// The kernel does it.
-    Kernel,
-    /// It is done, with this result.
-    Done(i64),
-    /// It was answered already, by a descriptor.
-    Given,
-}
-
-pub(super) type Replied = Result<Reply, Errno>;
-
-/// Whether a call is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asks {
-    Always,
-    /// Where this argument has one of these bits.
-    Bits(u8, u32),
-    /// Where this argument is this.
-    Is(u8, u32),
-}
+use crate::answers::{Asks, Call, Replied, Table};
 
 /// Answers one kind of call.
 pub(super) type Handler = fn(&mut Server, &Call<'_>) -> Replied;
@@ -34,7 +10,7 @@ pub(super) type Handler = fn(&mut Server, &Call<'_>) -> Replied;
 /// O_CREAT, and the bit of O_TMPFILE that O_DIRECTORY has not.
 pub(super) const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
 
-const EVERYWHERE: &[(i64, Asks, Handler)] = &[
+const EVERYWHERE: Table<Handler> = &[
     (libc::SYS_newfstatat, Asks::Always, files::fstatat),
     (libc::SYS_fstat, Asks::Always, files::fstat),
     (libc::SYS_statx, Asks::Always, files::statx),
@@ -70,7 +46,7 @@ const EVERYWHERE: &[(i64, Asks, Handler)] = &[
 
 /// The older ones of this architecture.
 #[cfg(target_arch = "x86_64")]
-const HERE: &[(i64, Asks, Handler)] = &[
+const HERE: Table<Handler> = &[
     (libc::SYS_stat, Asks::Always, files::stat),
     (libc::SYS_lstat, Asks::Always, files::lstat),
     (libc::SYS_chown, Asks::Always, files::chown),
@@ -82,10 +58,10 @@ const HERE: &[(i64, Asks, Handler)] = &[
     (libc::SYS_symlink, Asks::Always, files::symlink),
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const HERE: &[(i64, Asks, Handler)] = &[];
+const HERE: Table<Handler> = &[];
 
 /// What the filter asks about.
-pub(crate) fn asked() -> impl Iterator<Item = (i64, Asks)> {
+pub(super) fn asked() -> impl Iterator<Item = (i64, Asks)> {
     EVERYWHERE.iter().chain(HERE).map(|(number, asks, _)| (*number, *asks))
 }
 

@@ -4,10 +4,11 @@
 //! recorded before their maker knows of them. What the kernel would ask the maker's ids for is not asked: all are the same
 //! to it.
 
-use super::call::{Call, descriptor};
-use super::calls::{MAKES, Replied, Reply};
+use super::calls::MAKES;
+use super::place::descriptor;
 use super::record::{From, Place};
 use super::server::Server;
+use crate::answers::{Call, Replied, Reply};
 use crate::sys;
 use cooper_image::Owner;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};

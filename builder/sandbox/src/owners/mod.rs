@@ -9,7 +9,7 @@
 //! | file | concern |
 //! |---|---|
 //! | `calls` | which calls are answered, and by what |
-//! | `call` | one call: its arguments, memory, directories |
+//! | `place` | where the paths of a call lead |
 //! | `files` | `stat`, `chown`, and files that are made for another owner than root |
 //! | `people` | ids and groups of processes |
 //! | `identity` | the rules by which they change |
@@ -23,18 +23,18 @@
 //! that is there already (but to read how a program begins that is about to be executed), or be missing while the step
 //! runs.
 
-mod call;
 mod calls;
 mod files;
 mod identity;
 mod people;
+mod place;
 mod record;
 mod server;
 
-pub(crate) use calls::{Asks, asked};
 pub(crate) use record::give;
-pub(crate) use server::{Link, Serving, serve};
+pub(crate) use server::{Serving, serve};
 
+use crate::answers::Link;
 use crate::user::Identity;
 use crate::{probe, seccomp};
 use std::io;
@@ -48,8 +48,9 @@ const SLACK: u64 = 50_000;
 /// owners is answered; the calls have to be allowed by the filters that are there already.
 pub(crate) fn ask_about_this_process(link: &Link, mounts: &OwnedFd, user: &Identity) -> io::Result<()> {
     rustix::thread::set_current_timer_slack(NonZeroU64::new(SLACK))?;
-    let listener = seccomp::install_asking(probe::is_linux(5, 19))?;
-    link.hand_over(&listener, mounts, user)
+    let killable = probe::is_linux(5, 19);
+    let listener = seccomp::install_asking(killable, calls::asked(), seccomp::Besides::KeepsSlack)?;
+    server::hand_over(link, &listener, mounts, user)
 }
 
 /// Whether the kernel is new enough (5.14: descriptors as answers).

@@ -1,11 +1,10 @@
 //! Ids and groups of processes: asked for, changed, and lent by programs.
 
 use super::SLACK;
-use super::call::Call;
-use super::calls::{Replied, Reply};
 use super::identity::{Identity, Ids, MOST_GROUPS};
 use super::record::Place;
 use super::server::{Format, Server};
+use crate::answers::{Call, Replied, Reply};
 use cooper_image::Owner;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
