@@ -1,13 +1,12 @@
 //! Everything that a step started, held together without a pid namespace, so that it can be ended.
 //!
-//! The set-up process adopts whatever loses its parent, so that all descendants of the step stay its own. Where Landlock
-//! knows scopes it also enters a domain of its own, in which only it and they are: a signal that it sends to everybody
-//! reaches them alone, all of them at once, and nobody among them can fork meanwhile. Elsewhere they are killed one by
-//! one, over and over.
+//! The set-up process, and the one that starts the step, adopt whatever loses its parent, so that all descendants of the
+//! step stay their own. Where Landlock knows scopes the set-up process also enters a domain of its own, in which only it
+//! and they are: a signal that it sends to everybody reaches them alone, all of them at once, and nobody among them can
+//! fork meanwhile. Elsewhere they are killed one by one, over and over.
 //!
 //! Must never: signal everybody without having seen that the domain holds.
 
-use crate::init::said;
 use crate::mount_api;
 use crate::probe;
 use crate::protocol::{Control, Status};
@@ -55,7 +54,7 @@ impl Herd {
         // The files are the business of the next domain.
         let everywhere = mount_api::on_host("/".as_ref())?;
         let beneath = Beneath { rights: super::MOVE, directory: everywhere.as_fd() };
-        sys::enter_domain(sys::LANDLOCK_SCOPE_SIGNALS, Some(&beneath))?;
+        sys::enter_domain(sys::LANDLOCK_SCOPE_SIGNALS, &[beneath])?;
         let parent = rustix::process::getppid().ok_or_else(|| io::Error::other("the builder is gone"))?;
         match rustix::process::test_kill_process(parent) {
             Err(Errno::PERM) => Ok(Self { reach: Reach::Herd }),
@@ -63,23 +62,26 @@ impl Herd {
         }
     }
 
-    /// Waits for the step, or for the other side of the socket to go away; ends everything; tells how the step ended.
-    /// What is written to the streams meanwhile goes to standard output.
-    pub(super) fn follow(self, control: &Control, step: Pid, streams: &[File; 2]) -> io::Result<Status> {
-        let handle = rustix::process::pidfd_open(step, PidfdFlags::empty())?;
-        let mut status = None;
-        loop {
+    /// Waits for the process that started the step, or for the other side of the socket to go away; ends everything; tells
+    /// how the step ended, which that process has told unless it is gone before. What is written to the streams meanwhile goes to standard output.
+    pub(super) fn follow(
+        self,
+        control: &Control,
+        (above, mut told): (Pid, File),
+        streams: &[File; 2],
+    ) -> io::Result<Option<Status>> {
+        let handle = rustix::process::pidfd_open(above, PidfdFlags::empty())?;
+        let hung_up = loop {
             let [out, err] = streams;
             let waited = [Some(handle.as_fd()), Some(control.0.as_fd()), Some(out.as_fd()), Some(err.as_fd())];
             let [ended, gone, ..] = sys::wait_readable(waited, Some(TICK))?;
             forward(streams)?;
-            self.reap(step, &mut status)?;
             if ended || gone {
-                break;
+                break gone;
             }
-        }
+        };
         let end = Instant::now() + LONGEST;
-        while !self.strike(step, &mut status)? {
+        while !self.strike()? {
             if Instant::now() > end {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -87,30 +89,36 @@ impl Herd {
         }
         // Nobody is left who writes.
         while forward(streams)? == Passed::Some {}
-        status.map(said).ok_or_else(|| Errno::CHILD.into())
+        let mut status = Vec::new();
+        told.read_to_end(&mut status)?;
+        match (status.as_slice(), hung_up) {
+            // It was killed with the step.
+            ([], true) => Ok(Some(Status::Signaled(Signal::KILL.as_raw()))),
+            ([], false) => Ok(None),
+            (status, _) => Ok(Some(serde_json::from_slice(status).map_err(io::Error::other)?)),
+        }
     }
 
     /// Kills everything that lives, and buries it; is nothing left?
-    fn strike(&self, step: Pid, status: &mut Option<WaitStatus>) -> io::Result<bool> {
+    fn strike(&self) -> io::Result<bool> {
         match self.reach {
             // That there was nobody is no error.
             Reach::Herd => drop(sys::kill_everybody()),
             Reach::All => kill_children()?,
         }
-        self.reap(step, status)
+        bury(|_, _| ())
     }
+}
 
-    /// Buries children that ended; are there none, neither dead nor alive?
-    fn reap(&self, step: Pid, status: &mut Option<WaitStatus>) -> io::Result<bool> {
-        loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, how))) if pid == step => *status = Some(how),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(false),
-                Err(Errno::CHILD) => return Ok(true),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+/// Buries children that ended, and tells of them; are there none, neither dead nor alive?
+pub(super) fn bury(mut ended: impl FnMut(Pid, WaitStatus)) -> io::Result<bool> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, how))) => ended(pid, how),
+            Ok(None) => return Ok(false),
+            Err(Errno::CHILD) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

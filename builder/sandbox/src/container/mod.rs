@@ -1,34 +1,41 @@
 //! Steps where nothing can be mounted and no namespace be left: root in an ordinary container.
 //!
-//! The root is one directory. Two processes here as well: the set-up process stays outside of the root, makes ready what
-//! a step finds there and takes it away again; its child enters the root by `chroot` and becomes the step. What namespaces
-//! do elsewhere is done by other means:
+//! The root is one directory. Three processes: the set-up process stays outside of the root, makes ready what a step finds
+//! there and takes it away again; its child answers what the step asks about its own processes, in place of `/proc`
+//! (`answering`); a child of that enters the root by `chroot` and becomes the step. What namespaces do elsewhere is done by
+//! other means:
 //!
 //! - Out of the root leads nothing: no descriptor, no CAP_SYS_CHROOT, no `chroot` (filter), and no file outside of it may
 //!   be opened (Landlock). Device nodes cannot be made, since they would open.
 //! - Signals and ptrace stay among the step's own processes (Landlock, Linux 6.12; before that `usable` says so).
-//! - Whatever the step started is dead at its end: the set-up process adopts orphans and kills until none is left.
+//! - Whatever the step started is dead at its end: the set-up process kills until none is left.
 //! - no_new_privs is on, which Landlock and the filter need without CAP_SYS_ADMIN: setuid programs lend no rights.
 //!
 //! Must never: resolve a path of the root other than by a descriptor of it, or start a step that lacks a wall.
 
+mod answering;
 mod devices;
 mod ending;
+mod guise;
 mod mounts;
+mod own;
 mod placing;
 mod provided;
 
+use crate::answers::Link;
 use crate::caps::{self, CHROOT_STEP};
 use crate::idmap::Tier;
-use crate::init::{self, follow_parent};
+use crate::init::{self, CONTROL_GROUP, follow_parent};
 use crate::protocol::{At, Control, Fault, Stage};
 use crate::spec::{Content, Network, Security, StepSpec, Surroundings, Whole};
 use crate::sys::{self, Beneath, Fork};
 use crate::{SandboxError, cgroup, cwd, mount_api, probe, seccomp, user};
+use answering::ANSWERS;
 use ending::Herd;
 use placing::Placing;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -184,37 +191,41 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
     mounts::put(&mut placing, &spec.mounts)?;
     let herd = Herd::gather().at(Stage::Process, "keeping signals away from the builder")?;
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
-    let ended = match sys::fork().at(Stage::Process, "the step's first process")? {
+    let (told, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
+    let ended = match sys::fork().at(Stage::Process, ANSWERS)? {
         Fork::Child => {
-            drop((held, placing));
+            drop((held, told, placing, streams));
             drop(aside);
-            let fault = match inner(control, (spec, groups), root, &alive) {
+            let fault = match answering::live(control, (spec, groups), root, (&alive, report.into())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             init::give_up(control, fault)
         }
         Fork::Parent(pid) => {
-            drop(alive);
-            herd.follow(control, pid, &streams).at(Stage::Process, "ending what the step started")?
+            drop((alive, report));
+            let followed = herd.follow(control, (pid, told.into()), &streams);
+            followed.at(Stage::Process, "ending what the step started")?
         }
     };
     drop(held);
+    // What is left of it is dead, so that all can be put back before this is told.
     placing.take_back().at(Stage::Files, "putting the image's files back")?;
     devices::take_away(&root, &aside).at(Stage::Devices, "/dev")?;
+    let ended = ended.ok_or("the process that does it is gone").at(Stage::Process, ANSWERS)?;
     control.say(&ended).at(Stage::Process, "report")
 }
 
 fn inner(
     control: &Control,
-    (spec, groups): (&StepSpec, &[PathBuf]),
+    (spec, ways_in): (&StepSpec, &[File]),
     root: OwnedFd,
-    alive: &OwnedFd,
+    (alive, link): (&OwnedFd, Option<Link>),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
     // Where devices do not open, programs would fail in odd places.
     mount_api::plainly_inside(root.as_fd(), "dev/null", OFlags::RDWR).at(Stage::Devices, "/dev/null")?;
-    cgroup::join(groups).at(Stage::Process, "control group")?;
+    cgroup::join(ways_in).at(Stage::Process, CONTROL_GROUP)?;
     enter(&root).at(Stage::Pivot, "/")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
@@ -223,6 +234,9 @@ fn inner(
     init::limit(spec)?;
     confine(&root)?;
     drop(root);
+    if let Some(link) = link {
+        answering::ask_about_this_process(&link).at(Stage::Seccomp, ANSWERS)?;
+    }
     init::become_user(&who, &spec.surroundings, CHROOT_STEP)?;
     init::start(control, spec, &who)
 }
@@ -233,17 +247,26 @@ fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
     rustix::process::chdir("/")
 }
 
+/// What a version of Landlock knows of files.
+fn rights(version: i64) -> u64 {
+    RIGHTS.iter().find(|(first, _)| version >= *first).map_or(0, |(_, rights)| *rights)
+}
+
+/// What it knows of signals and sockets.
+fn scopes(version: i64) -> u64 {
+    match version {
+        probe::SCOPES.. => sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS | sys::LANDLOCK_SCOPE_SIGNALS,
+        _ => 0,
+    }
+}
+
 /// The walls, from the outermost in. no_new_privs is on since the herd was gathered.
 fn confine(root: &OwnedFd) -> Result<(), Fault> {
     let version = sys::ask_landlock().at(Stage::Process, "Landlock")?;
-    let rights = RIGHTS.iter().find(|(first, _)| version >= *first).map_or(0, |(_, rights)| *rights);
-    let scopes = match version {
-        probe::SCOPES.. => sys::LANDLOCK_SCOPE_ABSTRACT_SOCKETS | sys::LANDLOCK_SCOPE_SIGNALS,
-        _ => 0,
-    };
+    let rights = rights(version);
     if rights != 0 {
         let beneath = Beneath { rights, directory: root.as_fd() };
-        sys::enter_domain(scopes, Some(&beneath)).at(Stage::Process, "files beneath the root")?;
+        sys::enter_domain(scopes(version), &[beneath]).at(Stage::Process, "files beneath the root")?;
     }
     caps::limit_bounding_set(CHROOT_STEP).at(Stage::Capabilities, "bounding set")?;
     seccomp::install(seccomp::Walls::Chroot).at(Stage::Seccomp, "filter")

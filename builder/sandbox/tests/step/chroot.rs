@@ -34,7 +34,7 @@ pub const TESTS: &[(&str, Test)] = &[
 /// What is asked for that a chroot cannot give.
 type Change = fn(&mut World);
 
-fn as_root(tier: Tier, test: fn(&mut World)) {
+pub fn as_root(tier: Tier, test: fn(&mut World)) {
     if tier == Tier::Root {
         test(&mut in_a_directory());
     }
@@ -50,7 +50,7 @@ fn in_a_directory() -> World {
     world
 }
 
-fn step(world: &mut World, script: &str) -> (Result<Outcome, SandboxError>, String) {
+pub fn step(world: &mut World, script: &str) -> (Result<Outcome, SandboxError>, String) {
     let aside = tempfile::tempdir_in(world.dir.path()).unwrap();
     if let Files::Whole(whole) = &mut world.spec.files {
         whole.aside = aside.path().to_owned();
@@ -58,7 +58,7 @@ fn step(world: &mut World, script: &str) -> (Result<Outcome, SandboxError>, Stri
     world.try_sh(script)
 }
 
-fn sh(world: &mut World, script: &str) -> String {
+pub fn sh(world: &mut World, script: &str) -> String {
     let (outcome, text) = step(world, script);
     assert_eq!(outcome.unwrap(), Outcome::Exited(0), "{script}: {text}");
     text

@@ -15,6 +15,7 @@ mod mounts;
 mod owners;
 mod people;
 mod probe;
+mod proc;
 mod refusal;
 mod world;
 
@@ -32,6 +33,7 @@ const OTHER_USER: &str = "nobody";
 type Test = fn(Tier);
 const GROUPS: &[&[(&str, Test)]] = &[
     chroot::TESTS,
+    proc::TESTS,
     isolation::TESTS,
     ending::TESTS,
     layer::TESTS,

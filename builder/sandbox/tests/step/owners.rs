@@ -137,7 +137,7 @@ fn no_step_without_its_server(tier: Tier) {
 }
 
 /// Of two set-up processes, of which one is the other's child, the child is the server once the step has begun.
-fn kill_the_server() -> bool {
+pub fn kill_the_server() -> bool {
     let says = |pid: &String, word: &str| {
         let line = fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).replace('\0', " ").contains(word)
@@ -145,7 +145,9 @@ fn kill_the_server() -> bool {
     for _ in 0..200 {
         for set_up in children(&std::process::id().to_string()).iter().filter(|pid| says(pid, "__init")) {
             let below = children(set_up);
-            let runs = below.iter().any(|pid| says(pid, "sleep 60"));
+            // Its sibling, or its child.
+            let runs =
+                below.iter().any(|pid| says(pid, "sleep 60") || children(pid).iter().any(|pid| says(pid, "sleep 60")));
             if let Some(server) = below.iter().find(|pid| runs && says(pid, "__init")) {
                 return std::process::Command::new("kill").args(["-9", server]).status().is_ok_and(|s| s.success());
             }
