@@ -86,6 +86,7 @@ pub fn beside_peers() {
     world.spec.argv = vec!["/bin/true".into()];
     let root = Root::new(&world);
     let runtimes = ["runc", "crun"].map(|name| (name, Bundle::new(&root)));
+    let bubble = Bubble::new(&root);
     let mut cooper_times = Times::new("cooper");
     let mut peers = ["runc", "crun", "bwrap"].map(Times::new);
     for round in 0..ROUNDS {
@@ -96,7 +97,7 @@ pub fn beside_peers() {
                 root.mount();
                 match runtime {
                     Some((name, bundle)) => bundle.run(name, round),
-                    None => bubblewrap(&root),
+                    None => bubble.run(),
                 }
                 root.unmount();
             });
@@ -265,24 +266,70 @@ fn filter() -> Value {
     json!({ "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules })
 }
 
-/// bubblewrap does less than the others: it takes only compiled filters and gets none, and it masks no kernel files. Some
-/// it makes read-only by itself.
-fn bubblewrap(root: &Root) {
-    let mut command = Command::new("bwrap");
-    command.arg("--bind").arg(root.at("merged")).arg("/");
-    command.args(["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]);
-    for name in ["hosts", "resolv.conf"] {
-        command.arg("--ro-bind").arg(root.at("provided").join(name)).arg(format!("/etc/{name}"));
+/// Compiles a filter as its program is loaded into the kernel: what bubblewrap takes.
+const COMPILE: &str = "\
+import json, seccomp, sys
+rules = json.load(sys.stdin)
+filter = seccomp.SyscallFilter(seccomp.ERRNO(1))
+compare = {name: getattr(seccomp, name[9:]) for name in
+           ('SCMP_CMP_NE', 'SCMP_CMP_LT', 'SCMP_CMP_LE', 'SCMP_CMP_EQ', 'SCMP_CMP_GE', 'SCMP_CMP_GT', 'SCMP_CMP_MASKED_EQ')}
+for rule in rules['syscalls']:
+    action = {'SCMP_ACT_ALLOW': seccomp.ALLOW, 'SCMP_ACT_ERRNO': seccomp.ERRNO(1)}[rule['action']]
+    arguments = [seccomp.Arg(a['index'], compare[a['op']], a['value'], a.get('valueTwo', 0)) for a in rule.get('args', [])]
+    for name in rule['names']:
+        if action == seccomp.ALLOW and seccomp.resolve_syscall(seccomp.Arch(), name) >= 0:
+            filter.add_rule(action, name, *arguments)
+filter.export_bpf(sys.stdout)
+";
+
+/// What bubblewrap is told.
+struct Bubble {
+    options: Vec<String>,
+    filter: PathBuf,
+}
+
+impl Bubble {
+    /// The same world as the others make. Some kernel files it makes read-only by itself.
+    fn new(root: &Root) -> Self {
+        let filter = root.at("filter");
+        let mut compile = Command::new("/usr/bin/python3");
+        compile.args(["-c", COMPILE]).stdin(Stdio::piped()).stdout(fs::File::create(&filter).unwrap());
+        let mut compiling = compile.spawn().unwrap();
+        serde_json::to_writer(compiling.stdin.take().unwrap(), &self::filter()).unwrap();
+        assert!(compiling.wait().unwrap().success() && fs::metadata(&filter).unwrap().len() > 100);
+        let mut options: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["--bind", root.at("merged").to_str().unwrap(), "/", "--proc", "/proc", "--dev", "/dev"]);
+        add(&["--tmpfs", "/dev/shm", "--mqueue", "/dev/mqueue", "--ro-bind", "/sys", "/sys"]);
+        for masked in MASKED.into_iter().filter(|path| Path::new(path).exists()) {
+            match Path::new(masked).is_dir() {
+                true => add(&["--tmpfs", masked]),
+                false => add(&["--ro-bind", "/dev/null", masked]),
+            }
+        }
+        add(&["--ro-bind", "/proc/fs", "/proc/fs"]);
+        for name in ["hosts", "resolv.conf"] {
+            let provided = root.at("provided").join(name);
+            add(&["--ro-bind", provided.to_str().unwrap(), &format!("/etc/{name}")]);
+        }
+        add(&["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--hostname", "cooper"]);
+        add(&["--new-session", "--die-with-parent", "--cap-drop", "ALL"]);
+        CAPABILITIES.iter().for_each(|capability| add(&["--cap-add", capability]));
+        // Its standard input.
+        add(&["--seccomp", "0", "/bin/true"]);
+        Self { options, filter }
     }
-    command.args(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--hostname", "cooper"]);
-    command.args(["--new-session", "--die-with-parent", "--cap-drop", "ALL"]);
-    for capability in CAPABILITIES {
-        command.args(["--cap-add", capability]);
+
+    fn run(&self) {
+        finish(Command::new("bwrap").args(&self.options).stdin(fs::File::open(&self.filter).unwrap()));
     }
-    succeed(command.arg("/bin/true"));
 }
 
 fn succeed(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    finish(command.stdin(Stdio::null()));
+}
+
+fn finish(command: &mut Command) {
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
