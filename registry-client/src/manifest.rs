@@ -9,7 +9,7 @@ use crate::session::{Call, Session};
 use bytes::Bytes;
 use cooper_image::index::DocumentError;
 use cooper_image::{
-    Descriptor, Digest, DigestError, Document, Index, Manifest, MediaType, Platform, Reference, Verified, limits,
+    Descriptor, Digest, DigestError, Document, Leaf, Leaves, Manifest, MediaType, Platform, Reference, Verified, limits,
 };
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
@@ -82,49 +82,51 @@ fn head_length(response: &Response) -> Option<u64> {
     announced_length(response).filter(|n| *n > 0)
 }
 
-/// Follows a name to the image of a platform.
+/// Follows a name to the image of a platform, through as many indexes as it takes.
 pub(crate) async fn resolve(
     s: &Session<'_>,
     name: &Reference,
     platform: &Platform,
 ) -> Result<ResolvedManifest, RegistryError> {
     let mut budget = s.budget();
-    let mut fetched = fetch(s, &name.selector(), name.digest(), None, &mut budget).await?;
-    let mut top = None;
-    for _ in 0..limits::INDEX_DEPTH {
-        let index = match fetched.document {
-            Document::Manifest(document) => {
-                let size = fetched.bytes.get().len() as u64;
-                let descriptor = Descriptor::new(fetched.media_type, fetched.bytes.digest().clone(), size);
-                return Ok(ResolvedManifest { manifest: fetched.bytes, descriptor, document, index: top });
-            }
-            Document::Index(index) => index,
-        };
-        let entry = choose(&index, platform).ok_or_else(|| RegistryError::Platform {
+    let top = fetch(s, &name.selector(), name.digest(), None, &mut budget).await?;
+    let Document::Index(index) = top.document else { return resolved(s, name, top, None) };
+    let malformed = |source| RegistryError::Document { asked: Box::new(s.asked(&get(s, &name.selector()))), source };
+    let mut leaves = Leaves::satisfying(index, platform);
+    loop {
+        let leaf = leaves.step().map_err(malformed)?.ok_or_else(|| RegistryError::Platform {
             asked: Box::new(s.asked(&get(s, &name.selector()))),
             wanted: platform.to_string(),
-            available: platforms(&index),
+            available: platforms(leaves.passed()),
         })?;
+        let (Leaf::Image(entry) | Leaf::Index(entry)) = &leaf;
         let next = fetch(s, &entry.digest.to_string(), Some(&entry.digest), Some(entry), &mut budget).await?;
-        top = top.or(Some(fetched.bytes));
-        fetched = next;
+        match (leaf, next.document) {
+            (Leaf::Index(_), Document::Index(index)) => leaves.enter(index),
+            (_, document) => return resolved(s, name, Fetched { document, ..next }, Some(top.bytes)),
+        }
     }
-    Err(RegistryError::TooLarge {
-        asked: Box::new(s.asked(&get(s, &name.selector()))),
-        limit: format!("{} nested indexes", limits::INDEX_DEPTH),
-    })
 }
 
-/// The image for the platform, else an index without one in which it may be.
-fn choose<'i>(index: &'i Index, platform: &Platform) -> Option<&'i Descriptor> {
-    let nested = || index.manifests.iter().find(|d| d.media_type.is_index() && d.platform.is_none());
-    index.select(platform).or_else(nested)
+fn resolved(
+    s: &Session<'_>,
+    name: &Reference,
+    found: Fetched,
+    index: Option<Verified<Vec<u8>>>,
+) -> Result<ResolvedManifest, RegistryError> {
+    let descriptor = found.descriptor();
+    match found.document {
+        Document::Manifest(document) => Ok(ResolvedManifest { manifest: found.bytes, descriptor, document, index }),
+        Document::Index(_) => Err(RegistryError::Document {
+            asked: Box::new(s.asked(&get(s, &name.selector()))),
+            source: DocumentError::Ambiguous("it is an index, and an image was looked for"),
+        }),
+    }
 }
 
-/// The platforms of an index, attestations left away.
-fn platforms(index: &Index) -> Vec<String> {
-    let known = index.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(|p| p.os != "unknown");
-    let mut names: Vec<String> = known.map(|p| crate::redact::excerpt(p.to_string().as_bytes())).collect();
+/// Platforms, each once.
+fn platforms(of: &[Platform]) -> Vec<String> {
+    let mut names: Vec<String> = of.iter().map(|p| crate::redact::excerpt(p.to_string().as_bytes())).collect();
     names.dedup();
     names.truncate(64);
     names

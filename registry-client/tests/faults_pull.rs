@@ -4,6 +4,7 @@
 
 mod support;
 
+use cooper_image::index::DocumentError;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, MediaType, Platform};
 use cooper_registry::retry::RetryPolicy;
 use cooper_registry::{Begun, Client, ClientOptions, Clock, RegistryError};
@@ -370,7 +371,8 @@ async fn indexes_in_indexes_end() {
     });
     let client = Client::new(quick()).unwrap();
     let at = |n: usize| format!("{}/a/b:{n}", server.host()).parse().unwrap();
-    client.resolve(&at(7), &Platform::linux("amd64")).await.unwrap();
-    let error = client.resolve(&at(8), &Platform::linux("amd64")).await.unwrap_err();
-    assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}");
+    client.resolve(&at(8), &Platform::linux("amd64")).await.unwrap();
+    let error = client.resolve(&at(9), &Platform::linux("amd64")).await.unwrap_err();
+    let too_deep = |source: &DocumentError| matches!(source, DocumentError::Nesting(_));
+    assert!(matches!(&error, RegistryError::Document { source, .. } if too_deep(source)), "{error}");
 }

@@ -5,7 +5,9 @@ use crate::layers::Layer;
 use crate::request::Freshness;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::{self, Format, Notes};
-use cooper_image::{Descriptor, DiffId, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits};
+use cooper_image::{
+    Descriptor, DiffId, Document, ImageConfig, Index, Leaf, Leaves, Manifest, MediaType, Platform, Reference, limits,
+};
 use cooper_store::StoreError;
 use std::fmt::Display;
 
@@ -89,16 +91,18 @@ impl Engine {
         Ok(true)
     }
 
-    /// The images that a name of the store leads to: those of an index, else the one that it names.
+    /// The images that a name of the store leads to: those of an index and the indexes in it, else the one that it names.
     pub(crate) fn images_of(&self, reference: &Reference, d: &Descriptor) -> Result<Vec<Descriptor>, EngineError> {
         if !d.media_type.is_index() {
             return Ok(vec![d.clone()]);
         }
-        let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
-        match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(reference, e.to_string()))? {
-            Document::Index(index) => Ok(index.images().cloned().collect()),
-            Document::Manifest(_) => Ok(vec![d.clone()]),
+        let read = |d: &Descriptor| Ok(self.store.read_blob(d, limits::MANIFEST_BYTES)?.into_inner());
+        let mut leaves = Leaves::of(index(reference, d, &read(d)?)?);
+        let mut images = Vec::new();
+        while let Some(image) = next_image(&mut leaves, reference, read)? {
+            images.push(image);
         }
+        Ok(images)
     }
 
     /// What a name leads to after an image for one platform was fetched beside those for others.
@@ -221,6 +225,32 @@ pub(crate) fn no_image(what: &dyn Display) -> EngineError {
     EngineError::Request {
         message: format!("{what} is no image, and the store has names for images alone"),
         hint: "copy it to a registry, an OCI layout or an OCI archive".to_owned(),
+    }
+}
+
+/// The next image of an index, with `read` for the indexes that are in it.
+///
+/// # Errors
+/// [`EngineError::InvalidImage`], and what `read` says.
+pub(crate) fn next_image(
+    leaves: &mut Leaves,
+    place: &dyn Display,
+    read: impl Fn(&Descriptor) -> Result<Vec<u8>, EngineError>,
+) -> Result<Option<Descriptor>, EngineError> {
+    loop {
+        match leaves.step().map_err(|e| invalid(place, e.to_string()))? {
+            None => return Ok(None),
+            Some(Leaf::Image(d)) => return Ok(Some(d)),
+            Some(Leaf::Index(d)) => leaves.enter(index(place, &d, &read(&d)?)?),
+        }
+    }
+}
+
+/// Reads an index.
+fn index(place: &dyn Display, d: &Descriptor, bytes: &[u8]) -> Result<Index, EngineError> {
+    match Document::parse(bytes, Some(&d.media_type)).map_err(|e| invalid(place, e.to_string()))? {
+        Document::Index(index) => Ok(index),
+        Document::Manifest(_) => Err(invalid(place, format!("{} is no index", d.digest))),
     }
 }
 

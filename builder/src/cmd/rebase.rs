@@ -5,8 +5,8 @@ use crate::failure::{Exit, Failure};
 use crate::flags::rework::RebaseFlags;
 use crate::rework::{self, Given};
 use cooper_engine::toolkit::rebase::{BASE_DIGEST, BASE_NAME, rebase};
-use cooper_engine::toolkit::{Draft, ImageDraft, Origin, Place as ImagePlace, pick};
-use cooper_image::{Document, Reference};
+use cooper_engine::toolkit::{Draft, ImageDraft, Origin, Place as ImagePlace, first, pick};
+use cooper_image::Reference;
 use std::sync::Arc;
 
 /// Puts an image on another base.
@@ -59,12 +59,7 @@ fn bases(flags: &RebaseFlags, given: &Given<'_>) -> Result<(ImagePlace, ImagePla
 
 /// Name and digest of the base, as the first image of an index has them.
 fn noted(origin: &Arc<dyn Origin>, given: &Given<'_>) -> Result<(Option<Reference>, Option<String>), Failure> {
-    let bytes = origin.document(&given.top)?;
-    let first = match Document::parse(&bytes, Some(&given.top.media_type)) {
-        Ok(Document::Index(index)) => index.images().next().cloned(),
-        _ => Some(given.top.clone()),
-    };
-    let Some(first) = first else { return Ok((None, None)) };
+    let Some(first) = first(&**origin, &given.top)? else { return Ok((None, None)) };
     let annotations = ImageDraft::read(&**origin, &first)?.annotations;
     let name = annotations.get(BASE_NAME).and_then(|name| name.parse().ok());
     Ok((name, annotations.get(BASE_DIGEST).cloned()))

@@ -2,7 +2,7 @@
 //! kinds of document apart without ambiguity.
 
 use crate::config::null_is_default;
-use crate::{Descriptor, Manifest, MediaType, Platform};
+use crate::{Descriptor, Manifest, MediaType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,11 +39,7 @@ impl Index {
             annotations: BTreeMap::new(),
         }
     }
-    /// The first entry for a platform. Attestations (platform `unknown/unknown`) never match.
-    pub fn select(&self, wanted: &Platform) -> Option<&Descriptor> {
-        self.images().find(|d| d.platform.as_ref().is_some_and(|p| p.satisfies(wanted)))
-    }
-    /// The entries that are images, attestations left out.
+    /// The entries that are images or indexes of some, attestations (platform `unknown/unknown`) left out.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
         let unknown = |d: &Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "unknown");
         self.manifests.iter().filter(move |d| !unknown(d) && !d.annotations.contains_key(REFERENCE_TYPE))
@@ -73,6 +69,9 @@ pub enum DocumentError {
     /// The transport and the document disagree, or the type is unknown.
     #[error("the manifest's type is {0:?}, which is not supported")]
     Type(String),
+    /// Indexes within indexes, too deep or too many.
+    #[error("its indexes nest too much: {0}")]
+    Nesting(String),
 }
 
 impl Document {
@@ -139,8 +138,6 @@ mod tests {
         marked.annotations.insert(REFERENCE_TYPE.to_owned(), "attestation-manifest".to_owned());
         let (unknown, image) = (entry(Some("unknown/unknown"), "unknown"), entry(Some("linux/amd64"), "image"));
         let index = Index::of(vec![unknown, marked, image.clone()]);
-        assert_eq!(index.select(&Platform::linux("amd64")), Some(&image));
-        assert_eq!(index.select(&"unknown/unknown".parse().unwrap()), None);
         assert_eq!(index.images().collect::<Vec<_>>(), [&image]);
     }
 

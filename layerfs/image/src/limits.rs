@@ -10,6 +10,8 @@ pub const TOKEN_BYTES: u64 = 64 * 1024;
 pub const LAYERS: usize = 1000;
 /// Deepest nesting of indexes that is followed.
 pub const INDEX_DEPTH: usize = 8;
+/// Most indexes within one that are looked into for an image.
+pub const INDEXES: usize = 1000;
 /// Most bytes that one compressed layer may expand to.
 pub const LAYER_BYTES: u64 = 512 * 1024 * 1024 * 1024;
 /// Most entries in one layer.

@@ -5,8 +5,11 @@
 //! Must never: follow a link, believe a size or a digest, or take half an image for a whole one.
 
 use crate::layers::io;
+use crate::resolve::next_image;
 use crate::{Engine, EngineError};
-use cooper_image::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, RelPath, Verified, limits};
+use cooper_image::{
+    Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, RelPath, Verified, limits,
+};
 use cooper_layerfs::root::Root;
 use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
 use std::fmt;
@@ -50,6 +53,9 @@ impl fmt::Display for LayoutName {
         self.digest.iter().try_for_each(|d| write!(f, "@{d}"))
     }
 }
+
+/// An image's manifest, described, as bytes and read.
+type Image = (Descriptor, Vec<u8>, Manifest);
 
 /// An open layout.
 pub(crate) struct Layout<'a> {
@@ -109,26 +115,32 @@ impl<'a> Layout<'a> {
     }
 
     /// The image's manifest, through as many indexes as are allowed.
-    fn manifest(&self, platform: &Platform) -> Result<(Descriptor, Vec<u8>, Manifest), EngineError> {
-        let mut digest = match &self.name.digest {
+    fn manifest(&self, platform: &Platform) -> Result<Image, EngineError> {
+        let top = match &self.name.digest {
             Some(digest) => digest.clone(),
             None => self.by_tag(platform)?.digest,
         };
-        for _ in 0..limits::INDEX_DEPTH {
-            let bytes = self.document(&digest)?;
-            match Document::parse(&bytes, None).map_err(|e| self.invalid(format!("{digest}: {e}")))? {
-                Document::Manifest(manifest) => {
-                    let media_type = manifest.media_type.clone().unwrap_or(MediaType::OciManifest);
-                    let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-                    return Ok((descriptor, bytes, manifest));
-                }
-                Document::Index(index) => match index.select(platform) {
-                    Some(entry) => digest = entry.digest.clone(),
-                    None => return Err(self.no_image(format!("{} has no image for {platform}", self.name), &index)),
-                },
-            }
+        let index = match self.parsed(&top)? {
+            (bytes, Document::Manifest(manifest)) => return Ok(image(top, bytes, manifest)),
+            (_, Document::Index(index)) => index,
+        };
+        let mut leaves = Leaves::satisfying(index, platform);
+        let found = next_image(&mut leaves, &self.name, |d| self.document(&d.digest))?;
+        let none = || {
+            let has = leaves.passed().iter().take(8).map(ToString::to_string);
+            offering(format!("{} has no image for {platform}", self.name), has.collect())
+        };
+        let digest = found.ok_or_else(none)?.digest;
+        match self.parsed(&digest)? {
+            (bytes, Document::Manifest(manifest)) => Ok(image(digest, bytes, manifest)),
+            (_, Document::Index(_)) => Err(self.invalid("an index is in it as an image".to_owned())),
         }
-        Err(self.invalid("its indexes nest too deep".to_owned()))
+    }
+
+    fn parsed(&self, digest: &Digest) -> Result<(Vec<u8>, Document), EngineError> {
+        let bytes = self.document(digest)?;
+        let parsed = Document::parse(&bytes, None).map_err(|e| self.invalid(format!("{digest}: {e}")))?;
+        Ok((bytes, parsed))
     }
 
     /// The entry of `index.json` with the tag; without one `latest`, else the only entry.
@@ -194,13 +206,22 @@ impl<'a> Layout<'a> {
             let platform = d.platform.as_ref().map(ToString::to_string);
             d.annotations.get(TAG).cloned().or(platform)
         });
-        let tags: Vec<String> = tags.take(8).collect();
-        let hint = match tags.is_empty() {
-            true => "choose an image by its digest: oci-layout://DIR@sha256:…".to_owned(),
-            false => format!("it has {}", tags.join(", ")),
-        };
-        EngineError::Request { message, hint }
+        offering(message, tags.take(8).collect())
     }
+}
+
+fn image(digest: Digest, bytes: Vec<u8>, manifest: Manifest) -> Image {
+    let media_type = manifest.media_type.clone().unwrap_or(MediaType::OciManifest);
+    (Descriptor::new(media_type, digest, bytes.len() as u64), bytes, manifest)
+}
+
+/// What is wanted is not there, and this is.
+fn offering(message: String, has: Vec<String>) -> EngineError {
+    let hint = match has.is_empty() {
+        true => "choose an image by its digest: oci-layout://DIR@sha256:…".to_owned(),
+        false => format!("it has {}", has.join(", ")),
+    };
+    EngineError::Request { message, hint }
 }
 
 pub(crate) fn blob_path(digest: &Digest) -> String {

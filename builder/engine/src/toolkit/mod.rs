@@ -39,5 +39,5 @@ pub use place::{Kind, Place, PlaceError};
 pub use reach::{Listing, Reach};
 pub use registry::RegistryTarget;
 pub use rewrite::rewrite;
-pub use shipment::{Name, Put, Referrers, Shipment, Shipped, Target, Top, pick, ship};
+pub use shipment::{Name, Put, Referrers, Shipment, Shipped, Target, Top, first, pick, ship};
 pub use store::StoreTarget;

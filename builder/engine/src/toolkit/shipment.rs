@@ -4,7 +4,7 @@ use super::origin::{Origin, small};
 use crate::event::{Direction, Event, Sink};
 use crate::transfer::some_at_once;
 use crate::{EngineError, resolve};
-use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference, limits};
+use cooper_image::{Descriptor, Digest, Document, ImageConfig, Leaves, MediaType, Platform, Reference, limits};
 use cooper_registry::RegistryError;
 use cooper_store::archive;
 use serde::{Deserialize, Serialize};
@@ -330,7 +330,8 @@ pub(super) fn entries(d: &Descriptor, names: &[Name]) -> Vec<Descriptor> {
     if names.is_empty() { vec![d.clone()] } else { names.iter().map(named).collect() }
 }
 
-/// The image for a platform; without one, what the place itself leads to.
+/// The image for a platform, in an index or in one of those within it; without a platform, what the place itself leads
+/// to.
 ///
 /// # Errors
 /// [`EngineError::Request`] when there is no such image.
@@ -341,28 +342,38 @@ pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descript
         message: format!("{} has no image for {wanted}", origin.place()),
         hint: format!("it has {}", if has.is_empty() { "none that says for what".to_owned() } else { has.join(", ") }),
     };
-    let mut d = top;
-    for _ in 0..limits::INDEX_DEPTH {
-        let bytes = origin.document(&d)?;
-        let document = Document::parse(&bytes, Some(&d.media_type));
-        match document.map_err(|e| resolve::invalid(&origin.place(), e.to_string()))? {
-            Document::Index(index) => {
-                let has = || index.images().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
-                d = index.select(wanted).map(super::layout::bare).ok_or_else(|| none(has()))?;
-            }
-            Document::Manifest(_) if d.digest != origin.top()?.digest => return Ok(d),
-            Document::Manifest(manifest) => {
-                let config = small(origin, &manifest.config, limits::CONFIG_BYTES)?;
-                let is = serde_json::from_slice::<ImageConfig>(&config).map(|c| c.platform());
-                return match is {
-                    Ok(is) if is.satisfies(wanted) => Ok(d),
-                    Ok(is) => Err(none(vec![is.to_string()])),
-                    Err(_) => Err(none(Vec::new())),
-                };
+    let bytes = origin.document(&top)?;
+    let invalid = |e: cooper_image::index::DocumentError| resolve::invalid(&origin.place(), e.to_string());
+    match Document::parse(&bytes, Some(&top.media_type)).map_err(invalid)? {
+        Document::Index(index) => {
+            let mut leaves = Leaves::satisfying(index, wanted);
+            let found = resolve::next_image(&mut leaves, &origin.place(), |d| origin.document(d))?;
+            let has = || leaves.passed().iter().map(ToString::to_string).collect();
+            found.as_ref().map(super::layout::bare).ok_or_else(|| none(has()))
+        }
+        Document::Manifest(manifest) => {
+            let config = small(origin, &manifest.config, limits::CONFIG_BYTES)?;
+            match serde_json::from_slice::<ImageConfig>(&config).map(|c| c.platform()) {
+                Ok(is) if is.satisfies(wanted) => Ok(top),
+                Ok(is) => Err(none(vec![is.to_string()])),
+                Err(_) => Err(none(Vec::new())),
             }
         }
     }
-    Err(resolve::invalid(&origin.place(), "its indexes nest too deep".to_owned()))
+}
+
+/// The first image of an index, or of the indexes in it; what is no index is itself. `None` when there is none.
+///
+/// # Errors
+/// [`EngineError::InvalidImage`], and what the place says.
+pub fn first(origin: &dyn Origin, d: &Descriptor) -> Result<Option<Descriptor>, EngineError> {
+    let bytes = origin.document(d)?;
+    match Document::parse(&bytes, Some(&d.media_type)) {
+        Ok(Document::Index(index)) => {
+            resolve::next_image(&mut Leaves::of(index), &origin.place(), |d| origin.document(d))
+        }
+        _ => Ok(Some(d.clone())),
+    }
 }
 
 #[cfg(test)]
