@@ -11,7 +11,7 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-d
 pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// Which filters a list of referrers went through.
 pub const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
-/// Tags that a pushed manifest got by the query (distribution-spec, "Pushing Manifests").
+/// A tag that a pushed manifest got by the query; one header for each (distribution-spec, "Pushing Manifests").
 pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// Identifies an upload, for Docker's clients.
 pub const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -66,7 +66,7 @@ impl IntoResponse for Answer {
             // Every value is a digest, a checked name or a media type that came in a header or in
             // JSON; the last kind may hold what no header can, and is left out then.
             if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
+                headers.append(name, value);
             }
         }
         response

@@ -61,7 +61,7 @@ pub async fn get(
 
 /// What a client gets of a blob.
 pub enum Reply {
-    /// Nothing but this: it has the bytes.
+    /// Nothing but this: it has the bytes, or wants some that there are not.
     Head(Answer),
     /// The bytes from `first` up to before `end`.
     Bytes { answer: Answer, first: u64, end: u64 },
@@ -82,9 +82,10 @@ pub fn reply(headers: &HeaderMap, digest: &Digest, size: u64) -> Result<Reply, A
                 .header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
             Ok(Reply::Bytes { answer, first, end: last + 1 })
         }
-        Wanted::Outside => Err(ApiError::new(Code::RangeInvalid, "the blob has no such bytes")
-            .about(digest)
-            .header(CONTENT_RANGE, format!("bytes */{size}"))),
+        // No code of the specification is about this; the status and the size say it all.
+        Wanted::Outside => Ok(Reply::Head(
+            about(StatusCode::RANGE_NOT_SATISFIABLE, digest).header(CONTENT_RANGE, format!("bytes */{size}")),
+        )),
     }
 }
 

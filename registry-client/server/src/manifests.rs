@@ -91,11 +91,19 @@ struct Push {
     precondition: Precondition,
 }
 
+/// The tags that a query says, each once.
 fn tags(wanted: &[String]) -> Result<Vec<TagName>, ApiError> {
     if wanted.len() > TAGS {
         return Err(ApiError::new(Code::TooManyTags, format!("one request may give {TAGS} tags")));
     }
-    wanted.iter().map(|tag| tag.parse().map_err(|e: NameError| invalid(e.to_string()))).collect()
+    let mut tags: Vec<TagName> = Vec::with_capacity(wanted.len());
+    for tag in wanted {
+        let tag = tag.parse().map_err(|e: NameError| invalid(e.to_string()))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
 }
 
 pub async fn delete(registry: &Registry, name: RepoName, selector: Selector) -> Result<Answer, ApiError> {
@@ -204,8 +212,7 @@ fn keep(store: &Store, caller: &Registry, push: Push, bytes: &[u8]) -> Result<An
     let place = format!("/v2/{name}/manifests/{}", descriptor.digest);
     let answer = about(StatusCode::CREATED, &descriptor.digest).location(place);
     let answer = subject.into_iter().fold(answer, |a, s| a.header(OCI_SUBJECT, s));
-    let tags = tags.iter().map(TagName::as_str).collect::<Vec<_>>().join(", ");
-    let answer = if tags.is_empty() { answer } else { answer.header(OCI_TAG, tags) };
+    let answer = tags.iter().fold(answer, |a, tag| a.header(OCI_TAG, tag.as_str()));
     Ok(if elsewhere { answer.header(WARNING, ELSEWHERE) } else { answer })
 }
 

@@ -90,6 +90,8 @@ pub enum Selector {
 #[derive(Debug, Default)]
 pub struct Params {
     pub digest: Option<String>,
+    /// What the digest of an upload will be one of.
+    pub digest_algorithm: Option<String>,
     pub mount: Option<String>,
     pub from: Option<String>,
     pub n: Option<String>,
@@ -113,6 +115,7 @@ impl Params {
         for (key, value) in pairs {
             let place = match key.as_str() {
                 "digest" => &mut params.digest,
+                "digest-algorithm" => &mut params.digest_algorithm,
                 "mount" => &mut params.mount,
                 "from" => &mut params.from,
                 "n" => &mut params.n,

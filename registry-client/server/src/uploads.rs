@@ -14,6 +14,7 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use axum::http::{HeaderMap, StatusCode};
 use cooper_image::Digest;
+use cooper_image::digest::Algorithm;
 use cooper_store::{BlobWriter, RepoName};
 use std::sync::Arc;
 
@@ -29,6 +30,12 @@ pub async fn start(registry: &Registry, name: RepoName, params: &Params, request
         return Ok(answer);
     }
     let digest = params.digest.as_deref().map(parse_digest).transpose()?;
+    // Told before the bytes come, rather than by the digest at their end.
+    if let Some(name) = params.digest_algorithm.as_deref()
+        && ![Algorithm::Sha256, Algorithm::Sha512].iter().any(|known| known.name() == name)
+    {
+        return Err(ApiError::new(Code::DigestInvalid, "digests are of sha256 or sha512 here").about(name));
+    }
     let (shared, of) = (Arc::clone(&registry.shared), name.clone());
     match digest {
         // The client never learns the identifier: what failed cannot be continued.

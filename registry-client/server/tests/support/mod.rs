@@ -91,7 +91,7 @@ pub fn sha512(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
+    /// Names in lower case. What is said several times has a line for each.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -187,6 +187,10 @@ fn parse(bytes: &[u8]) -> Answer {
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in lines.filter_map(|l| l.split_once(": ")) {
+        let said = headers.entry(name.to_lowercase()).and_modify(|said| said.push('\n')).or_default();
+        said.push_str(value);
+    }
     Answer { status, headers, body: bytes[end + 4..].to_vec() }
 }
