@@ -3,7 +3,6 @@
 //!
 //! Takes: the name that is pushed. Gives: guesses, no more. Must never: let a push fail for what else is in the store.
 
-use crate::Engine;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
 use cooper_store::Store;
 use std::collections::{HashMap, HashSet};
@@ -13,16 +12,16 @@ use std::sync::OnceLock;
 const NAMES: usize = 256;
 
 /// The blobs of other repositories of one registry.
-pub(crate) struct Neighbours<'a> {
-    engine: &'a Engine,
-    name: &'a Reference,
+pub(crate) struct Neighbours {
+    store: Store,
+    name: Reference,
     found: OnceLock<HashMap<Digest, Reference>>,
 }
 
-impl<'a> Neighbours<'a> {
+impl Neighbours {
     /// Those of a name's repository; nothing is looked at yet.
-    pub fn of(engine: &'a Engine, name: &'a Reference) -> Self {
-        Self { engine, name, found: OnceLock::new() }
+    pub fn of(store: &Store, name: &Reference) -> Self {
+        Self { store: store.clone(), name: name.clone(), found: OnceLock::new() }
     }
 
     /// A name of a repository that seems to have the blob.
@@ -34,7 +33,7 @@ impl<'a> Neighbours<'a> {
         let mut found = HashMap::new();
         let mut seen = HashSet::new();
         // Nothing of it has to stay: a guess that is wrong costs one question.
-        let store = self.engine.store.passing();
+        let store = self.store.passing();
         let refs = store.refs().unwrap_or_default().into_iter();
         let near = refs.filter(|(n, _)| n.host() == self.name.host() && n.repository() != self.name.repository());
         for (name, top) in near.take(NAMES) {

@@ -70,7 +70,7 @@ impl Engine {
         let mut parcel = Parcel::default();
         self.collect(name, top, 0, &mut parcel)?;
         let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
-        let near = Neighbours::of(self, name);
+        let near = Neighbours::of(&self.store, name);
         each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), sink))?;
         let mut digest = top.digest.clone();
         for document in &parcel.documents {
@@ -117,7 +117,7 @@ impl Engine {
         &self,
         reference: &Reference,
         blob: &Descriptor,
-        (uplink, near): (&Uplink, &Neighbours<'_>),
+        (uplink, near): (&Uplink, &Neighbours),
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
         if !uplink.has_sent(reference, &blob.digest) {

@@ -38,6 +38,11 @@ impl Reach {
         &self.client
     }
 
+    /// The store, where somebody needs one.
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }

@@ -4,6 +4,7 @@ use super::origin::{Origin, Reader, cause};
 use super::reach::Reach;
 use super::shipment::{Name, Put, Target};
 use crate::EngineError;
+use crate::neighbours::Neighbours;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Pushed, Raw, RegistryError};
 use std::io::{self, Read};
@@ -136,12 +137,16 @@ impl Read for Arriving {
 pub struct RegistryTarget {
     reach: Reach,
     repository: Reference,
+    /// What the store knows of other repositories, where there is one.
+    near: Option<Neighbours>,
 }
 
 impl RegistryTarget {
     /// Into the repository of a name, whatever tag or digest that has.
     pub fn new(reach: Reach, name: &Reference) -> Self {
-        Self { reach, repository: name.repository_only() }
+        let repository = name.repository_only();
+        let near = reach.store().map(|store| Neighbours::of(store, &repository));
+        Self { reach, repository, near }
     }
 
     fn put(&self, at: &Reference, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
@@ -156,7 +161,8 @@ impl Target for RegistryTarget {
             let opened = if from == 0 { origin.open(&wanted) } else { origin.open_at(&wanted, from) };
             opened.map_err(io::Error::other)
         });
-        let near = from.repository();
+        let known = from.repository().filter(|near| near.host() == self.repository.host());
+        let near = known.or_else(|| self.near.as_ref()?.having(&d.digest));
         let pushed = self.reach.client().push_stream(&self.repository, d, source, near);
         match self.reach.runtime().block_on(pushed) {
             Ok(Pushed::Existed) => Ok(Put::Existed),
