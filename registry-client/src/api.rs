@@ -12,6 +12,7 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 
 /// The manifest that the one which was sent refers to: said by registries that note it (distribution-spec, "Pushing
 /// Manifests with Subject").
+pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// One route: of the registry, or below `/v2/<name>/`.

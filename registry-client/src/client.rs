@@ -359,6 +359,43 @@ impl Client {
         self.put(&session, name, bytes, media_type, None).await
     }
 
+    /// Sends a manifest under several tags of the name's repository, as [`Client::push_manifest`] does under one: in one
+    /// request where the registry takes several, else in one for each.
+    ///
+    /// # Errors
+    /// As [`Client::push_manifest`]. Tags that came before have the manifest then.
+    pub async fn push_manifest_tagged(
+        &self,
+        name: &Reference,
+        tags: &[&str],
+        bytes: &[u8],
+        media_type: &MediaType,
+    ) -> Result<Digest, RegistryError> {
+        let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
+        let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
+        let mut wanted = Vec::new();
+        for tag in tags.iter().copied() {
+            if !wanted.contains(&tag) {
+                wanted.push(tag);
+            }
+        }
+        while wanted.len() > 1 {
+            let (put, given) = manifest::push_tagged(&session, &wanted, bytes, media_type).await?;
+            let before = wanted.len();
+            wanted.retain(|tag| !given.iter().any(|given| given == tag));
+            if wanted.len() == before {
+                break;
+            }
+            if wanted.is_empty() {
+                return self.noted(&session, name, put, bytes, media_type).await;
+            }
+        }
+        for tag in wanted {
+            self.put(&session, &name.with_tag(tag), bytes, media_type, None).await?;
+        }
+        Ok(Digest::sha256(bytes))
+    }
+
     /// As [`Client::push_manifest`], in one conversation and under a condition where there is one.
     pub(crate) async fn put(
         &self,
@@ -369,6 +406,19 @@ impl Client {
         condition: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Digest, RegistryError> {
         let put = manifest::push(session, name, bytes, media_type, condition).await?;
+        self.noted(session, name, put, bytes, media_type).await
+    }
+
+    /// Enters a manifest that was sent in the referrers tag, where it refers to another and the registry has not noted
+    /// that.
+    async fn noted(
+        &self,
+        session: &Session<'_>,
+        name: &Reference,
+        put: manifest::Put,
+        bytes: &[u8],
+        media_type: &MediaType,
+    ) -> Result<Digest, RegistryError> {
         if !put.subject_noted
             && let Some(referrer) = Referrer::read(bytes, &put.digest, media_type)
         {

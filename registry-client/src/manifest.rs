@@ -2,7 +2,7 @@
 //! Must never give out bytes whose digest was not computed here, nor guess between two meanings.
 
 use crate::RegistryError;
-use crate::api::{CONTENT_DIGEST, Route, SUBJECT, announced_length, content_type};
+use crate::api::{CONTENT_DIGEST, Route, SUBJECT, TAG, announced_length, content_type};
 use crate::http::Payload;
 use crate::retry::Budget;
 use crate::session::{Call, Session};
@@ -212,6 +212,36 @@ pub(crate) struct Put {
     pub(crate) subject_noted: bool,
 }
 
+/// So many tags every registry takes in one request that takes several.
+const TAGS: usize = 10;
+
+/// Sends a manifest under tags of one repository, and gives those that it got: several in one request (distribution-spec,
+/// "Pushing Manifests": `?tag=`). A registry that knows no such request, or refuses it, may give none; the manifest is
+/// wanted under each of the others then.
+pub(crate) async fn push_tagged(
+    s: &Session<'_>,
+    tags: &[&str],
+    bytes: &[u8],
+    media_type: &MediaType,
+) -> Result<(Put, Vec<String>), RegistryError> {
+    let digest = Digest::sha256(bytes);
+    let mut call = s.call(Method::PUT, &Route::Manifest(&digest.to_string()));
+    call.url.query_pairs_mut().extend_pairs(tags.iter().take(TAGS).map(|tag| ("tag", *tag)));
+    fill(s, &mut call, bytes, media_type, None)?;
+    let response = s.send(&call, &mut s.budget()).await?;
+    match response.status().as_u16() {
+        200..300 => {}
+        // What is wrong with each tag by itself is said then.
+        401 | 403 | 429 | 500.. => return Err(s.refuse(&call, response).await),
+        _ => return Ok((Put { digest, subject_noted: false }, Vec::new())),
+    }
+    compare(s, &call, &response, bytes)?;
+    let given = response.headers().get_all(TAG).iter().filter_map(|value| value.to_str().ok());
+    // One header with a list says the same as one for each.
+    let given = given.flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect();
+    Ok((Put { digest, subject_noted: response.headers().contains_key(SUBJECT) }, given))
+}
+
 /// Sends a manifest, under a condition where there is one.
 pub(crate) async fn push(
     s: &Session<'_>,
@@ -222,22 +252,39 @@ pub(crate) async fn push(
 ) -> Result<Put, RegistryError> {
     let selector = name.tag().map_or_else(|| name.selector(), str::to_owned);
     let mut call = s.call(Method::PUT, &Route::Manifest(&selector));
-    let wrong = |call: &Call, source| RegistryError::Digest { asked: Box::new(s.asked(call)), source };
     let digest = name.digest().cloned().unwrap_or_else(|| Digest::sha256(bytes));
-    let verified = Verified::check(bytes, &digest, None).map_err(|e| wrong(&call, e))?;
+    Verified::check(bytes, &digest, None)
+        .map_err(|source| RegistryError::Digest { asked: Box::new(s.asked(&call)), source })?;
+    fill(s, &mut call, bytes, media_type, condition)?;
+    let response = s.send(&call, &mut s.budget()).await?;
+    if !response.status().is_success() {
+        return Err(s.refuse(&call, response).await);
+    }
+    compare(s, &call, &response, bytes)?;
+    Ok(Put { digest, subject_noted: response.headers().contains_key(SUBJECT) })
+}
+
+/// Puts a manifest into a request.
+fn fill(
+    s: &Session<'_>,
+    call: &mut Call,
+    bytes: &[u8],
+    media_type: &MediaType,
+    condition: Option<(HeaderName, HeaderValue)>,
+) -> Result<(), RegistryError> {
     let value = HeaderValue::from_str(media_type.as_str()).map_err(|_| RegistryError::Document {
-        asked: Box::new(s.asked(&call)),
+        asked: Box::new(s.asked(call)),
         source: DocumentError::Type(media_type.to_string()),
     })?;
     call.headers.insert(CONTENT_TYPE, value);
     call.headers.extend(condition);
     call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
-    let response = s.send(&call, &mut s.budget()).await?;
-    if !response.status().is_success() {
-        return Err(s.refuse(&call, response).await);
-    }
-    if let Some(said) = said_digest(s, &call, &response)? {
-        Verified::check(verified.get(), &said, None).map_err(|e| wrong(&call, e))?;
-    }
-    Ok(Put { digest, subject_noted: response.headers().contains_key(SUBJECT) })
+    Ok(())
+}
+
+/// Compares what was sent with the digest that the answer gives it.
+fn compare(s: &Session<'_>, call: &Call, response: &Response, bytes: &[u8]) -> Result<(), RegistryError> {
+    let Some(said) = said_digest(s, call, response)? else { return Ok(()) };
+    let checked = Verified::check(bytes, &said, None);
+    checked.map(drop).map_err(|source| RegistryError::Digest { asked: Box::new(s.asked(call)), source })
 }

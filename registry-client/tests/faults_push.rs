@@ -3,8 +3,10 @@
 
 mod support;
 
-use cooper_image::Digest;
+use cooper_image::{Digest, MediaType};
 use cooper_registry::{Client, ClientOptions, Pushed, RegistryError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use support::script::{BLOB, blobs, descriptor, named};
 use support::{Answer, Scripted, Seen, answer, quick, source};
 
@@ -66,4 +68,63 @@ async fn a_failed_upload_starts_anew() {
         answer("201 Created", &header, b"")
     });
     assert!(upload(&server, quick()).await.unwrap_err().is_input());
+}
+
+/// What a registry says to a manifest with tags in the query: its answer, and for how many of them it stands.
+type Taking = fn(&[String]) -> (Answer, usize);
+
+#[tokio::test]
+async fn several_tags_in_one_request_where_the_registry_takes_that() {
+    let cases: [(&str, usize, Taking, usize); 7] = [
+        ("a header for each", 3, |tags| (headers_of(tags), tags.len()), 1),
+        (
+            "a list in one header",
+            3,
+            |tags| (answer("201 Created", &format!("OCI-Tag: {}\r\n", tags.join(", ")), b""), 3),
+            1,
+        ),
+        ("more than ten", 13, |tags| (headers_of(tags), tags.len()), 2),
+        ("some only", 3, |tags| (headers_of(&tags[..1]), 1), 3),
+        ("none, since it does not know of that", 3, |_| (answer("201 Created", "", b""), 0), 4),
+        ("none, since the address is too long", 3, |_| (answer("414 URI Too Long", "", b""), 0), 4),
+        ("one alone goes as ever", 1, |_| (answer("500 Internal Server Error", "", b""), 0), 1),
+    ];
+    let bytes = br#"{"schemaVersion": 2, "layers": []}"#;
+    for (case, count, takes, puts) in cases {
+        let set = Arc::new(Mutex::new(BTreeSet::new()));
+        let known = Arc::clone(&set);
+        let server = blobs(move |seen, _| {
+            let (place, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+            let tags: Vec<String> =
+                query.split('&').filter_map(|p| p.strip_prefix("tag=")).map(str::to_owned).collect();
+            let mut known = known.lock().unwrap();
+            if tags.is_empty() {
+                known.insert(place.rsplit('/').next().unwrap().to_owned());
+                return answer("201 Created", "", b"");
+            }
+            assert!(place.ends_with(&Digest::sha256(seen.body.as_slice()).to_string()), "{place}");
+            let (said, of) = takes(&tags);
+            known.extend(tags.into_iter().take(of));
+            said
+        });
+        let tags: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+        // The same tag twice is one.
+        let wanted: Vec<&str> = tags.iter().chain(&tags).map(String::as_str).collect();
+        let client = Client::new(quick()).unwrap();
+        let name = named(&server);
+        client.push_manifest_tagged(&name, &wanted, bytes, &MediaType::OciManifest).await.unwrap();
+        assert_eq!(*set.lock().unwrap(), tags.into_iter().collect(), "{case}");
+        assert_eq!(server.requests().iter().filter(|seen| seen.method == "PUT").count(), puts, "{case}");
+    }
+    // What would be said to each tag is said at once.
+    let server = blobs(|_, _| answer("403 Forbidden", "", b""));
+    let client = Client::new(quick()).unwrap();
+    let refused = client.push_manifest_tagged(&named(&server), &["1", "2"], bytes, &MediaType::OciManifest).await;
+    assert!(refused.is_err());
+    assert_eq!(server.requests().iter().filter(|seen| seen.method == "PUT").count(), 1);
+}
+
+fn headers_of(tags: &[String]) -> Answer {
+    let headers: String = tags.iter().map(|tag| format!("OCI-Tag: {tag}\r\n")).collect();
+    answer("201 Created", &headers, b"")
 }

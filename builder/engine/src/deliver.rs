@@ -7,6 +7,7 @@ use crate::event::{Event, Sink};
 use crate::output::{ArchiveOutput, Canonical, Container, FilesOutput, Finish, Form, ImageOutput, Output, Push};
 use crate::product::{Described, Product, Shape};
 use crate::request::BuildRequest;
+use crate::transfer::together;
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError, ErrorClass};
 use cooper_image::assemble::Format;
@@ -75,8 +76,8 @@ impl Engine {
             done.or_else(|e| faults.note(e))?;
         }
         if let Some(uplink) = uplink {
-            for (name, descriptor) in &pushes {
-                self.send(name, descriptor, uplink, sink).map(drop).or_else(|e| faults.note(e))?;
+            for (names, descriptor) in together(pushes) {
+                self.send(&names, &descriptor, uplink, sink).or_else(|e| faults.note(e))?;
             }
         }
         faults.first.map_or(Ok(delivered), Err)

@@ -25,15 +25,33 @@ struct Parcel {
 }
 
 impl Engine {
-    /// Sends an image of the store, or an index with all its images, to the registry that its name says.
+    /// Sends images of the store, or indexes with all their images, to the registries that their names say; gives the
+    /// digest of each. What several names of one repository lead to is sent once.
     ///
     /// # Errors
-    /// [`EngineError::NoImage`], registry, storage.
-    pub fn push(&self, reference: &Reference, sink: &dyn Sink) -> Result<Digest, EngineError> {
-        let reference = reference.clone().or_latest();
-        let uplink = self.uplink(&reference);
-        let descriptor = self.finished(&reference, Some(&uplink))?;
-        self.send(&reference, &descriptor, &uplink, sink)
+    /// [`EngineError::NoImage`], before anything is sent; registry, storage.
+    pub fn push(&self, names: &[Reference], sink: &dyn Sink) -> Result<Vec<Digest>, EngineError> {
+        let names: Vec<Reference> = names.iter().map(|name| name.clone().or_latest()).collect();
+        for name in &names {
+            self.store.get_ref(name)?.ok_or_else(|| EngineError::NoImage(name.clone()))?;
+        }
+        let mut uplinks: Vec<Uplink> = Vec::new();
+        let mut pushes = Vec::with_capacity(names.len());
+        for name in names {
+            if !uplinks.iter().any(|uplink| uplink.leads_to(&name)) {
+                uplinks.push(self.uplink(&name));
+            }
+            let uplink = uplinks.iter().find(|uplink| uplink.leads_to(&name));
+            let descriptor = self.finished(&name, uplink)?;
+            pushes.push((name, descriptor));
+        }
+        let digests = pushes.iter().map(|(_, descriptor)| descriptor.digest.clone()).collect();
+        for (names, descriptor) in together(pushes) {
+            for uplink in uplinks.iter().filter(|uplink| names.iter().any(|name| uplink.leads_to(name))) {
+                self.send(&names, &descriptor, uplink, sink)?;
+            }
+        }
+        Ok(digests)
     }
 
     /// What a name of the store leads to, a manifest or an index: layers that were never compressed are now.
@@ -59,30 +77,50 @@ impl Engine {
         Uplink::new(self.client.clone(), self.runtime.clone(), name.clone())
     }
 
-    /// Sends a manifest or an index with everything that it leads to, but for what went through the uplink.
+    /// Sends a manifest or an index with everything that it leads to, but for what went through the uplink, under names of
+    /// one repository.
     pub(crate) fn send(
         &self,
-        name: &Reference,
+        names: &[Reference],
         top: &Descriptor,
         uplink: &Uplink,
         sink: &dyn Sink,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<(), EngineError> {
+        let Some(name) = names.first() else { return Ok(()) };
         let mut parcel = Parcel::default();
         self.collect(name, top, 0, &mut parcel)?;
         let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
         let near = Neighbours::of(&self.store, name);
         each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), sink))?;
-        let mut digest = top.digest.clone();
         for document in &parcel.documents {
-            // The last one is what the name leads to; a registry refuses an index before its images are there.
-            let at =
-                if document.digest == top.digest { name.clone() } else { name.with_digest(document.digest.clone()) };
             let bytes = self.store.read_blob(document, limits::MANIFEST_BYTES)?;
-            let sent = self.client.push_manifest(&at, bytes.get(), &document.media_type);
-            digest = self.runtime.block_on(sent)?;
+            // The last one is what the names lead to; a registry refuses an index before its images are there.
+            if document.digest == top.digest {
+                self.name(names, bytes.get(), document)?;
+            } else {
+                let at = name.with_digest(document.digest.clone());
+                self.runtime.block_on(self.client.push_manifest(&at, bytes.get(), &document.media_type))?;
+            }
         }
-        sink.event(Event::Pushed { reference: name.clone(), digest: digest.clone() });
-        Ok(digest)
+        for name in names {
+            sink.event(Event::Pushed { reference: name.clone(), digest: top.digest.clone() });
+        }
+        Ok(())
+    }
+
+    /// Sends a document under all its names, those that are tags together.
+    fn name(&self, names: &[Reference], bytes: &[u8], d: &Descriptor) -> Result<(), EngineError> {
+        let is_tag = |name: &&Reference| name.digest().is_none() && name.tag().is_some();
+        let (tagged, others): (Vec<&Reference>, Vec<&Reference>) = names.iter().partition(is_tag);
+        for name in others {
+            self.runtime.block_on(self.client.push_manifest(name, bytes, &d.media_type))?;
+        }
+        if let Some(name) = tagged.first() {
+            let tags: Vec<&str> = tagged.iter().filter_map(|name| name.tag()).collect();
+            let sent = self.client.push_manifest_tagged(name, &tags, bytes, &d.media_type);
+            self.runtime.block_on(sent)?;
+        }
+        Ok(())
     }
 
     fn collect(&self, name: &Reference, d: &Descriptor, depth: usize, into: &mut Parcel) -> Result<(), EngineError> {
@@ -137,6 +175,22 @@ impl Engine {
         });
         Ok(())
     }
+}
+
+/// What is to be sent, with all the names of one repository that lead to it.
+pub(crate) fn together(pushes: Vec<(Reference, Descriptor)>) -> Vec<(Vec<Reference>, Descriptor)> {
+    let mut all: Vec<(Vec<Reference>, Descriptor)> = Vec::new();
+    for (name, descriptor) in pushes {
+        let is_same = |(names, d): &&mut (Vec<Reference>, Descriptor)| {
+            let near = |known: &Reference| (known.host(), known.repository()) == (name.host(), name.repository());
+            d.digest == descriptor.digest && d.media_type == descriptor.media_type && names.first().is_some_and(near)
+        };
+        match all.iter_mut().find(is_same) {
+            Some((names, _)) => names.push(name),
+            None => all.push((vec![name], descriptor)),
+        }
+    }
+    all
 }
 
 /// Does `work` for each item, a few at a time, and gives the results in order; the first error ends it.

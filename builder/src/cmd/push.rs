@@ -8,8 +8,9 @@ use crate::signals::{Manner, Signals};
 use crate::stdout;
 use crate::ui::{Detail, Progress, Ui};
 use cooper_engine::EngineError;
+use cooper_image::{Digest, Reference};
 
-/// Sends an image.
+/// Sends images.
 pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let root = place.root()?;
@@ -21,13 +22,17 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     };
     let session = Session::open(place, &root, tier)?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
-    let pushed = session.engine.push(&flags.name, &*ui.sink());
+    let pushed = session.engine.push(&flags.names, &*ui.sink());
     ui.close(None);
-    let digest = pushed?;
+    let digests = pushed?;
     if flags.json {
-        stdout::json(&serde_json::json!({"reference": flags.name.clone().or_latest(), "digest": digest}))?;
+        let told = |(name, digest): (&Reference, &Digest)| serde_json::json!({"reference": name.clone().or_latest(), "digest": digest});
+        match flags.names.iter().zip(&digests).map(told).collect::<Vec<_>>().as_slice() {
+            [one] => stdout::json(one)?,
+            all => stdout::json(&all)?,
+        }
     } else {
-        stdout::line(&digest.to_string())?;
+        stdout::names(&digests.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     }
     Ok(Exit::Done)
 }

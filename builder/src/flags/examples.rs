@@ -24,6 +24,8 @@ Examples:
 pub const PUSH: &str = "\
 Examples:
   cooper push registry.example/team/app:1
+  cooper push registry.example/team/app:1 registry.example/team/app:latest
+      both tags; what they lead to is sent once
   cooper push --json registry.example/team/app:1
       with the digest, for programs";
 pub const PULL: &str = "\

@@ -120,7 +120,7 @@ pub enum Command {
     /// steps had other inputs, and which. Values of variables that sound or look like secrets are not shown.
     #[command(after_long_help = examples::EXPLAIN)]
     Explain(explain::ExplainFlags),
-    /// Send an image of the store to the registry in its name
+    /// Send images of the store to the registries in their names
     #[command(after_long_help = examples::PUSH)]
     Push(PushFlags),
     /// Fetch an image from its registry into the store
@@ -300,10 +300,11 @@ pub enum Command {
 /// `cooper push`.
 #[derive(Debug, Args)]
 pub struct PushFlags {
-    /// The image's name, as given to -t; the part before the first slash is the registry
-    #[arg(value_name = "NAME")]
-    pub name: Reference,
-    /// Print JSON, for programs: name and digest
+    /// Names of images, as given to -t; the part before the first slash is the registry. What several tags of one
+    /// repository lead to is sent once
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<Reference>,
+    /// Print JSON, for programs: name and digest; of several names a list
     #[arg(long)]
     pub json: bool,
 }

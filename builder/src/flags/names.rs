@@ -27,7 +27,7 @@ impl Command {
                 | DebugCommand::Shell(_)
                 | DebugCommand::Fsck(_) => Vec::new(),
             },
-            Self::Push(flags) => vec![&mut flags.name],
+            Self::Push(flags) => flags.names.iter_mut().collect(),
             Self::Pull(flags) => vec![&mut flags.name],
             Self::History(flags) => vec![&mut flags.name],
             Self::Inspect(flags) => vec![&mut flags.name],

@@ -81,7 +81,7 @@ impl Target for ArchiveTarget {
         self.within(|tar| tar.blob(&d.digest, d.size, &mut &*bytes))
     }
 
-    fn name(&self, _: &Descriptor, _: &[u8], _: &Name) -> Result<(), EngineError> {
+    fn name(&self, _: &Descriptor, _: &[u8], _: &[Name]) -> Result<(), EngineError> {
         Ok(())
     }
 

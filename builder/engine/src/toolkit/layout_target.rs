@@ -75,7 +75,7 @@ impl Target for LayoutTarget {
         if self.is_there(&d.digest) { Ok(()) } else { self.small(&blob_path(&d.digest), bytes) }
     }
 
-    fn name(&self, _: &Descriptor, _: &[u8], _: &Name) -> Result<(), EngineError> {
+    fn name(&self, _: &Descriptor, _: &[u8], _: &[Name]) -> Result<(), EngineError> {
         Ok(())
     }
 

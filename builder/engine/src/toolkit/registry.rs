@@ -180,11 +180,23 @@ impl Target for RegistryTarget {
         self.put(&self.repository.with_digest(d.digest.clone()), d, bytes)
     }
 
-    fn name(&self, d: &Descriptor, bytes: &[u8], name: &Name) -> Result<(), EngineError> {
-        match name {
-            Name::Full(at) => self.put(at, d, bytes),
-            Name::Tag(tag) => self.put(&self.repository.with_tag(tag), d, bytes),
+    fn name(&self, d: &Descriptor, bytes: &[u8], names: &[Name]) -> Result<(), EngineError> {
+        let mut tags = Vec::new();
+        for name in names {
+            match name {
+                Name::Full(at) => match at.tag().filter(|_| at.digest().is_none()) {
+                    Some(tag) => tags.push(tag),
+                    None => self.put(at, d, bytes)?,
+                },
+                Name::Tag(tag) => tags.push(tag),
+            }
         }
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let client = self.reach.client();
+        let sent = client.push_manifest_tagged(&self.repository, &tags, bytes, &d.media_type);
+        self.reach.wait(sent).map(drop)
     }
 
     fn sends_by_name(&self) -> bool {

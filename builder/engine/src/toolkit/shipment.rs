@@ -54,11 +54,11 @@ pub trait Target: Sync {
     /// # Errors
     /// What the place says.
     fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError>;
-    /// Gives a document a name.
+    /// Gives a document its names.
     ///
     /// # Errors
     /// What the place says.
-    fn name(&self, d: &Descriptor, bytes: &[u8], name: &Name) -> Result<(), EngineError>;
+    fn name(&self, d: &Descriptor, bytes: &[u8], names: &[Name]) -> Result<(), EngineError>;
     /// Called after everything.
     ///
     /// # Errors
@@ -297,7 +297,7 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
     }
     for top in &all.tops {
         let bytes = all.document(&top.descriptor.digest).unwrap_or_default();
-        top.names.iter().try_for_each(|name| target.name(&top.descriptor, bytes, name))?;
+        target.name(&top.descriptor, bytes, &top.names)?;
     }
     target.finish()?;
     let of = |n: &AtomicU64| n.load(Ordering::Relaxed);

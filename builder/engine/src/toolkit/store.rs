@@ -120,15 +120,18 @@ impl Target for StoreTarget<'_> {
         self.keep(d, || Ok(bytes), || format!("keeping {}", d.digest)).map(drop)
     }
 
-    fn name(&self, d: &Descriptor, _: &[u8], name: &Name) -> Result<(), EngineError> {
-        let name = match name {
-            Name::Full(name) => name.clone(),
-            Name::Tag(tag) => tag.parse::<Reference>().map_err(|e| EngineError::Request {
-                message: e.to_string(),
-                hint: "give the image a name for the store".to_owned(),
-            })?,
-        };
-        self.check(&name, d)?;
-        Ok(self.engine.store.set_ref(&name, d)?)
+    fn name(&self, d: &Descriptor, _: &[u8], names: &[Name]) -> Result<(), EngineError> {
+        for name in names {
+            let name = match name {
+                Name::Full(name) => name.clone(),
+                Name::Tag(tag) => tag.parse::<Reference>().map_err(|e| EngineError::Request {
+                    message: e.to_string(),
+                    hint: "give the image a name for the store".to_owned(),
+                })?,
+            };
+            self.check(&name, d)?;
+            self.engine.store.set_ref(&name, d)?;
+        }
+        Ok(())
     }
 }
