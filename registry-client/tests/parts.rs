@@ -93,6 +93,40 @@ async fn bytes_that_come_late_are_not_sent_again() {
     assert_eq!(count(&server, "POST"), 1);
 }
 
+#[tokio::test]
+async fn a_blob_whose_last_answer_was_lost_is_not_sent_again() {
+    for (part, length, posts) in [(8, BLOB.len(), 1), (20, BLOB.len(), 1), (8, 7, 2), (20, 7, 2)] {
+        let taken = AtomicBool::new(false);
+        let server = blobs(move |seen, n| {
+            let stand = "Location: /up/1\r\nRange: 0-19\r\n";
+            match (seen.method.as_str(), seen.header("content-range")) {
+                ("HEAD", _) if taken.load(Ordering::SeqCst) => {
+                    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                    Answer::Bytes(head.into_bytes())
+                }
+                ("HEAD", _) => {
+                    Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+                }
+                ("POST", _) => answer("202 Accepted", "Location: /up/1\r\n", b""),
+                // The upload is gone once it was taken.
+                ("GET", _) => answer("404 Not Found", "", b""),
+                ("PATCH", Some(range)) => {
+                    let last = range.split_once('-').unwrap().1;
+                    answer("202 Accepted", &format!("Location: /up/1\r\nRange: 0-{last}\r\n"), b"")
+                }
+                ("PUT", None) if n == 0 => {
+                    taken.store(true, Ordering::SeqCst);
+                    Answer::Bytes(Vec::new())
+                }
+                ("PUT", None) => answer("201 Created", stand, b""),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(push(&server, in_parts(part)).await.unwrap(), Pushed::Uploaded);
+        assert_eq!((count(&server, "POST"), sent(&server)), (posts, posts * BLOB.len()), "{part} {length}");
+    }
+}
+
 /// A registry that says of an upload for the first `times` that another request has it, as while it does not know yet
 /// that a connection broke: to who asks, and to who sends the second part, which does not come through at first. It has
 /// so many bytes when it is started.

@@ -5,7 +5,7 @@
 //! send the digest of a blob whose bytes the registry did not take.
 
 use super::body::Upload;
-use super::push::{Started, give_up, is_worth_another, put, start};
+use super::push::{Started, give_up, is_there, is_worth_another, put, start};
 use crate::http::{Payload, location};
 use crate::kept::KeptUpload;
 use crate::retry::{Budget, Failed};
@@ -146,6 +146,9 @@ impl<'a> Parts<'a> {
             let passing = is_busy(&failure) || now.offset > 0 && is_elsewhere(&failure);
             if passing && let Some(wait) = budget.next(waited_for(&failure), None) {
                 budget.pause(wait, &failure).await;
+                if self.is_done(&now, budget).await {
+                    return Ok(Ended::Done);
+                }
                 stand = self.ask_again(now, budget).await;
                 if self.forgotten < MOST_FORGOTTEN {
                     continue;
@@ -174,6 +177,9 @@ impl<'a> Parts<'a> {
             }
             let Some(wait) = budget.next(Failed::by(&failure), None) else { return Err(failure) };
             budget.pause(wait, &failure).await;
+            if self.is_done(&now, budget).await {
+                return Ok(Ended::Done);
+            }
             let (offset, forgotten) = (now.offset, self.forgotten);
             stand = self.ask_again(now, budget).await;
             // Nothing has come of a part that broke: smaller ones may.
@@ -185,6 +191,15 @@ impl<'a> Parts<'a> {
                 return Ok(self.without_parts());
             }
         }
+    }
+
+    /// Was nothing missing but the digest, and did the registry take that before its answer was lost?
+    async fn is_done(&mut self, stand: &Stand, budget: &mut Budget) -> bool {
+        let done = stand.offset == self.blob.size && is_there(self.s, self.blob, budget).await;
+        if done {
+            self.forget();
+        }
+        done
     }
 
     fn without_parts(&mut self) -> Ended {

@@ -43,8 +43,7 @@ pub(crate) async fn push(
     let head = s.call(Method::HEAD, &Route::Blob(&blob.digest));
     let answer = s.send(&head, &mut budget).await?;
     match answer.status().as_u16() {
-        // A page of something in between is no blob.
-        200 if announced_length(&answer).is_none_or(|length| length == blob.size) => return Ok(Pushed::Existed),
+        200 if is_of(&answer, blob) => return Ok(Pushed::Existed),
         401 | 403 | 429 | 500.. => return Err(s.refuse(&head, answer).await),
         // Registries without this route answer in many ways; the upload will tell.
         _ => {}
@@ -74,6 +73,9 @@ pub(crate) async fn push(
             Err(e) => {
                 let Some(wait) = budget.next(Failed::by(&e), None) else { return Err(e) };
                 budget.pause(wait, &e).await;
+                if is_there(s, blob, &mut budget).await {
+                    return Ok(Pushed::Uploaded);
+                }
                 if parts::is_torn(&e)
                     && !std::mem::replace(&mut tried_parts, true)
                     && let Some(parts) = Parts::smaller(s, blob, &source)
@@ -84,6 +86,18 @@ pub(crate) async fn push(
             }
         }
     }
+}
+
+/// Did the registry take the blob whose upload ended in a failure? Its answer may be all that was lost.
+pub(super) async fn is_there(s: &Session<'_>, blob: &Descriptor, budget: &mut Budget) -> bool {
+    let head = s.call(Method::HEAD, &Route::Blob(&blob.digest));
+    let answer = s.send(&head, budget).await;
+    answer.is_ok_and(|answer| answer.status().as_u16() == 200 && is_of(&answer, blob))
+}
+
+/// Can the answer be about the blob? A page of something in between is none.
+fn is_of(answer: &Response, blob: &Descriptor) -> bool {
+    announced_length(answer).is_none_or(|length| length == blob.size)
 }
 
 /// A lost session (404) and passing failures deserve a new session; the rest would end the same.
