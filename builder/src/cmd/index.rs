@@ -7,7 +7,9 @@ use crate::places::{self, Places};
 use crate::stdout;
 use crate::ui::{Detail, Progress, Ui};
 use cooper_engine::event::Sink;
-use cooper_engine::toolkit::{EntryChange, IndexDraft, Origin, Place as ImagePlace, SamePlatform, rewrite, ship};
+use cooper_engine::toolkit::{
+    EntryChange, IndexDraft, Origin, Place as ImagePlace, SamePlatform, rewrite, rewrite_in_layout, ship,
+};
 use cooper_image::Descriptor;
 use cooper_image::annotations::{Annotation, Target};
 use serde::Serialize;
@@ -126,8 +128,8 @@ fn take(draft: &mut IndexDraft, sources: &[Arc<dyn Origin>], same: SamePlatform)
     Ok(())
 }
 
-/// Changes an index where it is, and brings what it is then to further places. At a registry others may change it at the
-/// same time, and what they do stays.
+/// Changes an index where it is, and brings what it is then to further places. At a registry or in a layout others may
+/// change it at the same time, and what they do stays.
 fn changed(
     place: &Place,
     places: &Places,
@@ -139,6 +141,7 @@ fn changed(
         let (draft, descriptor) = match index {
             // A digest leads to the same for ever.
             ImagePlace::Registry(name) if name.digest().is_none() => rewrite(places.reach(), name, sink, change)?,
+            ImagePlace::Layout(name) if name.digest.is_none() => rewrite_in_layout(name, sink, change)?,
             _ => {
                 let (mut draft, top) = begun(places, index)?;
                 change(&mut draft, &top)?;

@@ -20,6 +20,16 @@ impl LayoutOrigin {
     pub(super) fn new(name: LayoutName) -> Self {
         Self { name }
     }
+
+    /// The entry of `index.json` that the name leads to, with its names.
+    pub(super) fn entry(&self) -> Result<Descriptor, EngineError> {
+        let layout = Layout::open_at(&self.name)?;
+        let index = layout.index()?;
+        chosen(&index, self.name.tag.as_deref(), None).cloned().ok_or_else(|| {
+            let tag = self.name.tag.as_deref().unwrap_or("latest");
+            layout.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
+        })
+    }
 }
 
 impl Origin for LayoutOrigin {
@@ -28,15 +38,8 @@ impl Origin for LayoutOrigin {
     }
 
     fn top(&self) -> Result<Descriptor, EngineError> {
-        let layout = Layout::open_at(&self.name)?;
-        let Some(digest) = &self.name.digest else {
-            let index = layout.index()?;
-            return chosen(&index, self.name.tag.as_deref(), None).map(bare).ok_or_else(|| {
-                let tag = self.name.tag.as_deref().unwrap_or("latest");
-                layout.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
-            });
-        };
-        let bytes = layout.document(digest)?;
+        let Some(digest) = &self.name.digest else { return self.entry().map(|entry| bare(&entry)) };
+        let bytes = Layout::open_at(&self.name)?.document(digest)?;
         Ok(Descriptor::new(type_of(&bytes), digest.clone(), bytes.len() as u64))
     }
 

@@ -8,16 +8,20 @@ use crate::context::layout::blob_path;
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
-use cooper_store::archive::directory::{check, is_whole, merge_index, put_whole};
+use cooper_store::archive::directory::{Exchanged, check, exchange, is_whole, merge_index, put_whole};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Writes to a directory, which is made when it is not there.
 pub struct LayoutTarget {
     dir: PathBuf,
     entries: Mutex<Vec<Descriptor>>,
+    /// The entry of which the one top takes the place, whatever names it has.
+    old: Option<Descriptor>,
+    has_moved: AtomicBool,
 }
 
 impl LayoutTarget {
@@ -27,7 +31,21 @@ impl LayoutTarget {
     /// When there is something else.
     pub fn new(dir: &Path) -> Result<Self, EngineError> {
         check(dir)?;
-        Ok(Self { dir: dir.to_owned(), entries: Mutex::default() })
+        let (entries, has_moved) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { dir: dir.to_owned(), entries, old: None, has_moved })
+    }
+
+    /// Into a directory, where the one thing that comes takes the place of an entry of `index.json` that was read before.
+    ///
+    /// # Errors
+    /// As [`LayoutTarget::new`].
+    pub(super) fn exchanging(dir: &Path, old: Descriptor) -> Result<Self, EngineError> {
+        Ok(Self { old: Some(old), ..Self::new(dir)? })
+    }
+
+    /// Has somebody else changed that entry in between, so that it is as they left it?
+    pub(super) fn has_moved(&self) -> bool {
+        self.has_moved.load(Ordering::Relaxed)
     }
 
     fn is_there(&self, digest: &Digest) -> bool {
@@ -81,6 +99,10 @@ impl Target for LayoutTarget {
 
     fn finish(&self) -> Result<(), EngineError> {
         let new = std::mem::take(&mut *lock(&self.entries));
-        Ok(merge_index(&self.dir, &new)?)
+        let (Some(old), [top]) = (&self.old, new.as_slice()) else { return Ok(merge_index(&self.dir, &new)?) };
+        if exchange(&self.dir, old, top)? == Exchanged::Moved {
+            self.has_moved.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }

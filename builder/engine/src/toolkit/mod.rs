@@ -38,6 +38,6 @@ pub use origin::{Origin, Reader, small};
 pub use place::{Kind, Place, PlaceError};
 pub use reach::{Listing, Reach};
 pub use registry::RegistryTarget;
-pub use rewrite::rewrite;
+pub use rewrite::{rewrite, rewrite_in_layout};
 pub use shipment::{Name, Put, Referrers, Shipment, Shipped, Target, Top, first, pick, ship};
 pub use store::StoreTarget;

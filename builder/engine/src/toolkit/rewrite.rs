@@ -1,10 +1,13 @@
-//! An index that has a name at a registry is changed there, while others may change it too.
+//! An index that has a name at a registry or in a layout is changed there, while others may change it too.
 
 use super::index::IndexDraft;
+use super::layout::{LayoutOrigin, bare};
+use super::layout_target::LayoutTarget;
 use super::origin::Origin;
 use super::reach::Reach;
 use super::registry::{RegistryOrigin, RegistryTarget};
 use super::shipment::{Shipment, ship};
+use crate::context::LayoutName;
 use crate::event::Sink;
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Reference};
@@ -51,5 +54,31 @@ pub fn rewrite<E: From<EngineError>>(
             continue;
         }
         is_written |= reach.wait(rewriting.write(&bytes, &descriptor.media_type))?;
+    }
+}
+
+/// Changes what a name of a layout leads to, and gives what it leads to then. Where somebody else changed it in between,
+/// `change` is applied to that instead.
+///
+/// # Errors
+/// What `change`, the disk and the places of what comes in say.
+pub fn rewrite_in_layout<E: From<EngineError>>(
+    name: &LayoutName,
+    sink: &dyn Sink,
+    mut change: impl FnMut(&mut IndexDraft, &Descriptor) -> Result<(), E>,
+) -> Result<(IndexDraft, Descriptor), E> {
+    loop {
+        let entry = LayoutOrigin::new(name.clone()).entry()?;
+        let top = bare(&entry);
+        let pinned = LayoutName { digest: Some(top.digest.clone()), ..name.clone() };
+        let origin: Arc<dyn Origin> = Arc::new(LayoutOrigin::new(pinned));
+        let mut draft = IndexDraft::of(&origin, &top)?;
+        change(&mut draft, &top)?;
+        let (shipment, descriptor) = draft.shipment(Vec::new())?;
+        let target = LayoutTarget::exchanging(&name.path, entry)?;
+        ship(&shipment, &target, sink)?;
+        if !target.has_moved() {
+            return Ok((draft, descriptor));
+        }
     }
 }

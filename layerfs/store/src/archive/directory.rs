@@ -77,17 +77,55 @@ fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
 /// # Errors
 /// [`StoreError::NotALayout`], and what the system says.
 pub fn merge_index(dir: &Path, new: &[Descriptor]) -> Result<(), StoreError> {
-    let locked = File::open(dir).map_err(StoreError::io("opening", dir))?;
-    flock(&locked, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", dir)(e.into()))?;
-    let path = dir.join("index.json");
+    let _locked = lock(dir)?;
     let index = match earlier(dir)? {
         None => index_json(new.to_vec())?,
-        Some(whole) => {
-            let encoded = merged(whole, new).and_then(|whole| serde_json::to_vec(&whole));
-            encoded.map_err(|source| StoreError::Encode { what: "the archive's index", source })?
-        }
+        Some(whole) => encoded(merged(whole, new))?,
     };
-    put_whole(&path, |file| file.write_all(&index)).map_err(StoreError::io("writing", &path))
+    put_index(dir, &index)
+}
+
+/// Lets an entry of the directory's `index.json` lead to something else, if it is still what it was: what others have made
+/// of it since was not seen by whoever made the new one. Its names stay.
+///
+/// # Errors
+/// [`StoreError::NotALayout`], and what the system says.
+pub fn exchange(dir: &Path, old: &Descriptor, new: &Descriptor) -> Result<Exchanged, StoreError> {
+    let _locked = lock(dir)?;
+    let Some(mut whole) = earlier(dir)? else { return Ok(Exchanged::Moved) };
+    let Some(Value::Array(entries)) = whole.get_mut("manifests") else { return Ok(Exchanged::Moved) };
+    let is = |entry: &Value| serde_json::from_value::<Descriptor>(entry.clone()).is_ok_and(|entry| entry == *old);
+    let Some(entry) = entries.iter_mut().find(|entry| is(entry)) else { return Ok(Exchanged::Moved) };
+    let leads = Descriptor { annotations: old.annotations.clone(), ..new.clone() };
+    *entry = json!(leads);
+    put_index(dir, &encoded(Ok(whole))?)?;
+    Ok(Exchanged::Yes)
+}
+
+/// Was it still what it had been?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// It leads to the new one now.
+    Yes,
+    /// Somebody else has changed it; nothing was done.
+    Moved,
+}
+
+/// Keeps other writers of the directory's index away until it is dropped.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let locked = File::open(dir).map_err(StoreError::io("opening", dir))?;
+    flock(&locked, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", dir)(e.into()))?;
+    Ok(locked)
+}
+
+fn encoded(whole: Result<Map<String, Value>, serde_json::Error>) -> Result<Vec<u8>, StoreError> {
+    let encoded = whole.and_then(|whole| serde_json::to_vec(&whole));
+    encoded.map_err(|source| StoreError::Encode { what: "the archive's index", source })
+}
+
+fn put_index(dir: &Path, index: &[u8]) -> Result<(), StoreError> {
+    let path = dir.join("index.json");
+    put_whole(&path, |file| file.write_all(index)).map_err(StoreError::io("writing", &path))
 }
 
 /// The entries that the new ones do not take the place of, then the new ones.
@@ -266,6 +304,21 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"outer");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_entry_is_exchanged_only_as_long_as_it_is_what_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("oci-layout"), OCI_LAYOUT).unwrap();
+        let (first, other) = (entry("docker.io/library/app:1|1", "a"), entry("2", "a"));
+        assert_eq!(exchange(dir.path(), &first, &entry("", "b")).unwrap(), Exchanged::Moved);
+        fs::write(dir.path().join("index.json"), index_json(vec![first.clone(), other.clone()]).unwrap()).unwrap();
+        let tries = [&first, &first, &other];
+        let done = tries.map(|old| exchange(dir.path(), old, &entry("", "b")).unwrap());
+        assert_eq!(done, [Exchanged::Yes, Exchanged::Moved, Exchanged::Yes]);
+        let index = earlier(dir.path()).unwrap().unwrap();
+        let expected = [entry("docker.io/library/app:1|1", "b"), entry("2", "b")];
+        assert_eq!(index["manifests"], json!(expected));
     }
 
     #[test]
