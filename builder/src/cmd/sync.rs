@@ -8,7 +8,7 @@ use crate::signals::{Manner, Signals};
 use crate::ui::{Detail, Progress, Ui, say};
 use crate::{report, settings, stdout};
 use cooper_engine::EngineError;
-use cooper_engine::toolkit::sync::{Mode, State, Synced, meant, sync};
+use cooper_engine::toolkit::sync::{Mode, State, Synced, Syncing, meant};
 use cooper_image::Reference;
 
 /// Copies what a place does not have yet. An image that cannot be copied does not keep the others.
@@ -31,11 +31,12 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let mode = if flags.dry_run { Mode::Tell } else { Mode::Do };
     let (mut done, mut failed): (Vec<Synced>, Vec<EngineError>) = (Vec::new(), Vec::new());
+    let mut syncing = Syncing::to(&reach, &target, mode)?;
     for name in &names {
         match meant(&reach, name) {
             Ok(images) => {
                 for image in images {
-                    match sync(&reach, &image, &target, mode, &*ui.sink()) {
+                    match syncing.image(&image, &*ui.sink()) {
                         Ok(synced) => done.push(synced),
                         Err(e) => failed.push(e),
                     }
@@ -43,6 +44,11 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
             }
             Err(e) => failed.push(e),
         }
+    }
+    if let Err(e) = syncing.finish() {
+        // Some of them have no names.
+        done.retain(|synced| synced.state != State::Copied);
+        failed.push(e);
     }
     ui.close(None);
     if flags.json {

@@ -9,19 +9,39 @@ use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
 use cooper_store::archive::directory::{Exchanged, check, exchange, is_whole, merge_index, put_whole};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// So many entries are written to `index.json` together where many come, or those of so long a time.
+const TOGETHER: usize = 1000;
+const OFTEN: Duration = Duration::from_secs(5);
 
 /// Writes to a directory, which is made when it is not there.
 pub struct LayoutTarget {
     dir: PathBuf,
+    manner: Manner,
+    /// Of what is under way.
     entries: Mutex<Vec<Descriptor>>,
-    /// The entry of which the one top takes the place, whatever names it has.
-    old: Option<Descriptor>,
+    /// Of what is there and has no name yet, and since when.
+    nameless: Mutex<(Vec<Descriptor>, Instant)>,
+    /// What was read or written, so that what many have in common is not read for each of them.
+    whole: Mutex<BTreeSet<Digest>>,
     has_moved: AtomicBool,
+}
+
+/// How entries get into `index.json`.
+enum Manner {
+    /// Once all is there.
+    AtOnce,
+    /// Many of them together.
+    Together,
+    /// In the place of this one, whatever names it has.
+    Exchanging(Box<Descriptor>),
 }
 
 impl LayoutTarget {
@@ -30,9 +50,16 @@ impl LayoutTarget {
     /// # Errors
     /// When there is something else.
     pub fn new(dir: &Path) -> Result<Self, EngineError> {
-        check(dir)?;
-        let (entries, has_moved) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { dir: dir.to_owned(), entries, old: None, has_moved })
+        Self::with(dir, Manner::AtOnce)
+    }
+
+    /// Into a directory that gets many things one after the other, and their names at the latest with
+    /// [`LayoutTarget::write_names`]: `index.json` is written whole each time, and synchronised.
+    ///
+    /// # Errors
+    /// As [`LayoutTarget::new`].
+    pub(super) fn growing(dir: &Path) -> Result<Self, EngineError> {
+        Self::with(dir, Manner::Together)
     }
 
     /// Into a directory, where the one thing that comes takes the place of an entry of `index.json` that was read before.
@@ -40,7 +67,28 @@ impl LayoutTarget {
     /// # Errors
     /// As [`LayoutTarget::new`].
     pub(super) fn exchanging(dir: &Path, old: Descriptor) -> Result<Self, EngineError> {
-        Ok(Self { old: Some(old), ..Self::new(dir)? })
+        Self::with(dir, Manner::Exchanging(Box::new(old)))
+    }
+
+    fn with(dir: &Path, manner: Manner) -> Result<Self, EngineError> {
+        check(dir)?;
+        let (dir, nameless) = (dir.to_owned(), Mutex::new((Vec::new(), Instant::now())));
+        let (entries, whole) = (Mutex::default(), Mutex::default());
+        Ok(Self { dir, manner, entries, nameless, whole, has_moved: AtomicBool::new(false) })
+    }
+
+    /// Gives what is there its names.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn write_names(&self) -> Result<(), EngineError> {
+        let (new, since) = &mut *lock(&self.nameless);
+        if !new.is_empty() {
+            merge_index(&self.dir, new)?;
+            new.clear();
+        }
+        *since = Instant::now();
+        Ok(())
     }
 
     /// Has somebody else changed that entry in between, so that it is as they left it?
@@ -49,7 +97,14 @@ impl LayoutTarget {
     }
 
     fn is_there(&self, digest: &Digest) -> bool {
-        is_whole(&self.dir.join(blob_path(digest)), digest).unwrap_or(false)
+        if lock(&self.whole).contains(digest) {
+            return true;
+        }
+        let found = is_whole(&self.dir.join(blob_path(digest)), digest).unwrap_or(false);
+        if found {
+            lock(&self.whole).insert(digest.clone());
+        }
+        found
     }
 
     /// Writes beside the name and renames.
@@ -76,7 +131,10 @@ impl Target for LayoutTarget {
         fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
         let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
         *lock(&self.entries) = named.chain(all.loose()).collect();
-        self.small("oci-layout", OCI_LAYOUT)
+        match fs::read(self.dir.join("oci-layout")) {
+            Ok(said) if said == OCI_LAYOUT => Ok(()),
+            _ => self.small("oci-layout", OCI_LAYOUT),
+        }
     }
 
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
@@ -86,11 +144,16 @@ impl Target for LayoutTarget {
         let mut reader = from.open(d)?;
         let said = || format!("copying {} of {} to {}", d.digest, from.place(), self.dir.display());
         self.put(&blob_path(&d.digest), |file| std::io::copy(&mut reader, file).map(drop), said)?;
+        lock(&self.whole).insert(d.digest.clone());
         Ok(Put::Sent)
     }
 
     fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
-        if self.is_there(&d.digest) { Ok(()) } else { self.small(&blob_path(&d.digest), bytes) }
+        if !self.is_there(&d.digest) {
+            self.small(&blob_path(&d.digest), bytes)?;
+            lock(&self.whole).insert(d.digest.clone());
+        }
+        Ok(())
     }
 
     fn name(&self, _: &Descriptor, _: &[u8], _: &[Name]) -> Result<(), EngineError> {
@@ -99,9 +162,23 @@ impl Target for LayoutTarget {
 
     fn finish(&self) -> Result<(), EngineError> {
         let new = std::mem::take(&mut *lock(&self.entries));
-        let (Some(old), [top]) = (&self.old, new.as_slice()) else { return Ok(merge_index(&self.dir, &new)?) };
-        if exchange(&self.dir, old, top)? == Exchanged::Moved {
-            self.has_moved.store(true, Ordering::Relaxed);
+        match (&self.manner, new.as_slice()) {
+            (Manner::Exchanging(old), [top]) => {
+                if exchange(&self.dir, old, top)? == Exchanged::Moved {
+                    self.has_moved.store(true, Ordering::Relaxed);
+                }
+            }
+            (Manner::Together, _) => {
+                let is_much = {
+                    let (nameless, since) = &mut *lock(&self.nameless);
+                    nameless.extend(new);
+                    nameless.len() >= TOGETHER || since.elapsed() >= OFTEN
+                };
+                if is_much {
+                    self.write_names()?;
+                }
+            }
+            _ => merge_index(&self.dir, &new)?,
         }
         Ok(())
     }

@@ -4,13 +4,16 @@ use super::layout_target::LayoutTarget;
 use super::place::Place;
 use super::reach::Reach;
 use super::registry::RegistryTarget;
-use super::shipment::{Name, Referrers, Shipment, Shipped, Target, Top, ship};
+use super::shipment::{Name, Referrers, Shipment, Shipped, Top, ship};
 use crate::context::LayoutName;
+use crate::context::layout::Layout;
 use crate::event::Sink;
 use crate::{EngineError, ErrorClass};
 use cooper_image::{Digest, Reference};
+use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,45 +72,119 @@ pub fn meant(reach: &Reach, name: &Reference) -> Result<Vec<Reference>, EngineEr
     Ok(tags.iter().map(|tag| name.with_tag(tag)).collect())
 }
 
-/// Copies one image unless the target has it.
-///
-/// # Errors
-/// What either place says.
-pub fn sync(
-    reach: &Reach,
-    source: &Reference,
-    mirror: &Mirror,
+/// Images on their way to one place.
+pub struct Syncing<'a> {
+    reach: &'a Reach,
+    mirror: &'a Mirror,
     mode: Mode,
-    sink: &dyn Sink,
-) -> Result<Synced, EngineError> {
-    let place = place(source, mirror)?;
-    let target = place.to_string();
-    let wanted = reach.wait(reach.client().describe(source))?;
-    let done = |state, shipped| Synced {
-        source: source.clone(),
-        target: target.clone(),
-        digest: wanted.digest.clone(),
-        state,
-        shipped,
-    };
-    if held(reach, &place)?.as_ref() == Some(&wanted.digest) {
-        return Ok(done(State::Same, None));
+    layout: Option<Growing>,
+}
+
+/// A layout that gets many images. It is read once: what others write there meanwhile is not taken for theirs, and stays.
+struct Growing {
+    target: LayoutTarget,
+    /// What names lead to.
+    has: BTreeMap<String, Digest>,
+}
+
+impl Growing {
+    fn of(dir: &Path) -> Result<Self, EngineError> {
+        let target = LayoutTarget::growing(dir)?;
+        let mut has = BTreeMap::new();
+        if dir.join("index.json").exists() {
+            let name = LayoutName { path: dir.to_owned(), tag: None, digest: None };
+            for entry in Layout::open_at(&name)?.index()?.manifests {
+                for name in [TAG_ANNOTATION, NAME_ANNOTATION].iter().filter_map(|key| entry.annotations.get(*key)) {
+                    has.entry(name.clone()).or_insert_with(|| entry.digest.clone());
+                }
+            }
+        }
+        Ok(Self { target, has })
     }
-    if mode == Mode::Tell {
-        return Ok(done(State::Missing, None));
+}
+
+impl<'a> Syncing<'a> {
+    /// To this place.
+    ///
+    /// # Errors
+    /// When a layout is none, or cannot be read.
+    pub fn to(reach: &'a Reach, mirror: &'a Mirror, mode: Mode) -> Result<Self, EngineError> {
+        let layout = match mirror {
+            Mirror::Layout(dir) => Some(Growing::of(dir)?),
+            Mirror::Registry(_) => None,
+        };
+        Ok(Self { reach, mirror, mode, layout })
     }
-    // From here on it is this very image, whatever the tag leads to meanwhile.
-    let origin = reach.origin(&Place::Registry(source.with_digest(wanted.digest.clone())))?;
-    let (target, name): (Box<dyn Target>, Name) = match &place {
-        Place::Registry(at) => (Box::new(RegistryTarget::new(reach.clone(), at)), Name::Full(at.clone())),
-        Place::Layout(layout) => (Box::new(LayoutTarget::new(&layout.path)?), Name::Full(source.clone())),
-        Place::Store(_) | Place::Archive { .. } => return Err(EngineError::NoImage(source.clone())),
-    };
-    let mut shipment = Shipment::default();
-    let names = if source.digest().is_some() { Vec::new() } else { vec![name] };
-    shipment.add(&origin, Top { descriptor: origin.top()?, names }, Referrers::Stay)?;
-    let shipped = ship(&shipment, &*target, sink)?;
-    Ok(done(State::Copied, Some(shipped)))
+
+    /// Copies one image unless the target has it. In a layout it has its name after [`Syncing::finish`] at the latest.
+    ///
+    /// # Errors
+    /// What either place says.
+    pub fn image(&mut self, source: &Reference, sink: &dyn Sink) -> Result<Synced, EngineError> {
+        let place = place(source, self.mirror)?;
+        let target = place.to_string();
+        let wanted = self.reach.wait(self.reach.client().describe(source))?;
+        let done = |state, shipped| Synced {
+            source: source.clone(),
+            target: target.clone(),
+            digest: wanted.digest.clone(),
+            state,
+            shipped,
+        };
+        if self.held(&place)?.as_ref() == Some(&wanted.digest) {
+            return Ok(done(State::Same, None));
+        }
+        if self.mode == Mode::Tell {
+            return Ok(done(State::Missing, None));
+        }
+        // From here on it is this very image, whatever the tag leads to meanwhile.
+        let origin = self.reach.origin(&Place::Registry(source.with_digest(wanted.digest.clone())))?;
+        let mut shipment = Shipment::default();
+        let mut add = |name: Name| {
+            let names = if source.digest().is_some() { Vec::new() } else { vec![name] };
+            shipment.add(&origin, Top { descriptor: origin.top()?, names }, Referrers::Stay)
+        };
+        let shipped = match (&place, &mut self.layout) {
+            (Place::Registry(at), _) => {
+                add(Name::Full(at.clone()))?;
+                ship(&shipment, &RegistryTarget::new(self.reach.clone(), at), sink)?
+            }
+            (Place::Layout(layout), Some(growing)) => {
+                add(Name::Full(source.clone()))?;
+                let shipped = ship(&shipment, &growing.target, sink)?;
+                growing.has.extend(layout.tag.clone().map(|tag| (tag, wanted.digest.clone())));
+                shipped
+            }
+            _ => return Err(EngineError::NoImage(source.clone())),
+        };
+        Ok(done(State::Copied, Some(shipped)))
+    }
+
+    /// Gives the last images of a layout their names.
+    ///
+    /// # Errors
+    /// What the disk says; images whose names are not written are there without them then.
+    pub fn finish(self) -> Result<(), EngineError> {
+        self.layout.map_or(Ok(()), |growing| growing.target.write_names())
+    }
+
+    /// What a place leads to; nothing, when it does not.
+    fn held(&self, place: &Place) -> Result<Option<Digest>, EngineError> {
+        let found = match (place, &self.layout) {
+            (Place::Registry(name), _) => self.reach.wait(self.reach.client().describe(name)).map(|d| d.digest),
+            (Place::Layout(LayoutName { tag: Some(tag), .. }), Some(growing)) => {
+                return Ok(growing.has.get(tag).cloned());
+            }
+            (Place::Layout(layout), _) if !layout.path.join("index.json").exists() => return Ok(None),
+            (other, _) => self.reach.origin(other)?.top().map(|d| d.digest),
+        };
+        match found {
+            Ok(digest) => Ok(Some(digest)),
+            Err(EngineError::Registry(e)) if e.is_absence() => Ok(None),
+            Err(e) if matches!(place, Place::Layout(_)) && e.class() != ErrorClass::Storage => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
 }
 
 fn place(source: &Reference, mirror: &Mirror) -> Result<Place, EngineError> {
@@ -125,21 +202,6 @@ fn place(source: &Reference, mirror: &Mirror) -> Result<Place, EngineError> {
                 hint: "the target is HOST or HOST/PATH; the path of each repository follows it".to_owned(),
             })
         }
-    }
-}
-
-/// What a place leads to; nothing, when it does not.
-fn held(reach: &Reach, place: &Place) -> Result<Option<Digest>, EngineError> {
-    let found = match place {
-        Place::Registry(name) => reach.wait(reach.client().describe(name)).map(|d| d.digest),
-        Place::Layout(layout) if !layout.path.join("index.json").exists() => return Ok(None),
-        other => reach.origin(other)?.top().map(|d| d.digest),
-    };
-    match found {
-        Ok(digest) => Ok(Some(digest)),
-        Err(EngineError::Registry(e)) if e.is_absence() => Ok(None),
-        Err(e) if matches!(place, Place::Layout(_)) && e.class() != ErrorClass::Storage => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

@@ -132,9 +132,10 @@ fn put_index(dir: &Path, index: &[u8]) -> Result<(), StoreError> {
 fn merged(mut whole: Map<String, Value>, new: &[Descriptor]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut all = Vec::new();
     let mut kept = BTreeSet::new();
+    let replacing = Replacing::by(new);
     for entry in whole.get("manifests").and_then(Value::as_array).into_iter().flatten() {
         let old: Descriptor = serde_json::from_value(entry.clone())?;
-        if !new.iter().any(|new| replaces(new, &old)) {
+        if !replacing.takes(&old) {
             all.push(entry.clone());
             kept.insert(old.digest);
         }
@@ -147,16 +148,43 @@ fn merged(mut whole: Map<String, Value>, new: &[Descriptor]) -> Result<Map<Strin
     Ok(whole)
 }
 
-/// Would a name of the old entry lead to the new one? Full names decide where both have one; else the tags do, since
-/// that is what readers go by. What has no name stays until it gets one.
-fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
-    let tag = |d: &Descriptor| d.annotations.get(TAG_ANNOTATION).cloned();
-    match (full_name(new), full_name(old), tag(old)) {
-        (Some(new), Some(old), _) => new == old,
-        (_, _, Some(old)) => tag(new) == Some(old),
-        (_, Some(_), None) => false,
-        (_, None, None) => label(new).is_some() && new.digest == old.digest,
+/// Entries of which old ones may have to make room. Would a name of an old entry lead to a new one? Full names decide
+/// where both have one; else the tags do, since that is what readers go by. What has no name stays until it gets one.
+#[derive(Default)]
+struct Replacing<'n> {
+    full_names: BTreeSet<&'n str>,
+    /// Of all, and of those without a full name.
+    tags: BTreeSet<&'n str>,
+    mere_tags: BTreeSet<&'n str>,
+    /// Of those that have a name.
+    digests: BTreeSet<&'n Digest>,
+}
+
+impl<'n> Replacing<'n> {
+    fn by(new: &'n [Descriptor]) -> Self {
+        let mut this = Self::default();
+        for entry in new {
+            this.tags.extend(tag(entry));
+            match full_name(entry) {
+                Some(name) => drop(this.full_names.insert(name)),
+                None => this.mere_tags.extend(tag(entry)),
+            }
+            this.digests.extend(label(entry).map(|_| &entry.digest));
+        }
+        this
     }
+
+    fn takes(&self, old: &Descriptor) -> bool {
+        match (full_name(old), tag(old)) {
+            (Some(name), tag) => self.full_names.contains(name) || tag.is_some_and(|tag| self.mere_tags.contains(tag)),
+            (None, Some(tag)) => self.tags.contains(tag),
+            (None, None) => self.digests.contains(&old.digest),
+        }
+    }
+}
+
+fn tag(entry: &Descriptor) -> Option<&str> {
+    entry.annotations.get(TAG_ANNOTATION).map(String::as_str)
 }
 
 /// What was made so far; taken back on drop unless it was cleared.
@@ -285,10 +313,11 @@ mod tests {
             ("1", "", true),
         ] {
             let (old, new) = (entry(old, "old"), entry(new, "new"));
-            assert_eq!(!replaces(&new, &old), stays, "{:?} then {:?}", old.annotations, new.annotations);
+            let takes = Replacing::by(std::slice::from_ref(&new)).takes(&old);
+            assert_eq!(!takes, stays, "{:?} then {:?}", old.annotations, new.annotations);
         }
-        assert!(replaces(&entry("1", "same"), &entry("", "same")));
-        assert!(!replaces(&entry("", "same"), &entry("", "same")));
+        assert!(Replacing::by(&[entry("1", "same")]).takes(&entry("", "same")));
+        assert!(!Replacing::by(&[entry("", "same")]).takes(&entry("", "same")));
     }
 
     #[test]
