@@ -28,6 +28,8 @@ struct Fake {
     asked: Mutex<Vec<String>>,
     down: AtomicBool,
     hangs: AtomicBool,
+    /// What begins so is never answered, if it is anything.
+    never: Mutex<String>,
     slow: AtomicBool,
 }
 
@@ -71,7 +73,8 @@ impl Upstream for Fake {
     ) -> Coming<'a, Manifest> {
         Box::pin(async move {
             self.ask(format!("manifest {reference}"))?;
-            if self.hangs.load(Ordering::Relaxed) {
+            let is_never = |never: &String| !never.is_empty() && reference.starts_with(never.as_str());
+            if self.hangs.load(Ordering::Relaxed) || is_never(&self.never.lock().unwrap()) {
                 std::future::pending::<()>().await;
             }
             let found = self.manifests.lock().unwrap().get(&format!("{repository} {reference}")).cloned();
@@ -434,6 +437,36 @@ fn long_lists_of_the_upstreams_referrers_come_in_pieces() {
     }
     assert_eq!(sizes, [2, 1]);
     assert_eq!(upstream.asked(), ["referrers"]);
+}
+
+#[test]
+fn names_that_the_upstream_does_not_answer_keep_no_others_waiting() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
+    let server = patient(dir.path(), &upstream, Duration::ZERO, Duration::from_secs(8));
+    let address = server.address;
+    let ask = |tag: String| send(address, "GET", &format!("/v2/library/app/manifests/{tag}"), &[], b"");
+    let quick: Vec<String> = (0..20).map(|n| format!("quick{n}")).collect();
+    let (_, layer) = upstream.publish("here", b"layer");
+    assert_eq!(ask("here".to_owned()).status, 200);
+    let blob = || send(address, "GET", &format!("/v2/library/app/blobs/{layer}"), &[], b"").status;
+    assert_eq!(blob(), 200);
+    for tag in &quick {
+        upstream.publish(tag, tag.as_bytes());
+    }
+    std::thread::scope(|scope| {
+        *upstream.never.lock().unwrap() = "slow".to_owned();
+        upstream.asked();
+        let slow: Vec<_> = (0..60).map(|n| scope.spawn(move || ask(format!("slow{n}")).status)).collect();
+        while upstream.asked.lock().unwrap().len() < slow.len() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(blob(), 200);
+        for tag in quick.iter().chain(&quick) {
+            let answer = ask(tag.clone());
+            assert_eq!((answer.status, answer.headers.get("warning")), (200, None), "{tag}");
+        }
+        assert!(slow.into_iter().all(|one| one.join().unwrap() == 502));
+    });
 }
 
 #[test]

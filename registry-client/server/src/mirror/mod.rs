@@ -6,6 +6,7 @@
 mod flight;
 mod lists;
 mod memory;
+mod turns;
 mod upstream;
 
 use crate::api_error::{ApiError, Code};
@@ -21,11 +22,10 @@ use flight::{Flight, Order};
 use lists::{List, Lists};
 use memory::{Memory, Said, Warning};
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::MutexGuard;
 use tokio::time::Instant;
+use turns::Turns;
 pub use upstream::{Coming, Manifest, Sink, Upstream, UpstreamError};
 
 /// How long the upstream may take at most to say what a name leads to, when there is something to serve instead.
@@ -34,8 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Nor about what is not here, whatever it said: somebody may be about to push it there.
 const MOMENT: Duration = Duration::from_secs(5);
-/// Names that are asked about at once; two that fall together wait for each other.
-const TURNS: usize = 64;
 /// Said with what could not be compared with the upstream.
 const STALE: &str = r#"299 - "the upstream cannot be reached: this is what it said before""#;
 
@@ -61,21 +59,13 @@ pub struct Mirror {
     memory: Memory,
     lists: Lists,
     flights: Arc<Mutex<Flights>>,
-    turns: Vec<tokio::sync::Mutex<()>>,
-    hasher: RandomState,
+    turns: Turns,
 }
 
 impl Mirror {
     pub fn new(options: MirrorOptions) -> Self {
-        let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self {
-            options,
-            memory: Memory::default(),
-            lists: Lists::default(),
-            flights: Arc::default(),
-            turns,
-            hasher: RandomState::new(),
-        }
+        let (memory, lists, flights, turns) = Default::default();
+        Self { options, memory, lists, flights, turns }
     }
 
     /// Refuses a request of this mirror itself. Its client then asks the next place that its registries.conf names.
@@ -111,19 +101,19 @@ impl Mirror {
         let patience = if known.is_some() { PATIENCE.min(self.options.patience) } else { self.options.patience };
         let end = Instant::now() + patience;
         // One after the other: whoever comes second finds what the first has brought, or heard.
-        let (turn, waited) = self.turn_until(name, &reference, end).await;
+        let mut turn = self.turns.of(name, &reference, end).await;
         let known = here(known).await?;
         if let Some(said) = settled(known.as_ref()) {
             return answer(registry, name, said, "hit");
         }
         let asked = self.options.upstream.manifest(name.as_str(), &reference, known.as_ref().map(|d| &d.digest));
-        let in_time = match turn {
-            Some(_) => tokio::time::timeout_at(end, asked).await.ok(),
+        let in_time = match turn.question().await {
+            Some(_room) => tokio::time::timeout_at(end, asked).await.ok(),
             None => None,
         };
         let heard = match in_time {
             Some(heard) => heard,
-            None if !waited => Err(late()),
+            None if !turn.has_waited() => Err(late()),
             // The time went by while others waited for an answer, perhaps to something else. It says nothing about the
             // upstream, and is not remembered.
             None => {
@@ -190,16 +180,19 @@ impl Mirror {
             Some(found) => found,
             None => {
                 let end = Instant::now() + patience;
-                let (turn, waited) = self.turn_until(name, &reference, end).await;
-                let _turn = turn.ok_or_else(|| refused(Said::Failed))?;
+                let mut turn = self.turns.of(name, &reference, end).await;
                 match known() {
                     Some(found) => found,
                     None => {
                         let asked = self.options.upstream.referrers(name.as_str(), subject);
-                        let list = match tokio::time::timeout_at(end, asked).await {
+                        let in_time = match turn.question().await {
+                            Some(_room) => tokio::time::timeout_at(end, asked).await.ok(),
+                            None => None,
+                        };
+                        let list = match in_time {
                             // The time went by for somebody else's question, and is nothing to remember.
-                            Err(_) if waited => return Err(refused(Said::Failed)),
-                            heard => heard.unwrap_or_else(|_| Err(late())),
+                            None if turn.has_waited() => return Err(refused(Said::Failed)),
+                            heard => heard.unwrap_or_else(|| Err(late())),
                         };
                         let list = match list {
                             Ok(all) => all,
@@ -221,15 +214,6 @@ impl Mirror {
             }
         };
         found.inspect(|_| count("hit")).map_err(refused)
-    }
-
-    /// The turn to ask about a name, if it comes until then, and whether it was waited for.
-    async fn turn_until(&self, name: &RepoName, reference: &str, end: Instant) -> (Option<MutexGuard<'_, ()>>, bool) {
-        let turn = &self.turns[self.hasher.hash_one((name, reference)) as usize % TURNS];
-        match turn.try_lock() {
-            Ok(mine) => (Some(mine), false),
-            Err(_) => (tokio::time::timeout_at(end, turn.lock()).await.ok(), true),
-        }
     }
 
     /// A blob that is not here: its head, or its bytes as they come. Nothing when no manifest here names it.
