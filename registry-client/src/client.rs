@@ -17,6 +17,7 @@ use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How a registry met us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,7 +290,22 @@ impl Client {
         source: BlobSource,
         mount_from: Option<&Reference>,
     ) -> Result<Pushed, RegistryError> {
-        self.push_from(name, descriptor, Upload::file(source, descriptor.size), mount_from).await
+        self.push_watched(name, descriptor, source, mount_from, Arc::default()).await
+    }
+
+    /// As [`Client::push_blob`]; `at` is told which byte of the blob the connection takes next.
+    ///
+    /// # Errors
+    /// As [`Client::push_blob`].
+    pub async fn push_watched(
+        &self,
+        name: &Reference,
+        descriptor: &Descriptor,
+        source: BlobSource,
+        mount_from: Option<&Reference>,
+        at: Arc<AtomicU64>,
+    ) -> Result<Pushed, RegistryError> {
+        self.push_from(name, descriptor, Upload::file(source, descriptor.size, at), mount_from).await
     }
 
     /// As [`Client::push_blob`], for a blob that is no file here: it is opened only when the registry wants its bytes,

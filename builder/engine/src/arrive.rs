@@ -5,8 +5,9 @@
 //! compared with what they are to be; where it could not be made, it is made when a step asks for it, which tells why.
 //! Must never: let the making of a tree fail a pull.
 
-use crate::event::{Direction, Event, Sink};
+use crate::event::{Direction, How, Sink};
 use crate::layers::{Layer, Unpacked, lock};
+use crate::meters::{Meters, watched};
 use crate::resolve::Trees;
 use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, Manifest, Reference};
@@ -15,6 +16,7 @@ use cooper_layerfs::view::View;
 use cooper_registry::{Begun, Fault, Growing, RegistryError};
 use cooper_store::BlobWriter;
 use std::io::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// Of blobs of so many bytes, what has come when a pull is broken off is kept for the next one.
@@ -23,8 +25,6 @@ const KEPT: u64 = 1 << 20;
 const PARALLEL: usize = 4;
 /// Bytes after which those who follow are told of more.
 const TOLD: u64 = 512 * 1024;
-/// Bytes after which people are.
-const SHOWN: u64 = 1 << 20;
 
 impl Engine {
     /// Fetches what the store does not have of an image, and unpacks its layers on the way when steps need them.
@@ -35,7 +35,17 @@ impl Engine {
         trees: Trees,
         sink: &dyn Sink,
     ) -> Result<(), EngineError> {
-        self.fetch_blob(reference, &manifest.config, None, sink)?;
+        watched(sink, Direction::Pull, |meters| self.arrive_watched(reference, manifest, trees, meters))
+    }
+
+    fn arrive_watched(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        trees: Trees,
+        meters: &Meters<'_>,
+    ) -> Result<(), EngineError> {
+        self.fetch_blob(reference, &manifest.config, None, meters)?;
         // What is wrong with the configuration is told by whoever loads the image.
         let config = self.config(&manifest.config).ok().filter(|_| trees == Trees::AsTheyCome);
         let diffs = config.map(|config| config.rootfs.diff_ids).filter(|d| d.len() == manifest.layers.len());
@@ -46,7 +56,7 @@ impl Engine {
         let queue = Mutex::new(layers.collect::<Vec<_>>());
         let work = || -> Result<(), EngineError> {
             while let Some((blob, layer)) = { lock(&queue).pop() } {
-                self.fetch_blob(reference, blob, layer.as_ref(), sink).inspect_err(|_| lock(&queue).clear())?;
+                self.fetch_blob(reference, blob, layer.as_ref(), meters).inspect_err(|_| lock(&queue).clear())?;
             }
             Ok(())
         };
@@ -62,10 +72,11 @@ impl Engine {
         reference: &Reference,
         d: &Descriptor,
         layer: Option<&Layer>,
-        sink: &dyn Sink,
+        meters: &Meters<'_>,
     ) -> Result<(), EngineError> {
         // A blob of another size was damaged on this disk, or the manifest lies: fetching it tells, and mends.
         if self.store.blob_size(&d.digest)? == Some(d.size) {
+            meters.arrived(d, How::Existed);
             return Ok(());
         }
         let mut writer = match d.size {
@@ -74,7 +85,7 @@ impl Engine {
         };
         let mut came_earlier = writer.written() > 0;
         loop {
-            match self.fetch_into(writer, reference, d, layer, sink) {
+            match self.fetch_into(writer, reference, d, layer, meters) {
                 // What an earlier process left may have been torn by a power cut.
                 Err(EngineError::Registry(RegistryError::Digest { .. })) if came_earlier => came_earlier = false,
                 // Each of them is so once.
@@ -91,14 +102,14 @@ impl Engine {
         reference: &Reference,
         d: &Descriptor,
         layer: Option<&Layer>,
-        sink: &dyn Sink,
+        meters: &Meters<'_>,
     ) -> Result<(), EngineError> {
         let wanted = match layer {
             Some(layer) if self.store.layer(&layer.diff)?.tree.is_none() => Some(layer),
             _ => None,
         };
         let Some((layer, file)) = wanted.and_then(|layer| Some((layer, writer.reader().ok()?))) else {
-            return self.receive(reference, d, writer, None, sink);
+            return self.receive(reference, d, writer, None, meters);
         };
         let growing = Arc::new(Growing::new(file));
         std::thread::scope(|scope| {
@@ -106,7 +117,7 @@ impl Engine {
             let received = {
                 // However this ends, nobody waits for more.
                 let _ended = Ended(&growing);
-                self.receive(reference, d, writer, Some(&growing), sink)
+                self.receive(reference, d, writer, Some(&growing), meters)
             };
             let unpacked = unpacking.join().unwrap_or(Err(EngineError::Interrupted));
             received?;
@@ -124,13 +135,14 @@ impl Engine {
         d: &Descriptor,
         mut writer: BlobWriter,
         growing: Option<&Growing>,
-        sink: &dyn Sink,
+        meters: &Meters<'_>,
     ) -> Result<(), EngineError> {
         let begun = Begun { hasher: writer.hasher(), length: writer.written() };
-        let (mut done, mut shown, mut told) = (begun.length, begun.length, begun.length);
+        let (mut done, mut told) = (begun.length, begun.length);
         if let Some(growing) = growing {
             growing.grow(done);
         }
+        let at = meters.begin_at(d, done);
         let mut take = |bytes: &[u8]| {
             writer.write_all(bytes)?;
             done += bytes.len() as u64;
@@ -139,11 +151,7 @@ impl Engine {
                 told = done;
                 growing.grow(done);
             }
-            if done - shown > SHOWN || done == d.size {
-                shown = done;
-                let (direction, digest) = (Direction::Pull, d.digest.clone());
-                sink.event(Event::Transfer { direction, digest, done, total: d.size });
-            }
+            at.store(done, Ordering::Relaxed);
             Ok(())
         };
         if let Err(error) = self.runtime.block_on(self.client.rest_of_blob(reference, d, begun, &mut take)) {
@@ -154,6 +162,7 @@ impl Engine {
             return Err(error.into());
         }
         writer.commit(Some((&d.digest, d.size)))?;
+        meters.arrived(d, How::Moved);
         if let Some(growing) = growing {
             growing.finish(d.clone());
         }

@@ -89,12 +89,19 @@ pub enum Event {
         label: String,
         message: String,
     },
-    /// A blob moves: `done` of `total` bytes.
+    /// A blob moves: `done` of `total` bytes so far.
     Transfer {
         direction: Direction,
         digest: Digest,
         done: u64,
         total: u64,
+    },
+    /// A blob is where it is to be.
+    Arrived {
+        direction: Direction,
+        digest: Digest,
+        size: u64,
+        how: How,
     },
     /// The image has its name in the store.
     Tagged {
@@ -137,8 +144,25 @@ impl Sink for Unrepeated<'_> {
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Direction {
+    /// From a registry into the store.
     Pull,
+    /// To a registry.
     Push,
+    /// From any place into the store, a layout or an archive.
+    Store,
+}
+
+/// How a blob came to be where it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// Its bytes went there.
+    Moved,
+    /// The registry took it from another of its repositories.
+    Mounted {
+        /// That repository, as people write it.
+        from: String,
+    },
+    /// It was there.
+    Existed,
 }

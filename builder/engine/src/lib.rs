@@ -29,6 +29,7 @@ mod doing;
 mod export;
 mod history;
 mod layers;
+mod meters;
 mod neighbours;
 mod product;
 mod read;

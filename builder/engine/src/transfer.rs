@@ -1,7 +1,8 @@
 //! Pushing: layers first, then the images of an index, names last.
 
-use crate::event::{Direction, Event, Sink};
+use crate::event::{Direction, Event, How, Sink};
 use crate::layers::lock;
+use crate::meters::{Meters, watched};
 use crate::neighbours::Neighbours;
 use crate::output::Form;
 use crate::product::{Built, Product, Shape};
@@ -10,8 +11,10 @@ use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
+use cooper_registry::Pushed;
 use cooper_store::StoreError;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// Most blobs that are compressed or sent at once.
@@ -91,7 +94,9 @@ impl Engine {
         self.collect(name, top, 0, &mut parcel)?;
         let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
         let near = Neighbours::of(&self.store, name);
-        each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), sink))?;
+        watched(sink, Direction::Push, |meters| {
+            each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), meters))
+        })?;
         for document in &parcel.documents {
             let bytes = self.store.read_blob(document, limits::MANIFEST_BYTES)?;
             // The last one is what the names lead to; a registry refuses an index before its images are there.
@@ -156,24 +161,38 @@ impl Engine {
         reference: &Reference,
         blob: &Descriptor,
         (uplink, near): (&Uplink, &Neighbours),
-        sink: &dyn Sink,
+        meters: &Meters<'_>,
     ) -> Result<(), EngineError> {
-        if !uplink.has_sent(reference, &blob.digest) {
-            self.store.open_blob(&blob.digest)?;
-            let (store, digest) = (self.store.clone(), blob.digest.clone());
-            let source: cooper_registry::BlobSource =
-                Arc::new(move || store.open_blob(&digest).map_err(|e| std::io::Error::other(e.to_string())));
-            let sent = self.runtime.block_on(self.client.push_blob(reference, blob, source, near.having(&blob.digest)));
-            // A registry that does not take the bytes may be right.
-            sent.map_err(|error| self.damage([&blob.digest]).unwrap_or_else(|| error.into()))?;
-        }
-        sink.event(Event::Transfer {
-            direction: Direction::Push,
-            digest: blob.digest.clone(),
-            done: blob.size,
-            total: blob.size,
-        });
+        let (pushed, from) = match uplink.sent(reference, blob, meters) {
+            Some(pushed) => (pushed, None),
+            None => {
+                let from = near.having(&blob.digest);
+                (self.push_file(reference, blob, from, meters.begin(blob))?, from)
+            }
+        };
+        let how = match (pushed, from) {
+            (Pushed::Mounted, Some(from)) => How::Mounted { from: from.repository_only().familiar() },
+            (Pushed::Existed, _) => How::Existed,
+            (Pushed::Uploaded | Pushed::Mounted, _) => How::Moved,
+        };
+        meters.arrived(blob, how);
         Ok(())
+    }
+
+    fn push_file(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        near: Option<&Reference>,
+        at: Arc<AtomicU64>,
+    ) -> Result<Pushed, EngineError> {
+        self.store.open_blob(&blob.digest)?;
+        let (store, digest) = (self.store.clone(), blob.digest.clone());
+        let source: cooper_registry::BlobSource =
+            Arc::new(move || store.open_blob(&digest).map_err(|e| std::io::Error::other(e.to_string())));
+        let sent = self.runtime.block_on(self.client.push_watched(reference, blob, source, near, at));
+        // A registry that does not take the bytes may be right.
+        sent.map_err(|error| self.damage([&blob.digest]).unwrap_or_else(|| error.into()))
     }
 }
 

@@ -5,6 +5,7 @@
 //! Must never: slow down who compresses, or fail a build.
 
 use crate::layers::lock;
+use crate::meters::Meters;
 use crate::output::{Output, Push};
 use crate::request::BuildRequest;
 use cooper_image::{Descriptor, Digest, Reference};
@@ -38,6 +39,7 @@ pub struct Uplink {
 /// A blob that is whole here and on its way.
 struct Sent {
     digest: Digest,
+    growing: Arc<Growing>,
     task: JoinHandle<Result<Pushed, RegistryError>>,
 }
 
@@ -73,23 +75,23 @@ impl Uplink {
         Some(Sending { uplink: self, growing, task: Some(task) })
     }
 
-    /// Waits for a blob that was sent; `false` when it was not, or in vain.
-    pub fn has_sent(&self, name: &Reference, digest: &Digest) -> bool {
+    /// Waits for a blob that is sent, and gives how it came there; nothing when it was not sent, or in vain.
+    pub fn sent(&self, name: &Reference, blob: &Descriptor, meters: &Meters<'_>) -> Option<Pushed> {
         if !self.leads_to(name) {
-            return false;
+            return None;
         }
         let sent = {
             let mut whole = lock(&self.whole);
-            whole.iter().position(|sent| sent.digest == *digest).map(|at| whole.swap_remove(at))
-        };
-        let Some(sent) = sent else { return false };
+            whole.iter().position(|sent| sent.digest == blob.digest).map(|at| whole.swap_remove(at))
+        }?;
+        meters.watch(blob, move || sent.growing.sent());
         match self.runtime.block_on(sent.task) {
-            Ok(Ok(_)) => true,
+            Ok(Ok(pushed)) => Some(pushed),
             Ok(Err(error)) => {
-                tracing::debug!(%digest, %error, "a layer could not be sent while it was made");
-                false
+                tracing::debug!(digest = %blob.digest, %error, "a layer could not be sent while it was made");
+                None
             }
-            Err(_) => false,
+            Err(_) => None,
         }
     }
 }
@@ -112,7 +114,11 @@ impl Sending<'_> {
     pub fn finish(mut self, blob: &Descriptor) {
         self.growing.finish(blob.clone());
         if let Some(task) = self.task.take() {
-            lock(&self.uplink.whole).push(Sent { digest: blob.digest.clone(), task });
+            lock(&self.uplink.whole).push(Sent {
+                digest: blob.digest.clone(),
+                growing: Arc::clone(&self.growing),
+                task,
+            });
         }
     }
 }

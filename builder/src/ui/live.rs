@@ -2,14 +2,14 @@
 //! each blob under way; what is finished scrolls by above them.
 
 use super::lines::LineBuffer;
-use super::{Detail, amount, escape, reasons};
-use cooper_engine::event::{Direction, Event, Sink, StepNo};
+use super::{Detail, amount, blobs, escape, reasons};
+use cooper_engine::event::{Direction, Event, How, Sink, StepNo};
 use cooper_image::Digest;
 use cooper_plan::difference::Difference;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most bars at once; more running steps wait for a free one.
 const BARS: usize = 12;
@@ -20,8 +20,7 @@ const TICK: Duration = Duration::from_millis(120);
 /// What a running step looks like.
 const STEP_BAR: &str = "{spinner} {elapsed:>4} {wide_msg}";
 /// What a blob under way looks like.
-const BLOB_BAR: &str =
-    "{spinner} {elapsed:>4} {prefix} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+const BLOB_BAR: &str = "{spinner} {elapsed:>4} {prefix} {decimal_bytes} of {decimal_total_bytes}{msg}";
 
 /// Draws on standard error.
 pub struct Live {
@@ -33,8 +32,16 @@ pub struct Live {
 #[derive(Default)]
 struct State {
     running: BTreeMap<StepNo, Running>,
-    transfers: HashMap<Digest, Option<ProgressBar>>,
+    transfers: HashMap<Digest, Transfer>,
     reasons: HashMap<StepNo, Vec<Difference>>,
+}
+
+/// A blob under way.
+struct Transfer {
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    /// Bytes that it had when it was first heard of.
+    had: u64,
 }
 
 struct Running {
@@ -57,7 +64,8 @@ impl Live {
     pub fn clear(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let bars = std::mem::take(&mut *state);
-        for bar in bars.running.into_values().filter_map(|r| r.bar).chain(bars.transfers.into_values().flatten()) {
+        let blobs = bars.transfers.into_values().filter_map(|t| t.bar);
+        for bar in bars.running.into_values().filter_map(|r| r.bar).chain(blobs) {
             bar.finish_and_clear();
         }
         // A terminal that is gone needs no clearing.
@@ -72,7 +80,7 @@ impl Live {
     /// A bar, if there is room for one.
     fn bar(&self, state: &State, bar: impl FnOnce() -> ProgressBar) -> Option<ProgressBar> {
         let steps = state.running.values().filter(|r| r.bar.is_some()).count();
-        let blobs = state.transfers.values().flatten().count();
+        let blobs = state.transfers.values().filter(|t| t.bar.is_some()).count();
         (steps + blobs < BARS).then(|| {
             let bar = self.bars.add(bar());
             bar.enable_steady_tick(TICK);
@@ -120,25 +128,29 @@ impl Live {
     }
 
     fn transfer(&self, state: &mut State, direction: Direction, digest: &Digest, [done, total]: [u64; 2]) {
-        let (doing, did) = match direction {
-            Direction::Pull => ("pulling", "pulled"),
-            Direction::Push => ("pushing", "pushed"),
-        };
-        if done >= total {
-            if let Some(bar) = state.transfers.remove(digest).flatten() {
-                bar.finish_and_clear();
-                self.bars.remove(&bar);
-            }
-            self.print(&format!("{did:<7} {} {}", digest.short(), amount::bytes(total)));
-            return;
-        }
         if !state.transfers.contains_key(digest) {
+            let doing = blobs::doing(direction);
             let bar = self.bar(state, || blob_bar(format!("{doing} {}", digest.short()), total));
-            state.transfers.insert(digest.clone(), bar);
+            let transfer = Transfer { bar, begun: Instant::now(), had: done };
+            state.transfers.insert(digest.clone(), transfer);
         }
-        if let Some(Some(bar)) = state.transfers.get(digest) {
+        if let Some(Transfer { bar: Some(bar), begun, had }) = state.transfers.get(digest) {
             bar.set_position(done);
+            // What an earlier process fetched does not count.
+            let rate = blobs::rate(done.saturating_sub(*had), begun.elapsed());
+            bar.set_message(rate.map(|rate| format!(", {rate}")).unwrap_or_default());
         }
+    }
+
+    fn arrived(&self, state: &mut State, direction: Direction, digest: &Digest, (size, how): (u64, &How)) {
+        let transfer = state.transfers.remove(digest);
+        let moved = transfer.as_ref().map(|t| (size.saturating_sub(t.had), t.begun.elapsed()));
+        if let Some(bar) = transfer.and_then(|t| t.bar) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        let what = blobs::amount(size, how, moved);
+        self.print(&format!("{:<7} {} {what}", blobs::did(direction, how), digest.short()));
     }
 }
 
@@ -160,6 +172,9 @@ impl Sink for Live {
             Event::Failed { step, message, .. } => self.ended(&mut state, step, "failed", &escape::line(&message)),
             Event::Transfer { direction, digest, done, total } => {
                 self.transfer(&mut state, direction, &digest, [done, total]);
+            }
+            Event::Arrived { direction, digest, size, how } => {
+                self.arrived(&mut state, direction, &digest, (size, &how));
             }
             Event::Tagged { reference } => self.print(&format!("named   {}", escape::line(&reference.familiar()))),
             Event::Pushed { reference, digest } => {

@@ -5,12 +5,13 @@
 
 pub mod amount;
 pub mod ask;
+mod blobs;
 pub mod escape;
 mod lines;
 mod live;
 pub mod log;
 mod plain;
-mod raw;
+pub mod raw;
 pub mod reasons;
 pub mod summary;
 pub mod table;
@@ -31,7 +32,7 @@ pub enum Progress {
     Tty,
     /// One line for each thing that happens, every line of every step's output.
     Plain,
-    /// Nothing but the image id, on standard output.
+    /// Nothing; results go to standard output.
     Quiet,
     /// JSON, a line for each thing that happens, as BuildKit's.
     #[value(name = "rawjson")]
@@ -96,13 +97,30 @@ impl Ui {
         }
     }
 
+    /// Ends the view of what has failed, if there is a reason.
+    pub fn end(&self, failed: Option<String>) {
+        log::look(None);
+        match self {
+            Self::Raw(raw) => raw.close(failed.as_deref()),
+            _ => self.close(None),
+        }
+    }
+
+    /// Tells an error beside that by which the command ends. The view has ended.
+    pub fn tell(&self, error: &str) {
+        match self {
+            Self::Raw(raw) => raw.event(Event::Warning { text: error.to_owned() }),
+            _ => say(&format!("error: {error}")),
+        }
+    }
+
     /// Ends the view, with a last line if there is something to say.
     pub fn close(&self, last: Option<&str>) {
         log::look(None);
         match self {
             Self::Live(live) => live.clear(),
             Self::Plain(plain) if last.is_none() => plain.part(),
-            Self::Raw(raw) => raw.close(),
+            Self::Raw(raw) => raw.close(None),
             Self::Plain(_) | Self::Quiet => {}
         }
         if let Some(text) = last.filter(|_| !matches!(self, Self::Quiet | Self::Raw(_))) {

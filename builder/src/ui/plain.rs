@@ -3,7 +3,7 @@
 //! [`Text`] is the whole renderer and knows neither clock nor stream; [`Plain`] joins it to both.
 
 use super::lines::LineBuffer;
-use super::{Detail, amount, escape, reasons};
+use super::{Detail, amount, blobs, escape, reasons};
 use cooper_engine::event::{Direction, Event, Sink, StepNo};
 use cooper_image::Digest;
 use cooper_plan::difference::Difference;
@@ -55,12 +55,19 @@ struct Step {
     reasons: Vec<Difference>,
 }
 
+/// A blob under way: when something was last said of it and how much had come, and the same of its beginning.
+#[derive(Debug, Clone, Copy)]
+struct Moving {
+    begun: (Duration, u64),
+    mentioned: (Duration, u64),
+}
+
 /// The state between two events.
 #[derive(Debug, Default)]
 pub struct Text {
     steps: HashMap<StepNo, Step>,
-    /// When a blob was last mentioned.
-    mentioned: HashMap<Digest, Duration>,
+    /// Blobs under way.
+    moving: HashMap<Digest, Moving>,
     /// The step that the last line belongs to.
     last: Option<StepNo>,
     detail: Detail,
@@ -110,6 +117,12 @@ impl Text {
             }
             Event::Transfer { direction, digest, done, total } => {
                 self.transfer(out, direction, &digest, [done, total], now)
+            }
+            Event::Arrived { direction, digest, size, how } => {
+                let begun = self.moving.remove(&digest).map(|moving| moving.begun);
+                let moved = begun.map(|(at, had)| (size.saturating_sub(had), now.saturating_sub(at)));
+                let what = blobs::amount(size, &how, moved);
+                writeln!(out, "{} {} {what}", blobs::did(direction, &how), digest.short())
             }
             Event::Tagged { reference } => writeln!(out, "named {}", escape::line(&reference.familiar())),
             Event::Pushed { reference, digest } => {
@@ -166,21 +179,18 @@ impl Text {
         [done, total]: [u64; 2],
         now: Duration,
     ) -> std::fmt::Result {
-        let (doing, did) = match direction {
-            Direction::Pull => ("pulling", "pulled"),
-            Direction::Push => ("pushing", "pushed"),
-        };
-        let short = digest.short();
-        if done >= total {
-            self.mentioned.remove(digest);
-            return writeln!(out, "{did} {short} {}", amount::bytes(total));
-        }
-        let last = self.mentioned.entry(digest.clone()).or_insert(now);
-        if now.saturating_sub(*last) < TRANSFER_EVERY {
+        let first = Moving { begun: (now, done), mentioned: (now, done) };
+        let moving = self.moving.entry(digest.clone()).or_insert(first);
+        let (at, had) = moving.mentioned;
+        let since = now.saturating_sub(at);
+        if since < TRANSFER_EVERY {
             return Ok(());
         }
-        *last = now;
-        writeln!(out, "{doing} {short} {} of {}", amount::bytes(done), amount::bytes(total))
+        moving.mentioned = (now, done);
+        // What is sent anew after a break has less than before.
+        let rate = blobs::rate(done.saturating_sub(had), since).unwrap_or_default();
+        let (doing, short) = (blobs::doing(direction), digest.short());
+        writeln!(out, "{doing} {short} {} of {}, {rate}", amount::bytes(done), amount::bytes(total))
     }
 }
 
@@ -191,6 +201,7 @@ fn said(out: &mut String, step: StepNo, since: Duration, line: &[u8]) -> std::fm
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cooper_engine::event::How;
 
     fn text(events: Vec<(u64, Event)>) -> String {
         let mut text = Text::default();
@@ -246,14 +257,23 @@ WARNING: Dockerfile:1: \\x1b[31mred
         let digest = Digest::sha256(b"x");
         let moved =
             |done| Event::Transfer { direction: Direction::Pull, digest: digest.clone(), done, total: 10_000_000 };
+        let arrived =
+            |how| Event::Arrived { direction: Direction::Pull, digest: digest.clone(), size: 10_000_000, how };
         let log = text(vec![
             (0, moved(1_000_000)),
             (4_999, moved(2_000_000)),
             (5_000, moved(3_000_000)),
             (9_000, moved(4_000_000)),
-            (9_500, moved(10_000_000)),
+            (10_000, arrived(How::Moved)),
+            (10_000, arrived(How::Existed)),
+            (10_000, moved(2_000_000)),
+            (15_000, moved(1_000_000)),
         ]);
         let short = digest.short();
-        assert_eq!(log, format!("pulling {short} 3.0 MB of 10.0 MB\npulled {short} 10.0 MB\n"));
+        let expected = format!(
+            "pulling {short} 3.0 MB of 10.0 MB, 400.0 kB/s\npulled {short} 10.0 MB, 900.0 kB/s\n\
+             there already {short} 10.0 MB\npulling {short} 1.0 MB of 10.0 MB, 0 B/s\n"
+        );
+        assert_eq!(log, expected);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Upload(Source);
 
 #[derive(Clone)]
 enum Source {
-    File { open: BlobSource, from: u64, size: u64 },
+    File { open: BlobSource, from: u64, size: u64, at: Arc<AtomicU64> },
     Stream { stream: Stream, from: u64, size: u64 },
     Growing { growing: Arc<Growing>, from: u64 },
 }
@@ -83,20 +83,34 @@ impl fmt::Debug for Upload {
 struct Progress {
     handed: AtomicU64,
     failure: Mutex<Option<io::Error>>,
+    /// Where in the blob the connection is, for who watches, and where in it this body begins.
+    at: Option<(Arc<AtomicU64>, u64)>,
+}
+
+impl Progress {
+    /// The connection took so many bytes more.
+    fn hand(&self, bytes: u64) {
+        let handed = self.handed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if let Some((at, from)) = &self.at {
+            at.store(from + handed, Ordering::Relaxed);
+        }
+    }
 }
 
 type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
 impl Upload {
-    /// A file of known size.
-    pub(crate) fn file(open: BlobSource, size: u64) -> Self {
-        Self(Source::File { open, from: 0, size })
+    /// A file of known size. `at` is told which byte the connection takes next.
+    pub(crate) fn file(open: BlobSource, size: u64, at: Arc<AtomicU64>) -> Self {
+        Self(Source::File { open, from: 0, size, at })
     }
 
     /// So many bytes, beginning with the one at `from`; `None` of what still grows.
     pub(crate) fn part(&self, from: u64, size: u64) -> Option<Self> {
         match &self.0 {
-            Source::File { open, .. } => Some(Self(Source::File { open: open.clone(), from, size })),
+            Source::File { open, at, .. } => {
+                Some(Self(Source::File { open: open.clone(), from, size, at: Arc::clone(at) }))
+            }
             Source::Stream { stream, .. } => Some(Self(Source::Stream { stream: stream.clone(), from, size })),
             Source::Growing { .. } => None,
         }
@@ -119,12 +133,16 @@ impl Upload {
 
     /// Sends the file; silence is measured from the last byte that the connection took.
     pub(crate) async fn send(&self, builder: RequestBuilder, timeouts: Timeouts) -> Result<Response, Break> {
-        let progress = Arc::new(Progress::default());
+        let at = match &self.0 {
+            Source::File { at, from, .. } => Some((Arc::clone(at), *from)),
+            Source::Stream { .. } | Source::Growing { .. } => None,
+        };
+        let progress = Arc::new(Progress { at, ..Progress::default() });
         let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
         let (source, seen) = (self.0.clone(), progress.clone());
         tokio::task::spawn_blocking(move || {
             let read = match &source {
-                Source::File { open, from, size } => {
+                Source::File { open, from, size, .. } => {
                     let seek = |mut file: File| file.seek(SeekFrom::Start(*from)).map(|_| file);
                     open().and_then(seek).and_then(|file| whole(file, *size, (&sender, &seen), drop))
                 }
@@ -190,7 +208,7 @@ fn whole<R: Read>(
         let n = piece.len() as u64;
         let taken = pieces.blocking_send(Ok(Bytes::from(piece))).is_ok();
         if taken {
-            progress.handed.fetch_add(n, Ordering::Relaxed);
+            progress.hand(n);
         }
         taken
     };

@@ -106,9 +106,14 @@ impl Growing {
         self.ended.notified().await;
     }
 
+    /// How many bytes were handed to a connection.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// How many bytes of so many were not handed to a connection yet.
     pub(crate) fn left(&self, size: u64) -> u64 {
-        size.saturating_sub(self.sent.load(Ordering::Relaxed))
+        size.saturating_sub(self.sent())
     }
 
     /// Are all bytes sent that there are, so that a silent connection is nobody's fault?

@@ -4,6 +4,8 @@ use crate::EngineError;
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Reference};
 use std::io::{self as stdio, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a blob; a failure of the place that they come from is in the error.
 pub type Reader = Box<dyn Read + Send>;
@@ -72,6 +74,59 @@ pub(super) fn skipped<O: Origin + ?Sized>(origin: &O, d: &Descriptor, from: u64)
     let read = stdio::copy(&mut reader.by_ref().take(from), &mut stdio::sink());
     read.map_err(|e| cause(e, || format!("reading {} of {}", d.digest, origin.place())))?;
     Ok(reader)
+}
+
+/// A place of which is known how much of the one blob was read that is taken from there.
+pub(super) struct Counted {
+    pub(super) inner: Arc<dyn Origin>,
+    pub(super) at: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn counting(&self, inner: Reader, from: u64) -> Reader {
+        self.at.store(from, Ordering::Relaxed);
+        Box::new(Counting { inner, at: Arc::clone(&self.at) })
+    }
+}
+
+impl Origin for Counted {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+    fn top(&self) -> Result<Descriptor, EngineError> {
+        self.inner.top()
+    }
+    fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
+        self.inner.document(d)
+    }
+    fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
+        Ok(self.counting(self.inner.open(d)?, 0))
+    }
+    fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
+        Ok(self.counting(self.inner.open_at(d, from)?, from))
+    }
+    fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
+        self.inner.size(d)
+    }
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, EngineError> {
+        self.inner.referrers(subject)
+    }
+    fn repository(&self) -> Option<&Reference> {
+        self.inner.repository()
+    }
+}
+
+struct Counting {
+    inner: Reader,
+    at: Arc<AtomicU64>,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buf: &mut [u8]) -> stdio::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.at.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
 }
 
 /// The failure that a reader's error stands for.

@@ -4,6 +4,7 @@ use super::origin::{Origin, Reader, cause};
 use super::reach::Reach;
 use super::shipment::{Name, Put, Target};
 use crate::EngineError;
+use crate::event::Direction;
 use crate::neighbours::Neighbours;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Pushed, Raw, RegistryError};
@@ -164,15 +165,15 @@ impl Target for RegistryTarget {
         let known = from.repository().filter(|near| near.host() == self.repository.host());
         let near = known.or_else(|| self.near.as_ref()?.having(&d.digest));
         let pushed = self.reach.client().push_stream(&self.repository, d, source, near);
-        match self.reach.runtime().block_on(pushed) {
-            Ok(Pushed::Existed) => Ok(Put::Existed),
-            Ok(Pushed::Mounted) => Ok(Put::Mounted),
-            Ok(Pushed::Uploaded) => Ok(Put::Sent),
+        match (self.reach.runtime().block_on(pushed), near) {
+            (Ok(Pushed::Existed), _) => Ok(Put::Existed),
+            (Ok(Pushed::Mounted), Some(near)) => Ok(Put::Mounted { from: near.clone() }),
+            (Ok(Pushed::Uploaded | Pushed::Mounted), _) => Ok(Put::Sent),
             // The failure of the other side, not of this one.
-            Err(RegistryError::Local { source, .. }) => {
+            (Err(RegistryError::Local { source, .. }), _) => {
                 Err(cause(source, || format!("reading {} of {}", d.digest, from.place())))
             }
-            Err(e) => Err(e.into()),
+            (Err(e), _) => Err(e.into()),
         }
     }
 
@@ -197,6 +198,10 @@ impl Target for RegistryTarget {
         let client = self.reach.client();
         let sent = client.push_manifest_tagged(&self.repository, &tags, bytes, &d.media_type);
         self.reach.wait(sent).map(drop)
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Push
     }
 
     fn sends_by_name(&self) -> bool {

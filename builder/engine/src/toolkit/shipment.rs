@@ -1,7 +1,8 @@
 //! What is to be brought from places to a place: which blobs and documents, in which order, under which names.
 
-use super::origin::{Origin, small};
-use crate::event::{Direction, Event, Sink};
+use super::origin::{Counted, Origin, small};
+use crate::event::{Direction, How, Sink};
+use crate::meters::{Meters, watched};
 use crate::transfer::some_at_once;
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, Leaves, MediaType, Platform, Reference, limits};
@@ -25,12 +26,15 @@ pub enum Name {
 }
 
 /// How a blob came to the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
     /// It was there.
     Existed,
     /// A registry took it from another of its repositories.
-    Mounted,
+    Mounted {
+        /// A name in that.
+        from: Reference,
+    },
     /// Its bytes went there.
     Sent,
 }
@@ -65,6 +69,10 @@ pub trait Target: Sync {
     /// What the place says.
     fn finish(&self) -> Result<(), EngineError> {
         Ok(())
+    }
+    /// Which way bytes go that come here.
+    fn direction(&self) -> Direction {
+        Direction::Store
     }
     /// Is a document there once it has a name, so that it need not be brought besides?
     fn sends_by_name(&self) -> bool {
@@ -277,18 +285,19 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
     let count = [const { AtomicU64::new(0) }; 4];
     let [sent, bytes, mounted, existed] = &count;
     let blobs: Vec<_> = all.blobs.values().collect();
-    some_at_once(target.at_once(), &blobs, |(d, from)| {
-        let (of, size) = match brought(target, d, from)? {
-            Put::Sent => (sent, d.size),
-            Put::Mounted => (mounted, 0),
-            Put::Existed => (existed, 0),
+    let bring = |(d, from): &&(Descriptor, Arc<dyn Origin>), meters: &Meters<'_>| {
+        let counted: Arc<dyn Origin> = Arc::new(Counted { inner: Arc::clone(from), at: meters.begin(d) });
+        let (of, size, how) = match brought(target, d, &counted)? {
+            Put::Sent => (sent, d.size, How::Moved),
+            Put::Mounted { from } => (mounted, 0, How::Mounted { from: from.repository_only().familiar() }),
+            Put::Existed => (existed, 0, How::Existed),
         };
         of.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(size, Ordering::Relaxed);
-        let (direction, digest) = (Direction::Push, d.digest.clone());
-        sink.event(Event::Transfer { direction, digest, done: d.size, total: d.size });
+        meters.arrived(d, how);
         Ok(())
-    })?;
+    };
+    watched(sink, target.direction(), |meters| some_at_once(target.at_once(), &blobs, |blob| bring(blob, meters)))?;
     for (d, bytes) in &all.documents {
         let named = all.tops.iter().any(|top| key(&top.descriptor) == key(d) && !top.names.is_empty());
         if !(named && target.sends_by_name()) {
