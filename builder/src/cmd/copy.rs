@@ -4,8 +4,8 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::copy::CopyFlags;
 use crate::places::{self, Places};
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::toolkit::{Referrers, Shipment, Shipped, Top, pick, ship};
 use cooper_image::Descriptor;
 use serde::Serialize;
@@ -27,8 +27,8 @@ pub fn run(place: &Place, flags: &CopyFlags) -> Result<Exit, Failure> {
         return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
     }
     let names = places::names(&flags.target, &flags.tags)?;
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let places = Places::open(place, &[&flags.source, &flags.target])?;
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let copied = (|| {
         let origin = places.origin(&flags.source)?;
         let platform = places::chosen(&flags.target, flags.platform.as_ref(), &*origin)?;
@@ -40,7 +40,7 @@ pub fn run(place: &Place, flags: &CopyFlags) -> Result<Exit, Failure> {
         let shipped = ship(&shipment, &*target, &*ui.sink())?;
         Ok::<_, Failure>((descriptor, shipped))
     })();
-    ui.close(None);
+    ui.end(copied.as_ref().err().map(|e| report::line(e)));
     let (descriptor, shipped) = copied?;
     if flags.json {
         let (source, target) = (flags.source.to_string(), flags.target.to_string());

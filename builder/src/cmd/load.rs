@@ -4,8 +4,8 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::archive::LoadFlags;
 use crate::places::Places;
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::toolkit::{Listing, Name, Place as ImagePlace, Reach, Referrers, Shipment, Top, ship};
 use cooper_image::{Digest, Reference};
 use serde::Serialize;
@@ -19,6 +19,7 @@ struct Loaded {
 
 /// Takes the images of an archive into the store.
 pub fn run(place: &Place, flags: &LoadFlags) -> Result<Exit, Failure> {
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
     let Listing { origin, images } = Reach::archive(&flags.input)?;
     let one = images.len() == 1;
@@ -45,9 +46,8 @@ pub fn run(place: &Place, flags: &LoadFlags) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("{} holds no image", origin.place()), "give another archive"));
     };
     let target = places.target(&ImagePlace::Store(first.reference.clone()))?;
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let shipped = ship(&shipment, &*target, &*ui.sink());
-    ui.close(None);
+    ui.end(shipped.as_ref().err().map(|e| report::line(e)));
     shipped?;
     if flags.json {
         stdout::json(&loaded)?;

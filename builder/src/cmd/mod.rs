@@ -133,7 +133,7 @@ impl Place {
 
 /// Runs the command that the arguments name. No thread exists yet.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let Cli { global, mut command } = match Cli::try_parse_from(args) {
+    let Cli { mut global, mut command } = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
             // Help goes to standard output, errors to standard error; a reader that is gone misses it.
@@ -142,9 +142,17 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     raise_file_limit();
+    let work = command.in_json().map(ui::raw::Work::begin);
+    global.verbose &= work.is_none();
     let place = Place { env: Environment::read(), global, user: env::user(), registries: OnceCell::new() };
     let colours = if place.env.colours() && std::io::stderr().is_terminal() { Colours::Yes } else { Colours::No };
-    match follow(&place, &mut command).and_then(|()| run(&place, command)) {
+    let done = follow(&place, &mut command).and_then(|()| run(&place, command));
+    if let Some(work) = work {
+        let told = done.as_ref().err().map(|f| (report::line(f), report::render(f, Colours::No)));
+        work.end(told.as_ref().map(|(error, report)| (error.as_str(), report.as_str())));
+        return ExitCode::from(done.map_or_else(|failure| failure.exit() as u8, |exit| exit as u8));
+    }
+    match done {
         Ok(exit) => ExitCode::from(exit as u8),
         // It has said itself what there was to say.
         Err(Failure::Program(code)) => ExitCode::from(code),

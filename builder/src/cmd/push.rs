@@ -5,14 +5,14 @@ use crate::failure::{Exit, Failure};
 use crate::flags::PushFlags;
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::EngineError;
 use cooper_image::{Digest, Reference};
 
 /// Sends images.
 pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let root = place.root()?;
     // A layer that was built and never sent is packed from its tree, whose files belong to the ids
     // of the namespace. Where there is none, nothing was built: images that were pulled need none.
@@ -23,7 +23,7 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     let session = Session::open(place, &root, tier)?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
     let pushed = session.engine.push(&flags.names, &*ui.sink());
-    ui.close(None);
+    ui.end(pushed.as_ref().err().map(|e| report::line(e)));
     let digests = pushed?;
     if flags.json {
         let told = |(name, digest): (&Reference, &Digest)| serde_json::json!({"reference": name.clone().or_latest(), "digest": digest});

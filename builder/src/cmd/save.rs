@@ -4,8 +4,8 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::archive::{Format, SaveFlags};
 use crate::places::{self, Places};
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::toolkit::{Kind, Name, Place as ImagePlace, Referrers, Shipment, Top, pick, ship};
 use std::path::Path;
 
@@ -19,8 +19,8 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
         Format::Oci => Kind::Oci,
     };
     let target = ImagePlace::Archive { kind, path: flags.output.clone(), name: None };
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let done = (|| {
         let mut shipment = Shipment::default();
         for name in &flags.names {
@@ -33,6 +33,6 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
         ship(&shipment, &*places.target(&target)?, &*ui.sink())?;
         Ok::<_, Failure>(())
     })();
-    ui.close(None);
+    ui.end(done.as_ref().err().map(|e| report::line(e)));
     done.map(|()| Exit::Done)
 }

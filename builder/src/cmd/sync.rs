@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::flags::archive::{SyncFlags, mirror};
 use crate::open::Remote;
 use crate::signals::{Manner, Signals};
-use crate::ui::{Detail, Progress, Ui, say};
+use crate::ui::{Detail, Ui};
 use crate::{report, settings, stdout};
 use cooper_engine::EngineError;
 use cooper_engine::toolkit::sync::{Mode, State, Synced, Syncing, meant};
@@ -25,10 +25,10 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     if names.is_empty() {
         return Err(none());
     }
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let remote = Remote::open(place)?;
     Signals::listen(remote.handle(), Manner::End)?;
     let reach = remote.reach();
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let mode = if flags.dry_run { Mode::Tell } else { Mode::Do };
     let (mut done, mut failed): (Vec<Synced>, Vec<EngineError>) = (Vec::new(), Vec::new());
     let mut syncing = Syncing::to(&reach, &target, mode)?;
@@ -50,7 +50,7 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
         done.retain(|synced| synced.state != State::Copied);
         failed.push(e);
     }
-    ui.close(None);
+    ui.end(failed.last().map(|e| report::line(e)));
     if flags.json {
         stdout::json(&done)?;
     } else {
@@ -58,7 +58,7 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     }
     let Some(last) = failed.pop() else { return Ok(Exit::Done) };
     for error in &failed {
-        say(&format!("error: {}", report::line(error)));
+        ui.tell(&report::line(error));
     }
     Err(last.into())
 }

@@ -1,5 +1,6 @@
 //! Commands for many images at once: archives, and mirrors.
 
+use super::view::ViewFlags;
 use clap::{Args, ValueEnum};
 use cooper_engine::toolkit::sync::Mirror;
 use cooper_image::{Platform, Reference};
@@ -29,6 +30,9 @@ pub struct SaveFlags {
     /// The images for this platform, as linux/arm64; default: all, for docker this machine's
     #[arg(long, value_name = "OS/ARCH", value_parser = super::platform)]
     pub platform: Option<Platform>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// `cooper load`.
@@ -43,6 +47,9 @@ pub struct LoadFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// `cooper sync`.
@@ -60,6 +67,9 @@ pub struct SyncFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// A target of `cooper sync`.

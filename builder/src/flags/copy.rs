@@ -1,5 +1,6 @@
 //! `cooper copy`, and the places that other commands share with it.
 
+use super::view::ViewFlags;
 use clap::Args;
 use cooper_engine::toolkit::Place;
 use cooper_image::Platform;
@@ -26,6 +27,9 @@ pub struct CopyFlags {
     /// Print JSON, for programs: digest, and what was sent, mounted and there already
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// A tag alone.

@@ -26,6 +26,7 @@ pub mod serve;
 pub mod steps;
 pub mod store;
 pub mod toolkit;
+pub mod view;
 
 use clap::{Args, Parser, Subcommand};
 use cooper_image::platform::PlatformError;
@@ -307,6 +308,9 @@ pub struct PushFlags {
     /// Print JSON, for programs: name and digest; of several names a list
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: view::ViewFlags,
 }
 
 /// `cooper pull`.
@@ -321,6 +325,9 @@ pub struct PullFlags {
     /// Print JSON, for programs: name, media type, digest and size
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: view::ViewFlags,
 }
 
 /// Commands that print a table.
