@@ -9,6 +9,7 @@ mod answer;
 mod certificates;
 mod cmd;
 mod credential_file;
+mod described;
 mod env;
 mod failure;
 mod flags;

@@ -64,14 +64,15 @@ impl Image {
             let Ok(Document::Index(index)) = Document::parse(bytes.get(), None) else { return None };
             let media_type = Document::Index(index.clone()).media_type();
             let descriptor = Descriptor::new(media_type, bytes.digest().clone(), bytes.get().len() as u64);
-            Some((descriptor, index.images().filter_map(|d| d.platform.clone()).collect()))
+            let platforms = index.images().filter_map(|d| d.platform.clone()).collect();
+            Some((descriptor, platforms, index.manifests))
         });
-        let (descriptor, platforms) = match of_index {
+        let (descriptor, platforms, manifests) = match of_index {
             Some(found) => found,
-            None => (self.manifest.descriptor, vec![config.platform()]),
+            None => (self.manifest.descriptor, vec![config.platform()], Vec::new()),
         };
         let manifest = Some(self.manifest.document);
-        Ok(ImageDetail { reference: name.clone(), descriptor, platforms, config, manifest })
+        Ok(ImageDetail { reference: name.clone(), descriptor, platforms, manifests, config, manifest })
     }
 }
 

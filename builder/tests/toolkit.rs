@@ -1,5 +1,6 @@
 //! Commands about images of the store, over images that need nothing but the binary.
 
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -108,6 +109,69 @@ fn a_history() {
     assert_eq!((&steps[0]["form"], &steps[1]["empty_layer"]), (&"unpacked".into(), &true.into()), "{json}");
     place.wrong(&["history", "app:7"], "no image");
     place.wrong(&["history", "--platform", "linux/s390x", "app:1"], "no image for");
+}
+
+#[test]
+fn answers_for_programs() {
+    let place = Place::new();
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&place.done(args)).expect("JSON") };
+    let tagged = json(&["tag", "--json", "app:1", "app:2", "registry.example/team/app"]);
+    let digest = json(&["inspect", "--json", "app:1"])["descriptor"]["digest"].clone();
+    let named = |name: &str| json!({"reference": name, "digest": digest});
+    assert_eq!(tagged, json!([named("docker.io/library/app:2"), named("registry.example/team/app:latest")]));
+
+    let saved = json(&["save", "--json", "-o", "saved.tar", "app:1", "app:2"]);
+    assert_eq!((&saved["target"], &saved["sent"]), (&json!("docker-archive://saved.tar"), &json!(3)), "{saved}");
+    let images: Vec<&Value> = saved["images"].as_array().expect("a list").iter().map(|i| &i["reference"]).collect();
+    assert_eq!(images, ["docker.io/library/app:1", "docker.io/library/app:2"]);
+    // It has a manifest by now, which is what all of its names lead to.
+    let now = &json(&["inspect", "--json", "app:1"])["descriptor"];
+    assert_eq!(
+        ["digest", "size", "mediaType"].map(|key| &saved["images"][0][key]),
+        ["digest", "size", "mediaType"].map(|key| &now[key])
+    );
+
+    let exported = json(&["export", "--json", "-o", "root.tar", "store://app:1"]);
+    assert_eq!((&exported["source"], &exported["target"]), (&json!("store://app:1"), &json!("root.tar")), "{exported}");
+    assert_eq!(exported["digest"], now["digest"]);
+    for command in ["save", "export"] {
+        let name = if command == "save" { "app:1" } else { "store://app:1" };
+        place.wrong(&[command, "--json", name], "both go to standard output");
+    }
+
+    // What is gone is told, though something else could not be taken away.
+    let gone = place.cooper(&["rm", "--json", "app:2", "absent:1", "registry.example/team/app"]);
+    let names: Value = serde_json::from_slice(&gone.stdout).expect("JSON");
+    let name = |name: &str| json!({"reference": name});
+    assert_eq!(names, json!([name("docker.io/library/app:2"), name("registry.example/team/app:latest")]));
+    assert!(gone.status.code() == Some(2) && String::from_utf8_lossy(&gone.stderr).contains("absent:1"), "{gone:?}");
+}
+
+#[test]
+fn an_image_is_shown_to_people_and_to_programs() {
+    let place = Place::new();
+    let text = place.done(&["inspect", "app:1"]);
+    let id = place.done(&["inspect", "--config", "app:1"]);
+    let id = cooper_image::Digest::sha256(id.as_bytes()).to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    for line in [
+        "Name:        app:1",
+        &format!("Digest:      {id}"),
+        "Environment:  PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "              E=1",
+    ] {
+        assert!(lines.contains(&line), "{line:?} is not in\n{text}");
+    }
+    let json: Value = serde_json::from_str(&place.done(&["inspect", "--json", "app:1"])).expect("JSON");
+    let layers = json["config"]["rootfs"]["diff_ids"].as_array().expect("a list");
+    assert_eq!((layers.len(), &json["manifest"], &json["manifests"]), (2, &Value::Null, &json!([])));
+    assert!(
+        layers.iter().all(|layer| text.contains(&format!("  {}  -  unpacked", layer.as_str().expect("a digest")))),
+        "{text}"
+    );
+    for flag in ["--raw", "--manifest", "--config"] {
+        place.wrong(&["inspect", "--json", flag, "app:1"], "cannot be used with");
+    }
 }
 
 #[test]

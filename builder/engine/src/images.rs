@@ -7,13 +7,15 @@ use crate::output::Output;
 use crate::product::{Built, Product, Shape};
 use crate::read::Read;
 use crate::request::{BuildRequest, BuildResult};
-use crate::resolve::{Earlier, Trees};
+use crate::resolve::{Earlier, Trees, invalid};
 use crate::solve::{Build, StageState};
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble;
 use cooper_image::edit::ConfigEdit;
-use cooper_image::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
+use cooper_image::{
+    Descriptor, DiffId, Digest, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits,
+};
 use cooper_plan::op::Plan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub struct ImageDetail {
     pub descriptor: Descriptor,
     /// The platforms that it is for.
     pub platforms: Vec<Platform>,
+    /// Of an index, what it has, attestations too.
+    pub manifests: Vec<Descriptor>,
     /// Its configuration.
     pub config: ImageConfig,
     /// Its manifest; absent until layers were compressed for a push or an archive.
@@ -220,7 +224,21 @@ impl Engine {
             });
         };
         let manifest = image.manifest.map(|(_, m)| m);
-        Ok(ImageDetail { reference, descriptor, platforms, config: image.config, manifest })
+        let manifests = self.entries(&reference, &descriptor)?;
+        Ok(ImageDetail { reference, descriptor, platforms, manifests, config: image.config, manifest })
+    }
+
+    /// What an index has; nothing of an image alone.
+    fn entries(&self, reference: &Reference, d: &Descriptor) -> Result<Vec<Descriptor>, EngineError> {
+        if !d.media_type.is_index() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
+        match Document::parse(bytes.get(), Some(&d.media_type)) {
+            Ok(Document::Index(index)) => Ok(index.manifests),
+            Ok(Document::Manifest(_)) => Ok(Vec::new()),
+            Err(e) => Err(invalid(reference, e.to_string())),
+        }
     }
 
     fn keep_config(&self, config: &ImageConfig) -> Result<Descriptor, EngineError> {

@@ -8,12 +8,14 @@ use crate::{remote, stdout};
 use cooper_image::{Descriptor, Reference};
 use serde::Serialize;
 
-/// The answer as JSON.
+/// An image as JSON.
 #[derive(Debug, Serialize)]
-struct Described {
-    reference: Reference,
+pub struct Described {
+    /// Its name.
+    pub reference: Reference,
+    /// What it is.
     #[serde(flatten)]
-    descriptor: Descriptor,
+    pub descriptor: Descriptor,
 }
 
 /// Prints the digest of an image at its registry.

@@ -9,13 +9,26 @@ use crate::ui::{Detail, Progress, Ui};
 use cooper_engine::output_file::write_whole;
 use cooper_engine::toolkit::pick;
 use cooper_engine::{EngineError, toolkit};
-use cooper_image::Platform;
+use cooper_image::{Descriptor, Platform};
+use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+
+/// The answer as JSON.
+#[derive(Debug, Serialize)]
+struct Exported {
+    source: String,
+    target: String,
+    #[serde(flatten)]
+    descriptor: Descriptor,
+}
 
 /// Writes the files of an image as one tar.
 pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
     let to_stdout = flags.output == Path::new("-");
+    if flags.json && to_stdout {
+        return Err(Failure::usage("the tar and the JSON both go to standard output", "give -o FILE"));
+    }
     if to_stdout {
         stdout::not_a_terminal("the tar", "give -o FILE, or a pipe")?;
     }
@@ -34,10 +47,15 @@ pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
         } else {
             write_whole(&flags.output, failed, write)?;
         }
-        Ok::<_, Failure>(())
+        Ok::<_, Failure>(d)
     })();
     ui.close(None);
-    done.map(|()| Exit::Done)
+    let descriptor = done?;
+    if flags.json {
+        let (source, target) = (flags.image.to_string(), flags.output.display().to_string());
+        stdout::json(&Exported { source, target, descriptor })?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Of an index this machine's image, unless another one is asked for.

@@ -4,7 +4,7 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::toolkit::InspectFlags;
 use crate::open::{Remote, Session};
-use crate::{remote, stdout};
+use crate::{described, remote, stdout};
 use cooper_engine::images::ImageDetail;
 use cooper_engine::{Engine, EngineError};
 use cooper_image::{Descriptor, Document, limits};
@@ -26,8 +26,7 @@ pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
         let of_manifest = detail.manifest.as_ref().map(|m| m.config.clone());
         (Some(of_manifest.map_or_else(|| image(engine, &detail), Ok)?), limits::CONFIG_BYTES)
     } else {
-        stdout::json(&detail)?;
-        return Ok(Exit::Done);
+        return shown(flags, &detail);
     };
     // A name of an image that was never compressed leads to its configuration.
     let wanted = wanted.ok_or_else(|| {
@@ -71,7 +70,16 @@ fn of_registry(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
     } else if flags.config {
         stdout::bytes(&image.config(&remote, &name)?)?;
     } else {
-        stdout::json(&image.detail(&remote, &name)?)?;
+        return shown(flags, &image.detail(&remote, &name)?);
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(flags: &InspectFlags, detail: &ImageDetail) -> Result<Exit, Failure> {
+    if flags.json {
+        stdout::json(detail)?;
+    } else {
+        stdout::line(&described::text(detail))?;
     }
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::failure::{Exit, Failure};
-use crate::flags::login::{Host, LoginFlags};
+use crate::flags::login::LoginFlags;
 use crate::open::Remote;
 use crate::ui::{ask, escape, say};
 use crate::{credential_file, open, settings, stdout};
@@ -10,6 +10,7 @@ use cooper_engine::EngineError;
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
 use cooper_registry::edit::{self, Keeping};
 use cooper_registry::{ClientOptions, Greeting, Secret, helper};
+use serde_json::json;
 use std::io::Read as _;
 
 /// Largest password on standard input, in bytes.
@@ -21,7 +22,7 @@ const TOKEN: &str = "<token>";
 pub fn run(place: &Place, flags: &LoginFlags) -> Result<Exit, Failure> {
     let host = flags.host.name();
     if flags.get_login {
-        return get_login(place, &flags.host);
+        return get_login(place, flags);
     }
     let file = place.env.login_file()?;
     // Before anybody types a password: files that cannot be used are told.
@@ -45,22 +46,33 @@ pub fn run(place: &Place, flags: &LoginFlags) -> Result<Exit, Failure> {
     };
     credential_file::change(&file, |text| edit::with_login(text, host, keeping).map(Some))?;
     let kept = match &keeper {
-        Some(name) => format!("docker-credential-{name} keeps it"),
-        None => format!("{} keeps it", file.display()),
+        Some(name) => format!("docker-credential-{name}"),
+        None => file.display().to_string(),
     };
-    say(&escape::line(&format!("logged in to {host} as {}; {kept}", login.username)));
+    if flags.json {
+        let (username, tried) = (&login.username, greeting != Greeting::Open);
+        let said = json!({"registry": host, "username": username, "kept_by": kept, "tried": tried});
+        stdout::json(&said)?;
+        return Ok(Exit::Done);
+    }
+    say(&escape::line(&format!("logged in to {host} as {}; {kept} keeps it", login.username)));
     if greeting == Greeting::Open {
         say(&escape::line(&format!("{host} did not ask who we are: whether the password is right was not tried")));
     }
     Ok(Exit::Done)
 }
 
-fn get_login(place: &Place, host: &Host) -> Result<Exit, Failure> {
-    let files = settings::credentials(place)?;
+fn get_login(place: &Place, flags: &LoginFlags) -> Result<Exit, Failure> {
+    let (host, files) = (&flags.host, settings::credentials(place)?);
     let runtime = open::runtime()?;
     for file in &files {
         if let Some(found) = runtime.block_on(file.credential(host.name(), "")).map_err(EngineError::from)? {
-            stdout::line(&escape::line(found.login.as_ref().map_or(TOKEN, |l| &l.username)))?;
+            let username = found.login.as_ref().map_or(TOKEN, |l| &l.username);
+            if flags.json {
+                stdout::json(&json!({"registry": host.name(), "username": username}))?;
+            } else {
+                stdout::line(&escape::line(username))?;
+            }
             return Ok(Exit::Done);
         }
     }

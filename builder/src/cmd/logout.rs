@@ -5,9 +5,10 @@ use crate::credential_file::{self, Changed};
 use crate::failure::{Exit, Failure};
 use crate::flags::login::LogoutFlags;
 use crate::ui::{escape, say};
-use crate::{open, settings};
+use crate::{open, settings, stdout};
 use cooper_engine::EngineError;
 use cooper_registry::{edit, helper};
+use serde_json::json;
 
 /// Forgets a login, where `cooper login` would have kept it.
 pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
@@ -24,15 +25,23 @@ pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
         Some(_) => credential_file::change(&file, |text| edit::without_login(text, host))?,
         None => Changed::No,
     };
-    say(&match (keeper, changed) {
-        (None, Changed::No) => format!("nobody was logged in to {host}"),
-        _ => format!("logged out of {host}"),
-    });
+    let was = !matches!((keeper, changed), (None, Changed::No));
+    if !flags.json {
+        say(&if was { format!("logged out of {host}") } else { format!("nobody was logged in to {host}") });
+    }
+    let mut left = Vec::new();
     for other in place.env.credential_files().iter().skip(1) {
         let Some(config) = settings::credential_file(place, other)? else { continue };
         if runtime.block_on(config.credential(host, "")).map_err(EngineError::from)?.is_some() {
-            say(&escape::line(&format!("{} still has a login for {host}: podman logout {host}", other.display())));
+            left.push(other.display().to_string());
         }
+    }
+    if flags.json {
+        stdout::json(&json!({"registry": host, "was_logged_in": was, "left_in": left}))?;
+        return Ok(Exit::Done);
+    }
+    for file in &left {
+        say(&escape::line(&format!("{file} still has a login for {host}: podman logout {host}")));
     }
     Ok(Exit::Done)
 }

@@ -9,6 +9,7 @@ use crate::{open, report, stdout};
 use cooper_engine::EngineError;
 use cooper_image::Reference;
 use cooper_store::{Removed, Store};
+use serde::Serialize;
 
 /// Takes each name away; those that are not there, or that cannot be taken away, make it fail after the others are done.
 pub fn run(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
@@ -16,17 +17,33 @@ pub fn run(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
         return at_registry(place, flags);
     }
     let store = open::store(place, &place.root()?)?;
-    let mut failed = Vec::new();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
     for name in &flags.names {
         let name = name.clone().or_latest();
         match removed(&store, &name) {
-            Ok(()) => stdout::line(&name.familiar())?,
+            Ok(()) => done.push(gone(flags, name)?),
             Err(error) => failed.push(error),
         }
+    }
+    if flags.json {
+        stdout::json(&done)?;
     }
     // A store that fails is told last, and decides the exit code.
     failed.sort_by_key(|error| !matches!(error, EngineError::NoImage(_)));
     told(failed)
+}
+
+/// A name that was taken away, which people hear of at once.
+#[derive(Debug, Serialize)]
+struct Gone {
+    reference: Reference,
+}
+
+fn gone(flags: &RmFlags, reference: Reference) -> Result<Gone, Failure> {
+    if !flags.json {
+        stdout::line(&reference.familiar())?;
+    }
+    Ok(Gone { reference })
 }
 
 /// Tells all failures; the last one ends the command.
@@ -46,12 +63,15 @@ fn at_registry(place: &Place, flags: &RmFlags) -> Result<Exit, Failure> {
         ));
     }
     let remote = Remote::open(place)?;
-    let mut failed = Vec::new();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
     for name in &flags.names {
         match remote.wait(remote.client.delete(name)) {
-            Ok(()) => stdout::line(&name.familiar())?,
+            Ok(()) => done.push(gone(flags, name.clone())?),
             Err(error) => failed.push(error.into()),
         }
+    }
+    if flags.json {
+        stdout::json(&done)?;
     }
     told(failed)
 }

@@ -1,16 +1,30 @@
 //! `cooper save`.
 
 use super::Place;
+use super::digest::Described;
 use crate::failure::{Exit, Failure};
 use crate::flags::archive::{Format, SaveFlags};
 use crate::places::{self, Places};
 use crate::ui::{Detail, Ui};
 use crate::{report, stdout};
-use cooper_engine::toolkit::{Kind, Name, Place as ImagePlace, Referrers, Shipment, Top, pick, ship};
+use cooper_engine::toolkit::{Kind, Name, Place as ImagePlace, Referrers, Shipment, Shipped, Top, pick, ship};
+use serde::Serialize;
 use std::path::Path;
+
+/// The answer as JSON.
+#[derive(Debug, Serialize)]
+struct Saved {
+    target: String,
+    images: Vec<Described>,
+    #[serde(flatten)]
+    shipped: Shipped,
+}
 
 /// Writes images of the store into one archive.
 pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
+    if flags.json && flags.output == Path::new("-") {
+        return Err(Failure::usage("the archive and the JSON both go to standard output", "give -o FILE"));
+    }
     if flags.output == Path::new("-") {
         stdout::not_a_terminal("the archive", "give -o FILE, or a pipe")?;
     }
@@ -22,17 +36,22 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
     let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
     let done = (|| {
-        let mut shipment = Shipment::default();
+        let (mut shipment, mut images) = (Shipment::default(), Vec::new());
         for name in &flags.names {
             let name = name.clone().or_latest();
             let origin = places.origin(&ImagePlace::Store(name.clone()))?;
             let platform = places::chosen(&target, flags.platform.as_ref(), &*origin)?;
             let descriptor = pick(&*origin, platform.as_ref())?;
+            images.push(Described { reference: name.clone(), descriptor: descriptor.clone() });
             shipment.add(&origin, Top { descriptor, names: vec![Name::Full(name)] }, Referrers::Stay)?;
         }
-        ship(&shipment, &*places.target(&target)?, &*ui.sink())?;
-        Ok::<_, Failure>(())
+        let shipped = ship(&shipment, &*places.target(&target)?, &*ui.sink())?;
+        Ok::<_, Failure>(Saved { target: target.to_string(), images, shipped })
     })();
     ui.end(done.as_ref().err().map(|e| report::line(e)));
-    done.map(|()| Exit::Done)
+    let saved = done?;
+    if flags.json {
+        stdout::json(&saved)?;
+    }
+    Ok(Exit::Done)
 }

@@ -4,9 +4,11 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::toolkit::TagFlags;
 use crate::open::{self, Session};
+use crate::stdout;
 use cooper_engine::images::ImageDetail;
 use cooper_engine::{Engine, EngineError};
 use cooper_image::Reference;
+use serde_json::json;
 
 /// Gives the image its further names.
 pub fn run(place: &Place, flags: &TagFlags) -> Result<Exit, Failure> {
@@ -19,8 +21,13 @@ pub fn run(place: &Place, flags: &TagFlags) -> Result<Exit, Failure> {
     // What is found through this stays until the names are given, whoever takes the old one away meanwhile.
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
     let found = whole(&session.engine, &flags.source)?;
+    let mut tagged = Vec::new();
     for target in &flags.targets {
         session.engine.store().set_ref(target, &found.descriptor).map_err(EngineError::from)?;
+        tagged.push(json!({"reference": target.clone().or_latest(), "digest": found.descriptor.digest}));
+    }
+    if flags.json {
+        stdout::json(&tagged)?;
     }
     Ok(Exit::Done)
 }

@@ -30,6 +30,9 @@ pub struct SaveFlags {
     /// The images for this platform, as linux/arm64; default: all, for docker this machine's
     #[arg(long, value_name = "OS/ARCH", value_parser = super::platform)]
     pub platform: Option<Platform>,
+    /// Print JSON, for programs, beside an archive that goes to a file: its images, and what was written
+    #[arg(long)]
+    pub json: bool,
     /// How it is shown.
     #[command(flatten)]
     pub view: ViewFlags,

@@ -82,10 +82,10 @@ Examples:
 pub const EXPORT: &str = "\
 Examples:
   cooper export registry.example/app:1 | tar tv
-  cooper export --platform linux/arm64 store://app:1 -o root.tar";
+  cooper export --platform linux/arm64 store://app:1 -o root.tar --json";
 pub const SAVE: &str = "\
 Examples:
-  cooper save -o images.tar app:1 db:2
+  cooper save -o images.tar app:1 db:2 --json
   cooper save --format oci app:1 | ssh host cooper load
       with all platforms, to another machine";
 pub const LOAD: &str = "\
@@ -130,6 +130,7 @@ Examples:
 pub const INSPECT: &str = "\
 Examples:
   cooper inspect app:1
+  cooper inspect --json app:1 | jq .config.config.Env
   cooper inspect --remote --platform linux/arm64 debian:12
   cooper inspect --remote --manifest debian:12 | sha256sum
       the very bytes";
@@ -152,7 +153,8 @@ Examples:
       builds only what is not there; --json says it in words too";
 pub const TAG: &str = "\
 Examples:
-  cooper tag app:1 app:latest registry.example/team/app:1";
+  cooper tag app:1 app:latest registry.example/team/app:1
+  cooper tag --json app:1 app:2";
 pub const HISTORY: &str = "\
 Examples:
   cooper history app:1

@@ -20,6 +20,9 @@ pub struct LoginFlags {
     /// Only print the user name that is kept for the registry; fails with 2 when there is none
     #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
     pub get_login: bool,
+    /// Print JSON, for programs: registry, user name, and what keeps the login
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cooper logout`.
@@ -28,6 +31,9 @@ pub struct LogoutFlags {
     /// The registry, as HOST or HOST:PORT; docker.io is Docker Hub
     #[arg(value_name = "HOST")]
     pub host: Host,
+    /// Print JSON, for programs: registry, whether there was a login, and files that have one still
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A registry, `host[:port]`, as it stands at the beginning of image names.

@@ -219,9 +219,9 @@ pub enum Command {
     /// List the images that have names in the store
     #[command(after_long_help = examples::IMAGES)]
     Images(ListFlags),
-    /// Show everything about an image of the store, or with --remote of a registry, as JSON
+    /// Show what an image of the store is, or with --remote one of a registry: platforms, settings, layers
     ///
-    /// With --raw, --manifest and --config it is the very bytes of one document, so that their digest can be computed:
+    /// --json gives all of it to programs. With --raw, --manifest and --config it is the very bytes of one document, so that their digest can be computed:
     /// `cooper inspect --remote --manifest debian:bookworm | sha256sum`. --remote fetches documents alone, never a layer,
     /// and needs no store.
     #[command(after_long_help = examples::INSPECT)]

@@ -107,6 +107,9 @@ pub struct ExportFlags {
     /// The image for this platform, as linux/arm64; default: this machine's
     #[arg(long, value_name = "OS/ARCH", value_parser = super::platform)]
     pub platform: Option<Platform>,
+    /// Print JSON, for programs, beside a tar that goes to a file: which image it is
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A program and its arguments.

@@ -61,6 +61,9 @@ pub struct RmFlags {
     /// The images' names
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<Reference>,
+    /// Print JSON, for programs: the names that were taken away
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The cap of the store.

@@ -14,6 +14,9 @@ pub struct TagFlags {
     /// The names that it is to have as well; without a tag `latest`
     #[arg(value_name = "TARGET", required = true)]
     pub targets: Vec<Reference>,
+    /// Print JSON, for programs: each name that was given, and the digest that it leads to
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cooper history`.
@@ -54,6 +57,9 @@ pub struct InspectFlags {
     /// Print the configuration of the image for the platform, byte for byte
     #[arg(long, group = "document")]
     pub config: bool,
+    /// Print JSON, for programs: all of it, with the whole configuration and the manifest
+    #[arg(long, group = "document")]
+    pub json: bool,
 }
 
 /// `cooper ls-tags`.
