@@ -183,3 +183,57 @@ impl Target for LayoutTarget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, Types};
+    use super::super::shipment::{Referrers, Top, ship};
+    use super::*;
+    use crate::event::{Event, Sink};
+    use cooper_image::{Index, Platform};
+
+    struct Silent;
+
+    impl Sink for Silent {
+        fn event(&self, _: Event) {}
+    }
+
+    /// Names and what they lead to; nothing while there is no index.
+    fn names(dir: &Path) -> Vec<(String, Digest)> {
+        let Ok(bytes) = fs::read(dir.join("index.json")) else { return Vec::new() };
+        let index: Index = serde_json::from_slice(&bytes).unwrap();
+        let named = index.manifests.into_iter().flat_map(|d| {
+            let digest = d.digest.clone();
+            d.annotations.into_values().map(move |name| (name, digest.clone())).collect::<Vec<_>>()
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn many_images_get_their_names_together_and_share_what_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = LayoutTarget::growing(dir.path()).unwrap();
+        let mut place = Memory::default();
+        let layer = place.put("application/vnd.oci.image.layer.v1.tar", b"shared");
+        let layers = [(layer.clone(), Digest::sha256(b"shared"))];
+        let mut wanted = Vec::new();
+        for (n, arch) in ["amd64", "arm64", "s390x"].into_iter().enumerate() {
+            let descriptor = place.image(Types::Oci, &Platform::linux(arch), &layers);
+            wanted.push((arch.to_owned(), descriptor.digest.clone()));
+            let mut shipment = Shipment::default();
+            let top = Top { descriptor, names: vec![Name::Tag(arch.to_owned())] };
+            shipment.add(&place.shared(), top, Referrers::Stay).unwrap();
+            let shipped = ship(&shipment, &target, &Silent).unwrap();
+            assert_eq!((shipped.sent, shipped.existed), if n == 0 { (2, 0) } else { (1, 1) }, "{arch}");
+            // It was written by this very target: it is not read for every image that has it.
+            fs::write(dir.path().join(blob_path(&layer.digest)), b"not read").unwrap();
+        }
+        assert_eq!(names(dir.path()), []);
+        target.write_names().unwrap();
+        assert_eq!(names(dir.path()), wanted);
+        // Another command reads what is there, and mends it.
+        let again = LayoutTarget::new(dir.path()).unwrap();
+        assert_eq!(again.put_blob(&layer, &place.shared()).unwrap(), Put::Sent);
+        assert_eq!(fs::read(dir.path().join(blob_path(&layer.digest))).unwrap(), b"shared");
+    }
+}
