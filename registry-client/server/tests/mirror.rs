@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Server, send};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -457,7 +457,9 @@ fn names_that_the_upstream_does_not_answer_keep_no_others_waiting() {
         *upstream.never.lock().unwrap() = "slow".to_owned();
         upstream.asked();
         let slow: Vec<_> = (0..60).map(|n| scope.spawn(move || ask(format!("slow{n}")).status)).collect();
+        let end = Instant::now() + Duration::from_secs(20);
         while upstream.asked.lock().unwrap().len() < slow.len() {
+            assert!(Instant::now() < end, "{} of {} were asked about", upstream.asked().len(), slow.len());
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(blob(), 200);
