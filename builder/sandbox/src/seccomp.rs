@@ -109,6 +109,10 @@ fn questions(asked: impl Iterator<Item = (i64, Asks)>, besides: Besides) -> Vec<
                 let test = step(BPF_JMP | BPF_JSET | BPF_K, 0, 1, bits);
                 program.extend(with(number, which, test, question));
             }
+            Asks::NoBits(which, bits) => {
+                let test = step(BPF_JMP | BPF_JSET | BPF_K, 1, 0, bits);
+                program.extend(with(number, which, test, question));
+            }
             Asks::Is(which, value) => program.extend(with(number, which, equal(value, 0, 1), question)),
         }
     }

@@ -3,11 +3,12 @@
 //! That is opened while the call certainly waits: a number that is given to another process meanwhile leads nowhere. Must
 //! never: write into the memory of anybody who is not known to wait.
 
+use super::{Replied, Reply};
 use crate::sys::{self, Asked};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// Longest path that the kernel takes, with its end.
@@ -127,6 +128,13 @@ impl<'a> Call<'a> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let read = sys::read_memory(self.asked.pid, address, buffer);
         self.needed(read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::FAULT)))
+    }
+
+    /// Answers it by a copy of a descriptor.
+    pub(crate) fn give(&self, file: BorrowedFd<'_>, closed_on_exec: bool) -> Replied {
+        let flags = if closed_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
+        let given = sys::answer_with_descriptor(self.listener.as_fd(), &self.asked, file, flags);
+        given.map(|()| Reply::Given).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Writes into its memory. The file is that of the memory itself: one that is gone takes nothing.

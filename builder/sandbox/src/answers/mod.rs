@@ -36,6 +36,8 @@ pub(crate) enum Asks {
     Always,
     /// Where this argument has one of these bits.
     Bits(u8, u32),
+    /// Where it has none of them.
+    NoBits(u8, u32),
     /// Where this argument is this.
     Is(u8, u32),
 }

@@ -1,8 +1,10 @@
 //! `/dev` of a step in a chroot: a few verified nodes in a plain directory, and pipes for its streams.
 //!
-//! `/dev/stdout` and `/dev/stderr` lead elsewhere through `/proc`, which is not there. Here they are named pipes: what is
-//! written to them is passed on to the step's output. `/proc` and `/sys` are empty directories.
+//! `/dev/stdout` and `/dev/stderr` lead elsewhere through `/proc/self/fd`, which is not there. Who opens them by these very
+//! names gets their own streams (`opening`); for all others they are named pipes: what is written to them is passed on to
+//! the step's output. `/proc` has a few plain files (`machine`), `/sys` nothing.
 
+use super::machine;
 use crate::dev::{self, NODES};
 use crate::mount_api::plainly_inside;
 use crate::protocol::{At, Fault, Stage};
@@ -22,7 +24,10 @@ const STREAMS: [&str; 2] = ["stdout", "stderr"];
 pub(super) fn make(root: &OwnedFd, aside: &OwnedFd, spec: &StepSpec) -> Result<[File; 2], Fault> {
     let [dev, kernels @ ..] = super::OWN_NAMES;
     for name in kernels {
-        fresh(root, aside, name, "before").at(Stage::KernelFilesystems, format_args!("/{name}"))?;
+        let top = fresh(root, aside, name, "before").at(Stage::KernelFilesystems, format_args!("/{name}"))?;
+        if name == "proc" {
+            machine::fill(&top, root)?;
+        }
     }
     let top = fresh(root, aside, dev, "before").at(HERE, "/dev")?;
     for (name, major, minor) in NODES {

@@ -17,7 +17,11 @@ mod answering;
 mod devices;
 mod ending;
 mod guise;
+mod looking;
+mod machine;
 mod mounts;
+mod named;
+mod opening;
 mod own;
 mod placing;
 mod provided;
@@ -90,8 +94,7 @@ pub(crate) fn usable() -> Result<(), SandboxError> {
 /// What steps lack here, for people.
 pub(crate) fn lacks() -> String {
     let mut text =
-        "steps share the container's processes, network and host name, find /proc and /sys empty, and cannot \
-                    use sudo, device nodes or secrets as files"
+        "steps share the container's processes, network and host name, see their own processes alone in /proc and nothing in /sys, and cannot use sudo, device nodes or secrets as files"
             .to_owned();
     let walls = match sys::ask_landlock() {
         Ok(version) => unkept(version).map(str::to_owned),

@@ -342,10 +342,7 @@ fn open_new(server: &mut Server, call: &Call<'_>, place: &Place, how: &Opening) 
             unmake(&place.path)
         }
     })?;
-    let flags = if how.flags.contains(OFlags::CLOEXEC) { libc::O_CLOEXEC as u32 } else { 0 };
-    sys::answer_with_descriptor(server.listener.as_fd(), &call.asked, file.as_fd(), flags)
-        .map_err(|error| errno(&error))?;
-    Ok(Reply::Given)
+    call.give(file.as_fd(), how.flags.contains(OFlags::CLOEXEC))
 }
 
 /// From now on processes have roots of their own.

@@ -101,7 +101,7 @@ pub(super) enum Format {
 /// The state of the process.
 pub(crate) struct Server {
     /// Where questions wait.
-    pub(super) listener: OwnedFd,
+    listener: OwnedFd,
     pub(super) records: Records,
     pub(super) people: People,
     /// The builder's `/proc`, in whose pid namespace this process is.

@@ -34,14 +34,19 @@ pub const TESTS: &[(&str, Test)] = &[
 /// What is asked for that a chroot cannot give.
 type Change = fn(&mut World);
 
-pub fn as_root(tier: Tier, test: fn(&mut World)) {
-    if tier == Tier::Root {
-        test(&mut in_a_directory());
+fn as_root(tier: Tier, test: fn(&mut World)) {
+    if let Some(world) = &mut rooted(tier) {
+        test(world);
     }
 }
 
+/// A world of a directory, where this is root.
+pub fn rooted(tier: Tier) -> Option<World> {
+    (tier == Tier::Root).then(in_a_directory)
+}
+
 /// A world whose root is the directory of its base.
-fn in_a_directory() -> World {
+pub fn in_a_directory() -> World {
     let mut world = World::new();
     let root = world.base("");
     fs::create_dir(world.dir.path().join("outside")).unwrap();
@@ -66,7 +71,9 @@ pub fn sh(world: &mut World, script: &str) -> String {
 
 fn gives_a_step_its_few_files(world: &mut World) {
     assert_eq!(sh(world, "cd /dev; echo *"), "full null random shm stderr stdin stdout tty urandom zero\n");
-    assert_eq!(sh(world, "echo /proc/* /sys/*; stat -c %a /dev/shm"), "/proc/* /sys/*\n1777\n");
+    assert_eq!(sh(world, "echo /sys/*; stat -c %a /dev/shm"), "/sys/*\n1777\n");
+    let proc = "cpuinfo filesystems loadavg meminfo mounts self stat thread-self uptime version\n";
+    assert_eq!(sh(world, "cd /proc; echo *"), proc);
     assert_eq!(sh(world, "cat; echo x > /dev/null; head -c1 /dev/random > /dev/null"), "");
     for user in ["", "app"] {
         world.spec.user = user.into();

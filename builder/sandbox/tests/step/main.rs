@@ -72,6 +72,7 @@ fn main() -> ExitCode {
     let measure = match args.get(1).map(String::as_str) {
         Some("--time") => Some(beside::alone as fn()),
         Some("--time-beside") => Some(beside::beside_peers as fn()),
+        Some("--time-proc") => Some(proc::time as fn()),
         _ => None,
     };
     if let Some(measure) = measure {

@@ -1,20 +1,29 @@
 //! What steps in a chroot are told of their own processes, in place of `/proc`, and that they hear of nobody else.
 
 use crate::Test;
-use crate::chroot::{as_root, sh, step};
+use crate::chroot::{in_a_directory, rooted, sh, step};
 use crate::owners::kill_the_server;
 use crate::world::World;
-use cooper_sandbox::SandboxError;
+use cooper_sandbox::{Files, Outcome, SandboxError, Tier};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[(&str, Test)] = &[
-    ("chroot_tells_where_a_process_is", |tier| as_root(tier, tells_where_a_process_is)),
-    ("chroot_tells_of_nobody_else", |tier| as_root(tier, tells_of_nobody_else)),
-    ("chroot_no_step_without_answers", |tier| as_root(tier, no_step_without_answers)),
+    ("chroot_tells_where_a_process_is", chroot_tells_where_a_process_is),
+    ("chroot_opens_what_a_process_has", chroot_opens_what_a_process_has),
+    ("chroot_tells_what_a_process_is", chroot_tells_what_a_process_is),
+    ("chroot_tells_of_the_machine", chroot_tells_of_the_machine),
+    ("chroot_looks_without_opening", chroot_looks_without_opening),
+    ("chroot_tells_of_nobody_else", chroot_tells_of_nobody_else),
+    ("chroot_executes_nothing_of_the_builder", chroot_executes_nothing_of_the_builder),
+    ("chroot_no_step_without_answers", chroot_no_step_without_answers),
 ];
 
-fn tells_where_a_process_is(world: &mut World) {
+fn chroot_tells_where_a_process_is(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
     world.spec.cwd = "/made/for/it".into();
     for user in ["", "app", "0:5"] {
         world.spec.user = user.into();
@@ -43,22 +52,158 @@ fn tells_where_a_process_is(world: &mut World) {
     sh(world, "cd /tmp; setsid sleep 100 & child=$!; cd /; test $(readlink /proc/$child/cwd) = /tmp");
 }
 
-fn tells_of_nobody_else(world: &mut World) {
-    let me = std::process::id();
+fn chroot_opens_what_a_process_has(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    for user in ["", "app"] {
+        world.spec.user = user.into();
+        for (script, wanted) in [
+            ("echo in | cat /dev/stdin", "in\n"),
+            ("echo in | cat /dev/fd/0 -", "in\n"),
+            ("cat /dev/stdin /proc/self/fd/0", ""),
+            ("cd /tmp; (echo err > /dev/stderr; echo out > /dev/stdout) 2> e$$ > o$$; cat e$$ o$$", "err\nout\n"),
+            ("exec 5< /etc/passwd; head -c 4 <&5; head -c 4 /proc/self/fd/5; head -c 4 /dev/fd/5", "rootrootroot"),
+            ("cd /tmp; exec 5> f$$; echo one >&5; echo two >> /dev/fd/5; cat f$$", "one\ntwo\n"),
+            ("mkdir -p /tmp/dir; exec 5< /tmp/dir; cat /dev/fd/5; true", "cat: read error: Is a directory\n"),
+            ("head -c 4 /proc/self/exe | busybox od -An -c", " 177   E   L   F\n"),
+            ("cat /proc/self/fd/77 /proc/self/fd/x 2>/dev/null || echo none", "none\n"),
+        ] {
+            assert_eq!(step(world, script).1, wanted, "{user:?}: {script}");
+        }
+    }
+    // Only as it could be opened by its name.
+    let held = "exec 5< /etc/passwd; busybox su app -c";
     let script = format!(
-        "for pid in 1 2 {me} $PPID $(seq 1 400); do for link in exe cwd root fd/0 fd/3; do \
-         readlink /proc/$pid/$link && echo told of $pid/$link; done; done; \
-         readlink /proc/self/../{me}/exe && echo climbed; readlink /proc/self/root/../proc/{me}/exe && echo climbed; true"
+        "chmod 600 /etc/passwd; {held} 'cat /dev/fd/5'; {held} 'echo x >> /dev/fd/5'; chmod 644 /etc/passwd; {held} 'head -c 4 /dev/fd/5'; {held} 'echo x >> /dev/fd/5'"
+    );
+    world.spec.user = String::new();
+    let (_, text) = step(world, &script);
+    assert_eq!(text.matches("Permission denied").count(), 3, "{text}");
+    assert!(text.contains("root") && !text.contains("root:"), "{text}");
+    assert!(!fs::read_to_string(world.base("etc/passwd")).unwrap().contains("x\n"));
+}
+
+fn chroot_tells_what_a_process_is(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    let outside = world.dir.path().display().to_string();
+    for user in ["", "app"] {
+        world.spec.user = user.into();
+        let text = sh(world, "cat /proc/self/maps");
+        assert!(text.contains(" /bin/busybox\n") && text.contains("[stack]") && !text.contains(&outside), "{text}");
+        let text = sh(
+            world,
+            "cat /proc/self/comm; grep Name /proc/thread-self/status; cat /proc/self/cmdline; MINE=5 cat /proc/self/environ",
+        );
+        assert!(text.starts_with("cat\nName:\tgrep\ncat\0/proc/self/cmdline\0"), "{text:?}");
+        assert!(text.contains("MINE=5\0"), "{text:?}");
+        let text = sh(
+            world,
+            "sleep 100 & until grep -q sleep /proc/$!/comm; do :; done; cat /proc/$!/cmdline; cat /proc/self/stat /proc/self/limits",
+        );
+        assert!(
+            text.starts_with("sleep\x00100\0") && text.contains(" (cat) ") && text.contains("Max open files"),
+            "{text}"
+        );
+    }
+    // What is not the caller's to see is told to nobody: here a process of root's.
+    world.spec.user = String::new();
+    let script = "KEY=secret sleep 100 & until grep -q sleep /proc/$!/comm; do :; done; cat /proc/$!/environ; \
+                  busybox su app -c \"cat /proc/$!/environ /proc/$!/maps && echo told; echo looked\"";
+    let text = sh(world, script);
+    assert!(text.matches("KEY=secret").count() == 1 && !text.contains("told") && text.contains("looked"), "{text}");
+}
+
+fn chroot_looks_without_opening(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    for user in ["", "app"] {
+        world.spec.user = user.into();
+        for (script, wanted) in [
+            ("echo | stat -Lc %F /dev/fd/0 /dev/stdin /proc/self/fd/0", "fifo\nfifo\nfifo\n"),
+            ("stat -Lc %F /dev/stdin", "character special file\n"),
+            ("stat -Lc %i /proc/self/exe; stat -c %i /bin/busybox", "same"),
+            (
+                "stat -c %F /proc/self/exe /proc/self /proc/self/cwd /proc/$$ /proc/self/maps",
+                "symbolic link\nsymbolic link\nsymbolic link\ndirectory\nregular empty file\n",
+            ),
+            (
+                "stat -c %F /proc/sys/kernel/osrelease /proc/cpuinfo /proc/self/mounts",
+                "regular empty file\nregular file\nregular file\n",
+            ),
+            ("sleep 9 & test -d /proc/$! && test -e /proc/$!/exe && echo lives", "lives\n"),
+            ("for x in 1/exe 1/cmdline 1 self/fd/77 self/fd self/mem; do test -e /proc/$x && echo $x; done; true", ""),
+        ] {
+            let (outcome, text) = step(world, script);
+            let same = text.trim().split_once('\n').is_some_and(|(a, b)| a == b);
+            assert!(text == wanted || (wanted == "same" && same), "{user:?}: {script}: {outcome:?} {text}");
+        }
+    }
+}
+
+fn chroot_tells_of_the_machine(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let script =
+        "cat /proc/sys/kernel/osrelease; cat /proc/mounts /proc/self/mounts /proc/self/cgroup; head -c 9 /proc/meminfo";
+    let mounts = "overlay / overlay rw,relatime 0 0\n".repeat(2);
+    assert_eq!(sh(world, script), format!("{release}{mounts}0::/\nMemTotal:"));
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap().matches("\nprocessor\t").count() + 1;
+    assert_eq!(sh(world, "grep -c ^processor /proc/cpuinfo"), format!("{processors}\n"));
+    let two = sh(world, "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/uuid");
+    let (first, second) = two.trim().split_once('\n').unwrap();
+    assert!(first.len() == 36 && second.len() == 36 && first != second, "{two}");
+    // What it writes there is its own, until it ends.
+    let before = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let script = "mkdir -p /proc/sys/kernel; echo /mine > /proc/sys/kernel/core_pattern; echo b > /proc/sysrq-trigger; chmod 600 /proc/uptime; \
+                  echo 9 > /proc/sys/kernel/pid_max; echo mine > /proc/self/comm; rm -r /proc/sys; cat /proc/self/comm";
+    assert_eq!(sh(world, script), "cat\n");
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), before);
+    assert_ne!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), "9\n");
+    assert!(!world.base("proc").exists());
+}
+
+fn chroot_tells_of_nobody_else(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    let me = std::process::id();
+    let mut victim = Command::new("sleep").arg("1000").env("CANARY", "seen").uid(1000).gid(1001).spawn().unwrap();
+    let victim_pid = victim.id();
+    let script = format!(
+        "for pid in 1 2 {me} {victim_pid} $PPID; do for link in exe cwd root fd/0 fd/3; do \
+         readlink /proc/$pid/$link && echo told of $pid/$link; done; \
+         for file in cmdline environ status stat comm maps; do cat /proc/$pid/$file && echo told of $pid/$file; done; done; \
+         for file in mem task kcore ../{me}/cmdline root/proc/1/cmdline cwd/../1/cmdline ns/mnt; do cat /proc/self/$file && echo told of $file; done; \
+         readlink /proc/self/../{me}/exe && echo climbed; readlink /proc/self/root/../proc/{me}/exe && echo climbed; readlink /proc/self/exe"
     );
     for user in ["", "app"] {
         world.spec.user = user.into();
         let text = sh(world, &script);
-        // Numbers of the step's own processes are among them at most by chance.
-        assert!(!text.contains("told of") && !text.contains("climbed"), "{user:?}: {text}");
+        assert!(!text.contains("told of") && !text.contains("climbed") && !text.contains("seen"), "{user:?}: {text}");
+        assert!(text.ends_with("\n/bin/busybox\n"), "it looked: {text}");
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+/// By a link, and by a script that such a link interprets.
+fn chroot_executes_nothing_of_the_builder(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    symlink("/proc/self/exe", world.base("bin/link")).unwrap();
+    fs::write(world.base("bin/script"), "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(world.base("bin/script"), fs::Permissions::from_mode(0o755)).unwrap();
+    for program in ["/bin/link", "/bin/script", "/proc/self/exe", "/dev/fd/3"] {
+        // The set-up itself, and a program of the step.
+        let aside = tempfile::tempdir_in(world.dir.path()).unwrap();
+        if let Files::Whole(whole) = &mut world.spec.files {
+            whole.aside = aside.path().to_owned();
+        }
+        world.spec.argv = vec![program.into(), "__init".into()];
+        let (outcome, text) = world.try_run();
+        assert!(matches!(outcome, Err(SandboxError::Exec { .. })), "{program}: {outcome:?} {text}");
+        let (outcome, text) = step(world, &format!("{program} __init"));
+        assert_ne!(outcome.unwrap(), Outcome::Exited(0), "{program}: {text}");
     }
 }
 
-fn no_step_without_answers(world: &mut World) {
+fn chroot_no_step_without_answers(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
     let began = Instant::now();
     let killer = std::thread::spawn(kill_the_server);
     let (outcome, text) = step(world, "echo runs; /bin/busybox sleep 60; touch /ran");
@@ -66,4 +211,33 @@ fn no_step_without_answers(world: &mut World) {
     assert!(!world.base("ran").exists() && began.elapsed() < Duration::from_secs(30), "{text}");
     assert!(matches!(outcome, Err(SandboxError::Setup { .. })), "{outcome:?}");
     assert!(fs::read_dir(world.base("proc")).is_err());
+}
+
+/// How often it is measured.
+const ROUNDS: usize = 25;
+
+/// Says what a step in a chroot pays for each file that it opens, beside one in namespaces, and what one with nothing in it
+/// takes. For a person to read, with a release build; not a test.
+pub fn time() {
+    let worlds =
+        [("namespaces", World::new(), ""), ("chroot", in_a_directory(), ""), ("chroot", in_a_directory(), "app")];
+    for (name, world, user) in worlds {
+        let mut world = world.with_probe();
+        world.spec.user = user.into();
+        let mut run = |script: &str| {
+            let (outcome, text) = if name == "chroot" { step(&mut world, script) } else { world.try_sh(script) };
+            assert_eq!(outcome.unwrap(), Outcome::Exited(0), "{text}");
+            text
+        };
+        let opens = ["/bin/busybox", "/absent", "/proc/self/status", "/dev/null"].map(|path| {
+            let took = run(&format!("probe --opens {path}"));
+            format!("{path} {}", took.trim())
+        });
+        let empty = (0..ROUNDS).map(|_| {
+            let began = Instant::now();
+            run("true");
+            began.elapsed()
+        });
+        println!("{name} {user}: nothing {:?}; {}", empty.min().unwrap_or_default(), opens.join("; "));
+    }
 }
