@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if args.get(1).is_some_and(|arg| arg == faults::SWEEP) {
-        faults::sweep();
+        faults::sweep(tier);
         return ExitCode::SUCCESS;
     }
     let measure = match args.get(1).map(String::as_str) {
