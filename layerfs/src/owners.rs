@@ -81,6 +81,17 @@ pub(crate) fn record_open(fd: BorrowedFd<'_>, owner: Owner) -> rustix::io::Resul
     rustix::fs::fsetxattr(fd, OWNER_XATTR, owner.to_text().as_bytes(), XattrFlags::empty())
 }
 
+/// The same of what may have a record already.
+pub(crate) fn rerecord_open(fd: BorrowedFd<'_>, owner: Owner) -> rustix::io::Result<()> {
+    if owner != Owner::ROOT {
+        return record_open(fd, owner);
+    }
+    match rustix::fs::fremovexattr(fd, OWNER_XATTR) {
+        Err(Errno::NODATA) => Ok(()),
+        other => other,
+    }
+}
+
 /// Records whose a link, pipe or socket is.
 pub(crate) fn record_special(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> rustix::io::Result<()> {
     if owner == Owner::ROOT {

@@ -168,7 +168,20 @@ mod tests {
     fn meta(ino: u64, changed: i64) -> Meta {
         let time = Time { secs: changed, nanos: 5 };
         let (kind, mode, rdev) = (Kind::File, 0o644, crate::stat::Rdev::default());
-        Meta { kind, mode, uid: 1, gid: 1, size: 3, mtime: time, ctime: time, dev: DEV, ino, nlink: 1, rdev }
+        Meta {
+            kind,
+            mode,
+            uid: 1,
+            gid: 1,
+            size: 3,
+            mtime: time,
+            ctime: time,
+            btime: time,
+            dev: DEV,
+            ino,
+            nlink: 1,
+            rdev,
+        }
     }
 
     fn remembered(metas: &[Meta]) -> Vec<u8> {

@@ -81,6 +81,8 @@ pub struct Meta {
     pub mtime: Time,
     /// Last change of anything, as the kernel's clock said; no program can set it.
     pub ctime: Time,
+    /// When it was made, where the file system tells; what got the number of a deleted file has another one.
+    pub btime: Time,
     /// The file system.
     pub dev: u64,
     /// The number within the file system.
@@ -103,6 +105,7 @@ impl Meta {
             size: stat.stx_size,
             mtime: Time { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
             ctime: Time { secs: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
+            btime: Time { secs: stat.stx_btime.tv_sec, nanos: stat.stx_btime.tv_nsec },
             dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
             ino: stat.stx_ino,
             nlink: u64::from(stat.stx_nlink),

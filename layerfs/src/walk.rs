@@ -6,6 +6,7 @@
 use crate::limits;
 use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
+use crate::whiteout::OPAQUE_XATTR;
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What is asked of files.
+const STATS: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// Extended attributes, by name.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -94,12 +98,7 @@ impl Dir {
     /// # Errors
     /// `NotFound` when it is absent; otherwise whatever `statx` says.
     pub fn stat(&self, name: &[u8]) -> io::Result<Meta> {
-        let stat = rustix::fs::statx(
-            self.as_fd(),
-            name,
-            AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-            StatxFlags::BASIC_STATS,
-        )?;
+        let stat = rustix::fs::statx(self.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, STATS)?;
         self.owners.of_name(self.as_fd(), name, Meta::of(&stat).ok_or_else(unknown_kind)?)
     }
 
@@ -159,7 +158,7 @@ pub(crate) fn open_regular(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<File>
 
 /// Metadata of an open file.
 fn meta_of_fd(fd: BorrowedFd<'_>) -> io::Result<Meta> {
-    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, STATS)?;
     Meta::of(&stat).ok_or_else(unknown_kind)
 }
 
@@ -167,11 +166,14 @@ fn unknown_kind() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "unknown kind of file")
 }
 
+/// What Cooper says of files in trees.
+const OWN: [&str; 2] = [OWNER_XATTR, OPAQUE_XATTR];
+
 /// Does this attribute belong into a layer? File capabilities and what users wrote do; labels, access
-/// lists, the marks of overlay file systems and recorded owners belong to the machine.
+/// lists, the marks of overlay file systems and Cooper's own belong to the machine.
 pub fn travels(name: &[u8]) -> bool {
     name == OWNER_CAPABILITY.as_bytes()
-        || (name.starts_with(b"user.") && !is_overlay_control(name) && name != OWNER_XATTR.as_bytes())
+        || (name.starts_with(b"user.") && !is_overlay_control(name) && !OWN.iter().any(|own| name == own.as_bytes()))
 }
 
 /// The same with the value at hand: what says who owns a file is no capability, and would be believed where owners are

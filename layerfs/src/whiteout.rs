@@ -6,16 +6,18 @@
 //! | NAME below is gone | empty file `.wh.NAME` beside where it was | character device 0:0 called NAME |
 //! | the same, where nothing is stacked | as above | socket of mode 0 called NAME |
 //! | everything below is gone | empty file `.wh..wh..opq` in the directory | attribute `*.overlay.opaque` = `y` |
+//! | the same, where nothing is stacked | as above | attribute `user.cooper.opaque` = `y` |
 //!
-//! A file system that is an overlay itself makes no character devices 0:0. Where no overlay is mounted over the trees, the
-//! mark is therefore a socket that nobody may open: no tar holds sockets, and what is made from one can be no such mark.
+//! A file system that is an overlay itself makes no character devices 0:0, and some keep overlay's attributes for
+//! themselves. Where no overlay is mounted over the trees, the marks are therefore a socket that nobody may open and an
+//! attribute of our own: no tar holds sockets, and what is made from one can be no such mark.
 //!
 //! Must never: let a name or an attribute of the one form through into the other without translating it.
 
 use crate::error::Reason;
 use crate::stat::{Kind, Meta};
 use crate::walk::{self, Dir};
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, XattrFlags};
 use std::io;
 
 /// First bytes of every name that a tar keeps for deletions.
@@ -24,8 +26,10 @@ const PREFIX: &[u8] = b".wh.";
 const META_PREFIX: &[u8] = b".wh..wh.";
 /// Name of the mark in an opaque directory.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
-/// The mark as overlayfs stores it, by who mounts.
-const OPAQUE_XATTRS: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
+/// The mark where nothing is stacked.
+pub(crate) const OPAQUE_XATTR: &str = "user.cooper.opaque";
+/// The mark as overlayfs stores it, by who mounts, and as it is where nobody does.
+const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", OPAQUE_XATTR.as_bytes()];
 /// Marks of a renamed directory and of a copied-up inode without data. Both make a tree depend on the layers
 /// below it. Only a privileged mount makes them, and Cooper's mounts switch them off.
 const DEPENDENT: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
@@ -38,19 +42,24 @@ pub enum OverlayXattr {
     Trusted,
     /// `user.overlay.*`: mounts with `userxattr` in a user namespace.
     User,
-    /// Attributes as `User`, and deletions that also a file system takes which is an overlay itself: for trees that only
-    /// [`crate::view`] merges.
+    /// Marks that also a file system takes which is an overlay itself: for trees that only [`crate::view`] merges.
     Unstacked,
 }
 
 impl OverlayXattr {
     /// The attribute that makes a directory opaque; its value is `y`.
     pub(crate) fn opaque(self) -> &'static [u8] {
-        let [trusted, user] = OPAQUE_XATTRS;
+        let [trusted, user, unstacked] = OPAQUE_XATTRS;
         match self {
             Self::Trusted => trusted,
-            Self::User | Self::Unstacked => user,
+            Self::User => user,
+            Self::Unstacked => unstacked,
         }
+    }
+
+    /// Lets a directory of a tree hide everything below it.
+    pub(crate) fn hide_below(self, dir: &Dir) -> rustix::io::Result<()> {
+        rustix::fs::fsetxattr(dir.as_fd(), self.opaque(), b"y", XattrFlags::empty())
     }
 
     /// Marks a free name as deleted below.

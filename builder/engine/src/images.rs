@@ -84,6 +84,7 @@ impl Engine {
         }
         self.check_foreign(work.iter().map(|(plan, _)| plan))?;
         work.iter().try_for_each(|(plan, build)| build.check_contained(plan))?;
+        work.iter().try_for_each(|(plan, build)| build.check_rooting(plan))?;
         let uplink = Uplink::target(request).map(|name| Arc::new(self.uplink(name)));
         let asked = self.ask_targets(request, &cancel);
         let targets = asked.judge(self.solve_ahead(request, &mut work, uplink.clone(), &cancel));

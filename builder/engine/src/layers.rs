@@ -6,7 +6,7 @@ use crate::uplink::{Announced, Uplink};
 use crate::{Engine, EngineError};
 use cooper_image::stable_hash::StableHash;
 use cooper_image::{ChainId, Descriptor, DiffId, Digest, Hasher, MediaType};
-use cooper_layerfs::apply::{self, ApplyOptions, Devices, OverlayXattr};
+use cooper_layerfs::apply::{self, ApplyOptions};
 use cooper_layerfs::compress::{self, ChunkId, Chunks, Known, Placed};
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::owners::Owners;
@@ -258,28 +258,12 @@ impl Engine {
 
     /// How archives are unpacked here.
     pub(crate) fn apply_options(&self) -> ApplyOptions {
-        match self.tier {
-            Tier::Root => {
-                ApplyOptions { opaque: OverlayXattr::Trusted, devices: Devices::Create, ..ApplyOptions::default() }
-            }
-            Tier::Rootless => ApplyOptions {
-                opaque: OverlayXattr::User,
-                devices: Devices::SkipUnprivileged,
-                ..ApplyOptions::default()
-            },
-            Tier::OneId => ApplyOptions {
-                opaque: OverlayXattr::User,
-                devices: Devices::SkipUnprivileged,
-                owners: Owners::Recorded,
-                ..ApplyOptions::default()
-            },
-            // A device of an image would open in a chroot, if the container may use it.
-            Tier::Container => ApplyOptions {
-                opaque: OverlayXattr::Unstacked,
-                devices: Devices::SkipUnprivileged,
-                ..ApplyOptions::default()
-            },
-        }
+        let owners = match self.tier {
+            Tier::OneId => Owners::Recorded,
+            Tier::Root | Tier::Rootless | Tier::Container => Owners::Kernel,
+        };
+        let (opaque, devices) = (self.tree_marks(), self.devices());
+        ApplyOptions { opaque, devices, owners, ..ApplyOptions::default() }
     }
 }
 

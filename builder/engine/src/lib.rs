@@ -34,6 +34,7 @@ mod neighbours;
 mod product;
 mod read;
 mod resolve;
+mod rooting;
 mod solve;
 mod step;
 mod targets;
@@ -49,8 +50,9 @@ pub use error::{EngineError, ErrorClass};
 pub use fetch::GitSurroundings;
 pub use product::{Described, Shape};
 pub use read::Outlook;
+use rooting::Rooting;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What an engine is made of.
 pub struct EngineOptions {
@@ -76,6 +78,8 @@ pub struct Engine {
     proxies: ProxyOptions,
     /// One lock for each layer whose tree is being made, so that two stages make it once.
     making: Mutex<HashMap<cooper_image::DiffId, Arc<Mutex<()>>>>,
+    /// What roots of steps are, once it is known.
+    rooting: OnceLock<Rooting>,
 }
 
 impl Engine {
@@ -88,7 +92,7 @@ impl Engine {
         let proxies = client.proxies.clone();
         client.uploads = Some(Arc::new(kept::InStore(store.clone())));
         let client = Client::new(client)?;
-        Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::new(HashMap::new()) })
+        Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::default(), rooting: OnceLock::new() })
     }
 
     /// The way to places of images, the store among them.

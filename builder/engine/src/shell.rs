@@ -5,15 +5,20 @@
 //! left.
 
 use crate::layers::{Layer, io, set_mode};
+use crate::rooting::Rooting;
 use crate::run_request::Secret;
-use crate::step::{Kept, KeptContent, KeptSharing, WRITTEN, await_cache, in_one_order, put, stacked, start_agent};
+use crate::step::{
+    COPIED, Kept, KeptContent, KeptSharing, WRITTEN, await_cache, in_one_order, put, stacked, start_agent,
+};
 use crate::{Engine, EngineError};
-use cooper_image::{DiffId, Digest};
-use cooper_sandbox::{Access, Content, Files, Mount, Outcome, Private, Stack, StepSpec, Tier, not_in_a_chroot};
+use cooper_image::{ContainerPath, DiffId, Digest};
+use cooper_layerfs::view::{Follow, View};
+use cooper_layerfs::whole::{Fresh, copy_out, lay_out};
+use cooper_sandbox::{Access, Bound, Content, Files, Mount, Outcome, Private, Stack, StepSpec, Tier, not_in_a_chroot};
 use cooper_store::{CacheUse, FailedStep};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the environment of the image does not name a shell.
 const SHELL: &str = "/bin/sh";
@@ -45,15 +50,21 @@ impl Engine {
             message: format!("no failed step is kept as {id}"),
             hint: "cooper build --on-failure keep keeps one; cooper -v du lists those that are kept".to_owned(),
         })?;
+        self.use_marks()?;
+        let bound = *self.rooting() == Rooting::Bound;
         let ingest = self.store.ingest()?;
         let make = |name: &str| make_dir(&ingest.path().join(name));
+        let lowers = self.stack(&kept.layers, place.path().join(WRITTEN))?;
         let mut spec = StepSpec {
-            files: Files::Layers(Stack {
-                lowers: self.stack(&kept.layers, place.path().join(WRITTEN))?,
-                upper: make("upper")?,
-                work: make("work")?,
-                mountpoint: make("root")?,
-            }),
+            files: if bound {
+                let root = make("whole")?;
+                let given_up = || cancel.load(Ordering::Relaxed);
+                lay_out(&self.merged(&lowers)?, Fresh::All, &self.root(&root)?, self.scope(), &given_up)?;
+                Files::Bound(Bound { root, mountpoint: make("root")? })
+            } else {
+                let (upper, work, mountpoint) = (make("upper")?, make("work")?, make("root")?);
+                Files::Layers(Stack { lowers, upper, work, mountpoint })
+            },
             argv: request.argv.clone(),
             env: kept.env.clone(),
             cwd: kept.cwd.clone(),
@@ -66,6 +77,13 @@ impl Engine {
         for (number, mount) in kept.mounts.iter().enumerate() {
             let own = ingest.path().join(format!("mount-{number}"));
             let content = match &mount.content {
+                KeptContent::Files { layers, own: name, path } if bound => {
+                    let view = self.merged(&self.stack(layers, below(&place, name))?)?;
+                    let path = view.resolve(ContainerPath::from(path.as_str()).rel(), Follow::Final)?.path;
+                    let given_up = || cancel.load(Ordering::Relaxed);
+                    copy_out(&view, &path, (&self.root(&make_dir(&own)?)?, COPIED), &given_up)?;
+                    Some(Content::Host(own.join(COPIED)))
+                }
                 KeptContent::Files { layers, own: name, path } => {
                     make_dir(&own)?;
                     Some(Content::Layers {
@@ -129,6 +147,11 @@ impl Engine {
         let outcome = cooper_sandbox::enter(&spec, cancel);
         drop((agents, caches));
         Ok(outcome?)
+    }
+
+    /// What overlay would make of trees.
+    fn merged(&self, trees: &[PathBuf]) -> Result<View, EngineError> {
+        Ok(View::stack(trees.iter().map(|tree| self.root(tree)).collect::<Result<_, _>>()?))
     }
 
     /// Layers with a directory above them, as overlay takes them.

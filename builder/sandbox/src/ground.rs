@@ -1,6 +1,7 @@
-//! What the place of a store allows, for `cooper doctor`: layers on it, cheap copies, programs for other processors.
+//! What the place of a store allows: layers on it, cheap copies, programs for other processors.
 //!
 //! Takes the directory of a store, which need not exist. Tries each thing in a directory of its own that is deleted again.
+//! `cooper doctor` tells what a build finds: both ask here.
 
 use crate::foreign::{self, check_foreign};
 use crate::probe::Finding;
@@ -37,6 +38,31 @@ const ATTEMPTS: u32 = 100;
 
 /// Processors that run another one's programs by themselves: the processor, and the other.
 const NATIVE: [(&str, &str); 2] = [("amd64", "386"), ("arm64", "arm")];
+
+/// What the root of a step can be on the file system of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rooting {
+    /// Layers, stacked by overlay.
+    Stacked,
+    /// One directory into which they are copied: why overlay cannot be used, for people.
+    Whole(String),
+    /// Nothing: why.
+    Unfit(String),
+}
+
+/// Where a store is better placed.
+pub const ELSEWHERE: &str =
+    "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
+
+/// Tries which roots steps can have in an empty directory that nobody else uses; leaves it empty.
+pub fn rooting(directory: &Path) -> Rooting {
+    match judge(directory) {
+        // What prevents steps elsewhere too is told when one is to run.
+        Judged::Stacked(_) | Judged::NotTried(_) | Judged::NoSteps(..) => Rooting::Stacked,
+        Judged::Whole(why) => Rooting::Whole(why),
+        Judged::Unfit(why) => Rooting::Unfit(why),
+    }
+}
 
 /// Looks at the place of a store.
 pub fn probe_store(root: &Path) -> Vec<Finding> {
@@ -77,9 +103,24 @@ impl Drop for Trial {
 }
 
 fn layers(trial: &Trial) -> Finding {
-    let number = rustix::fs::statfs(&trial.0).map_or(0, |fs| fs.f_type);
-    let attributes = attributes_of(|name| rustix::fs::setxattr(&trial.0, name, b"y", XattrFlags::empty()));
-    judged(number, attributes.err().map(|error| error.to_string()), || trial::on(&trial.0))
+    told(judge(&trial.0))
+}
+
+/// What came of a place, in words that begin with the file system's name.
+enum Judged {
+    Stacked(String),
+    Whole(String),
+    Unfit(String),
+    /// No fault of the place.
+    NotTried(String),
+    /// No step can run anywhere, and how to change that.
+    NoSteps(String, Option<String>),
+}
+
+fn judge(directory: &Path) -> Judged {
+    let number = rustix::fs::statfs(directory).map_or(0, |fs| fs.f_type);
+    let attributes = attributes_of(|name| rustix::fs::setxattr(directory, name, b"y", XattrFlags::empty()));
+    judged(number, attributes.err().map(|error| error.to_string()), || trial::on(directory))
 }
 
 /// Can overlay keep its marks? Tells of the first kind of them, since only root of the machine may write the other.
@@ -89,27 +130,34 @@ fn attributes_of<E>(mut set: impl FnMut(&str) -> Result<(), E>) -> Result<(), E>
 }
 
 /// Of a file system, what it said of an attribute, and what came of a trial.
-fn judged(number: i64, no_attributes: Option<String>, tried: impl FnOnce() -> Tried) -> Finding {
+fn judged(number: i64, no_attributes: Option<String>, tried: impl FnOnce() -> Tried) -> Judged {
     let name = NAMES.iter().find(|(known, _)| *known == number);
     let name = name.map_or_else(|| format!("type {number:#x}"), |(_, name)| (*name).to_owned());
-    let mut hint =
-        "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume"
-            .to_owned();
-    let (ok, detail) = match no_attributes {
-        _ if number == NFS => (false, "nfs, which does not keep layers as they are".to_owned()),
-        Some(why) => (false, format!("{name}, which keeps no attributes here: {why}")),
+    match no_attributes {
+        _ if number == NFS => Judged::Unfit("nfs, which does not keep layers as they are".to_owned()),
+        Some(why) => Judged::Unfit(format!("{name}, which keeps no attributes here: {why}")),
         None => match tried() {
-            Tried::Fits => (true, name),
-            Tried::Refused(why) => (false, format!("{name}, on which overlay cannot write: {why}")),
-            Tried::NotMade(why) => (true, format!("{name}; overlay was not tried on it: {why}")),
+            Tried::Fits => Judged::Stacked(name),
+            Tried::Whole(why) => Judged::Whole(format!("{name}, on which overlay cannot write: {why}")),
+            Tried::Refused(why) => Judged::Unfit(format!("{name}, on which overlay cannot write: {why}")),
+            Tried::NotMade(why) => Judged::NotTried(format!("{name}; overlay was not tried on it: {why}")),
             // Found by trying alone: what is there to be looked at may all seem right.
-            Tried::NoSteps(why, how) => {
-                hint = how.unwrap_or_default();
-                (false, format!("{name}; no step can run: {why}"))
-            }
+            Tried::NoSteps(why, how) => Judged::NoSteps(format!("{name}; no step can run: {why}"), how),
         },
+    }
+}
+
+fn told(judged: Judged) -> Finding {
+    let (ok, detail, hint) = match judged {
+        Judged::Stacked(detail) | Judged::NotTried(detail) => (true, detail, None),
+        Judged::Whole(detail) => {
+            let cost = "the root of each stage that runs something is a copy";
+            (true, format!("{detail}; {cost}"), Some(format!("for less work {ELSEWHERE}")))
+        }
+        Judged::Unfit(detail) => (false, detail, Some(ELSEWHERE.to_owned())),
+        Judged::NoSteps(detail, how) => (false, detail, Some(how.unwrap_or_default())),
     };
-    Finding { name: "store", ok, detail, hint: (!ok).then_some(hint) }
+    Finding { name: "store", ok, detail, hint }
 }
 
 /// Copies that share their blocks: only faster, so their absence is no hindrance.
@@ -153,6 +201,7 @@ mod tests {
     #[test]
     fn file_systems_are_judged() {
         let fits = Tried::Fits;
+        let whole = Tried::Whole("mounting: no".to_owned());
         let refused = Tried::Refused("mounting: no".to_owned());
         let not_made = Tried::NotMade("no namespaces".to_owned());
         let no_steps = Tried::NoSteps("no ids".to_owned(), Some("get some".to_owned()));
@@ -160,14 +209,23 @@ mod tests {
             (0xef53, None, &fits, true, "ext4"),
             (0x1234, None, &fits, true, "type 0x1234"),
             (0x6573_5546, None, &fits, true, "fuse"),
+            (
+                0x794c_7630,
+                None,
+                &whole,
+                true,
+                "overlay, on which overlay cannot write: mounting: no; the root of each stage that runs something is \
+                 a copy",
+            ),
             (0x794c_7630, None, &refused, false, "overlay, on which overlay cannot write: mounting: no"),
             (0xef53, None, &not_made, true, "ext4; overlay was not tried on it: no namespaces"),
             (0xef53, None, &no_steps, false, "ext4; no step can run: no ids"),
             (0x6969, None, &fits, false, "nfs, which does not keep layers as they are"),
             (0x0102_1994, Some("not supported"), &fits, false, "tmpfs, which keeps no attributes here: not supported"),
         ] {
-            let found = judged(number, no_attributes.map(str::to_owned), || tried.clone());
-            assert_eq!((found.ok, found.hint.is_some()), (ok, !ok), "{found:?}");
+            let found = told(judged(number, no_attributes.map(str::to_owned), || tried.clone()));
+            let more = matches!(tried, Tried::Whole(_)) || !ok;
+            assert_eq!((found.ok, found.hint.is_some()), (ok, more), "{found:?}");
             assert_eq!(found.detail, said);
             assert_eq!(found.hint.as_deref() == Some("get some"), matches!(tried, Tried::NoSteps(..)), "{found:?}");
         }

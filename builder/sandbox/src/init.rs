@@ -14,10 +14,10 @@ use crate::overlay::Marks;
 use crate::owners::{self, Serving};
 use crate::protocol::{At, Control, Fault, Order, Stage, Status};
 use crate::provided::{self, Stubs};
-use crate::spec::{Files, Network, Security, Stack, StepSpec, Streams, Surroundings};
+use crate::spec::{Bound, Files, Network, Security, Stack, StepSpec, Streams, Surroundings};
 use crate::sys::{self, Fork};
 use crate::user::{self, Identity};
-use crate::{caps, cgroup, container, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
+use crate::{bound, caps, cgroup, container, cwd, dev, isolated, kernel_fs, limits, mounts, overlay, probe, seccomp};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -85,12 +85,20 @@ fn outer(control: &Control) -> Result<(), Fault> {
     take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
     drop(streams);
     match &spec.files {
-        Files::Layers(stack) => in_namespaces(control, (&spec, stack), &groups),
+        Files::Layers(stack) => in_namespaces(control, (&spec, Rooted::Stacked(stack)), &groups),
+        Files::Bound(bound) => in_namespaces(control, (&spec, Rooted::Bound(bound)), &groups),
         Files::Whole(whole) => container::run(control, (&spec, whole), &groups),
     }
 }
 
-fn in_namespaces(control: &Control, (spec, stack): (&StepSpec, &Stack), groups: &[PathBuf]) -> Result<(), Fault> {
+/// How a root is made where mounts can be.
+#[derive(Clone, Copy)]
+enum Rooted<'s> {
+    Stacked(&'s Stack),
+    Bound(&'s Bound),
+}
+
+fn in_namespaces(control: &Control, (spec, rooted): (&StepSpec, Rooted<'_>), groups: &[PathBuf]) -> Result<(), Fault> {
     let tier = tier_of_namespace().at(Stage::Namespaces, "own user namespace")?;
     // Before the pid namespace is left, so that the step does not see it.
     let server = match tier {
@@ -114,7 +122,7 @@ fn in_namespaces(control: &Control, (spec, stack): (&StepSpec, &Stack), groups: 
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
         Fork::Child => {
             drop((held, serving));
-            let fault = match inner(control, (spec, stack), groups, (&alive, tier, link.as_ref())) {
+            let fault = match inner(control, (spec, rooted), groups, (&alive, tier, link.as_ref())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
@@ -202,7 +210,7 @@ pub(crate) fn follow_parent(alive: &OwnedFd) -> Result<(), Fault> {
 
 fn inner(
     control: &Control,
-    (spec, stack): (&StepSpec, &Stack),
+    (spec, rooted): (&StepSpec, Rooted<'_>),
     groups: &[PathBuf],
     (alive, tier, link): (&OwnedFd, Tier, Option<&Link>),
 ) -> Result<std::convert::Infallible, Fault> {
@@ -213,7 +221,7 @@ fn inner(
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
     let mounts = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Stage::Namespaces, "own mounts")?;
-    let root = build_world(control, spec, stack, tier)?;
+    let root = build_world(control, spec, rooted, tier)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;
     let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
@@ -232,12 +240,18 @@ fn inner(
 }
 
 /// Everything that is mounted; gives the top of the root.
-fn build_world(control: &Control, spec: &StepSpec, stack: &Stack, tier: Tier) -> Result<OwnedFd, Fault> {
+fn build_world(control: &Control, spec: &StepSpec, rooted: Rooted<'_>, tier: Tier) -> Result<OwnedFd, Fault> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Stage::Namespaces, "mount propagation")?;
-    let marks = Marks::of(tier);
-    let private = provided::private_tmpfs(&stack.mountpoint).at(Stage::Files, stack.mountpoint.display())?;
-    let root = overlay::mount_root(stack, marks)?;
+    let mountpoint = match rooted {
+        Rooted::Stacked(stack) => &stack.mountpoint,
+        Rooted::Bound(bound) => &bound.mountpoint,
+    };
+    let private = provided::private_tmpfs(mountpoint).at(Stage::Files, mountpoint.display())?;
+    let root = match rooted {
+        Rooted::Stacked(stack) => overlay::mount_root(stack, Marks::of(tier))?,
+        Rooted::Bound(bound) => bound::mount_root(bound)?,
+    };
     let stubs = Stubs { root: root.as_fd(), control };
     let devices = dev::mount_dev(&stubs, &private, tier, &spec.surroundings)?;
     let mut masks = kernel_fs::Masks::new(&devices.null);

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod answers;
+mod bound;
 mod caller;
 mod caps;
 mod cgroup;
@@ -15,6 +16,7 @@ mod dev;
 mod error;
 mod foreign;
 mod ground;
+mod holds;
 mod idmap;
 mod init;
 mod isolated;
@@ -43,7 +45,7 @@ pub use caller::as_caller;
 pub use container::{OWN_NAMES, check_surroundings, not_in_a_chroot, secret_on_disk, unlimited_tmpfs};
 pub use error::SandboxError;
 pub use foreign::check_foreign;
-pub use ground::probe_store;
+pub use ground::{ELSEWHERE, Rooting, probe_store, rooting};
 pub use idmap::{Tier, enter_user_namespace, lacking_ids};
 pub use isolated::check_network;
 pub use probe::{Finding, Report, probe};
@@ -51,8 +53,8 @@ pub use protocol::Stage;
 pub use provided::PROVIDED;
 pub use shell::{enter, has_terminal};
 pub use spec::{
-    Access, Content, Files, Limit, Mount, Network, Private, Resource, Resources, Security, Stack, StepSpec, Streams,
-    Surroundings, Swap, Whole,
+    Access, Bound, Content, Files, Limit, Mount, Network, Private, Resource, Resources, Security, Stack, StepSpec,
+    Streams, Surroundings, Swap, Whole,
 };
 pub use supervise::{Outcome, check_resources, run};
 

@@ -23,7 +23,7 @@ pub(crate) fn unchangeable(files: &Files) -> io::Result<OwnedFd> {
     match files {
         // When the file was replaced by a newer one, memory holds the program. Owner and mode of what is in memory cannot
         // be sealed: a step that comes to it would change them for the next one, so each has its own.
-        Files::Layers(_) => read_only_mount().or_else(|_| sealed_copy()),
+        Files::Layers(_) | Files::Bound(_) => read_only_mount().or_else(|_| sealed_copy()),
         // Nothing can be mounted. Steps have no `/proc` by which they could execute it, and who answers for that tells of
         // no set-up process, so that one copy is enough for all.
         Files::Whole(_) => shared_copy(),

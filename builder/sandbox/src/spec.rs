@@ -30,8 +30,19 @@ pub struct StepSpec {
 pub enum Files {
     /// Layers that overlayfs stacks.
     Layers(Stack),
+    /// One directory that is mounted, for where layers cannot be stacked.
+    Bound(Bound),
     /// One directory, for where nothing can be mounted.
     Whole(Whole),
+}
+
+/// A root that is one directory, mounted for the process alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bound {
+    /// All of it; nobody else's, and written to by the process.
+    pub root: PathBuf,
+    /// An empty directory to mount it on.
+    pub mountpoint: PathBuf,
 }
 
 /// Layers that overlayfs stacks.

@@ -74,9 +74,9 @@ pub(crate) fn attend(
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
     let heard = std::mem::take(&mut step.heard);
-    if let Files::Layers(stack) = &spec.files {
+    if let Some(written) = spec.files.written() {
         for (path, kind) in heard.stubs.iter().rev() {
-            provided::remove_stub(&stack.upper, path, *kind)
+            provided::remove_stub(written, path, *kind)
                 .map_err(SandboxError::io("remove a mount point from the layer"))?;
         }
     }

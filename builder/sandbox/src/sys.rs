@@ -81,11 +81,16 @@ pub(crate) enum Reach {
 
 /// Adds attributes to a mount and takes it out of every peer group.
 pub(crate) fn add_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, reach: Reach) -> io::Result<()> {
+    change_mount_attributes(mount, (attributes, 0), reach)
+}
+
+/// Adds attributes to a mount, takes others from it, and takes it out of every peer group.
+pub(crate) fn change_mount_attributes(mount: BorrowedFd<'_>, (set, clear): (u64, u64), reach: Reach) -> io::Result<()> {
     let flags = match reach {
         Reach::Mount => libc::AT_EMPTY_PATH,
         Reach::Tree => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
     };
-    let attr = MountAttr { set: attributes, clear: 0, propagation: libc::MS_PRIVATE, userns: 0 };
+    let attr = MountAttr { set, clear, propagation: libc::MS_PRIVATE, userns: 0 };
     // SAFETY: the path is a NUL-terminated constant, and the attribute block is a live local whose
     // exact size is passed.
     let done = unsafe {

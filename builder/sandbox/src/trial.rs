@@ -1,11 +1,12 @@
-//! A trial of the overlay file system where a store is to be, for `cooper doctor`: a step's root is stacked and used once.
+//! A trial of what roots of steps can be where a store is to be: one is stacked by overlay and used once. Where that fails,
+//! a root that is one directory is tried.
 //!
 //! Takes a directory that nobody else uses; leaves it empty. A process of its own does it, since that takes the rights of
 //! steps and leaves the host's mounts. Its answer is the kernel's: no list of file systems knows what each of them can.
 
 use crate::idmap::{Tier, enter_user_namespace};
 use crate::overlay::{Layers, Marks, mount_at};
-use crate::{TRIAL_ARGUMENT, mount_api, sys};
+use crate::{TRIAL_ARGUMENT, bound, holds, mount_api, sys};
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::XattrFlags;
@@ -22,6 +23,8 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) enum Tried {
     /// Steps can write here.
     Fits,
+    /// They can, in a root that is one directory; overlay cannot: what failed, in the kernel's words.
+    Whole(String),
     /// They cannot: what failed, in the kernel's words.
     Refused(String),
     /// There was no trial, and why; that is no fault of the place.
@@ -62,17 +65,38 @@ fn stack_in(directory: &Path, tier: Tier) -> Tried {
     }
     let names = ["lower", "upper", "work", "root"];
     let tried = use_overlay(&names.map(|name| directory.join(name)), tier);
-    // What root of a user namespace has made the user may not be able to delete; the mount has ended with its use.
-    for name in names {
-        let _left_to_whoever_asked = std::fs::remove_dir_all(directory.join(name));
-    }
+    clear(directory, &names);
+    let Err((what, error)) = tried else { return Tried::Fits };
+    let why = format!("{what}: {error}");
+    let names = ["whole", "root"];
+    let tried = use_whole(&names.map(|name| directory.join(name)), tier);
+    clear(directory, &names);
     match tried {
-        Ok(()) => Tried::Fits,
-        Err((what, error)) => Tried::Refused(format!("{what}: {error}")),
+        Ok(()) => Tried::Whole(why),
+        Err((what, error)) => Tried::Refused(format!("{why}; nor can a root be one directory of it: {what}: {error}")),
     }
 }
 
-type Step = Result<(), (&'static str, io::Error)>;
+/// Deletes what was tried. What root of a user namespace has made the user may not be able to delete; the mounts have
+/// ended with their use.
+fn clear(directory: &Path, names: &[&str]) {
+    for name in names {
+        let _left_to_whoever_asked = std::fs::remove_dir_all(directory.join(name));
+    }
+}
+
+fn use_whole([whole, root]: &[PathBuf; 2], tier: Tier) -> Step {
+    for directory in [whole, root] {
+        std::fs::create_dir(directory).map_err(at("a directory"))?;
+    }
+    let open = |path: &Path| mount_api::on_host(path).map_err(io::Error::from).map_err(at("a directory"));
+    bound::mount_at(&open(whole)?, &open(root)?).map_err(at("mounting"))?;
+    let held = holds::all(root, tier);
+    rustix::mount::unmount(root, UnmountFlags::DETACH).map_err(io::Error::from).map_err(at("unmounting"))?;
+    held
+}
+
+type Step = holds::Tried;
 
 fn at(what: &'static str) -> impl Fn(io::Error) -> (&'static str, io::Error) {
     move |error| (what, error)

@@ -77,6 +77,9 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         });
     }
     let session = Session::open(place, &root, tier)?;
+    if let (Some(slow), Ui::Live(_) | Ui::Plain(_)) = (session.engine.slow_roots()?, &ui) {
+        say(&slow);
+    }
     let signals = Signals::listen(session.runtime.handle(), Manner::Ask)?;
     let request = prepared.open(place, &session.engine, &signals.cancel())?;
     let recorder = Arc::new(Recorder::new(ui.sink()));

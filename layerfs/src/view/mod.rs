@@ -30,6 +30,7 @@ const EMPTY_ROOT: Meta = Meta {
     size: 0,
     mtime: crate::stat::Time { secs: 0, nanos: 0 },
     ctime: crate::stat::Time { secs: 0, nanos: 0 },
+    btime: crate::stat::Time { secs: 0, nanos: 0 },
     dev: 0,
     ino: 0,
     nlink: 1,

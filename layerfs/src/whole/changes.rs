@@ -1,14 +1,13 @@
 //! What became of a root since it was indexed, as the upper directory of an overlay: files that are others or changed,
 //! with the directories that lead to them, and a mark for each that is gone.
 //!
-//! Only deletions are marked: a directory that was replaced says one by one which of its former names are gone, so that
-//! no opaque directory is needed. A file with several names is changed under all of them; overlayfs would have parted
-//! them. Sockets and devices are nothing that a layer holds.
+//! As overlayfs has it, a directory in another one's place, or in a file's, is opaque. What in the root has several names
+//! is changed under all of them.
 
 use super::copy::{self, go_on};
 use super::index::{Index, Stamp};
-use super::is_cut_off;
 use super::lay::at;
+use super::{Scope, is_cut_off, is_wanted};
 use crate::LayerfsError;
 use crate::root::Root;
 use crate::seen::Seen;
@@ -35,8 +34,17 @@ pub struct Before<'a> {
     /// Paths, with the directories above them, that whoever ran the step has moved out of the way and back: for these a
     /// new ctime alone says nothing.
     pub moved: &'a BTreeSet<RelPath>,
-    /// Names at the top that are no part of it.
-    pub cut_off: &'a [&'a str],
+    /// What of it counts.
+    pub scope: Scope<'a>,
+}
+
+/// What the changes mean for whoever goes on in the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It is what laying them out would make of it.
+    Alike,
+    /// Files that were changed have several names in it, which would be parted.
+    Linked,
 }
 
 /// Writes the changes into an empty directory, with deletions marked as asked for. Ends with
@@ -50,7 +58,7 @@ pub fn write_changes(
     upper: &Root,
     marks: OverlayXattr,
     given_up: &dyn Fn() -> bool,
-) -> Result<(), LayerfsError> {
+) -> Result<Left, LayerfsError> {
     let trusted = Seen::trusted(root).is_some();
     let moved = before.moved.iter().filter_map(|path| before.index.stamp(path)).map(|stamp| stamp.inode()).collect();
     let (made, links) = (Vec::new(), HashMap::new());
@@ -59,7 +67,8 @@ pub fn write_changes(
     while let Some((path, same)) = pending.pop() {
         pending.extend(writer.directory(&path, same)?);
     }
-    writer.finish()
+    writer.finish()?;
+    Ok(if writer.links.is_empty() { Left::Alike } else { Left::Linked })
 }
 
 /// Is it the directory that was there before, so that what is in it may be what was in it?
@@ -94,14 +103,14 @@ impl Writer<'_> {
         let mut present = BTreeSet::new();
         let mut below = Vec::new();
         for entry in dir.entries().map_err(at("listing", path))? {
-            if is_cut_off(path, &entry.name, self.before.cut_off) {
+            if is_cut_off(path, &entry.name, self.before.scope.cut_off) {
                 continue;
             }
             let child = path.join(&entry.name);
             let failed = |e| at("reading", &child)(e);
             go_on(self.given_up).map_err(failed)?;
             let meta = dir.stat(&entry.name).map_err(failed)?;
-            if matches!(meta.kind, Kind::Char | Kind::Block | Kind::Socket) {
+            if !is_wanted(&meta, self.before.scope.devices) {
                 continue;
             }
             if is_reserved(&entry.name) {
@@ -113,14 +122,18 @@ impl Writer<'_> {
                 let is = was.is_some_and(|was| was.is(&meta));
                 below.push((child.clone(), if is { Same::Yes } else { Same::No }));
                 if !unchanged {
-                    self.make_dir(&child)?;
+                    let out = self.make_dir(&child)?;
+                    // What is in a new one is new as well, so that nothing below it is to be marked.
+                    if was.is_some() && !is {
+                        self.marks.hide_below(&out).map_err(|e| at("marking", &child)(e.into()))?;
+                    }
                 }
             } else if !(unchanged && self.is_believed(&dir, &child, &entry.name, &meta)?) {
                 self.copy(&dir, &child, &entry.name, &meta)?;
             }
             present.insert(entry.name);
         }
-        for name in old.keys().filter(|name| !present.contains(*name)) {
+        for name in old.keys().filter(|name| same == Same::Yes && !present.contains(*name)) {
             let out = self.make_dir(path)?;
             self.marks.delete(&out, name).map_err(|e| at("recording the deletion of", &path.join(name))(e.into()))?;
         }
@@ -180,10 +193,11 @@ impl Writer<'_> {
                 }
             }
         }
+        let devices = self.before.scope.devices;
         let copied = match meta.kind {
             Kind::File => dir.open_file(name).and_then(|from| copy::file(&from, meta, &out, name, self.given_up)),
-            Kind::Symlink => dir.read_link(name).and_then(|target| copy::special(meta, &target, &out, name).map(drop)),
-            _ => copy::special(meta, &[], &out, name).map(drop),
+            Kind::Symlink => dir.read_link(name).and_then(|target| copy::special(meta, &target, &out, name, devices)),
+            _ => copy::special(meta, &[], &out, name, devices),
         };
         copied.map_err(failed)
     }
@@ -214,7 +228,7 @@ impl Writer<'_> {
             let from = self.root.dir(path).map_err(failed)?;
             let to = self.upper.dir(path).map_err(failed)?;
             let (meta, xattrs) = (from.meta().map_err(failed)?, from.xattrs().map_err(failed)?);
-            copy::set(to.as_fd(), &meta, &xattrs).map_err(failed)?;
+            copy::set(to.as_fd(), &meta, &xattrs, to.owners()).map_err(failed)?;
         }
         Ok(())
     }

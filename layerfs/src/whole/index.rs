@@ -1,6 +1,6 @@
 //! Which files a root holds, so that a later look tells which of them are others.
 //!
-//! A file is the same when device, inode number and ctime are: every write and every change of mode, owner, time, name or
+//! A file is the same when device, inode number, the time when it was made and ctime are: every write and every change of mode, owner, time, name or
 //! attributes sets the ctime to the clock of the kernel, and no program can set it otherwise. What is changed within the
 //! clock's grain after the look would go unseen; so the look ends only when the clock has gone on.
 
@@ -33,17 +33,18 @@ pub(super) struct Stamp {
     pub kind: Kind,
     dev: u64,
     ino: u64,
+    btime: Time,
     ctime: Time,
 }
 
 impl Stamp {
     fn of(meta: &Meta) -> Self {
-        Self { kind: meta.kind, dev: meta.dev, ino: meta.ino, ctime: meta.ctime }
+        Self { kind: meta.kind, dev: meta.dev, ino: meta.ino, btime: meta.btime, ctime: meta.ctime }
     }
 
     /// Is it the same file, be it changed or not?
     pub(super) fn is(&self, meta: &Meta) -> bool {
-        (self.kind, self.dev, self.ino) == (meta.kind, meta.dev, meta.ino)
+        (self.kind, self.dev, self.ino, self.btime) == (meta.kind, meta.dev, meta.ino, meta.btime)
     }
 
     pub(super) fn inode(&self) -> (u64, u64) {

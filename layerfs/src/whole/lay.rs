@@ -1,8 +1,9 @@
 //! The merged view of layers, laid out as files of a directory.
 
 use super::copy::{self, go_on};
-use super::is_cut_off;
+use super::{Scope, is_cut_off};
 use crate::LayerfsError;
+use crate::apply::Devices;
 use crate::export::{FirstNames, delete};
 use crate::root::{Root, absent};
 use crate::select::Reader;
@@ -31,7 +32,8 @@ impl Fresh {
     }
 }
 
-/// Makes `root` equal to the view, but for the names that are cut off, which it neither makes nor removes. Ends with
+/// Makes `root` equal to the view, but for what is out of the scope, which it neither makes nor removes. Each name of a
+/// file with several is a file of its own: overlayfs parts them when one is written to. Ends with
 /// [`io::ErrorKind::Interrupted`] soon after `given_up` says so.
 ///
 /// # Errors
@@ -40,11 +42,13 @@ pub fn lay_out(
     view: &View,
     fresh: Fresh,
     root: &Root,
-    cut_off: &[&str],
+    scope: Scope<'_>,
     given_up: &dyn Fn() -> bool,
 ) -> Result<(), LayerfsError> {
     let from = RelPath::root();
-    lay_out_from(&mut Laying::new(view, &from, fresh, (root, given_up)), cut_off)
+    let mut laying = Laying::new(view, &from, fresh, (root, given_up));
+    laying.devices = scope.devices;
+    lay_out_from(&mut laying, scope.cut_off)
 }
 
 /// Copies what is at a path of the view, which is no link, to a free name in a directory: a directory with all that is in
@@ -66,6 +70,7 @@ pub fn copy_out(
     let made = rustix::fs::mkdirat(into.as_fd(), name, Mode::RWXU).map_err(io::Error::from);
     let root = made.and_then(|()| into.sub(&RelPath::clean(name.as_bytes()))).map_err(at("copying", from))?;
     let mut laying = Laying::new(view, from, Fresh::All, (&root, given_up));
+    laying.names = Some(FirstNames::default());
     lay_out_from(&mut laying, &[])?;
     laying.finish(&RelPath::root(), &found).map_err(at("copying", from))
 }
@@ -107,7 +112,9 @@ struct Laying<'a> {
     fresh: Fresh,
     root: &'a Root,
     reader: Reader<'a>,
-    names: FirstNames,
+    /// Where names of one file stay so.
+    names: Option<FirstNames>,
+    devices: Devices,
     given_up: &'a dyn Fn() -> bool,
 }
 
@@ -118,7 +125,8 @@ impl<'a> Laying<'a> {
         fresh: Fresh,
         (root, given_up): (&'a Root, &'a dyn Fn() -> bool),
     ) -> Self {
-        Self { view, from, fresh, root, reader: Reader::new(view), names: FirstNames::default(), given_up }
+        let (reader, names, devices) = (Reader::new(view), None, Devices::SkipUnprivileged);
+        Self { view, from, fresh, root, reader, names, devices, given_up }
     }
 
     /// The path in the view of what has this path in the root.
@@ -145,9 +153,9 @@ impl<'a> Laying<'a> {
                 Kind::Symlink => self.view.read_link(&self.source(path)).map_err(io::Error::other)?,
                 _ => Vec::new(),
             };
-            return copy::special(&found.meta, &target, out, name).map(drop);
+            return copy::special(&found.meta, &target, out, name, self.devices);
         }
-        if let Some(first) = self.names.seen(found, path) {
+        if let Some(first) = self.names.as_mut().and_then(|names| names.seen(found, path)) {
             let dir = self.root.dir(&first.parent().unwrap_or_default())?;
             let first = first.file_name().unwrap_or_default();
             return Ok(rustix::fs::linkat(dir.as_fd(), first, out.as_fd(), name, AtFlags::empty())?);
@@ -165,7 +173,7 @@ impl<'a> Laying<'a> {
         for name in walk::travelling_xattrs(dir.as_fd())?.keys().filter(|name| !wanted.contains_key(*name)) {
             rustix::fs::fremovexattr(dir.as_fd(), name.as_slice())?;
         }
-        copy::set(dir.as_fd(), &found.meta, &wanted)
+        copy::set(dir.as_fd(), &found.meta, &wanted, dir.owners())
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Overlay keeps deletions and opaque directories in attributes that only the machine's root may write
 //! (`trusted.`), or in others inside a user namespace (`user.`). A mount reads one kind alone, so trees of both
-//! kinds in one store would lose deletions without a word. The first who makes a tree decides.
+//! kinds in one store would lose deletions without a word. Where overlay cannot be mounted, trees have marks that none
+//! reads, and whoever makes them differs in whose files and devices they have. The first who makes a tree decides.
 
 use crate::publish::{Durability, read_small};
 use crate::{Store, StoreError};
@@ -22,6 +23,24 @@ pub enum TreeMarks {
     Recorded,
     /// Deletions that no overlay knows: trees made where nothing can be mounted.
     Unstacked,
+    /// The same, made by the machine's root.
+    UnstackedRoot,
+    /// The same, made inside a user namespace.
+    UnstackedUser,
+    /// The same, made in a user namespace with one id.
+    UnstackedRecorded,
+}
+
+impl TreeMarks {
+    const ALL: [Self; 7] = [
+        Self::Trusted,
+        Self::User,
+        Self::Recorded,
+        Self::Unstacked,
+        Self::UnstackedRoot,
+        Self::UnstackedUser,
+        Self::UnstackedRecorded,
+    ];
 }
 
 impl fmt::Display for TreeMarks {
@@ -31,11 +50,23 @@ impl fmt::Display for TreeMarks {
             Self::User => "user",
             Self::Recorded => "recorded",
             Self::Unstacked => "unstacked",
+            Self::UnstackedRoot => "unstacked-root",
+            Self::UnstackedUser => "unstacked-user",
+            Self::UnstackedRecorded => "unstacked-recorded",
         })
     }
 }
 
 impl Store {
+    /// Which marks its trees carry; nothing as long as nobody has said it, or when nobody knows them here.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn marks(&self) -> Result<Option<TreeMarks>, StoreError> {
+        let found = read_small(&self.layout().marks(), LIMIT)?;
+        Ok(found.and_then(|found| TreeMarks::ALL.into_iter().find(|marks| found == format!("{marks}\n").as_bytes())))
+    }
+
     /// Says which marks the caller's trees carry, before it makes or uses one.
     ///
     /// # Errors
@@ -57,13 +88,17 @@ mod tests {
 
     #[test]
     fn the_first_kind_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            Store::open(dir.path()).unwrap().use_marks(TreeMarks::User).unwrap();
-        }
-        for other in [TreeMarks::Trusted, TreeMarks::Recorded, TreeMarks::Unstacked] {
-            let refused = Store::open(dir.path()).unwrap().use_marks(other).unwrap_err();
-            assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+        for first in TreeMarks::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            assert_eq!(Store::open(dir.path()).unwrap().marks().unwrap(), None);
+            for _ in 0..2 {
+                Store::open(dir.path()).unwrap().use_marks(first).unwrap();
+                assert_eq!(Store::open(dir.path()).unwrap().marks().unwrap(), Some(first));
+            }
+            for other in TreeMarks::ALL.into_iter().filter(|other| *other != first) {
+                let refused = Store::open(dir.path()).unwrap().use_marks(other).unwrap_err();
+                assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+            }
         }
     }
 }

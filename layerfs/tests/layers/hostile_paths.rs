@@ -229,6 +229,7 @@ fn devices_are_made_or_counted() {
 fn steering_attributes_are_not_taken() {
     let scene = Scene::new();
     let names = [
+        "user.cooper.opaque",
         "user.overlay.opaque",
         "user.overlay.redirect",
         "user.overlay.metacopy",
@@ -245,7 +246,8 @@ fn steering_attributes_are_not_taken() {
     assert!(!whiteout::is_opaque(&dir).unwrap());
     let mut listed = Vec::with_capacity(4096);
     rustix::fs::flistxattr(dir.as_fd(), rustix::buffer::spare_capacity(&mut listed)).unwrap();
-    assert!(!String::from_utf8_lossy(&listed).contains("overlay"));
+    let listed = String::from_utf8_lossy(&listed);
+    assert!(!listed.contains("overlay") && !listed.contains("cooper"), "{listed}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use cooper_layerfs::LayerfsError;
 use cooper_layerfs::apply::OverlayXattr;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::view::View;
-use cooper_layerfs::whiteout::is_whiteout;
-use cooper_layerfs::whole::{Before, Fresh, Index, copy_out, lay_out, part, write_changes};
+use cooper_layerfs::whiteout::{is_opaque, is_whiteout};
+use cooper_layerfs::whole::{Before, Fresh, Index, Left, Scope, copy_out, lay_out, part, write_changes};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -32,13 +32,18 @@ fn view(layers: &[PathBuf]) -> View {
 }
 
 fn laid_out(layers: &[PathBuf], fresh: Fresh, into: &Path) {
-    lay_out(&view(layers), fresh, &root(into), &[], &|| false).unwrap();
+    lay_out(&view(layers), fresh, &root(into), Scope::default(), &|| false).unwrap();
+}
+
+/// Those that overlayfs goes by here.
+fn marks() -> OverlayXattr {
+    if std::env::var(ROLE).unwrap() == "trusted" { OverlayXattr::Trusted } else { OverlayXattr::User }
 }
 
 /// What overlayfs shows of layers, lowest first.
 fn merged(layers: &[PathBuf], at: &Path) -> Tree {
     let lowers: Vec<String> = layers.iter().rev().map(|path| path.display().to_string()).collect();
-    let marks = if std::env::var(ROLE).unwrap() == "trusted" { "" } else { ",userxattr" };
+    let marks = if marks() == OverlayXattr::Trusted { "" } else { ",userxattr" };
     let options = CString::new(format!("lowerdir={}{marks}", lowers.join(":"))).unwrap();
     mount("overlay", at, "overlay", MountFlags::RDONLY, Some(options.as_c_str())).unwrap();
     let tree = all(at);
@@ -74,8 +79,9 @@ fn story(random: &mut Random, top: &Path) -> Vec<Step> {
             operate(random, &whole);
         }
         let upper = at(&format!("upper-{number}"));
-        let before_step = Before { index: &index, view: &view(&layers), moved: &BTreeSet::new(), cut_off: &[] };
-        write_changes(&root(&whole), &before_step, &root(&upper), OverlayXattr::User, &|| false).unwrap();
+        let before_step =
+            Before { index: &index, view: &view(&layers), moved: &BTreeSet::new(), scope: Scope::default() };
+        write_changes(&root(&whole), &before_step, &root(&upper), marks(), &|| false).unwrap();
         layers.push(upper.clone());
         let after = all(&whole);
         assert_eq!(merged(&layers, &at("merged")), after, "overlayfs over {before:#?}");
@@ -143,11 +149,12 @@ fn changed(cut_off: &[&str], moved: &[&str], work: impl FnOnce(&Path)) -> (tempf
         fs::write(lower.join("etc").join(name), "from the image").unwrap();
     }
     let view = view(&[lower]);
-    lay_out(&view, Fresh::All, &root(&whole), cut_off, &|| false).unwrap();
+    let scope = Scope { cut_off, ..Scope::default() };
+    lay_out(&view, Fresh::All, &root(&whole), scope, &|| false).unwrap();
     let index = Index::of(&root(&whole), cut_off).unwrap();
     work(&whole);
     let moved: BTreeSet<RelPath> = moved.iter().map(|path| RelPath::from(*path)).collect();
-    let before = Before { index: &index, view: &view, moved: &moved, cut_off };
+    let before = Before { index: &index, view: &view, moved: &moved, scope };
     write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
     let mut names: Vec<String> = walk(&upper, &upper);
     names.sort();
@@ -229,7 +236,11 @@ fn other_names_of_what_was_moved_away_and_back_are_no_change() {
         fs::hard_link(lower.join(name), lower.join(format!("{name}-too"))).unwrap();
     }
     let view = view(&[lower]);
-    lay_out(&view, Fresh::All, &root(&whole), &[], &|| false).unwrap();
+    lay_out(&view, Fresh::All, &root(&whole), Scope::default(), &|| false).unwrap();
+    for name in ["one", "touched"] {
+        fs::remove_file(whole.join(format!("{name}-too"))).unwrap();
+        fs::hard_link(whole.join(name), whole.join(format!("{name}-too"))).unwrap();
+    }
     let index = Index::of(&root(&whole), &[]).unwrap();
     for name in ["one", "touched"] {
         fs::rename(whole.join(name), top.path().join("aside")).unwrap();
@@ -237,11 +248,58 @@ fn other_names_of_what_was_moved_away_and_back_are_no_change() {
     }
     fs::set_permissions(whole.join("touched-too"), fs::Permissions::from_mode(0o600)).unwrap();
     let moved = ["", "one", "touched"].map(RelPath::from).into_iter().collect();
-    let before = Before { index: &index, view: &view, moved: &moved, cut_off: &[] };
+    let before = Before { index: &index, view: &view, moved: &moved, scope: Scope::default() };
     write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
     let mut names = walk(&upper, &upper);
     names.sort();
     assert_eq!(names, ["touched", "touched-too"]);
+}
+
+/// As overlayfs has it: what is written by one name is not found by another, and what replaces something hides it.
+#[test]
+fn names_of_one_file_are_parted_and_what_is_replaced_is_hidden() {
+    let top = tempfile::tempdir().unwrap();
+    let [lower, whole, upper] = ["lower", "whole", "upper"].map(|name| top.path().join(name));
+    for path in [&lower, &whole, &upper, &lower.join("old"), &lower.join("kept")] {
+        fs::create_dir(path).unwrap();
+    }
+    for name in ["a", "old/in", "file"] {
+        fs::write(lower.join(name), name).unwrap();
+    }
+    for name in ["b", "c", "d"] {
+        fs::hard_link(lower.join("a"), lower.join(name)).unwrap();
+    }
+    let layers = vec![lower, upper.clone()];
+    let below = view(&layers[..1]);
+    lay_out(&below, Fresh::All, &root(&whole), Scope::default(), &|| false).unwrap();
+    let step = |work: &dyn Fn()| {
+        let index = Index::of(&root(&whole), &[]).unwrap();
+        work();
+        let before = Before { index: &index, view: &below, moved: &BTreeSet::new(), scope: Scope::default() };
+        write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap()
+    };
+    let left = step(&|| {
+        fs::set_permissions(whole.join("a"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(whole.join("b")).unwrap();
+        for name in ["old", "file"] {
+            fs::remove_dir_all(whole.join(name)).or_else(|_| fs::remove_file(whole.join(name))).unwrap();
+            // So that it cannot get the number of what was deleted.
+            fs::write(whole.join("between"), "").unwrap();
+            fs::create_dir(whole.join(name)).unwrap();
+        }
+        fs::create_dir(whole.join("kept/new")).unwrap();
+    });
+    assert_eq!(left, Left::Alike);
+    let mut names = walk(&upper, &upper);
+    names.sort();
+    assert_eq!(names, ["a", "b", "between", "file", "kept", "kept/new", "old"]);
+    let opaque = |name: &str| is_opaque(&root(&upper).dir(&RelPath::from(name)).unwrap()).unwrap();
+    assert_eq!(["file", "kept", "kept/new", "old"].map(opaque), [true, false, false, true]);
+    assert_eq!(view(&layers).lstat(&RelPath::from("old/in")).unwrap(), None);
+
+    fs::remove_dir_all(&upper).unwrap();
+    fs::create_dir(&upper).unwrap();
+    assert_eq!(step(&|| fs::hard_link(whole.join("c"), whole.join("e")).unwrap()), Left::Linked);
 }
 
 #[test]

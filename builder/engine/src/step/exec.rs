@@ -1,4 +1,4 @@
-//! RUN: an overlay of the layers, one process, and the upper as the new layer.
+//! RUN: a root of the layers, one process, and what it changed as the new layer.
 
 use super::Place;
 use super::keep::Failed;
@@ -6,13 +6,14 @@ use super::mounts::named;
 use crate::EngineError;
 use crate::event::Event;
 use crate::layers::{Layer, io, set_mode};
+use crate::rooting::Rooting;
 use crate::solve::{Build, StageState};
 use cooper_image::DiffId;
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
 use cooper_layerfs::whiteout;
 use cooper_plan::op::{Exec, Step};
-use cooper_sandbox::{Files, Outcome, Stack, StepSpec, Tier};
+use cooper_sandbox::{Files, Outcome, Stack, StepSpec};
 use cooper_store::Ingest;
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -42,13 +43,13 @@ impl Build<'_> {
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
         let ingest = self.engine.store.ingest()?;
         let upper = make(&ingest, "upper")?;
-        let ran = match self.engine.tier {
-            Tier::Root | Tier::Rootless | Tier::OneId => {
+        let ran = match self.engine.rooting() {
+            Rooting::Stacked | Rooting::None(_) => {
                 let mut spec = self.spec(exec, Files::Layers(self.stack(state, &ingest, upper.clone())?));
                 let _held = self.mount(exec, &files, ingest.path(), &mut spec)?;
                 self.run_process(place, &spec, &step.text)
             }
-            Tier::Container => self.run_whole(state, place, (exec, &step.text), &ingest, &files),
+            Rooting::Bound | Rooting::Chroot => self.run_whole(state, place, (exec, &step.text), &ingest, &files),
         };
         if let Err(error) = ran {
             let (text, files, upper) = (step.text.as_str(), files.as_slice(), upper.as_path());

@@ -7,6 +7,7 @@
 use super::mounts::{Files, Ground};
 use crate::event::Event;
 use crate::layers::{Layer, diff_ids, io};
+use crate::rooting::Rooting;
 use crate::run_request::OnFailure;
 use crate::solve::{Build, StageState};
 use crate::{EngineError, ErrorClass};
@@ -242,8 +243,11 @@ impl Build<'_> {
     fn keep_files(&self, number: usize, files: &Files, dir: &Path, made: &Path) -> Result<KeptContent, EngineError> {
         let own = super::mounts::own_name(number);
         let (layers, from, path): (&[Layer], _, _) = match files.ground() {
-            Ground::Context(_) => (&[], dir.join(&own), format!("/{}", super::mounts::COPIED)),
-            Ground::Layers(layers) => (layers, dir.join(&own).join("upper"), files.path().to_string()),
+            Ground::Layers(layers) if *self.engine.rooting() == Rooting::Stacked => {
+                (layers, dir.join(&own).join("upper"), files.path().to_string())
+            }
+            // A copy, with all that the step did to it.
+            Ground::Context(_) | Ground::Layers(_) => (&[], dir.join(&own), format!("/{}", super::mounts::COPIED)),
         };
         take_over(&from, &made.join(&own))?;
         Ok(KeptContent::Files { layers: diff_ids(layers), own: own.into(), path })

@@ -19,7 +19,7 @@ use crate::event::StepNo;
 use cooper_plan::op::{Op, Stage, Step};
 pub use exec::stacked;
 pub use keep::{Kept, KeptContent, KeptSharing, WRITTEN};
-pub use mounts::{await_cache, in_one_order, put, start_agent};
+pub use mounts::{COPIED, await_cache, in_one_order, put, start_agent};
 
 /// Which step of which stage, and how people know it.
 pub struct Place<'a> {

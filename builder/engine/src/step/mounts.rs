@@ -10,6 +10,7 @@ use crate::EngineError;
 use crate::agent::Agent;
 use crate::context::Opened;
 use crate::layers::{Layer, diff_ids, give, io, set_mode};
+use crate::rooting::Rooting;
 use crate::solve::Build;
 use cooper_dockerfile::mount::Ownership;
 use cooper_image::stable_hash::StableHash;
@@ -201,7 +202,7 @@ impl Build<'_> {
     }
 
     fn bind(&self, files: &Files, own: &Path) -> Result<Content, EngineError> {
-        if self.engine.tier == Tier::Container {
+        if matches!(self.engine.rooting(), Rooting::Bound | Rooting::Chroot) {
             return Ok(Content::Host(self.copied_bind(files, own)?));
         }
         let Ground::Layers(layers) = &files.origin.ground else {

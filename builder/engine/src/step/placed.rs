@@ -1,4 +1,5 @@
-//! What a RUN has mounted, where nothing can be mounted: files are copied, and caches lent, to be put into the root.
+//! What a RUN has mounted, where layers cannot be stacked: files are copied; and where nothing can be mounted, caches are
+//! lent, to be put into the root.
 //!
 //! Must never: let two steps have one cache at once, or leave a file of a cache with a second name in a root.
 
@@ -38,7 +39,7 @@ impl Build<'_> {
     fn copy_of(&self, view: &View, path: &RelPath, own: &Path) -> Result<(), EngineError> {
         let given_up = || self.cancel.load(Ordering::Relaxed);
         let told = |e: LayerfsError| if given_up() { EngineError::Interrupted } else { e.into() };
-        copy_out(view, path, (&Root::open(own)?, COPIED), &given_up).map_err(told)
+        copy_out(view, path, (&self.engine.root(own)?, COPIED), &given_up).map_err(told)
     }
 
     /// Lets the sandbox move caches into the stage's root. One that the step may only read is copied, since nothing keeps

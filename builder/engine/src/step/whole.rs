@@ -1,4 +1,4 @@
-//! RUN where nothing can be mounted: one directory that holds the whole root, and the layer found by comparing.
+//! RUN where layers cannot be stacked: one directory that holds the whole root, and the layer found by comparing.
 //!
 //! The directory lives as long as its stage. A step goes on in what the one before it left; what other steps added
 //! meanwhile is laid out on top. Takes layers; gives an upper directory, as an overlay would have left it. Must never: let
@@ -8,20 +8,18 @@ use super::Place;
 use super::exec::make;
 use super::mounts::Files as Mounted;
 use super::placed::part_caches;
-use crate::EngineError;
 use crate::layers::{Layer, diff_ids};
 use crate::run_request::OnFailure;
 use crate::solve::{Build, StageState};
+use crate::{Engine, EngineError};
 use cooper_image::{ContainerPath, DiffId, RelPath};
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::apply::OverlayXattr;
-use cooper_layerfs::root::Root;
 use cooper_layerfs::view::{Follow, View};
-use cooper_layerfs::whole::{Before, Fresh, Index, lay_out, write_changes};
+use cooper_layerfs::whole::{Before, Fresh, Index, Left, Scope, lay_out, write_changes};
 use cooper_plan::mount::Mounted as Asked;
 use cooper_plan::op::{Exec, Op, Plan};
 use cooper_sandbox::{
-    Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, secret_on_disk,
+    Bound, Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, secret_on_disk,
     unlimited_tmpfs,
 };
 use cooper_store::{CacheMount, Ingest};
@@ -41,6 +39,8 @@ struct Laid {
     dir: PathBuf,
     layers: Vec<DiffId>,
     state: State,
+    /// What the last step made of it.
+    left: Left,
 }
 
 /// Can a step go on in it?
@@ -52,12 +52,12 @@ enum State {
 }
 
 impl StageRoot {
-    /// The step that ran in it has made this layer upon those. Where times are made older in the layer, the root has them
-    /// as the step left them: then the layer has to be laid out in it.
+    /// The step that ran in it has made this layer upon those. Where times are made older in the layer, or names of one
+    /// file have to be parted, the root has them as the step left them: then the layer has to be laid out in it.
     pub fn is_now(&self, below: &[Layer], diff: &DiffId, clamped: bool) {
         if let Some(laid) = self.0.borrow_mut().as_mut() {
             laid.layers = diff_ids(below);
-            if !clamped {
+            if !clamped && laid.left == Left::Alike {
                 laid.layers.push(diff.clone());
             }
             laid.state = State::Equal;
@@ -66,11 +66,24 @@ impl StageRoot {
 }
 
 impl StageRoot {
+    fn is_left(&self, left: Left) {
+        if let Some(laid) = self.0.borrow_mut().as_mut() {
+            laid.left = left;
+        }
+    }
+
     /// Lets the sandbox move a cache into the root; gives what has to take its place.
     pub(super) fn lend(&self, cache: &mut CacheMount) -> Result<PathBuf, EngineError> {
         let laid = self.0.borrow();
         let laid = laid.as_ref().ok_or(EngineError::Dependency)?;
         Ok(cache.lend(&laid.ingest)?)
+    }
+}
+
+impl Engine {
+    /// What of a root is laid out and looked at: not what is mounted over.
+    pub(crate) fn scope(&self) -> Scope<'static> {
+        Scope { cut_off: &OWN_NAMES, devices: self.devices() }
     }
 }
 
@@ -105,24 +118,45 @@ impl Build<'_> {
         let told = |e: LayerfsError| if given_up() { EngineError::Interrupted } else { e.into() };
         let view = self.engine.view(&state.layers)?;
         let dir = self.laid_out(state, place, &view)?;
-        let root = Root::open(&dir)?;
+        let root = self.engine.root(&dir)?;
         let index = Index::of(&root, &OWN_NAMES).map_err(told)?;
-        let mut spec = self.spec(exec, Files::Whole(Whole { root: dir, aside: make(ingest, "aside")? }));
-        let mut held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
-        self.lend(&mut held, place.root, ingest, &mut spec)?;
-        let moved = moved(&view, spec.mounts.iter().map(|m| m.target.as_str()).chain(PROVIDED))?;
-        let ran = self.run_process(place, &spec, command);
-        let parted = part_caches(&mut held);
-        drop(held);
-        let ran = ran.and(parted);
-        // Of a step that failed, what it did is wanted only where some of it is to be copied out.
-        if ran.is_err() && self.request.run.rescues.is_empty() {
+        let (moved, ran) = match self.engine.tier {
+            Tier::Container => self.run_in_chroot(place, (exec, command), ingest, (dir, &view, mounted))?,
+            // What is mounted moves nothing.
+            Tier::Root | Tier::Rootless | Tier::OneId => {
+                let bound = Bound { root: dir, mountpoint: make(ingest, "root")? };
+                let mut spec = self.spec(exec, Files::Bound(bound));
+                let _held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
+                (BTreeSet::new(), self.run_process(place, &spec, command))
+            }
+        };
+        // Of a step that failed, what it did is wanted only where it is kept or some of it is to be copied out.
+        let run = &self.request.run;
+        if ran.is_err() && run.rescues.is_empty() && run.on_failure == OnFailure::Forget {
             return ran;
         }
-        let before = Before { index: &index, view: &view, moved: &moved, cut_off: &OWN_NAMES };
-        let upper = Root::open(&ingest.path().join("upper"))?;
-        write_changes(&root, &before, &upper, OverlayXattr::Unstacked, &given_up).map_err(told)?;
+        let before = Before { index: &index, view: &view, moved: &moved, scope: self.engine.scope() };
+        let upper = self.engine.root(&ingest.path().join("upper"))?;
+        let left = write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up).map_err(told)?;
+        place.root.is_left(left);
         ran
+    }
+
+    /// Where nothing can be mounted: gives what was moved for the step, and how that ended.
+    fn run_in_chroot(
+        &self,
+        place: &Place<'_>,
+        (exec, command): (&Exec, &str),
+        ingest: &Ingest,
+        (root, view, mounted): (PathBuf, &View, &[Option<Mounted>]),
+    ) -> Result<(BTreeSet<RelPath>, Result<(), EngineError>), EngineError> {
+        let mut spec = self.spec(exec, Files::Whole(Whole { root, aside: make(ingest, "aside")? }));
+        let mut held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
+        self.lend(&mut held, place.root, ingest, &mut spec)?;
+        let moved = moved(view, spec.mounts.iter().map(|m| m.target.as_str()).chain(PROVIDED))?;
+        let ran = self.run_process(place, &spec, command);
+        let parted = part_caches(&mut held);
+        Ok((moved, ran.and(parted)))
     }
 
     /// The stage's root, equal to the layers.
@@ -136,11 +170,11 @@ impl Build<'_> {
             None => {
                 let ingest = self.engine.store.ingest()?;
                 let dir = make(&ingest, "whole")?;
-                (Fresh::All, Laid { ingest, dir, layers: Vec::new(), state: State::Changed })
+                (Fresh::All, Laid { ingest, dir, layers: Vec::new(), state: State::Changed, left: Left::Alike })
             }
         };
         if fresh != Fresh::Top(0) {
-            let laid_out = lay_out(view, fresh, &Root::open(&laid.dir)?, &OWN_NAMES, &given_up);
+            let laid_out = lay_out(view, fresh, &self.engine.root(&laid.dir)?, self.engine.scope(), &given_up);
             laid_out.map_err(|e| if given_up() { EngineError::Interrupted } else { e.into() })?;
         }
         laid.state = State::Changed;

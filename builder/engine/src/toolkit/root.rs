@@ -10,8 +10,6 @@ use crate::resolve::Resolved;
 use crate::{Engine, EngineError};
 use cooper_image::{Descriptor, RelPath};
 use cooper_layerfs::export::{Part, export_tar};
-use cooper_sandbox::Tier;
-use cooper_store::TreeMarks;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -54,15 +52,5 @@ impl Engine {
         shipment.add(origin, Top { descriptor: d.clone(), names: Vec::new() }, Referrers::Stay)?;
         ship(&shipment, &StoreTarget::new(self), sink)?;
         self.load(&origin.place(), d)
-    }
-
-    /// Which marks trees have depends on who makes them.
-    pub(crate) fn use_marks(&self) -> Result<(), EngineError> {
-        Ok(self.store.use_marks(match self.tier {
-            Tier::Root => TreeMarks::Trusted,
-            Tier::Rootless => TreeMarks::User,
-            Tier::OneId => TreeMarks::Recorded,
-            Tier::Container => TreeMarks::Unstacked,
-        })?)
     }
 }

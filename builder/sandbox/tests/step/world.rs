@@ -73,7 +73,7 @@ impl World {
     pub fn stack(&mut self) -> &mut Stack {
         match &mut self.spec.files {
             Files::Layers(stack) => stack,
-            Files::Whole(whole) => panic!("no layers in {whole:?}"),
+            other @ (Files::Bound(_) | Files::Whole(_)) => panic!("no layers in {other:?}"),
         }
     }
 
