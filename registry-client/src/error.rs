@@ -240,6 +240,11 @@ impl RegistryError {
                 Some(format!("try again in {}; who is logged in, or uses a mirror, may wait less", length(*wait)))
             }
             Self::Network { cause, asked } => Some(network_hint(cause, asked)),
+            Self::Digest { asked, .. } if asked.request.starts_with("PUT") => Some(
+                "the registry, or a proxy in between, says that it keeps other bytes than it was sent: try again, and tell \
+                 whoever runs it"
+                    .to_owned(),
+            ),
             Self::Digest { .. } => {
                 Some("the registry or a mirror or proxy in between serves other content; nothing was kept".to_owned())
             }
@@ -350,6 +355,10 @@ mod tests {
             source: DigestError::Mismatch { expected: Digest::sha256("a"), actual: Digest::sha256("b") },
         };
         assert!(digest.is_input());
+        assert!(digest.hint().is_some_and(|hint| hint.contains("nothing was kept")));
+        let put = Box::new(Asked { request: "PUT blob x".into(), ..*asked() });
+        let sent = RegistryError::Digest { asked: put, source: DigestError::Size { expected: 1, actual: 2 } };
+        assert!(sent.is_input() && sent.hint().is_some_and(|hint| hint.contains("than it was sent")));
         let status = RegistryError::Status { asked: asked(), status: 404, answer: String::new() };
         assert_eq!(status.to_string(), "r.example/a/b: GET manifest 1: the registry answered 404");
         assert_eq!((status.fault(), status.is_input()), (Fault::Registry, false));

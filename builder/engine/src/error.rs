@@ -124,7 +124,7 @@ pub enum EngineError {
     Layerfs(LayerfsError),
     /// The store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -137,6 +137,15 @@ pub enum EngineError {
     /// Bytes that are not what their name says.
     #[error(transparent)]
     Digest(#[from] DigestError),
+    /// A blob of some place is not what its name says.
+    #[error("{what} is damaged")]
+    Damaged {
+        /// Which blob of which place.
+        what: String,
+        /// What is there.
+        #[source]
+        source: DigestError,
+    },
     /// A document that cannot be read or written.
     #[error("{what} is malformed")]
     Json {
@@ -172,7 +181,24 @@ impl From<LayerfsError> for EngineError {
                 Ok(carried) => carried,
                 Err(source) => Self::Layerfs(LayerfsError::Stream { source }),
             },
+            LayerfsError::Io { what, source } => match source.downcast::<Self>() {
+                Ok(carried) => carried,
+                Err(source) => Self::Layerfs(LayerfsError::Io { what, source }),
+            },
             other => Self::Layerfs(other),
+        }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    /// As of [`LayerfsError`]: what an archive is written to, or comes from, has named its own failure.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Archive(source) => match source.downcast::<Self>() {
+                Ok(carried) => carried,
+                Err(source) => Self::Store(StoreError::Archive(source)),
+            },
+            other => Self::Store(other),
         }
     }
 }
@@ -190,7 +216,11 @@ impl EngineError {
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore { .. } => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
-            Self::InvalidImage { .. } | Self::Layerfs(_) | Self::Digest(_) | Self::Json { .. } => ErrorClass::Input,
+            Self::InvalidImage { .. }
+            | Self::Damaged { .. }
+            | Self::Layerfs(_)
+            | Self::Digest(_)
+            | Self::Json { .. } => ErrorClass::Input,
             Self::Step { .. } | Self::Dependency => ErrorClass::Step,
             Self::Registry(e) => match e.fault() {
                 Fault::Caller => ErrorClass::Usage,
@@ -232,6 +262,11 @@ impl EngineError {
             }
             Self::Kept { id, .. } => Some(format!("look around in what it left: cooper debug shell {id}")),
             Self::Step { .. } => Some("the steps before it are kept: mend the command and build again".to_owned()),
+            Self::Damaged { .. } | Self::InvalidImage { .. } => Some(
+                "get it anew from where it came, or ask who made it; cooper validate tells all that is wrong"
+                    .to_owned(),
+            ),
+            Self::Io { source, .. } => hint_of_io(source).map(str::to_owned),
             Self::LostLayer(_) => Some("build or pull the image again".to_owned()),
             Self::Layerfs(e) => e.hint(),
             Self::Store(e) => e.hint(),
@@ -303,6 +338,19 @@ impl EngineError {
     }
 }
 
+/// What to do about a file that the system will not read or write.
+fn hint_of_io(source: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull => Some("make room on that disk, or name a place on another one"),
+        ErrorKind::QuotaExceeded => Some("make room within your quota, or name a place on another disk"),
+        ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written to"),
+        ErrorKind::PermissionDenied => Some("give this user access to it, or name another place"),
+        ErrorKind::NotFound => Some("check the path; a relative one begins at the current directory"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,7 +365,8 @@ mod tests {
         ] {
             let error = EngineError::Io { what: "inflating a layer".to_owned(), source }.of_layer(&digest);
             assert_eq!(error.class(), class, "{error:?}");
-            assert_eq!(error.hint().is_some(), class == ErrorClass::Input);
+            let words = if class == ErrorClass::Input { "damaged or hostile" } else { "make room" };
+            assert!(error.hint().is_some_and(|hint| hint.contains(words)), "{error:?}");
             assert!(error.to_string().contains(&digest.to_string()));
         }
         assert!(matches!(EngineError::Interrupted.of_layer(&digest), EngineError::Interrupted));
@@ -332,6 +381,29 @@ mod tests {
         assert!(matches!(carried, EngineError::Registry(RegistryError::Blocked { .. })), "{carried:?}");
         let damaged = stream(Error::new(ErrorKind::InvalidData, "bad block"));
         assert!(matches!(damaged, EngineError::Layer { .. }), "{damaged:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_blamed_through_whatever_writes_to_it() {
+        let full = || {
+            let source = Error::from(ErrorKind::StorageFull);
+            Error::new(source.kind(), EngineError::Io { what: "writing a.tar".to_owned(), source })
+        };
+        let written = EngineError::from(StoreError::Archive(full()));
+        let copied = EngineError::from(LayerfsError::Io { what: "writing a layer".into(), source: full() });
+        for error in [written, copied] {
+            assert_eq!((error.to_string().as_str(), error.class()), ("writing a.tar", ErrorClass::Storage));
+            assert!(error.hint().is_some_and(|hint| hint.contains("make room")), "{error:?}");
+        }
+        // Who has named nothing is left to whom it failed.
+        let other = EngineError::from(StoreError::Archive(Error::from(ErrorKind::StorageFull)));
+        assert!(matches!(other, EngineError::Store(StoreError::Archive(_))), "{other:?}");
+        let source = DigestError::Size { expected: 2, actual: 1 };
+        let damaged = EngineError::Damaged { what: "sha256:… of a/layout".to_owned(), source };
+        assert_eq!(
+            (damaged.to_string().as_str(), damaged.class()),
+            ("sha256:… of a/layout is damaged", ErrorClass::Input)
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A regular file is written beside its name and renamed. What is there and is no regular file (a terminal, a pipe,
 //! `/dev/null`) is written to as it is: a rename would put a file in its place.
 
+use crate::EngineError;
 use cooper_store::archive::directory::begin_beside;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -62,6 +63,32 @@ impl Drop for OutputFile {
     }
 }
 
+/// A file whose failures say its name, through whatever writes to it.
+pub(crate) struct Named<'a, W> {
+    pub(crate) inner: W,
+    pub(crate) path: &'a Path,
+}
+
+impl<W> Named<'_, W> {
+    fn named(&self, source: io::Error) -> io::Error {
+        // Who writes again after this one does so for other reasons than a failure.
+        if source.kind() == io::ErrorKind::Interrupted {
+            return source;
+        }
+        let what = format!("writing {}", self.path.display());
+        io::Error::new(source.kind(), EngineError::Io { what, source })
+    }
+}
+
+impl<W: Write> Write for Named<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes).map_err(|e| self.named(e))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().map_err(|e| self.named(e))
+    }
+}
+
 /// Writes the destination, as [`OutputFile`] does it.
 ///
 /// # Errors
@@ -72,7 +99,7 @@ pub fn write_whole<E>(
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut output = OutputFile::begin(dest).map_err(&named)?;
-    let mut out = BufWriter::new(output.file());
+    let mut out = BufWriter::new(Named { inner: output.file(), path: dest });
     write(&mut out)?;
     out.flush().map_err(&named)?;
     drop(out);

@@ -169,8 +169,8 @@ impl StoreError {
 
 fn io_hint(source: &std::io::Error) -> Option<String> {
     let text = match source.kind() {
-        ErrorKind::StorageFull => "free space on this disk, or choose another place with --root",
-        ErrorKind::QuotaExceeded => "free space within your quota, or choose another place with --root",
+        ErrorKind::StorageFull => "free space on that disk, or choose another place (for the store with --root)",
+        ErrorKind::QuotaExceeded => "free space within your quota, or choose another place (for the store with --root)",
         ErrorKind::ReadOnlyFilesystem => "the store can be read but not changed here; choose another place with --root",
         ErrorKind::PermissionDenied => "the store belongs to another user; choose another place with --root",
         _ => return None,

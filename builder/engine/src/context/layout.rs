@@ -6,6 +6,7 @@
 
 use crate::layers::io;
 use crate::resolve::next_image;
+use crate::toolkit::damaged;
 use crate::{Engine, EngineError};
 use cooper_image::{
     Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, RelPath, Verified, limits,
@@ -165,7 +166,8 @@ impl<'a> Layout<'a> {
     /// A document by its digest.
     pub(crate) fn document(&self, digest: &Digest) -> Result<Vec<u8>, EngineError> {
         let bytes = self.read(&blob_path(digest), limits::MANIFEST_BYTES)?;
-        Ok(Verified::check(bytes, digest, None)?.into_inner())
+        let checked = Verified::check(bytes, digest, None);
+        Ok(checked.map_err(|e| damaged(digest, &self.name.to_string(), e))?.into_inner())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, EngineError> {

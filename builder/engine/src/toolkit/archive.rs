@@ -2,7 +2,7 @@
 //! of them it is, the archive says itself.
 
 use super::layout::{bare, referring};
-use super::origin::{Checked, Origin, Reader, skipped};
+use super::origin::{Checked, Origin, Reader, damaged, skipped};
 use crate::EngineError;
 use crate::context::layout::{blob_path, chosen};
 use crate::layers::io;
@@ -197,16 +197,19 @@ impl Origin for ArchiveOrigin {
 
     fn document(&self, d: &Descriptor) -> Result<Vec<u8>, EngineError> {
         match self.made.get(&d.digest) {
-            Some(bytes) => Ok(Verified::check(bytes.clone(), &d.digest, Some(d.size))?.into_inner()),
+            Some(bytes) => {
+                let checked = Verified::check(bytes.clone(), &d.digest, Some(d.size));
+                Ok(checked.map_err(|e| damaged(&d.digest, &self.place(), e))?.into_inner())
+            }
             None => super::small(self, d, limits::MANIFEST_BYTES),
         }
     }
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
         if let Some(bytes) = self.made.get(&d.digest) {
-            return Ok(Box::new(Checked::new(std::io::Cursor::new(bytes.clone()), d)));
+            return Ok(Box::new(Checked::new(std::io::Cursor::new(bytes.clone()), d, self.place())));
         }
-        Ok(Box::new(Checked::new(self.part(d)?, d)))
+        Ok(Box::new(Checked::new(self.part(d)?, d, self.place())))
     }
 
     fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {

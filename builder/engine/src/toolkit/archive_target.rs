@@ -44,13 +44,17 @@ impl ArchiveTarget {
         Ok(Self { kind, tar, output, path: path.to_owned() })
     }
 
+    fn failed(&self, error: StoreError) -> EngineError {
+        match error {
+            // What the place said from which a blob comes, or the file.
+            StoreError::Archive(e) => cause(e, || format!("writing {}", self.path.display())),
+            other => other.into(),
+        }
+    }
+
     fn within<T>(&self, work: impl FnOnce(&mut Tarball<Out>) -> Result<T, StoreError>) -> Result<T, EngineError> {
         match lock(&self.tar).as_mut() {
-            Some(tar) => work(tar).map_err(|e| match e {
-                // What the place said from which a blob comes.
-                StoreError::Archive(e) => cause(e, || "writing the archive".to_owned()),
-                other => other.into(),
-            }),
+            Some(tar) => work(tar).map_err(|e| self.failed(e)),
             None => Err(EngineError::Interrupted),
         }
     }
@@ -87,7 +91,7 @@ impl Target for ArchiveTarget {
 
     fn finish(&self) -> Result<(), EngineError> {
         let Some(tar) = lock(&self.tar).take() else { return Ok(()) };
-        tar.finish()?;
+        tar.finish().map_err(|e| self.failed(e))?;
         let named = lock(&self.output).as_mut().map_or(Ok(()), OutputFile::finish);
         named.map_err(|e| io(format!("writing {}", self.path.display()), e))
     }

@@ -49,7 +49,7 @@ impl Origin for LayoutOrigin {
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
         let file = Layout::open_at(&self.name)?.open(&blob_path(&d.digest))?;
-        Ok(Box::new(Checked::new(file, d)))
+        Ok(Box::new(Checked::new(file, d, self.place())))
     }
 
     fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {

@@ -81,7 +81,7 @@ impl Origin for Memory {
             reference: self.place(),
             reason: format!("it has no {}", d.digest),
         })?;
-        Ok(Box::new(Checked::new(Cursor::new(bytes.clone()), d)))
+        Ok(Box::new(Checked::new(Cursor::new(bytes.clone()), d, self.place())))
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {

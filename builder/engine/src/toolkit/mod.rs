@@ -34,6 +34,7 @@ pub use draft::{Draft, ImageDraft};
 pub use index::{EntryChange, IndexDraft, SamePlatform};
 pub use layout_target::LayoutTarget;
 pub use new_layer::NewLayer;
+pub(crate) use origin::damaged;
 pub use origin::{Origin, Reader, small};
 pub use place::{Kind, Place, PlaceError};
 pub use reach::{Listing, Reach};

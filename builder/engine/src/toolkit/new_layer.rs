@@ -88,7 +88,7 @@ impl NewLayer {
     }
 
     pub(super) fn open(&self, d: &Descriptor) -> Reader {
-        Box::new(Checked::new(At { file: Arc::clone(&self.file), at: 0 }, d))
+        Box::new(Checked::new(At { file: Arc::clone(&self.file), at: 0 }, d, "the new layer".to_owned()))
     }
 }
 

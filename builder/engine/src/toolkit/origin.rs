@@ -129,6 +129,11 @@ impl Read for Counting {
     }
 }
 
+/// What is said of a blob that is not what its name says.
+pub(crate) fn damaged(digest: &Digest, place: &str, source: DigestError) -> EngineError {
+    EngineError::Damaged { what: format!("{digest} of {place}"), source }
+}
+
 /// The failure that a reader's error stands for.
 pub(super) fn cause(error: stdio::Error, what: impl FnOnce() -> String) -> EngineError {
     match error.downcast::<EngineError>() {
@@ -141,19 +146,21 @@ pub(super) fn cause(error: stdio::Error, what: impl FnOnce() -> String) -> Engin
 pub(super) struct Checked<R> {
     inner: R,
     wanted: Descriptor,
+    /// What it is read from, in words.
+    place: String,
     hasher: Option<Hasher>,
     read: u64,
 }
 
 impl<R: Read> Checked<R> {
-    pub(super) fn new(inner: R, wanted: &Descriptor) -> Self {
+    pub(super) fn new(inner: R, wanted: &Descriptor, place: String) -> Self {
         let hasher = Some(Hasher::with(wanted.digest.algorithm()));
-        Self { inner, wanted: wanted.clone(), hasher, read: 0 }
+        Self { inner, wanted: wanted.clone(), place, hasher, read: 0 }
     }
 
-    fn wrong(source: DigestError) -> stdio::Error {
+    fn wrong(&self, source: DigestError) -> stdio::Error {
         // The kind by which an upload knows that going on with it is of no use.
-        stdio::Error::new(stdio::ErrorKind::InvalidData, EngineError::Digest(source))
+        stdio::Error::new(stdio::ErrorKind::InvalidData, damaged(&self.wanted.digest, &self.place, source))
     }
 }
 
@@ -166,7 +173,7 @@ impl<R: Read> Read for Checked<R> {
             hasher.update(buf.get(..n).unwrap_or_default());
         }
         if over || (n == 0 && !buf.is_empty() && self.read < self.wanted.size) {
-            return Err(Self::wrong(DigestError::Size { expected: self.wanted.size, actual: self.read }));
+            return Err(self.wrong(DigestError::Size { expected: self.wanted.size, actual: self.read }));
         }
         // The last byte is not given away before all of them are known to be right.
         if self.read == self.wanted.size
@@ -174,7 +181,7 @@ impl<R: Read> Read for Checked<R> {
         {
             let actual = hasher.finish();
             if actual != self.wanted.digest {
-                return Err(Self::wrong(DigestError::Mismatch { expected: self.wanted.digest.clone(), actual }));
+                return Err(self.wrong(DigestError::Mismatch { expected: self.wanted.digest.clone(), actual }));
             }
         }
         Ok(n)
@@ -191,14 +198,14 @@ mod tests {
         let right = Descriptor::of(MediaType::OciLayer, b"bytes");
         for (bytes, fine) in [(&b"bytes"[..], true), (b"byte", false), (b"bytes!", false), (b"bytex", false)] {
             let mut got = Vec::new();
-            let read = Checked::new(bytes, &right).read_to_end(&mut got);
+            let read = Checked::new(bytes, &right, "a/place".to_owned()).read_to_end(&mut got);
             assert_eq!(read.is_ok(), fine, "{bytes:?}");
             if let Err(error) = read {
-                assert!(matches!(cause(error, String::new), EngineError::Digest(_)));
+                assert!(cause(error, String::new).to_string().ends_with("of a/place is damaged"));
                 assert!(got.len() < 5, "{got:?}");
             }
         }
         let none = Descriptor::of(MediaType::OciLayer, b"");
-        assert_eq!(Checked::new(&b""[..], &none).read_to_end(&mut Vec::new()).unwrap(), 0);
+        assert_eq!(Checked::new(&b""[..], &none, String::new()).read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 }

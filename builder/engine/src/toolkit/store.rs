@@ -36,7 +36,11 @@ impl Origin for StoreOrigin {
     }
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
-        Ok(Box::new(Checked::new(self.store.open_blob(&d.digest)?, d)))
+        Ok(Box::new(Checked::new(
+            self.store.open_blob(&d.digest)?,
+            d,
+            format!("the store {}", self.store.root().display()),
+        )))
     }
 
     fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
@@ -113,11 +117,20 @@ impl Target for StoreTarget<'_> {
     }
 
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
-        self.keep(d, || from.open(d), || format!("copying {} of {}", d.digest, from.place()))
+        self.keep(
+            d,
+            || from.open(d),
+            || format!("copying {} of {} to the store {}", d.digest, from.place(), self.engine.store.root().display()),
+        )
     }
 
     fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
-        self.keep(d, || Ok(bytes), || format!("keeping {}", d.digest)).map(drop)
+        self.keep(
+            d,
+            || Ok(bytes),
+            || format!("keeping {} in the store {}", d.digest, self.engine.store.root().display()),
+        )
+        .map(drop)
     }
 
     fn name(&self, d: &Descriptor, _: &[u8], names: &[Name]) -> Result<(), EngineError> {
