@@ -80,6 +80,8 @@ pub struct Engine {
     making: Mutex<HashMap<cooper_image::DiffId, Arc<Mutex<()>>>>,
     /// What roots of steps are, once it is known.
     rooting: OnceLock<Rooting>,
+    /// Does every write change a file's ctime in the store? Asked where roots are compared.
+    ctimes_tell: OnceLock<bool>,
 }
 
 impl Engine {
@@ -92,7 +94,8 @@ impl Engine {
         let proxies = client.proxies.clone();
         client.uploads = Some(Arc::new(kept::InStore(store.clone())));
         let client = Client::new(client)?;
-        Ok(Self { store, client, tier, runtime, git, proxies, making: Mutex::default(), rooting: OnceLock::new() })
+        let (making, rooting, ctimes_tell) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Ok(Self { store, client, tier, runtime, git, proxies, making, rooting, ctimes_tell })
     }
 
     /// The way to places of images, the store among them.

@@ -5,11 +5,13 @@
 //! answers every call with success may have kept nothing.
 
 use crate::idmap::Tier;
+use crate::sys;
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -53,6 +55,24 @@ pub(crate) fn all(dir: &Path, tier: Tier) -> Tried {
         std::fs::create_dir(&own).and_then(|()| step(&own, tier)).map_err(|error| (what, error))?;
     }
     Ok(())
+}
+
+/// Does a file's ctime tell of a write through a mapping, in a directory in which nobody else has a file `mapped`? Tmpfs
+/// and overlays on it say nothing where the page was read before.
+///
+/// # Errors
+/// When there can be no such file.
+pub fn mappings_tell(dir: &Path) -> io::Result<bool> {
+    let path = dir.join("mapped");
+    std::fs::write(&path, "x")?;
+    let file = File::options().read(true).write(true).open(&path)?;
+    let changed = |file: &File| file.metadata().map(|meta| (meta.ctime(), meta.ctime_nsec()));
+    let before = changed(&file)?;
+    // The kernel's clock goes on meanwhile. Where that of the file system does not, this says the same: nothing is told.
+    let wrote = sys::write_by_mapping(file.as_fd(), libc::timespec { tv_sec: 0, tv_nsec: 30_000_000 })?;
+    let told = wrote && changed(&file)? != before;
+    std::fs::remove_file(&path)?;
+    Ok(told)
 }
 
 /// An error when it is not what was asked for.

@@ -46,6 +46,7 @@ pub use container::{OWN_NAMES, check_surroundings, not_in_a_chroot, secret_on_di
 pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use ground::{ELSEWHERE, Rooting, probe_store, rooting};
+pub use holds::mappings_tell;
 pub use idmap::{Tier, enter_user_namespace, lacking_ids};
 pub use isolated::check_network;
 pub use probe::{Finding, Report, probe};

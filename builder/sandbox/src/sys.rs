@@ -366,6 +366,32 @@ pub(crate) fn may_unshare(flags: rustix::thread::UnshareFlags) -> io::Result<boo
     Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
 }
 
+/// Reads the first byte of a file through a shared mapping, and after this time writes one there; says whether that could
+/// be done. A child process does it, since a disk that is full ends whoever writes so.
+pub(crate) fn write_by_mapping(file: BorrowedFd<'_>, later: libc::timespec) -> io::Result<bool> {
+    // SAFETY: the child makes three system calls, allocates nothing and takes no lock, whatever other threads held.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: the mapping is a new one at a place that the kernel chooses; only its first byte is touched, and only when
+        // it was made. The rest ends the child without running anything of the parent's.
+        unsafe {
+            let both = libc::PROT_READ | libc::PROT_WRITE;
+            let mapped = libc::mmap(std::ptr::null_mut(), 1, both, libc::MAP_SHARED, file.as_raw_fd(), 0);
+            if mapped == libc::MAP_FAILED {
+                libc::_exit(1);
+            }
+            let byte = mapped.cast::<u8>();
+            let was = byte.read_volatile();
+            libc::nanosleep(&raw const later, std::ptr::null_mut());
+            byte.write_volatile(was.wrapping_add(1));
+            libc::_exit(0)
+        }
+    }
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
+}
+
 /// Switches on the loopback device of this network namespace.
 pub(crate) fn raise_loopback() -> io::Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;

@@ -36,6 +36,9 @@ pub struct Before<'a> {
     pub moved: &'a BTreeSet<RelPath>,
     /// What of it counts.
     pub scope: Scope<'a>,
+    /// Does every write change a file's ctime where the root is? Else files that look unchanged are compared with those of
+    /// the layers.
+    pub ctimes_tell: bool,
 }
 
 /// What the changes mean for whoever goes on in the root.
@@ -59,7 +62,7 @@ pub fn write_changes(
     marks: OverlayXattr,
     given_up: &dyn Fn() -> bool,
 ) -> Result<Left, LayerfsError> {
-    let trusted = Seen::trusted(root).is_some();
+    let trusted = before.ctimes_tell && Seen::trusted(root).is_some();
     let moved = before.moved.iter().filter_map(|path| before.index.stamp(path)).map(|stamp| stamp.inode()).collect();
     let (made, links) = (Vec::new(), HashMap::new());
     let mut writer = Writer { root, before, upper, marks, trusted, moved, made, links, given_up };

@@ -79,8 +79,13 @@ fn story(random: &mut Random, top: &Path) -> Vec<Step> {
             operate(random, &whole);
         }
         let upper = at(&format!("upper-{number}"));
-        let before_step =
-            Before { index: &index, view: &view(&layers), moved: &BTreeSet::new(), scope: Scope::default() };
+        let before_step = Before {
+            index: &index,
+            view: &view(&layers),
+            moved: &BTreeSet::new(),
+            scope: Scope::default(),
+            ctimes_tell: true,
+        };
         write_changes(&root(&whole), &before_step, &root(&upper), marks(), &|| false).unwrap();
         layers.push(upper.clone());
         let after = all(&whole);
@@ -154,7 +159,7 @@ fn changed(cut_off: &[&str], moved: &[&str], work: impl FnOnce(&Path)) -> (tempf
     let index = Index::of(&root(&whole), cut_off).unwrap();
     work(&whole);
     let moved: BTreeSet<RelPath> = moved.iter().map(|path| RelPath::from(*path)).collect();
-    let before = Before { index: &index, view: &view, moved: &moved, scope };
+    let before = Before { index: &index, view: &view, moved: &moved, scope, ctimes_tell: true };
     write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
     let mut names: Vec<String> = walk(&upper, &upper);
     names.sort();
@@ -248,7 +253,7 @@ fn other_names_of_what_was_moved_away_and_back_are_no_change() {
     }
     fs::set_permissions(whole.join("touched-too"), fs::Permissions::from_mode(0o600)).unwrap();
     let moved = ["", "one", "touched"].map(RelPath::from).into_iter().collect();
-    let before = Before { index: &index, view: &view, moved: &moved, scope: Scope::default() };
+    let before = Before { index: &index, view: &view, moved: &moved, scope: Scope::default(), ctimes_tell: true };
     write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
     let mut names = walk(&upper, &upper);
     names.sort();
@@ -275,7 +280,8 @@ fn names_of_one_file_are_parted_and_what_is_replaced_is_hidden() {
     let step = |work: &dyn Fn()| {
         let index = Index::of(&root(&whole), &[]).unwrap();
         work();
-        let before = Before { index: &index, view: &below, moved: &BTreeSet::new(), scope: Scope::default() };
+        let before =
+            Before { index: &index, view: &below, moved: &BTreeSet::new(), scope: Scope::default(), ctimes_tell: true };
         write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap()
     };
     let left = step(&|| {

@@ -19,8 +19,8 @@ use cooper_layerfs::whole::{Before, Fresh, Index, Left, Scope, lay_out, write_ch
 use cooper_plan::mount::Mounted as Asked;
 use cooper_plan::op::{Exec, Op, Plan};
 use cooper_sandbox::{
-    Bound, Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, not_in_a_chroot, secret_on_disk,
-    unlimited_tmpfs,
+    Bound, Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, mappings_tell, not_in_a_chroot,
+    secret_on_disk, unlimited_tmpfs,
 };
 use cooper_store::{CacheMount, Ingest};
 use std::cell::RefCell;
@@ -85,6 +85,11 @@ impl Engine {
     pub(crate) fn scope(&self) -> Scope<'static> {
         Scope { cut_off: &OWN_NAMES, devices: self.devices() }
     }
+
+    /// Does every write change a file's ctime where the store is? Tried once; what cannot be tried is not believed.
+    fn ctimes_tell(&self, ingest: &Ingest) -> bool {
+        *self.ctimes_tell.get_or_init(|| mappings_tell(ingest.path()).unwrap_or(false))
+    }
 }
 
 impl Build<'_> {
@@ -135,7 +140,8 @@ impl Build<'_> {
         if ran.is_err() && run.rescues.is_empty() && run.on_failure == OnFailure::Forget {
             return ran;
         }
-        let before = Before { index: &index, view: &view, moved: &moved, scope: self.engine.scope() };
+        let (scope, ctimes_tell) = (self.engine.scope(), self.engine.ctimes_tell(ingest));
+        let before = Before { index: &index, view: &view, moved: &moved, scope, ctimes_tell };
         let upper = self.engine.root(&ingest.path().join("upper"))?;
         let left = write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up).map_err(told)?;
         place.root.is_left(left);
