@@ -140,6 +140,7 @@ mod tests {
         ImageDetail {
             reference: "docker.io/library/app:1".parse().unwrap(),
             descriptor: Descriptor::of(MediaType::OciConfig, b"x"),
+            chosen: Descriptor::of(MediaType::OciConfig, b"x"),
             platforms: Vec::new(),
             manifests: Vec::new(),
             config: serde_json::from_value(config).unwrap(),

@@ -67,12 +67,13 @@ impl Image {
             let platforms = index.images().filter_map(|d| d.platform.clone()).collect();
             Some((descriptor, platforms, index.manifests))
         });
+        let chosen = self.manifest.descriptor;
         let (descriptor, platforms, manifests) = match of_index {
             Some(found) => found,
-            None => (self.manifest.descriptor, vec![config.platform()], Vec::new()),
+            None => (chosen.clone(), vec![config.platform()], Vec::new()),
         };
         let manifest = Some(self.manifest.document);
-        Ok(ImageDetail { reference: name.clone(), descriptor, platforms, manifests, config, manifest })
+        Ok(ImageDetail { reference: name.clone(), descriptor, chosen, platforms, manifests, config, manifest })
     }
 }
 

@@ -45,6 +45,9 @@ pub struct ImageDetail {
     pub reference: Reference,
     /// What the name leads to.
     pub descriptor: Descriptor,
+    /// The image that is told of: what the name leads to, or one of an index.
+    #[serde(skip)]
+    pub chosen: Descriptor,
     /// The platforms that it is for.
     pub platforms: Vec<Platform>,
     /// Of an index, what it has, attestations too.
@@ -208,15 +211,15 @@ impl Engine {
     pub fn inspect(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ImageDetail, EngineError> {
         let reference = reference.clone().or_latest();
         let descriptor = self.store.get_ref(&reference)?.ok_or_else(|| EngineError::NoImage(reference.clone()))?;
-        let images = self.images_of(&reference, &descriptor)?;
-        let images = images.iter().map(|d| self.load(&reference, d)).collect::<Result<Vec<_>, _>>()?;
-        let platforms: Vec<Platform> = images.iter().map(|i| i.config.platform()).collect();
+        let load = |d: Descriptor| self.load(&reference, &d).map(|image| (d, image));
+        let images = self.images_of(&reference, &descriptor)?.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let platforms: Vec<Platform> = images.iter().map(|(_, image)| image.config.platform()).collect();
         let of = |wanted: &Platform| platforms.iter().position(|p| p.satisfies(wanted));
         let chosen = match platform {
             None => Some(of(&Platform::host()).unwrap_or(0)),
             Some(wanted) => of(wanted),
         };
-        let Some(image) = chosen.and_then(|i| images.into_iter().nth(i)) else {
+        let Some((chosen, image)) = chosen.and_then(|i| images.into_iter().nth(i)) else {
             let list = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let wanted = platform.map(ToString::to_string).unwrap_or_default();
             return Err(EngineError::Request {
@@ -226,7 +229,7 @@ impl Engine {
         };
         let manifest = image.manifest.map(|(_, m)| m);
         let manifests = self.entries(&reference, &descriptor)?;
-        Ok(ImageDetail { reference, descriptor, platforms, manifests, config: image.config, manifest })
+        Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config: image.config, manifest })
     }
 
     /// What an index has; nothing of an image alone.

@@ -5,9 +5,9 @@ use crate::failure::{Exit, Failure};
 use crate::flags::toolkit::InspectFlags;
 use crate::open::{Remote, Session};
 use crate::{described, remote, stdout};
+use cooper_engine::EngineError;
 use cooper_engine::images::ImageDetail;
-use cooper_engine::{Engine, EngineError};
-use cooper_image::{Descriptor, Document, limits};
+use cooper_image::{Descriptor, limits};
 
 /// Prints everything about an image, or one of its documents.
 pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
@@ -21,10 +21,10 @@ pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
     let (wanted, limit) = if flags.raw {
         (Some(detail.descriptor.clone()).filter(is_document), limits::MANIFEST_BYTES)
     } else if flags.manifest {
-        (Some(image(engine, &detail)?).filter(is_document), limits::MANIFEST_BYTES)
+        (Some(detail.chosen.clone()).filter(is_document), limits::MANIFEST_BYTES)
     } else if flags.config {
-        let of_manifest = detail.manifest.as_ref().map(|m| m.config.clone());
-        (Some(of_manifest.map_or_else(|| image(engine, &detail), Ok)?), limits::CONFIG_BYTES)
+        let of_manifest = detail.manifest.as_ref().map(|m| &m.config);
+        (Some(of_manifest.unwrap_or(&detail.chosen).clone()), limits::CONFIG_BYTES)
     } else {
         return shown(flags, &detail);
     };
@@ -38,23 +38,6 @@ pub fn run(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
     let bytes = engine.store().read_blob(&wanted, limit).map_err(EngineError::from)?;
     stdout::bytes(bytes.get())?;
     Ok(Exit::Done)
-}
-
-/// Describes the image that is shown: of an index, the first one for its platform, as it was chosen.
-fn image(engine: &Engine, detail: &ImageDetail) -> Result<Descriptor, EngineError> {
-    if !detail.descriptor.media_type.is_index() {
-        return Ok(detail.descriptor.clone());
-    }
-    let bytes = engine.store().read_blob(&detail.descriptor, limits::MANIFEST_BYTES)?;
-    let invalid = |reason: String| EngineError::InvalidImage { reference: detail.reference.to_string(), reason };
-    let parsed = Document::parse(bytes.get(), Some(&detail.descriptor.media_type));
-    let Document::Index(index) = parsed.map_err(|e| invalid(e.to_string()))? else {
-        return Ok(detail.descriptor.clone());
-    };
-    let platform = detail.config.platform();
-    let place = detail.platforms.iter().position(|p| *p == platform);
-    let found = place.and_then(|n| index.images().nth(n)).cloned();
-    found.ok_or_else(|| invalid("its index has changed".to_owned()))
 }
 
 fn of_registry(place: &Place, flags: &InspectFlags) -> Result<Exit, Failure> {
