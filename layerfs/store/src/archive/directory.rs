@@ -10,6 +10,7 @@ use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,12 +20,13 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
     check(dir)?;
     let mut layout = Layout { dir, made: Vec::new() };
     layout.make_dir(dir)?;
+    // First, so that others that write there meanwhile see what it is going to be.
+    layout.small("oci-layout", OCI_LAYOUT)?;
     layout.make_dir(&dir.join("blobs"))?;
     for (digest, size) in &content.blobs {
         layout.make_dir(&dir.join("blobs").join(digest.algorithm().name()))?;
         layout.blob(store, digest, *size)?;
     }
-    layout.small("oci-layout", OCI_LAYOUT)?;
     match &content.listed {
         None => merge_index(dir, &content.index)?,
         // What `docker load` reads lists one image, and so does the index beside it.
@@ -47,12 +49,15 @@ pub fn check(dir: &Path) -> Result<(), StoreError> {
 
 /// The directory's index, with all that it holds; `None` when there is none.
 fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
-    let mut names = match fs::read_dir(dir) {
+    let names = match fs::read_dir(dir) {
         Ok(names) => names,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io("reading", dir)(e)),
     };
-    if names.next().is_none() {
+    // Another writer may be about to make a layout of it, or have ended there.
+    let is_begun = |name: &OsStr| name.as_encoded_bytes().starts_with(b"oci-layout.partial.");
+    let names = names.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>();
+    if names.map_err(StoreError::io("reading", dir))?.iter().all(|name| is_begun(name)) {
         return Ok(None);
     }
     if !dir.join("oci-layout").is_file() {
@@ -201,8 +206,12 @@ impl Layout<'_> {
         if let Some(above) = dir.parent().filter(|p| dir == self.dir && !p.as_os_str().is_empty()) {
             fs::create_dir_all(above).map_err(StoreError::io("creating", above))?;
         }
-        fs::create_dir(dir).map_err(StoreError::io("creating", dir))?;
-        self.made.push(dir.to_owned());
+        match fs::create_dir(dir) {
+            Ok(()) => self.made.push(dir.to_owned()),
+            // Another writer was faster.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(e) => return Err(StoreError::io("creating", dir)(e)),
+        }
         Ok(())
     }
 
@@ -333,6 +342,21 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"outer");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_another_writer_makes_a_layout_of_can_be_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join("oci-layout");
+        put_whole(&marker, |file| {
+            check(dir.path()).unwrap();
+            file.write_all(OCI_LAYOUT)
+        })
+        .unwrap();
+        fs::rename(&marker, dir.path().join("oci-layout.partial.0")).unwrap();
+        check(dir.path()).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(matches!(check(dir.path()), Err(StoreError::NotALayout { .. })));
     }
 
     #[test]
