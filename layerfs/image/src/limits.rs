@@ -2,6 +2,8 @@
 
 /// Largest manifest or index accepted, in bytes (the registry convention is 4 MiB).
 pub const MANIFEST_BYTES: u64 = 4 * 1024 * 1024 + 64 * 1024;
+/// Largest `index.json` of a layout that is read or written, in bytes: it lists every image that is there.
+pub const LAYOUT_INDEX_BYTES: u64 = 32 * 1024 * 1024;
 /// Largest image configuration accepted, in bytes.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Largest token or error body read from a registry, in bytes.

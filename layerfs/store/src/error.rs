@@ -99,6 +99,14 @@ pub enum StoreError {
         /// What was found.
         reason: &'static str,
     },
+    /// A layout lists more than is read, or would.
+    #[error("the OCI layout {} lists too much: its index.json may have {limit} bytes", path.display())]
+    FullLayout {
+        /// The directory.
+        path: PathBuf,
+        /// What is accepted, in bytes.
+        limit: u64,
+    },
     /// A file that is to be read as an image's archive is none.
     #[error("{} is no archive of images: {reason}", path.display())]
     NotAnArchive {
@@ -148,6 +156,7 @@ impl StoreError {
             }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",
+            Self::FullLayout { .. } => "write to another directory",
             Self::NotOneImage(_) => "write an OCI archive, or build for one platform",
             Self::Busy { .. } => "is another `cooper` stopped or suspended? let it go on, or end it",
             Self::MissingBlob(_) => "pull or build the image again",

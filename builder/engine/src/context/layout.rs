@@ -155,7 +155,7 @@ impl<'a> Layout<'a> {
 
     /// `index.json`.
     pub(crate) fn index(&self) -> Result<Index, EngineError> {
-        let bytes = self.read("index.json", limits::MANIFEST_BYTES)?;
+        let bytes = self.read("index.json", limits::LAYOUT_INDEX_BYTES)?;
         let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
         match parsed.map_err(|e| self.invalid(format!("index.json: {e}")))? {
             Document::Index(index) => Ok(index),

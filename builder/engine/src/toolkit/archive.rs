@@ -45,7 +45,7 @@ impl ArchiveOrigin {
         let index = Index::of(Vec::new());
         let (made, elsewhere, read) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut this = Self { archive, wanted, index, made, elsewhere, read };
-        if let Some(bytes) = this.file("index.json", limits::MANIFEST_BYTES)? {
+        if let Some(bytes) = this.file("index.json", limits::LAYOUT_INDEX_BYTES)? {
             let parsed = Document::parse(&bytes, Some(&MediaType::OciIndex));
             let Ok(Document::Index(index)) = parsed else {
                 return Err(this.invalid("its index.json is no index".to_owned()));

@@ -42,7 +42,7 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
 /// Can a layout be written there: is it one, or empty, or not there?
 ///
 /// # Errors
-/// [`StoreError::NotALayout`] when something else is there.
+/// [`StoreError::NotALayout`] when something else is there, [`StoreError::FullLayout`].
 pub fn check(dir: &Path) -> Result<(), StoreError> {
     earlier(dir).map(drop)
 }
@@ -65,11 +65,14 @@ fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
     }
     let path = dir.join("index.json");
     let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|f| f.take(limits::MANIFEST_BYTES + 1).read_to_end(&mut bytes));
+    let read = File::open(&path).and_then(|f| f.take(limits::LAYOUT_INDEX_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(StoreError::io("reading", &path))?,
     };
+    if bytes.len() as u64 > limits::LAYOUT_INDEX_BYTES {
+        return Err(full(dir));
+    }
     match (Document::parse(&bytes, Some(&MediaType::OciIndex)), serde_json::from_slice(&bytes)) {
         (Ok(Document::Index(_)), Ok(whole)) => Ok(Some(whole)),
         _ => Err(StoreError::NotALayout { path: dir.to_owned(), reason: "its index.json is no index" }),
@@ -80,7 +83,7 @@ fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
 /// time keeps what was written.
 ///
 /// # Errors
-/// [`StoreError::NotALayout`], and what the system says.
+/// [`StoreError::NotALayout`], [`StoreError::FullLayout`], and what the system says.
 pub fn merge_index(dir: &Path, new: &[Descriptor]) -> Result<(), StoreError> {
     let _locked = lock(dir)?;
     let index = match earlier(dir)? {
@@ -94,7 +97,7 @@ pub fn merge_index(dir: &Path, new: &[Descriptor]) -> Result<(), StoreError> {
 /// of it since was not seen by whoever made the new one. Its names stay.
 ///
 /// # Errors
-/// [`StoreError::NotALayout`], and what the system says.
+/// [`StoreError::NotALayout`], [`StoreError::FullLayout`], and what the system says.
 pub fn exchange(dir: &Path, old: &Descriptor, new: &Descriptor) -> Result<Exchanged, StoreError> {
     let _locked = lock(dir)?;
     let Some(mut whole) = earlier(dir)? else { return Ok(Exchanged::Moved) };
@@ -129,8 +132,15 @@ fn encoded(whole: Result<Map<String, Value>, serde_json::Error>) -> Result<Vec<u
 }
 
 fn put_index(dir: &Path, index: &[u8]) -> Result<(), StoreError> {
+    if index.len() as u64 > limits::LAYOUT_INDEX_BYTES {
+        return Err(full(dir));
+    }
     let path = dir.join("index.json");
     put_whole(&path, |file| file.write_all(index)).map_err(StoreError::io("writing", &path))
+}
+
+fn full(dir: &Path) -> StoreError {
+    StoreError::FullLayout { path: dir.to_owned(), limit: limits::LAYOUT_INDEX_BYTES }
 }
 
 /// The entries that the new ones do not take the place of, then the new ones.
@@ -357,6 +367,24 @@ mod tests {
         check(dir.path()).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(matches!(check(dir.path()), Err(StoreError::NotALayout { .. })));
+    }
+
+    #[test]
+    fn an_index_is_never_written_larger_than_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("oci-layout"), OCI_LAYOUT).unwrap();
+        let mut large = entry("1", "large");
+        let more_than_a_manifest = "a".repeat(limits::MANIFEST_BYTES as usize);
+        large.annotations.insert("long".to_owned(), more_than_a_manifest);
+        merge_index(dir.path(), &[large.clone()]).unwrap();
+        merge_index(dir.path(), &[entry("2", "small")]).unwrap();
+        large.annotations.insert("long".to_owned(), "a".repeat(limits::LAYOUT_INDEX_BYTES as usize));
+        let refused = merge_index(dir.path(), &[large]).unwrap_err();
+        assert!(matches!(refused, StoreError::FullLayout { .. }), "{refused}");
+        let index = earlier(dir.path()).unwrap().unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+        fs::write(dir.path().join("index.json"), " ".repeat(limits::LAYOUT_INDEX_BYTES as usize + 1)).unwrap();
+        assert!(matches!(check(dir.path()), Err(StoreError::FullLayout { .. })));
     }
 
     #[test]
