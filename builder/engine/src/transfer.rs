@@ -196,7 +196,7 @@ impl Engine {
     }
 }
 
-/// What is to be sent, with all the names of one repository that lead to it.
+/// What is to be sent, with all the names of one repository that lead to it, each once.
 pub(crate) fn together(pushes: Vec<(Reference, Descriptor)>) -> Vec<(Vec<Reference>, Descriptor)> {
     let mut all: Vec<(Vec<Reference>, Descriptor)> = Vec::new();
     for (name, descriptor) in pushes {
@@ -205,6 +205,7 @@ pub(crate) fn together(pushes: Vec<(Reference, Descriptor)>) -> Vec<(Vec<Referen
             d.digest == descriptor.digest && d.media_type == descriptor.media_type && names.first().is_some_and(near)
         };
         match all.iter_mut().find(is_same) {
+            Some((names, _)) if names.contains(&name) => {}
             Some((names, _)) => names.push(name),
             None => all.push((vec![name], descriptor)),
         }

@@ -25,6 +25,16 @@ pub enum Name {
     Tag(String),
 }
 
+impl Name {
+    /// Are they the same, whether or not `latest` is written?
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Full(one), Self::Full(other)) => one.clone().or_latest() == other.clone().or_latest(),
+            _ => self == other,
+        }
+    }
+}
+
 /// How a blob came to the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
@@ -136,9 +146,18 @@ impl Shipment {
     pub fn add(&mut self, origin: &Arc<dyn Origin>, top: Top, referrers: Referrers) -> Result<(), EngineError> {
         let first = self.documents.len();
         self.visit(origin, &top.descriptor, 0)?;
-        match self.tops.iter_mut().find(|known| key(&known.descriptor) == key(&top.descriptor)) {
-            Some(known) => known.names.extend(top.names),
-            None => self.tops.push(top),
+        let known = self.tops.iter().position(|known| key(&known.descriptor) == key(&top.descriptor));
+        let at = known.unwrap_or(self.tops.len());
+        if known.is_none() {
+            self.tops.push(Top { descriptor: top.descriptor, names: Vec::new() });
+        }
+        if let Some(known) = self.tops.get_mut(at) {
+            // A name that is given twice is one name.
+            for name in top.names {
+                if !known.names.iter().any(|other| other.is(&name)) {
+                    known.names.push(name);
+                }
+            }
         }
         if referrers == Referrers::Come {
             let mut at = first;
@@ -390,6 +409,22 @@ mod tests {
     use super::super::memory::{Memory, Types};
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_name_that_is_given_twice_is_one_name() {
+        let mut place = Memory::default();
+        let descriptor = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let full = |name: &str| Name::Full(name.parse().unwrap());
+        let tag = |tag: &str| Name::Tag(tag.to_owned());
+        let mut shipment = Shipment::default();
+        for names in [vec![tag("1"), full("app"), tag("1"), tag("2")], vec![full("app:latest"), tag("2"), full("db")]] {
+            let top = Top { descriptor: descriptor.clone(), names };
+            shipment.add(&place.shared(), top, Referrers::Stay).unwrap();
+        }
+        let [top] = shipment.tops() else { panic!("one image") };
+        assert_eq!(top.names, [tag("1"), full("app"), tag("2"), full("db")]);
+        assert_eq!(entries(&top.descriptor, &top.names).len(), 4);
+    }
 
     #[test]
     fn a_digest_that_is_a_document_and_a_blob_comes_as_both() {
