@@ -5,6 +5,7 @@
 
 use super::new_layer::NewLayer;
 use super::origin::{Origin, Reader, skipped, small};
+use super::shipment::{DocumentKey, key};
 use crate::{EngineError, resolve};
 use cooper_image::config::History;
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
@@ -127,6 +128,8 @@ pub struct Draft {
     base: Arc<dyn Origin>,
     documents: BTreeMap<Digest, Vec<u8>>,
     layers: BTreeMap<Digest, NewLayer>,
+    /// What became of documents: an index may name one again and again.
+    became: BTreeMap<DocumentKey, Descriptor>,
     top: Descriptor,
 }
 
@@ -134,7 +137,7 @@ impl Draft {
     /// Documents beside those of a place.
     pub(super) fn beside(base: Arc<dyn Origin>, top: Descriptor, bytes: Vec<u8>) -> Self {
         let documents = [(top.digest.clone(), bytes)].into();
-        Self { base, documents, layers: BTreeMap::new(), top }
+        Self { base, documents, layers: BTreeMap::new(), became: BTreeMap::new(), top }
     }
 
     /// Changes an image, or every image of an index.
@@ -146,13 +149,27 @@ impl Draft {
         top: &Descriptor,
         change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
     ) -> Result<Self, EngineError> {
-        let (documents, layers) = (BTreeMap::new(), BTreeMap::new());
-        let mut draft = Self { base: Arc::clone(base), documents, layers, top: top.clone() };
+        let (documents, layers, became) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut draft = Self { base: Arc::clone(base), documents, layers, became, top: top.clone() };
         draft.top = draft.changed(top, 0, change)?;
         Ok(draft)
     }
 
     fn changed(
+        &mut self,
+        d: &Descriptor,
+        depth: usize,
+        change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
+    ) -> Result<Descriptor, EngineError> {
+        if let Some(new) = self.became.get(&key(d)) {
+            return Ok(new.clone());
+        }
+        let new = self.anew(d, depth, change)?;
+        self.became.insert(key(d), new.clone());
+        Ok(new)
+    }
+
+    fn anew(
         &mut self,
         d: &Descriptor,
         depth: usize,
@@ -262,6 +279,20 @@ mod tests {
     use super::super::memory::{Memory, Types};
     use super::*;
     use cooper_image::Platform;
+
+    #[test]
+    fn an_image_that_is_named_often_is_changed_once() {
+        let mut place = Memory::default();
+        let top = place.bomb(MediaType::OciConfig.as_str());
+        let mut count = 0;
+        let draft = Draft::of(&place.shared(), &top, &mut |image| {
+            count += 1;
+            image.config.config.user = Some("7".to_owned());
+            Ok(())
+        });
+        assert_eq!(count, 1);
+        assert_ne!(draft.unwrap().top().unwrap().digest, top.digest);
+    }
 
     #[test]
     fn an_entry_that_is_no_image_stays_what_it_is() {

@@ -51,6 +51,20 @@ impl Memory {
         self.lead(&manifest, &document)
     }
 
+    /// An index of the same index again and again, on many levels, around one image whose configuration has this type.
+    pub(super) fn bomb(&mut self, config_type: &str) -> Descriptor {
+        let config = serde_json::to_string(&ImageConfig::scratch(&Platform::linux("amd64"))).unwrap();
+        let config = self.put(config_type, config.as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": MediaType::OciManifest, "config": config, "layers": []});
+        let mut inner = self.lead(&MediaType::OciManifest, &manifest);
+        for _ in 0..cooper_image::limits::INDEX_DEPTH {
+            let entries = vec![&inner; 40];
+            let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+            inner = self.lead(&MediaType::OciIndex, &index);
+        }
+        inner
+    }
+
     pub(super) fn shared(&self) -> Arc<dyn Origin> {
         Arc::new(self.clone())
     }

@@ -123,7 +123,7 @@ pub struct Shipment {
 }
 
 /// What makes a document that one: the same bytes as another type are read as something else.
-type DocumentKey = (Digest, String);
+pub(super) type DocumentKey = (Digest, String);
 
 pub(super) fn key(d: &Descriptor) -> DocumentKey {
     (d.digest.clone(), d.media_type.as_str().to_owned())

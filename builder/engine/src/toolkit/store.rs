@@ -2,10 +2,11 @@
 
 use super::layout::bare;
 use super::origin::{Checked, Origin, Reader, cause};
-use super::shipment::{Name, Put, Shipment, Target};
+use super::shipment::{DocumentKey, Name, Put, Shipment, Target, key};
 use crate::{Engine, EngineError, layers};
 use cooper_image::{Descriptor, Digest, Document, MediaType, Reference, limits};
 use cooper_store::Store;
+use std::collections::BTreeSet;
 use std::io::{self, Seek as _, SeekFrom};
 use std::sync::Arc;
 
@@ -98,19 +99,22 @@ impl<'e> StoreTarget<'e> {
     }
 }
 
-/// The store has names for images alone.
-fn is_image(all: &Shipment, d: &Descriptor) -> bool {
+/// The store has names for images alone. What is in `seen` was looked at, or is being.
+fn is_image(all: &Shipment, d: &Descriptor, seen: &mut BTreeSet<DocumentKey>) -> bool {
+    if !seen.insert(key(d)) {
+        return true;
+    }
     let bytes = all.document(&d.digest).unwrap_or_default();
     match Document::parse(bytes, Some(&d.media_type)) {
         Ok(Document::Manifest(m)) => matches!(m.config.media_type, MediaType::OciConfig | MediaType::DockerConfig),
-        Ok(Document::Index(index)) => index.images().all(|image| is_image(all, image)),
+        Ok(Document::Index(index)) => index.images().all(|image| is_image(all, image, seen)),
         Err(_) => false,
     }
 }
 
 impl Target for StoreTarget<'_> {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
-        match all.tops().iter().find(|top| !is_image(all, &top.descriptor)) {
+        match all.tops().iter().find(|top| !is_image(all, &top.descriptor, &mut BTreeSet::new())) {
             None => Ok(()),
             Some(top) => Err(crate::resolve::no_image(&top.descriptor.digest)),
         }
@@ -146,5 +150,24 @@ impl Target for StoreTarget<'_> {
             self.engine.store.set_ref(&name, d)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Memory;
+    use super::super::shipment::{Referrers, Top};
+    use super::*;
+
+    #[test]
+    fn an_index_that_names_the_same_often_is_looked_at_once() {
+        for (leaf_type, fine) in [(MediaType::OciConfig, true), (MediaType::from("application/x"), false)] {
+            let mut place = Memory::default();
+            let descriptor = place.bomb(leaf_type.as_str());
+            let mut shipment = Shipment::default();
+            shipment.add(&place.shared(), Top { descriptor, names: Vec::new() }, Referrers::Stay).unwrap();
+            let top = &shipment.tops()[0].descriptor;
+            assert_eq!(is_image(&shipment, top, &mut BTreeSet::new()), fine);
+        }
     }
 }
