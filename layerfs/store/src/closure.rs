@@ -20,7 +20,8 @@ pub fn visit(
         if !seen.insert(next.digest.clone()) {
             continue;
         }
-        if seen.len() > PARTS || depth > limits::INDEX_DEPTH {
+        // What an image names is no further level.
+        if seen.len() > PARTS || (depth > limits::INDEX_DEPTH && is_document(&next)) {
             return Err(StoreError::TooMany(root.digest.clone()));
         }
         found(&next)?;
@@ -35,13 +36,17 @@ pub fn visit(
 
 /// The document that a descriptor names; `None` when it names another kind of blob.
 fn document(store: &Store, d: &Descriptor) -> Result<Option<Document>, StoreError> {
-    if !d.media_type.is_index() && !d.media_type.is_manifest() {
+    if !is_document(d) {
         return Ok(None);
     }
     let bytes = store.read_blob(d, limits::MANIFEST_BYTES)?;
     Document::parse(bytes.get(), Some(&d.media_type))
         .map(Some)
         .map_err(|source| StoreError::Document { digest: d.digest.clone(), source })
+}
+
+fn is_document(d: &Descriptor) -> bool {
+    d.media_type.is_index() || d.media_type.is_manifest()
 }
 
 fn children(document: Document) -> Vec<Descriptor> {
@@ -55,12 +60,33 @@ fn children(document: Document) -> Vec<Descriptor> {
 mod tests {
     use super::*;
     use cooper_image::{Index, MediaType};
+    use serde_json::json;
 
     fn index(store: &Store, manifests: Vec<Descriptor>) -> Descriptor {
         let index = Index::of(manifests);
         let bytes = serde_json::to_vec(&index).unwrap();
         store.put_blob(&bytes).unwrap();
         Descriptor::of(MediaType::OciIndex, &bytes)
+    }
+
+    #[test]
+    fn an_image_in_as_many_indexes_as_there_may_be_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let config = Descriptor::of(MediaType::OciConfig, b"{}");
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+        store.put_blob(manifest.as_bytes()).unwrap();
+        let mut top = Descriptor::of(MediaType::OciManifest, manifest.as_bytes());
+        for _ in 0..limits::INDEX_DEPTH {
+            top = index(&store, vec![top]);
+        }
+        let mut last = None;
+        let mut found = |d: &Descriptor| {
+            last = Some(d.digest.clone());
+            Ok(())
+        };
+        visit(&store, &top, &mut found).unwrap();
+        assert_eq!(last, Some(config.digest));
     }
 
     #[test]
