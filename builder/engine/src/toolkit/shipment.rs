@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most documents and blobs that are looked at at once; more than any image has.
 pub(super) const PARTS: usize = 100_000;
 
+/// Most bytes of documents that are held at once: archives may be compressed, and a small one be many of these.
+const DOCUMENT_BYTES: u64 = 256 * 1024 * 1024;
+
 /// A name that something gets at its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
@@ -115,6 +118,8 @@ pub struct Shipment {
     elsewhere: BTreeMap<Digest, Arc<dyn Origin>>,
     /// In the order in which a registry takes them.
     documents: Vec<(Descriptor, Vec<u8>)>,
+    /// How many bytes they have.
+    document_bytes: u64,
     /// The documents among them. One may be there as two types, and a blob of one image be a document of another.
     known: BTreeSet<DocumentKey>,
     tops: Vec<Top>,
@@ -203,6 +208,11 @@ impl Shipment {
             return Err(resolve::invalid(&origin.place(), "its indexes nest too deep, or name too much".to_owned()));
         }
         let bytes = origin.document(d)?;
+        self.document_bytes += bytes.len() as u64;
+        if self.document_bytes > DOCUMENT_BYTES {
+            let reason = format!("its indexes and manifests have more than {DOCUMENT_BYTES} bytes together");
+            return Err(resolve::invalid(&origin.place(), reason));
+        }
         let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
         for blob in parts.blobs.into_iter().filter(|blob| !blob.media_type.is_foreign()) {
             let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
@@ -409,6 +419,19 @@ mod tests {
     use super::super::memory::{Memory, Types};
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn documents_are_held_up_to_their_bound() {
+        let mut place = Memory::default();
+        let descriptor = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        for (over, fine) in [(0, true), (1, false)] {
+            let document_bytes = DOCUMENT_BYTES - descriptor.size + over;
+            let mut shipment = Shipment { document_bytes, ..Default::default() };
+            let top = Top { descriptor: descriptor.clone(), names: Vec::new() };
+            let added = shipment.add(&place.shared(), top, Referrers::Stay);
+            assert_eq!(added.is_ok(), fine, "{added:?}");
+        }
+    }
 
     #[test]
     fn a_name_that_is_given_twice_is_one_name() {
