@@ -42,6 +42,8 @@ pub(super) fn live(
     (above, report): (&OwnedFd, File),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(above)?;
+    // So that what it opens for the step is never the builder's terminal.
+    rustix::process::setsid().at(Stage::Process, "session")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).at(Stage::Process, "orphans")?;
     // Out of the domain nothing leads to these.
     let null = dev::host_null().at(Stage::Process, "/dev/null")?;

@@ -138,6 +138,16 @@ fn no_step_without_its_server(tier: Tier) {
 
 /// Of two set-up processes, of which one is the other's child, the child is the server once the step has begun.
 pub fn kill_the_server() -> bool {
+    set_up_and_server().is_some_and(|(_, server)| kill(&server))
+}
+
+/// At once, and whatever it does.
+pub fn kill(pid: &str) -> bool {
+    std::process::Command::new("kill").args(["-9", pid]).status().is_ok_and(|s| s.success())
+}
+
+/// Both, of a step that says `sleep 60`.
+pub fn set_up_and_server() -> Option<(String, String)> {
     let says = |pid: &String, word: &str| {
         let line = fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).replace('\0', " ").contains(word)
@@ -149,12 +159,12 @@ pub fn kill_the_server() -> bool {
             let runs =
                 below.iter().any(|pid| says(pid, "sleep 60") || children(pid).iter().any(|pid| says(pid, "sleep 60")));
             if let Some(server) = below.iter().find(|pid| runs && says(pid, "__init")) {
-                return std::process::Command::new("kill").args(["-9", server]).status().is_ok_and(|s| s.success());
+                return Some((set_up.clone(), server.clone()));
             }
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    false
+    None
 }
 
 /// Of all its threads.

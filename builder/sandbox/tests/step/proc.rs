@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::chroot::{in_a_directory, rooted, sh, step};
-use crate::owners::kill_the_server;
+use crate::owners::{kill, kill_the_server, set_up_and_server};
 use crate::world::World;
 use cooper_sandbox::{Files, Outcome, SandboxError, Tier};
 use std::fs;
@@ -20,6 +20,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_tells_of_nobody_else", chroot_tells_of_nobody_else),
     ("chroot_executes_nothing_of_the_builder", chroot_executes_nothing_of_the_builder),
     ("chroot_no_step_without_answers", chroot_no_step_without_answers),
+    ("chroot_answers_without_a_terminal", chroot_answers_without_a_terminal),
 ];
 
 fn chroot_tells_where_a_process_is(tier: Tier) {
@@ -211,6 +212,22 @@ fn chroot_no_step_without_answers(tier: Tier) {
     assert!(!world.base("ran").exists() && began.elapsed() < Duration::from_secs(30), "{text}");
     assert!(matches!(outcome, Err(SandboxError::Setup { .. })), "{outcome:?}");
     assert!(fs::read_dir(world.base("proc")).is_err());
+}
+
+/// Whoever is in the builder's session could open its terminal by a descriptor for `/dev/tty`.
+fn chroot_answers_without_a_terminal(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    let looker = std::thread::spawn(|| {
+        let (_, server) = set_up_and_server()?;
+        let stat = fs::read_to_string(format!("/proc/{server}/stat")).ok()?;
+        // After the name: state, parent, group, session, terminal.
+        let told = |number| stat.rsplit(')').next()?.split_whitespace().nth(number).map(str::to_owned);
+        kill(&server).then_some((server.clone(), told(3)?, told(4)?))
+    });
+    let (outcome, text) = step(world, "/bin/busybox sleep 60");
+    assert!(outcome.is_err(), "{outcome:?} {text}");
+    let (server, session, terminal) = looker.join().unwrap().unwrap();
+    assert_eq!((session, terminal.as_str()), (server, "0"));
 }
 
 /// How often it is measured.
