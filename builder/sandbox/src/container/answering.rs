@@ -6,9 +6,10 @@
 //! of the root and of `/proc` alone, and that of the step, which knows no `/proc` and reaches none of the two. Its
 //! capabilities are those of the step's root.
 //!
-//! When it dies the step dies, by the signal at its parent's death, and the set-up process ends what is left.
+//! When it dies the step dies, by the signal at its parent's death, and the set-up process ends what is left. When that one
+//! dies, this one ends everything.
 
-use super::ending::bury;
+use super::ending::{Herd, bury};
 use super::own::{self, Keeper};
 use crate::answers::{self, Left, Link, Taker, answer_next};
 use crate::caps::{self, CHROOT_STEP};
@@ -18,7 +19,7 @@ use crate::protocol::{At, Control, Fault, Stage, Status};
 use crate::spec::StepSpec;
 use crate::sys::{self, Beneath, Fork};
 use crate::{cgroup, dev, probe, seccomp};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitStatus};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,7 +40,7 @@ pub(super) fn live(
     control: &Control,
     (spec, groups): (&StepSpec, &[PathBuf]),
     root: OwnedFd,
-    (above, report): (&OwnedFd, File),
+    (herd, above, report): (Herd, &OwnedFd, File),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(above)?;
     // So that what it opens for the step is never the builder's terminal.
@@ -63,7 +64,7 @@ pub(super) fn live(
         }
         Fork::Parent(step) => {
             drop((alive, ways_in, link, root));
-            let done = answer(step, (taker, keeper, null), (above, report));
+            let done = answer(step, (taker, keeper, null), (herd, above, report));
             drop(held);
             match done.at(Stage::Process, ANSWERS) {
                 Ok(()) => init::end(0),
@@ -101,8 +102,10 @@ pub(super) fn ask_about_this_process(link: &Link) -> io::Result<()> {
 fn answer(
     step: Pid,
     (taker, keeper, null): (Taker, Option<Keeper>, OwnedFd),
-    (above, mut report): (&OwnedFd, File),
+    (herd, above, mut report): (Herd, &OwnedFd, File),
 ) -> io::Result<()> {
+    // From now on this one looks for that itself, and has something to do then.
+    rustix::process::set_parent_process_death_signal(None)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
@@ -118,23 +121,32 @@ fn answer(
         taker.ready()?;
     }
     let (mut status, mut reaped) = (None, Instant::now());
-    loop {
+    let note = |status: &mut Option<WaitStatus>, pid, how| {
+        if pid == step {
+            *status = Some(how);
+        }
+    };
+    let alone = loop {
         let waited = [listener.as_ref().map(AsFd::as_fd), Some(handle.as_fd()), Some(above.as_fd())];
         let [asked, ended, alone] = sys::wait_for_call(waited, TICK)?;
         if asked && let (Some(keeper), Some(listener)) = (&keeper, &listener) {
             answer_next((listener, &keeper.processes), &mut Left::default(), |call| keeper.reply(call))?;
         }
         if ended || !asked || reaped.elapsed() > TICK {
-            bury(|pid, how| {
-                if pid == step {
-                    status = Some(how);
-                }
-            })?;
+            bury(|pid, how| note(&mut status, pid, how))?;
             reaped = Instant::now();
         }
         if ended || alone {
-            break;
+            break alone;
         }
+    };
+    if alone {
+        // Nobody is left who would do it, or be told.
+        return herd.end(|_, _| ());
+    }
+    // While another process of the step traces it, its end is told to that one.
+    if status.is_none() {
+        herd.end(|pid, how| note(&mut status, pid, how))?;
     }
     let status: Status = status.map(said).ok_or(io::ErrorKind::NotFound)?;
     report.write_all(&serde_json::to_vec(&status).map_err(io::Error::other)?)

@@ -3,7 +3,8 @@
 //! The set-up process, and the one that starts the step, adopt whatever loses its parent, so that all descendants of the
 //! step stay their own. Where Landlock knows scopes the set-up process also enters a domain of its own, in which only it
 //! and they are: a signal that it sends to everybody reaches them alone, all of them at once, and nobody among them can
-//! fork meanwhile. Elsewhere they are killed one by one, over and over.
+//! fork meanwhile. The domain of the one that starts the step lies in it, so that this holds there as well. Elsewhere they
+//! are killed one by one, over and over.
 //!
 //! Must never: signal everybody without having seen that the domain holds.
 
@@ -80,13 +81,7 @@ impl Herd {
                 break gone;
             }
         };
-        let end = Instant::now() + LONGEST;
-        while !self.strike()? {
-            if Instant::now() > end {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            std::thread::sleep(AGAIN);
-        }
+        self.end(|_, _| ())?;
         // Nobody is left who writes.
         while forward(streams)? == Passed::Some {}
         let mut status = Vec::new();
@@ -99,14 +94,26 @@ impl Herd {
         }
     }
 
+    /// Kills everything below this process until nothing is left, and tells of its children.
+    pub(super) fn end(&self, mut ended: impl FnMut(Pid, WaitStatus)) -> io::Result<()> {
+        let end = Instant::now() + LONGEST;
+        while !self.strike(&mut ended)? {
+            if Instant::now() > end {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(AGAIN);
+        }
+        Ok(())
+    }
+
     /// Kills everything that lives, and buries it; is nothing left?
-    fn strike(&self) -> io::Result<bool> {
+    fn strike(&self, ended: impl FnMut(Pid, WaitStatus)) -> io::Result<bool> {
         match self.reach {
             // That there was nobody is no error.
             Reach::Herd => drop(sys::kill_everybody()),
             Reach::All => kill_children()?,
         }
-        bury(|_, _| ())
+        bury(ended)
     }
 }
 

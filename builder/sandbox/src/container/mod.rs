@@ -199,7 +199,7 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
         Fork::Child => {
             drop((held, told, placing, streams));
             drop(aside);
-            let fault = match answering::live(control, (spec, groups), root, (&alive, report.into())) {
+            let fault = match answering::live(control, (spec, groups), root, (herd, &alive, report.into())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };

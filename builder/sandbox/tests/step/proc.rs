@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_executes_nothing_of_the_builder", chroot_executes_nothing_of_the_builder),
     ("chroot_no_step_without_answers", chroot_no_step_without_answers),
     ("chroot_answers_without_a_terminal", chroot_answers_without_a_terminal),
+    ("chroot_nothing_outlives_its_set_up", chroot_nothing_outlives_its_set_up),
 ];
 
 fn chroot_tells_where_a_process_is(tier: Tier) {
@@ -228,6 +229,18 @@ fn chroot_answers_without_a_terminal(tier: Tier) {
     assert!(outcome.is_err(), "{outcome:?} {text}");
     let (server, session, terminal) = looker.join().unwrap().unwrap();
     assert_eq!((session, terminal.as_str()), (server, "0"));
+}
+
+/// Also what has left the step's session, and its parent.
+fn chroot_nothing_outlives_its_set_up(tier: Tier) {
+    let Some(world) = &mut rooted(tier) else { return };
+    let killer = std::thread::spawn(|| set_up_and_server().is_some_and(|(set_up, _)| kill(&set_up)));
+    let (outcome, text) = step(world, "(setsid sleep 4711 &); echo runs; /bin/busybox sleep 60; touch /ran");
+    assert!(killer.join().unwrap(), "there was no set-up process: {text}");
+    assert!(matches!(outcome, Err(SandboxError::Lost { .. })), "{outcome:?}");
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let left: Vec<_> = lines.filter(|line| line.starts_with(b"sleep\x004711\0")).collect();
+    assert!(left.is_empty() && !world.base("ran").exists(), "{left:?} {text}");
 }
 
 /// How often it is measured.
