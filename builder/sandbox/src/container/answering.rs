@@ -140,13 +140,12 @@ fn answer(
             break alone;
         }
     };
+    // As long as calls wait here: nobody answers those of what would go on. What is left may also trace the first process,
+    // and is told of its end in place of this one.
+    herd.end(|pid, how| note(&mut status, pid, how))?;
     if alone {
-        // Nobody is left who would do it, or be told.
-        return herd.end(|_, _| ());
-    }
-    // While another process of the step traces it, its end is told to that one.
-    if status.is_none() {
-        herd.end(|pid, how| note(&mut status, pid, how))?;
+        // Nobody is left who would be told.
+        return Ok(());
     }
     let status: Status = status.map(said).ok_or(io::ErrorKind::NotFound)?;
     report.write_all(&serde_json::to_vec(&status).map_err(io::Error::other)?)
