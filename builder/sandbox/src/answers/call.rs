@@ -8,11 +8,15 @@ use crate::sys::{self, Asked};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// Longest path that the kernel takes, with its end.
 const PATH_BYTES: usize = 4096;
+/// The most that is read of a file of `/proc/PID`.
+const FILE_BYTES: u64 = 64 * 1024;
 /// Memory is read up to the end of one of these, beyond which there may be none.
 const PAGE: u64 = 4096;
 
@@ -102,10 +106,11 @@ impl<'a> Call<'a> {
     /// The text of one of those.
     pub(crate) fn read_own(&self, name: &str) -> Result<String, Errno> {
         let file = self.open_own(name, OFlags::RDONLY)?;
-        let mut text = vec![0; PATH_BYTES];
-        let length = rustix::io::read(&file, &mut text)?;
-        text.truncate(length);
-        String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+        let mut text = Vec::new();
+        let read = File::from(file).take(FILE_BYTES).read_to_end(&mut text);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        // A process may give itself a name of any bytes.
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// A string of its memory, without its end. It is that of the call only after [`Call::check`].

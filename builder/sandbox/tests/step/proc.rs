@@ -106,6 +106,10 @@ fn chroot_tells_what_a_process_is(tier: Tier) {
             "{text}"
         );
     }
+    // Whatever a process calls itself.
+    let script = "cd /tmp; odd=$(printf 'odd\\377'); printf '#!/bin/sh\\nread -r name < /proc/self/comm; : < /proc/self/exe && echo told $name' > $odd; chmod +x $odd; ./$odd";
+    let (_, text) = step(world, script);
+    assert!(text.starts_with("told odd"), "{text}");
     // What is not the caller's to see is told to nobody: here a process of root's.
     world.spec.user = String::new();
     let script = "KEY=secret sleep 100 & until grep -q sleep /proc/$!/comm; do :; done; cat /proc/$!/environ; \
