@@ -4,6 +4,7 @@
 //! root or of no place at all. Directories of a process are not there, since they could not be read.
 
 use super::named::{Named, What, Whose};
+use super::opening::errno;
 use super::own::{Keeper, as_caller};
 use crate::answers::{Call, Replied, Reply};
 use crate::sys;
@@ -41,7 +42,11 @@ impl Keeper {
         let Ok(file) = self.looked_at(call, &named, follow)? else { return Ok(Ok(Reply::Kernel)) };
         let stat = rustix::fs::fstat(&file)?;
         let by_name = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(io::Error::other)?;
-        let told = look(&by_name, (stat.st_uid, stat.st_gid))?;
+        // Of a mask that the kernel does not know.
+        let told = match look(&by_name, (stat.st_uid, stat.st_gid)) {
+            Ok(told) => told,
+            Err(error) => return Ok(Err(errno(&error))),
+        };
         Ok(as_caller(call, || call.write(call.argument(to), &told))?.map(|()| Reply::Done(0)))
     }
 

@@ -93,7 +93,12 @@ impl Keeper {
         if is_null {
             return self.null.try_clone().map(Some);
         }
-        let known = self.seen(path_of(file.as_fd())?.as_os_str().as_bytes()).is_some();
+        let path = match path_of(file.as_fd()) {
+            // The step has directories as deep as it likes, but nobody can say that this is one of them.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NAMETOOLONG) => return Ok(None),
+            other => other?,
+        };
+        let known = self.seen(path.as_os_str().as_bytes()).is_some();
         Ok(known.then_some(file))
     }
 
@@ -142,6 +147,6 @@ fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
     Ok(text)
 }
 
-fn errno(error: &io::Error) -> Errno {
+pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
