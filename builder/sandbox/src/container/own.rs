@@ -88,7 +88,13 @@ impl Keeper {
             Err(Errno::PERM) => as_caller(call, || call.string_by_file(address))?,
             other => other,
         };
-        Ok(path.ok().and_then(|path| named(&path)))
+        let named = path.ok().and_then(|path| named(&path));
+        let Some(Named::Process(Whose::Of(process), what @ (What::Link(_) | What::File(_)))) = named else {
+            return Ok(named);
+        };
+        // By its number, also from another thread than the first.
+        let is_own = as_caller(call, || process_of(call))? == Ok(process);
+        Ok(Some(Named::Process(if is_own { Whose::Own } else { Whose::Of(process) }, what)))
     }
 
     fn readlink(&self, call: &Call<'_>, number: usize) -> io::Result<Replied> {
