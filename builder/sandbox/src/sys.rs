@@ -138,7 +138,7 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
 }
 
 /// Installs a filter as [`install_filter`] does, whose questions wait at the descriptor that this gives. With `killable`
-/// (Linux 5.19) only a deadly signal ends a call that somebody answers.
+/// (Linux 5.19) only a deadly signal ends a call from when somebody took its question; before that any signal interrupts it.
 pub(crate) fn install_asking_filter(program: &[libc::sock_filter], killable: bool) -> io::Result<OwnedFd> {
     let len = u16::try_from(program.len()).map_err(io::Error::other)?;
     let block = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
