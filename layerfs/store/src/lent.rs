@@ -4,7 +4,8 @@
 //! At its place stands a file meanwhile, locked by whoever moves the directory. It says in which directory in flight the
 //! cache is, and by which inode number it is known there. When the file is there and nobody has its lock, all who knew of
 //! it are dead: then the cache is looked for and changes places with it again. Where a step has deleted the cache, the file
-//! goes, and the cache begins anew. A file that does not say where its cache is (of a damaged disk) stays: another copy of
+//! goes, and the cache begins anew. A file that does not say where its cache is (of a damaged disk), or whose cache may be
+//! too deep to be found, stays: another copy of
 //! the cache is used, and no directory in flight that may hold it is deleted until somebody deletes the file.
 //!
 //! Must never: delete a directory in flight that holds a cache which is not lost.
@@ -15,7 +16,7 @@ use crate::{CacheMount, Ingest, StoreError};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +26,8 @@ use std::path::{Path, PathBuf};
 
 /// What the names of files begin with that are to stand for caches, in a directory in flight.
 const STANDS: &str = "lent-";
+/// Why a cache is not looked for.
+const UNREAD: &str = "this file does not say where the cache is for which it stands";
 /// Largest note.
 const NOTE_BYTES: u64 = 4096;
 
@@ -95,24 +98,30 @@ pub fn is_note(lock: &File) -> io::Result<bool> {
 /// cache is gone. Where the file does not say where the cache is, it stays.
 pub fn bring_back(layout: &Layout, path: &Path, lock: &File) -> io::Result<Lent> {
     let Some(note) = read_note(lock)? else {
-        warn_of(path);
+        warn_of(path, UNREAD);
         return Ok(Lent::Out);
     };
     match find(&layout.ingest().join(&note.ingest), note.inode)? {
-        Some((parent, name)) => {
+        Found::Unsearched => {
+            warn_of(
+                path,
+                "the cache for which this file stands may be where a step made directories too deep to be searched",
+            );
+            return Ok(Lent::Out);
+        }
+        Found::At(parent, name) => {
             rustix::fs::renameat_with(&parent, name.as_os_str(), CWD, path, RenameFlags::EXCHANGE)?;
         }
-        None => std::fs::remove_file(path)?,
+        Found::Nowhere => std::fs::remove_file(path)?,
     }
     Ok(Lent::Back)
 }
 
-/// Says what a file means that does not say where its cache is.
-fn warn_of(path: &Path) {
+/// Says what a file means whose cache is not found.
+fn warn_of(path: &Path, why: &str) {
     tracing::warn!(
         path = %path.display(),
-        "this file does not say where the cache is for which it stands, so that nothing which ended processes left is \
-         deleted; delete it to give the cache up"
+        "{why}, so that nothing which ended processes left is deleted; delete it to give the cache up"
     );
 }
 
@@ -156,7 +165,7 @@ pub fn bring_all_back(layout: &Layout, ingest: &Path, notes: Option<&[u64]>) -> 
                 Some(_) => {}
                 None if notes.is_some_and(|notes| !notes.contains(&copy.ino())) => continue,
                 None => {
-                    warn_of(&path);
+                    warn_of(&path, UNREAD);
                     return Ok(Lent::Out);
                 }
             }
@@ -184,35 +193,53 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The directory with this inode number somewhere below another one: in which it is, and its name.
-fn find(top: &Path, inode: u64) -> io::Result<Option<(OwnedFd, std::ffi::OsString)>> {
+/// Where a directory is.
+enum Found {
+    /// In this one, with this name.
+    At(OwnedFd, OsString),
+    Nowhere,
+    /// Nowhere but, maybe, where it is too deep to look.
+    Unsearched,
+}
+
+/// Looks for the directory with this inode number somewhere below another one.
+fn find(top: &Path, inode: u64) -> io::Result<Found> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = match rustix::fs::open(top, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT) => return Ok(Found::Nowhere),
         other => other?,
     };
     let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut pending = vec![PathBuf::from(".")];
+    let mut all = true;
     while let Some(path) = pending.pop() {
-        // What a step made too deep for one look-up is passed over.
         let dir = match rustix::fs::openat2(&top, &path, flags, Mode::empty(), rules) {
-            Err(Errno::NAMETOOLONG) => continue,
+            // What a step made too deep for one look-up.
+            Err(Errno::NAMETOOLONG) => {
+                all = false;
+                continue;
+            }
             other => other?,
         };
         for entry in Dir::read_from(&dir)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if entry.file_type() != FileType::Directory || name == "." || name == ".." {
+            // Some file systems do not tell here what it is.
+            let may_be = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+            if !may_be || name == "." || name == ".." {
                 continue;
             }
             let stat = rustix::fs::statat(dir.as_fd(), name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                continue;
+            }
             if stat.st_ino == inode {
-                return Ok(Some((dir, name.to_owned())));
+                return Ok(Found::At(dir, name.to_owned()));
             }
             pending.push(path.join(name));
         }
     }
-    Ok(None)
+    Ok(if all { Found::Nowhere } else { Found::Unsearched })
 }
 
 #[cfg(test)]
@@ -345,6 +372,28 @@ mod tests {
         fs::write(cache.path(), "").unwrap();
         drop((cache, ingest));
         assert!(root.join("moved/new").exists());
+    }
+
+    #[test]
+    fn a_cache_too_deep_to_be_found_is_not_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (path, dead, lock) = lent(&store, "whole/c");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let name = "x".repeat(250);
+        let mut deep = rustix::fs::open(dead.join("whole"), flags, Mode::empty()).unwrap();
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&deep, name.as_str(), Mode::RWXU).unwrap();
+            deep = rustix::fs::openat(&deep, name.as_str(), flags, Mode::empty()).unwrap();
+        }
+        rustix::fs::renameat(CWD, dead.join("whole/c"), &deep, "c").unwrap();
+        drop(lock);
+        drop(Store::open(dir.path()).unwrap());
+        assert!(path.is_file() && dead.exists());
+        rustix::fs::renameat(&deep, "c", CWD, dead.join("whole/c")).unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "content");
+        assert!(!dead.exists());
     }
 
     #[test]
