@@ -8,7 +8,7 @@ use super::Place;
 use super::exec::make;
 use super::mounts::Files as Mounted;
 use super::placed::part_caches;
-use crate::layers::{Layer, diff_ids};
+use crate::layers::{Layer, diff_ids, io};
 use crate::run_request::OnFailure;
 use crate::solve::{Build, StageState};
 use crate::{Engine, EngineError};
@@ -77,6 +77,13 @@ impl StageRoot {
         let laid = self.0.borrow();
         let laid = laid.as_ref().ok_or(EngineError::Dependency)?;
         Ok(cache.lend(&laid.ingest)?)
+    }
+
+    /// Makes a directory for what makes way in the root: in that in flight where lent caches are looked for, since one may
+    /// stay in it when the sandbox is killed.
+    fn aside(&self) -> Result<PathBuf, EngineError> {
+        let laid = self.0.borrow();
+        make(&laid.as_ref().ok_or(EngineError::Dependency)?.ingest, "aside")
     }
 }
 
@@ -156,11 +163,17 @@ impl Build<'_> {
         ingest: &Ingest,
         (root, view, mounted): (PathBuf, &View, &[Option<Mounted>]),
     ) -> Result<(BTreeSet<RelPath>, Result<(), EngineError>), EngineError> {
-        let mut spec = self.spec(exec, Files::Whole(Whole { root, aside: make(ingest, "aside")? }));
+        let aside = place.root.aside()?;
+        let mut spec = self.spec(exec, Files::Whole(Whole { root, aside: aside.clone() }));
         let mut held = self.mount(exec, mounted, ingest.path(), &mut spec)?;
         self.lend(&mut held, place.root, ingest, &mut spec)?;
         let moved = moved(view, spec.mounts.iter().map(|m| m.target.as_str()).chain(PROVIDED))?;
         let ran = self.run_process(place, &spec, command);
+        if ran.is_ok() {
+            // Nothing in it is wanted any more: it goes with the step.
+            let to = ingest.path().join("aside");
+            std::fs::rename(&aside, &to).map_err(|e| io(format!("moving {}", aside.display()), e))?;
+        }
         let parted = part_caches(&mut held);
         Ok((moved, ran.and(parted)))
     }
