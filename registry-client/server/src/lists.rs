@@ -115,7 +115,7 @@ struct Page {
 impl Page {
     /// The entries after `last`, at most `n` of them.
     fn of(mut all: Vec<String>, params: &Params) -> Result<Self, ApiError> {
-        let wrong = || ApiError::new(Code::PageInvalid, "n is no number of entries");
+        let wrong = || ApiError::new(Code::Unsupported, "n is no number of entries");
         let size = params.n.as_deref().map(|n| n.parse::<u32>().map_err(|_| wrong())).transpose()?;
         let size = size.map_or(MOST, |n| usize::try_from(n).unwrap_or(MOST).min(MOST));
         if let Some(last) = &params.last {

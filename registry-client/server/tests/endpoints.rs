@@ -12,6 +12,23 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCTETS: &str = "application/octet-stream";
+/// The codes that the body of a 4XX may have, "Error Codes".
+const CODES: [&str; 14] = [
+    "BLOB_UNKNOWN",
+    "BLOB_UPLOAD_INVALID",
+    "BLOB_UPLOAD_UNKNOWN",
+    "DIGEST_INVALID",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNKNOWN",
+    "NAME_INVALID",
+    "NAME_UNKNOWN",
+    "SIZE_INVALID",
+    "UNAUTHORIZED",
+    "DENIED",
+    "UNSUPPORTED",
+    "TOOMANYREQUESTS",
+];
 const ABSENT: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A registry with one image `team/app:v1`, a second tag on it, one artifact that refers to it, and an upload under way.
@@ -68,7 +85,7 @@ fn compare(id: &str, what: &str, answer: &Answer, status: u16, want: &Want<'_>, 
             let error = &answer.json()["errors"][0];
             assert_eq!(error["code"], *code, "{at}");
             assert!(error["message"].as_str().is_some_and(|m| !m.is_empty()), "{at}");
-            assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+            assert!(CODES.contains(code), "{at}");
         }
         Headers(wanted) => {
             for (name, value) in *wanted {
@@ -434,8 +451,8 @@ fn lists() {
                 Headers(&[("link", "</v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"")]),
             ),
             Row("end-8b", "GET", list("team/app", "?n=0"), none, b"", 200, Headers(&[("link", "-")])),
-            Row("end-8b", "GET", list("team/app", "?n=-1"), none, b"", 400, Code("PAGINATION_NUMBER_INVALID")),
-            Row("end-8b", "GET", list("team/app", "?n=x"), none, b"", 400, Code("PAGINATION_NUMBER_INVALID")),
+            Row("end-8b", "GET", list("team/app", "?n=-1"), none, b"", 400, Code("UNSUPPORTED")),
+            Row("end-8b", "GET", list("team/app", "?n=x"), none, b"", 400, Code("UNSUPPORTED")),
         ],
     );
     for (query, tags) in [
