@@ -102,7 +102,11 @@ fn open(path: &Path) -> io::Result<File> {
 /// Notes that it was used: what was not used for longest is deleted first. The time of the last change of the inode
 /// serves, since publishing sets it too and neither an archive nor a reader can.
 pub fn note_use(file: &File, metadata: &Metadata) {
-    let now = SystemTime::now();
+    note_use_at(file, metadata, SystemTime::now());
+}
+
+/// The same at that time.
+pub fn note_use_at(file: &File, metadata: &Metadata, now: SystemTime) {
     if is_stale(metadata, now) {
         // A store that cannot be written has no order of deletion.
         let _ = file.set_times(std::fs::FileTimes::new().set_accessed(now));

@@ -3,7 +3,7 @@
 //! A blob of the store is visible in a repository only by a link that was written there, and a
 //! link is durable before its writing returns. Names are of a checked type before they get a path.
 
-use crate::held::note_use;
+use crate::held::{note_use, note_use_at};
 use crate::layout::{BLOBS, MANIFESTS, TAGS, digest_of, file_name};
 use crate::publish::{Durability, Removed, make_dirs, names, read_json, remove_file, sync_dir};
 use crate::referrers::Referrer;
@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 /// Longest repository name, in bytes (distribution-spec, "Pulling manifests").
 const NAME_BYTES: usize = 255;
@@ -271,6 +272,21 @@ impl Repo {
     pub fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>, StoreError> {
         let found: Option<Descriptor> = read_json(&self.store.layout().repository_manifest(&self.name, digest))?;
         Ok(found.filter(|d| d.digest == *digest))
+    }
+
+    /// Notes that somebody asked for a manifest: what it names is about to be asked for by its digest, also when its
+    /// tag is moved meanwhile.
+    pub fn note_asked(&self, digest: &Digest) {
+        self.note_asked_at(digest, SystemTime::now());
+    }
+
+    pub(crate) fn note_asked_at(&self, digest: &Digest, now: SystemTime) {
+        let link = self.store.layout().repository_manifest(&self.name, digest);
+        if let Ok(link) = File::open(link)
+            && let Ok(is) = link.metadata()
+        {
+            note_use_at(&link, &is, now);
+        }
     }
 
     /// Stores a manifest under a digest that the caller computed, and lists it as a referrer when it is one.

@@ -52,7 +52,9 @@ async fn found(
     let headers = headers.clone();
     registry
         .on_disk(move |store| {
-            let d = find(&store.repository(&name), &selector)?;
+            let repository = store.repository(&name);
+            let d = find(&repository, &selector)?;
+            repository.note_asked(&d.digest);
             match held(&headers, &d.digest) {
                 true => Ok(about(StatusCode::NOT_MODIFIED, &d.digest)),
                 false => rest(store, &d, about(StatusCode::OK, &d.digest)),

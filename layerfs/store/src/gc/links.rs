@@ -3,7 +3,7 @@
 //!
 //! Takes a repository as it is under its lock; gives the links that may go, and takes them away. Must never: judge where
 //! a document of the repository cannot be read, since nobody knows then what it names; nor take a link that is young,
-//! since the manifest of a push comes after its blobs.
+//! since the manifest of a push comes after its blobs, and the blobs of a pull after its manifest.
 
 use super::Policy;
 use super::reach::{Reach, Reached};
@@ -14,8 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// So long after it was made a link stays, and one to a blob after it was asked for, whatever names it: a push may be
-/// under way.
+/// So long after it was made or asked for a link stays, whatever names it: a push or a pull may be under way.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which links may go.

@@ -79,6 +79,30 @@ fn only_what_names_lead_to_stays() {
 }
 
 #[test]
+fn a_manifest_that_was_asked_for_is_young_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (_dir, store) = store();
+    let repo = store.repository(&"team/app".parse().unwrap());
+    let (_, manifest) = push(&store, &repo, "untagged");
+    let link = store.layout().repository_manifest(repo.name(), &manifest.digest);
+    let age_from = || {
+        let is = std::fs::symlink_metadata(&link).unwrap();
+        (is.ctime(), is.ctime_nsec())
+    };
+    let (made, now) = (age_from(), std::time::SystemTime::now());
+    // Longer than the clock of files takes for a step.
+    std::thread::sleep(Duration::from_millis(50));
+    repo.note_asked_at(&manifest.digest, now);
+    assert_eq!(age_from(), made, "not with every request");
+    repo.note_asked_at(&manifest.digest, now + Duration::from_secs(120));
+    assert!(age_from() > made);
+    assert!(repo.manifest(&manifest.digest).unwrap().is_some());
+    // Of what is not there nothing is noted, and nothing made.
+    repo.note_asked(&Digest::sha256("absent"));
+    assert_eq!(repo.manifests().unwrap(), [manifest.digest]);
+}
+
+#[test]
 fn a_repository_keeps_what_its_manifests_name_and_with_all_those_that_tags_lead_to() {
     let (_dir, store) = store();
     let repo = store.repository(&"team/app".parse().unwrap());
