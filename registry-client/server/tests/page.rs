@@ -73,6 +73,53 @@ fn repositories_tags_platforms_layers_and_sizes() {
     assert_eq!(server.send("POST", "/", &[], b"").status, 405);
 }
 
+#[test]
+fn an_index_has_the_platforms_of_those_within_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = ServerOptions::new(Store::open(dir.path()).unwrap());
+    options.sparse = true;
+    let server = Server::with(options);
+    let push = |document: &Value, media_type: &str| {
+        let digest = server.push_manifest("app", &Digest::sha256(document.to_string()).to_string(), document);
+        json!({"mediaType": media_type, "digest": digest, "size": document.to_string().len()})
+    };
+    let index = |entries: &[&Value]| json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let image = |architecture: &str, bytes: usize| {
+        let layer = server.push_blob("app", &architecture.bytes().cycle().take(bytes).collect::<Vec<_>>());
+        let mut document = image(&server.push_blob("app", b"{}"), 2);
+        document["layers"] =
+            json!([{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": bytes}]);
+        let mut entry = push(&document, MANIFEST);
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        entry
+    };
+    let [amd64, arm64, s390x] =
+        [("amd64", 1_000_000), ("arm64", 2_000_000), ("s390x", 4_000_000)].map(|(a, n)| image(a, n));
+    let mut absent = amd64.clone();
+    absent["digest"] = json!(Digest::sha256("absent").to_string());
+    absent["platform"]["architecture"] = json!("riscv64");
+    let inner = push(&index(&[&arm64, &absent]), INDEX);
+    let middle = push(&index(&[&inner, &s390x]), INDEX);
+    let mut elsewhere = inner.clone();
+    elsewhere["digest"] = json!(Digest::sha256("an index that is not here").to_string());
+    elsewhere["platform"] = json!({"os": "linux", "architecture": "ppc64le"});
+    let digest = server.push_manifest("app", "v1", &index(&[&amd64, &middle, &inner, &elsewhere]));
+
+    // Each once, and what several share counted once.
+    let tags = server.get("/?repository=app").text();
+    let all = "<td>linux/amd64, linux/arm64, linux/riscv64, linux/s390x, linux/ppc64le</td><td class=\"n\">7.0 MB</td>";
+    assert!(tags.contains(all) && tags.contains(&digest), "{tags}");
+    let rows = server.get("/?repository=app&tag=v1").text();
+    for row in [
+        "<td>linux/amd64</td><td class=\"n\">1.0 MB</td>",
+        "<td>linux/arm64, linux/riscv64, linux/s390x</td><td class=\"n\">6.0 MB</td>",
+        "<td>linux/arm64, linux/riscv64</td><td class=\"n\">2.0 MB</td>",
+        "<td>linux/ppc64le</td><td class=\"n\"></td>",
+    ] {
+        assert!(rows.contains(row), "{row} in {rows}");
+    }
+}
+
 /// An image whose parts may be of other repositories, as a partial copy.
 fn image(config: &str, size: usize) -> Value {
     let config = json!({"mediaType": CONFIG, "digest": config, "size": size});

@@ -10,7 +10,7 @@ use crate::api_error::{ApiError, Code};
 use crate::gate::Action;
 use crate::manifests::find;
 use crate::route::{Params, Selector, parse_digest};
-use cooper_image::{Descriptor, Document, ImageConfig, Index, Manifest, MediaType, limits};
+use cooper_image::{Descriptor, Document, ImageConfig, Index, Leaf, Leaves, Manifest, MediaType, limits};
 use cooper_store::{Repo, RepoName, Store, StoreError, TagName};
 use html::{Page, code, link, place, size, text};
 use std::collections::BTreeMap;
@@ -107,7 +107,10 @@ fn row(store: &Store, repository: &Repo, tag: &TagName) -> Result<Option<Vec<Str
     let Some(d) = repository.tag(tag)? else { return Ok(None) };
     let name = repository.name().as_str();
     let (platforms, bytes) = match document(store, repository, &d)? {
-        Found::Index(index) => (platforms(&index), index_size(store, repository, &index)?),
+        Found::Index(index) => {
+            let images = images(store, repository, index)?;
+            (platforms(&images), index_size(store, repository, &images)?)
+        }
         Found::Manifest(manifest) => (kind(store, repository, &manifest)?, Some(image_size(&manifest))),
         Found::Damaged => (DAMAGED.to_owned(), None),
         Found::Nothing => (String::new(), None),
@@ -135,11 +138,16 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
         Found::Index(index) => {
             let mut rows = Vec::new();
             for entry in index.manifests.iter().take(ROWS) {
-                let platform = entry.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-                let bytes = match document(store, &repository, entry)? {
-                    Found::Manifest(manifest) => size(image_size(&manifest)),
-                    Found::Damaged => DAMAGED.to_owned(),
-                    Found::Index(_) | Found::Nothing => String::new(),
+                let said = platforms(std::slice::from_ref(entry));
+                let (platform, bytes) = match document(store, &repository, entry)? {
+                    Found::Index(inner) => {
+                        let images = images(store, &repository, inner)?;
+                        let bytes = index_size(store, &repository, &images)?.map(size).unwrap_or_default();
+                        (Some(platforms(&images)).filter(|found| !found.is_empty()).unwrap_or(said), bytes)
+                    }
+                    Found::Manifest(manifest) => (said, size(image_size(&manifest))),
+                    Found::Damaged => (said, DAMAGED.to_owned()),
+                    Found::Nothing => (said, String::new()),
                 };
                 let kind = entry.artifact_type.as_deref().unwrap_or(entry.media_type.as_str());
                 rows.push(vec![text(&platform), bytes, text(kind), at(&entry.digest.to_string())]);
@@ -223,10 +231,27 @@ fn image_size(manifest: &Manifest) -> u64 {
     manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
 }
 
-/// What the images of an index have together, a layer that several share counted once.
-fn index_size(store: &Store, repository: &Repo, index: &Index) -> Result<Option<u64>, ApiError> {
+/// The images of an index and of those within it, and an index within it that the repository does not have. As many
+/// documents are looked at as a table has rows, and nothing that nests too deep.
+fn images(store: &Store, repository: &Repo, index: Index) -> Result<Vec<Descriptor>, ApiError> {
+    let (mut leaves, mut images) = (Leaves::of(index), Vec::new());
+    for _ in 0..ROWS {
+        match leaves.step() {
+            Ok(Some(Leaf::Image(d))) => images.push(d),
+            Ok(Some(Leaf::Index(d))) => match document(store, repository, &d)? {
+                Found::Index(inner) => leaves.enter(inner),
+                _ => images.push(d),
+            },
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(images)
+}
+
+/// What images have together, a layer that several share counted once.
+fn index_size(store: &Store, repository: &Repo, images: &[Descriptor]) -> Result<Option<u64>, ApiError> {
     let mut parts = BTreeMap::new();
-    for entry in index.manifests.iter().take(ROWS) {
+    for entry in images {
         if let Found::Manifest(manifest) = document(store, repository, entry)? {
             let all = std::iter::once(manifest.config).chain(manifest.layers);
             parts.extend(all.map(|part| (part.digest, part.size)));
@@ -235,9 +260,15 @@ fn index_size(store: &Store, repository: &Repo, index: &Index) -> Result<Option<
     Ok((!parts.is_empty()).then(|| parts.values().fold(0, |sum: u64, size| sum.saturating_add(*size))))
 }
 
-fn platforms(index: &Index) -> String {
-    let named = index.images().filter_map(|entry| entry.platform.as_ref()).take(ROWS);
-    named.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Each once.
+fn platforms(images: &[Descriptor]) -> String {
+    let mut named: Vec<String> = Vec::new();
+    for platform in images.iter().filter_map(|image| image.platform.as_ref()).map(ToString::to_string) {
+        if !named.contains(&platform) {
+            named.push(platform);
+        }
+    }
+    named.join(", ")
 }
 
 /// The platform of an image, or the kind of an artifact.
