@@ -16,6 +16,11 @@ pub fn text(detail: &ImageDetail) -> String {
     rows.one("Name", detail.reference.familiar());
     rows.one("Digest", &detail.descriptor.digest);
     rows.one("Media type", detail.descriptor.media_type.as_str());
+    // What is within them is not in the list of the manifests.
+    if detail.manifests.iter().any(|d| d.media_type.is_index()) {
+        let platforms: Vec<String> = detail.platforms.iter().map(ToString::to_string).collect();
+        rows.one("Platforms", platforms.join(", "));
+    }
     let mut parts = vec![rows.text()];
     if !detail.manifests.is_empty() {
         parts.push(format!("Manifests:\n{}", indented(&entries(&detail.manifests))));
@@ -188,7 +193,12 @@ Layers:
             "annotations": {BASE[0]: "debian:12", "org.example": "x"},
         });
         detail.manifest = Some(serde_json::from_value(manifest).unwrap());
+        detail.platforms = ["arm64", "s390x"].map(Platform::linux).to_vec();
         let shown = text(&detail);
+        assert!(!shown.contains("Platforms:"), "the list says it: {shown}");
+        detail.manifests.push(Descriptor::of(MediaType::OciIndex, b"index"));
+        let shown = text(&detail);
+        assert!(shown.contains("\nPlatforms:   linux/arm64, linux/s390x\n"), "{shown}");
         for part in [
             format!("Manifests:\n  linux/arm64           {}  3 B\n", arm.digest),
             format!("\n  attestation-manifest  {}  11 B\n", attestation.digest),

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::open::Remote;
 use cooper_engine::EngineError;
 use cooper_engine::images::ImageDetail;
-use cooper_image::{Descriptor, Document, ImageConfig, Platform, Reference, limits};
+use cooper_image::{Descriptor, Document, ImageConfig, Index, Leaf, Leaves, Platform, Reference, limits};
 use cooper_registry::ResolvedManifest;
 
 /// An image's documents.
@@ -63,18 +63,37 @@ impl Image {
             // It was parsed before, when the image was chosen from it.
             let Ok(Document::Index(index)) = Document::parse(bytes.get(), None) else { return None };
             let media_type = Document::Index(index.clone()).media_type();
-            let descriptor = Descriptor::new(media_type, bytes.digest().clone(), bytes.get().len() as u64);
-            let platforms = index.images().filter_map(|d| d.platform.clone()).collect();
-            Some((descriptor, platforms, index.manifests))
+            Some((Descriptor::new(media_type, bytes.digest().clone(), bytes.get().len() as u64), index))
         });
         let chosen = self.manifest.descriptor;
         let (descriptor, platforms, manifests) = match of_index {
-            Some(found) => found,
+            Some((descriptor, index)) => (descriptor, platforms(remote, name, index.clone())?, index.manifests),
             None => (chosen.clone(), vec![config.platform()], Vec::new()),
         };
         let manifest = Some(self.manifest.document);
         Ok(ImageDetail { reference: name.clone(), descriptor, chosen, platforms, manifests, config, manifest })
     }
+}
+
+/// The platforms of an index and of the indexes within it. Of one that the registry does not have, as where only a part
+/// was copied, what is said of it.
+fn platforms(remote: &Remote, name: &Reference, index: Index) -> Result<Vec<Platform>, Failure> {
+    let invalid = |e: String| EngineError::InvalidImage { reference: name.to_string(), reason: e };
+    let (mut leaves, mut found) = (Leaves::of(index), Vec::new());
+    while let Some(leaf) = leaves.step().map_err(|e| invalid(e.to_string()))? {
+        match leaf {
+            Leaf::Image(d) => found.extend(d.platform),
+            Leaf::Index(d) => match remote.wait(remote.client.top(&name.with_digest(d.digest.clone()))) {
+                Ok(inner) => match inner.document {
+                    Document::Index(inner) => leaves.enter(inner),
+                    Document::Manifest(_) => return Err(invalid(format!("{} is no index", d.digest)).into()),
+                },
+                Err(e) if e.is_absence() => found.extend(d.platform),
+                Err(e) => return Err(e.into()),
+            },
+        }
+    }
+    Ok(found)
 }
 
 fn parsed(bytes: &[u8], name: &Reference) -> Result<ImageConfig, EngineError> {
