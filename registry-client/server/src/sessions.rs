@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 /// When there is no room for another, an upload that was left alone for so long goes.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 
-/// How long a request waits for the one before it: until that can be seen to be stalled, and then until what it received
-/// is with the system. It looks so often.
-const UNTIL_STALLED: Duration = STALLED.saturating_add(Duration::from_millis(200));
+/// How long a request waits for the one before it: until that can be seen to be stalled, of which the last bytes may have
+/// been on their way when this one came; and then until what it received is with the system. It looks so often.
+const UNTIL_STALLED: Duration = STALLED.saturating_mul(2);
 const UNTIL_BACK: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
