@@ -4,7 +4,7 @@
 //! `cooper doctor` tells what a build finds: both ask here.
 
 use crate::foreign::{self, check_foreign};
-use crate::probe::Finding;
+use crate::probe::{self, Finding};
 use crate::trial::{self, Tried};
 use cooper_image::Platform;
 use rustix::fs::XattrFlags;
@@ -75,7 +75,8 @@ pub fn probe_store(root: &Path) -> Vec<Finding> {
             return vec![Finding { name: "store", ok: false, detail, hint }];
         }
     };
-    vec![layers(&trial), copies(&trial), emulators(&trial)]
+    let layers = layers(&trial);
+    vec![probe::overlay(), layers, copies(&trial), emulators(&trial)]
 }
 
 /// A directory to try things in, deleted afterwards.
@@ -261,7 +262,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let found = probe_store(&dir.path().join("not/yet"));
         let names: Vec<&str> = found.iter().map(|f| f.name).collect();
-        assert_eq!(names, ["store", "copies of files", "other processors"]);
+        assert_eq!(names, ["overlay file system", "store", "copies of files", "other processors"]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let nowhere = probe_store(Path::new("/proc/self/cooper"));
         assert!(nowhere.len() == 1 && !nowhere[0].ok && nowhere[0].hint.is_some(), "{nowhere:?}");

@@ -42,8 +42,7 @@ pub fn probe() -> Report {
         return in_a_container();
     }
     let privileged = idmap::is_privileged();
-    let mut findings =
-        vec![identity(privileged), kernel(), overlay(), seccomp(), abstract_sockets(), limits(), network()];
+    let mut findings = vec![identity(privileged), kernel(), seccomp(), abstract_sockets(), limits(), network()];
     let mut tier = Ok(if privileged { idmap::tier_here() } else { Tier::Rootless });
     if !privileged {
         let mut look = |name, result: Result<String, SandboxError>| {
@@ -121,7 +120,8 @@ pub(crate) fn is_linux(major: u32, minor: u32) -> bool {
     (numbers.next().and_then(Result::ok), numbers.next().and_then(Result::ok)) >= (Some(major), Some(minor))
 }
 
-fn overlay() -> Finding {
+/// To be asked when it was tried: the kernel loads its module for the first who mounts it.
+pub(crate) fn overlay() -> Finding {
     let known = std::fs::read_to_string("/proc/filesystems")
         .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().last() == Some("overlay")));
     let detail = if known { "known to the kernel" } else { "not in /proc/filesystems: roots of steps are copied" };
