@@ -1,12 +1,14 @@
 //! The root of a step: the layers stacked by the kernel's overlay file system.
 //!
-//! Layers are named to the kernel as `/proc/self/fd/N`: that is short enough for any depth and
+//! Layers are named to the kernel by descriptors, as `/proc/self/fd/N` or `N`: that is short enough for any depth and
 //! shows nothing of the host's paths in the step's mount table. The root opens no devices (see `dev`).
 
 use crate::idmap::Tier;
 use crate::mount_api;
+use crate::probe;
 use crate::protocol::{At, Fault, Stage};
 use crate::spec::Stack;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
@@ -59,6 +61,10 @@ pub(crate) fn mount_root(stack: &Stack, marks: Marks) -> Result<OwnedFd, Fault> 
 
 /// Stacks the layers on what `target` refers to.
 pub(crate) fn mount_at(layers: &Layers, marks: Marks, target: &OwnedFd) -> io::Result<()> {
+    // Kernels before 6.5 would write a line about `lowerdir+` into their log, for each step.
+    if !probe::is_linux(6, 5) {
+        return Ok(stack_in_one_string(layers, marks, target)?);
+    }
     match stack(layers, marks) {
         Ok(root) => mount_api::attach(&root, target),
         // Kernels before 6.8 have no `lowerdir+`.
@@ -109,27 +115,61 @@ fn configure(context: &OwnedFd, layers: &Layers, marks: Marks) -> rustix::io::Re
     fsconfig_create(context)
 }
 
+/// Where descriptors have names.
+const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// How much of the options mount(2) reads.
+const OPTIONS_BYTES: usize = 4095;
+
 /// All that could leave something in the upper layer that is not plain files and whiteouts is off.
 const FEATURES: &[(&str, &str)] = &[("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
 fn stack_in_one_string(layers: &Layers, marks: Marks, target: &OwnedFd) -> rustix::io::Result<()> {
-    let lowers: Vec<_> = layers.lowers_top_first.iter().map(by_descriptor).collect();
-    let mut options = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lowers.join(":"),
-        by_descriptor(&layers.upper),
-        by_descriptor(&layers.work)
-    );
+    let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+    let lowers: Vec<_> = layers.lowers_top_first.iter().map(number).collect();
+    let options = in_one_string(&lowers, &number(&layers.upper), &number(&layers.work), marks)?;
+    let former = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::chdir(DESCRIPTORS)?;
+    let mounted = mount("overlay", by_descriptor(target), "overlay", MountFlags::NODEV, options.as_c_str());
+    rustix::process::fchdir(&former)?;
+    mounted
+}
+
+/// The options for directories named from [`DESCRIPTORS`], so that as many as overlay takes have room.
+fn in_one_string(lowers: &[String], upper: &str, work: &str, marks: Marks) -> rustix::io::Result<CString> {
+    let mut options = format!("lowerdir={},upperdir={upper},workdir={work}", lowers.join(":"));
     for (key, value) in FEATURES {
         options.push_str(&format!(",{key}={value}"));
     }
     if marks == Marks::User {
         options.push_str(",userxattr");
     }
-    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-    mount("overlay", by_descriptor(target), "overlay", MountFlags::NODEV, options.as_c_str())
+    // What is behind that the kernel leaves out without a word, and with it layers.
+    if options.len() > OPTIONS_BYTES {
+        return Err(Errno::TOOBIG);
+    }
+    CString::new(options).map_err(|_| Errno::INVAL)
 }
 
 fn by_descriptor(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
+    format!("{DESCRIPTORS}/{}", fd.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_layers_as_overlay_takes_have_room_in_one_string() {
+        // What overlay takes (OVL_MAX_STACK), by the numbers that descriptors have then.
+        let lowers: Vec<String> = (600..1100).map(|number: u32| number.to_string()).collect();
+        let options = in_one_string(&lowers, "1100", "1101", Marks::User).unwrap();
+        assert!(
+            options
+                .to_bytes()
+                .ends_with(b":1099,upperdir=1100,workdir=1101,redirect_dir=nofollow,metacopy=off,index=off,userxattr")
+        );
+        let more: Vec<String> = (600..1600).map(|number: u32| number.to_string()).collect();
+        assert_eq!(in_one_string(&more, "1100", "1101", Marks::User), Err(Errno::TOOBIG));
+    }
 }
