@@ -5,6 +5,7 @@
 //! have no groups with controllers: then this process, when it is the only one in its group, moves into one below it.
 
 use crate::SandboxError;
+use crate::idmap::{Tier, tier_here};
 use rustix::fs::{Access, access};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ fn first_version(seen: &Seen, controller: Controller, unified: Option<&Path>) ->
             Ok(()) => Ok(Place { version: Version::One, dir, controllers: vec![controller] }),
             Err(e) => Err(refused(&dir, controller, Version::One, &e)),
         },
-        None => Err(missing(controller, unified)),
+        None => Err(missing(controller, unified, Starter::here())),
     }
 }
 
@@ -168,6 +169,19 @@ fn writable(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// May groups with a controller be made below a group of version 2, as [`delegated`] makes it ready for that? Changes
+/// nothing.
+fn usable(dir: &Path, controller: Controller) -> io::Result<()> {
+    let control = dir.join("cgroup.subtree_control");
+    writable(dir)?;
+    access(&control, Access::WRITE_OK)?;
+    // The root of all groups may have processes and groups.
+    if !has(&control, controller) && dir.join("cgroup.type").exists() {
+        is_alone_in(dir)?;
+    }
+    Ok(())
+}
+
 /// The group of this process, ready to have groups with controllers.
 fn delegated(dir: &Path, wanted: &[Controller]) -> Result<Place, SandboxError> {
     let dir = home(dir);
@@ -189,14 +203,19 @@ fn delegated(dir: &Path, wanted: &[Controller]) -> Result<Place, SandboxError> {
     Ok(place)
 }
 
-/// Moves this process into a group below its own.
-fn step_down(dir: &Path) -> io::Result<()> {
+/// Is this process in a group? An error when there are others in it, which are not moved.
+fn is_alone_in(dir: &Path) -> io::Result<bool> {
     let own = std::process::id().to_string();
     let members = std::fs::read_to_string(dir.join("cgroup.procs"))?;
     if members.lines().any(|pid| pid != own) {
         return Err(io::Error::other("other processes are in this control group, beside cooper"));
     }
-    if members.is_empty() {
+    Ok(!members.is_empty())
+}
+
+/// Moves this process into a group below its own.
+fn step_down(dir: &Path) -> io::Result<()> {
+    if !is_alone_in(dir)? {
         return Ok(());
     }
     let leaf = dir.join(LEAF);
@@ -204,7 +223,7 @@ fn step_down(dir: &Path) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
-    std::fs::write(leaf.join("cgroup.procs"), own)
+    std::fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())
 }
 
 /// A group cannot be made, or not used.
@@ -218,14 +237,55 @@ pub fn refused(dir: &Path, controller: Controller, version: Version, error: &io:
                              boot it with systemd.unified_cgroup_hierarchy=1"
                     .to_owned()
             }
-            Version::Two => {
-                "start it in a group of its own: systemd-run --user --scope -p Delegate=yes cooper build …".to_owned()
-            }
+            Version::Two if error.kind() == io::ErrorKind::ReadOnlyFilesystem => MOUNTED.to_owned(),
+            Version::Two => format!("start it in a group of its own: {}", Starter::here().command()),
         },
     }
 }
 
-fn missing(controller: Controller, unified: Option<&Path>) -> SandboxError {
+/// What a container needs.
+const MOUNTED: &str = "mount /sys/fs/cgroup writable, or build outside of this container";
+
+/// Who can have a group for this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Starter {
+    /// The system's service manager, whom the machine's root asks.
+    System,
+    /// The user's own.
+    User,
+    /// No systemd runs here.
+    Nobody,
+}
+
+impl Starter {
+    fn here() -> Self {
+        // As sd_booted(3).
+        if !Path::new("/run/systemd/system").is_dir() {
+            return Self::Nobody;
+        }
+        // An ordinary user is root as well, where the namespace for steps was entered already.
+        if rustix::process::geteuid().is_root() && tier_here() == Tier::Root { Self::System } else { Self::User }
+    }
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::System => "systemd-run --scope -p Delegate=yes cooper build …",
+            Self::User => "systemd-run --user --scope -p Delegate=yes cooper build …",
+            Self::Nobody => "as the only process of one that it may write to, in a container as its first process",
+        }
+    }
+
+    /// How to get a controller.
+    fn delegation(self) -> String {
+        let first = match self {
+            Self::User => "have it delegated: Delegate=cpu memory pids for user@.service, then ",
+            Self::System | Self::Nobody => "start it in a group of its own: ",
+        };
+        format!("{first}{}", self.command())
+    }
+}
+
+fn missing(controller: Controller, unified: Option<&Path>, starter: Starter) -> SandboxError {
     let name = controller.name();
     SandboxError::Unavailable {
         feature: controller.flag(),
@@ -234,12 +294,8 @@ fn missing(controller: Controller, unified: Option<&Path>) -> SandboxError {
             None => format!("no control groups with the controller {name} are mounted here"),
         },
         hint: match unified {
-            Some(_) => format!(
-                "have it delegated: Delegate=cpu memory pids for user@.service, then systemd-run --user --scope -p \
-                 Delegate=yes cooper build …; or leave {} away",
-                controller.flag()
-            ),
-            None => "mount /sys/fs/cgroup writable, or build outside of this container".to_owned(),
+            Some(_) => format!("{}; or leave {} away", starter.delegation(), controller.flag()),
+            None => MOUNTED.to_owned(),
         },
     }
 }
@@ -254,8 +310,7 @@ pub(crate) fn probe() -> Result<String, SandboxError> {
             Some(dir) if offers(dir, controller) => {
                 let refused = |e: io::Error| refused(dir, controller, Version::Two, &e);
                 let home = home(dir);
-                writable(home).map_err(refused)?;
-                access(home.join("cgroup.subtree_control"), Access::WRITE_OK).map_err(|e| refused(e.into()))?;
+                usable(home, controller).map_err(refused)?;
                 kept.push((controller, Version::Two));
             }
             _ => kept.push((controller, first_version(&seen, controller, unified.as_deref())?.version)),
@@ -292,12 +347,24 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let missing = missing(Controller::Pids, Some(Path::new("/sys/fs/cgroup/scope")));
+        let missing = |starter| missing(Controller::Pids, Some(Path::new("/sys/fs/cgroup/scope")), starter);
+        let by_user = missing(Starter::User);
         assert_eq!(
-            missing.to_string(),
+            by_user.to_string(),
             "--pids not available: the controller pids is not in /sys/fs/cgroup/scope/cgroup.controllers"
         );
-        assert!(missing.hint().unwrap().contains("Delegate=cpu memory pids"));
+        assert!(by_user.hint().unwrap().contains("Delegate=cpu memory pids"));
+        for (starter, said) in [
+            (Starter::System, "own: systemd-run --scope -p Delegate=yes cooper build …; or leave --pids away"),
+            (Starter::User, "then systemd-run --user --scope -p Delegate=yes cooper build …; or leave --pids away"),
+            (Starter::Nobody, "in a container as its first process; or leave --pids away"),
+        ] {
+            let hint = missing(starter).hint().unwrap();
+            assert!(hint.ends_with(said), "{hint}");
+        }
+        let unwritable = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let unwritable = refused(Path::new("/sys/fs/cgroup"), Controller::Cpu, Version::Two, &unwritable);
+        assert_eq!(unwritable.hint().as_deref(), Some(MOUNTED));
     }
 
     #[test]
@@ -322,6 +389,10 @@ mod tests {
         write("cgroup.procs", &format!("{}\n1\n", std::process::id()));
         let refused = delegated(dir.path(), &[Controller::Pids]).unwrap_err();
         assert!(refused.to_string().contains("other processes"), "{refused}");
-        assert!(refused.hint().unwrap().contains("systemd-run"));
+        assert!(refused.hint().unwrap().contains(Starter::here().command()));
+        // Who only looks finds the same.
+        let seen = usable(dir.path(), Controller::Pids).unwrap_err();
+        assert!(refused.to_string().ends_with(&seen.to_string()), "{seen}");
+        usable(dir.path(), Controller::Memory).unwrap();
     }
 }
