@@ -34,6 +34,9 @@ const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Hidden below `/sys`.
 const SYS_MASKED: &[&str] = &["firmware", "fs/selinux", "devices/virtual/powercap"];
 
+/// Where control groups are mounted, below `/sys`.
+const CGROUP: &str = "fs/cgroup";
+
 /// Where the kernel shows its processors.
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
@@ -99,8 +102,8 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
         Security::Insecure => INERT,
     };
     let target = stubs.plain("sys", StubKind::Directory, HERE)?;
-    let sys = match new_filesystem("sysfs", &[], attributes) {
-        Ok(sys) => sys,
+    let (sys, mounts) = match new_filesystem("sysfs", &[], attributes) {
+        Ok(sys) => (sys, String::new()),
         // A user namespace that does not own the network namespace may not have a sysfs of its
         // own; the host's, read-only throughout, is what it may see anyway.
         Err(error)
@@ -109,7 +112,9 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
                 && error.raw_os_error() == Some(libc::EPERM) =>
         {
             let host = mount_api::on_host("/sys".as_ref()).at(HERE, "/sys of the host")?;
-            read_only_copy_of(&host, INERT, Reach::Tree).at(HERE, "/sys of the host")?
+            let sys = read_only_copy_of(&host, INERT, Reach::Tree).at(HERE, "/sys of the host")?;
+            // A sysfs of its own has none of what lies below; the kernel makes no copy without it.
+            (sys, std::fs::read_to_string("/proc/self/mountinfo").at(HERE, "what is mounted on the host")?)
         }
         Err(error) => return Err(error).at(HERE, "sysfs"),
     };
@@ -117,7 +122,7 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
     if *security == Security::Insecure {
         return mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup");
     }
-    for name in SYS_MASKED {
+    for name in mounted_below_sys(&mounts).into_iter().chain(SYS_MASKED.iter().copied()) {
         masks.hide(&sys, name).at(HERE, format_args!("/sys/{name}"))?;
     }
     for name in thermal_throttle().at(HERE, PROCESSORS)? {
@@ -126,9 +131,18 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
     mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup")
 }
 
+/// What is mounted below the host's `/sys` but control groups, which have another place (proc_pid_mountinfo(5)).
+fn mounted_below_sys(mountinfo: &str) -> Vec<&str> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix("/sys/"));
+    let mut points: Vec<&str> = points.filter(|name| *name != CGROUP && !name.starts_with("fs/cgroup/")).collect();
+    // What is mounted within another is hidden with that one, which this user may not be able to look into.
+    points.sort_unstable();
+    points
+}
+
 /// The step's own cgroup, where the unified hierarchy is in use; otherwise nothing.
 fn mount_cgroup(sys: &OwnedFd, masks: &mut Masks<'_>, attributes: MountAttrFlags) -> io::Result<()> {
-    let target = match plainly_inside(sys.as_fd(), "fs/cgroup", OFlags::PATH) {
+    let target = match plainly_inside(sys.as_fd(), CGROUP, OFlags::PATH) {
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
@@ -163,4 +177,17 @@ fn freeze(base: &OwnedFd, name: &str) -> io::Result<()> {
         other => other?,
     };
     attach(read_only_copy_of(&target, MountAttrFlags::empty(), Reach::Tree)?, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_sys_is_found() {
+        let mounts = "23 27 0:22 / /sys rw - sysfs sysfs rw\n24 23 0:6 / /sys/kernel/security rw - securityfs securityfs rw\n\
+            31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+            33 23 0:30 / /sys/fs/bpf rw shared:4 - bpf bpf rw\n40 27 0:40 / /system rw - tmpfs tmpfs rw\n";
+        assert_eq!(mounted_below_sys(mounts), ["fs/bpf", "kernel/security"]);
+    }
 }
