@@ -101,6 +101,10 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     if is_contained() {
         return container::usable().map(|()| Tier::Container);
     }
+    // Before anything else fails of it, in other words.
+    if !may_have_namespaces() {
+        return Err(namespaces_denied("tried"));
+    }
     let maps = match plan() {
         Ok(maps) => maps,
         Err(lacking) if owners::are_recorded_here() => return enter_with_one_id(&lacking),
@@ -139,7 +143,15 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
 /// AppArmor lets the namespace be made but makes its root powerless; see at once. The mounts are its own, so that it can
 /// make more (`own_program`).
 fn prove_rights() -> Result<(), SandboxError> {
-    sys::unshare(UnshareFlags::NEWUTS | UnshareFlags::NEWNS).map_err(|error| namespaces_denied(&error.to_string()))
+    sys::unshare(PROOF).map_err(|error| namespaces_denied(&error.to_string()))
+}
+
+/// What root of a user namespace with rights can leave, beside it.
+const PROOF: UnshareFlags = UnshareFlags::NEWUTS.union(UnshareFlags::NEWNS);
+
+/// Would [`enter_user_namespace`] get one with rights? Tried in a child process.
+pub(crate) fn may_have_namespaces() -> bool {
+    sys::may_unshare(&[UnshareFlags::NEWUSER, PROOF]).unwrap_or(false)
 }
 
 /// Becomes root of a user namespace that has the user's own id alone: the kernel lets everybody map that.
@@ -156,6 +168,7 @@ fn enter_with_one_id(lacking: &SandboxError) -> Result<Tier, SandboxError> {
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))?;
     prove_rights()?;
+    owners::prove_looks(lacking)?;
     Ok(Tier::OneId)
 }
 
@@ -182,19 +195,50 @@ pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
              sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         )
     } else {
-        (
-            "the kernel or an outer container's seccomp profile denies them",
-            "run as root, or start the outer container with --security-opt seccomp=unconfined --security-opt \
-             apparmor=unconfined --security-opt systempaths=unconfined",
-        )
+        return denied_untold("user namespaces", observed, profile().as_deref());
     };
     SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }
 }
 
+/// Why nothing can be mounted by whoever has namespaces.
+pub(crate) fn mounts_denied(observed: &io::Error) -> SandboxError {
+    denied_untold("mounts", &observed.to_string(), profile().as_deref())
+}
+
+/// Where no setting tells, for a process that a profile of AppArmor confines or none.
+fn denied_untold(feature: &'static str, observed: &str, profile: Option<&str>) -> SandboxError {
+    let cause = match profile {
+        Some(profile) => format!("AppArmor's profile {profile}, the kernel or a seccomp profile denies them"),
+        None => "the kernel or an outer container's seccomp profile denies them".to_owned(),
+    };
+    let rules = match profile {
+        Some(_) => "give that profile `userns,`, `capability,`, `mount,`, `umount,` and `pivot_root,`, or ",
+        None => "",
+    };
+    SandboxError::Unavailable {
+        feature,
+        cause: format!("{cause} ({observed})"),
+        hint: format!(
+            "{rules}run as root, or start the outer container with --security-opt seccomp=unconfined --security-opt \
+             apparmor=unconfined --security-opt systempaths=unconfined"
+        ),
+    }
+}
+
+/// The profile of AppArmor that this process has to obey.
+fn profile() -> Option<String> {
+    enforced(&std::fs::read_to_string("/proc/self/attr/apparmor/current").ok()?)
+}
+
+/// Of a label with its mode, as the kernel says it.
+fn enforced(label: &str) -> Option<String> {
+    let (name, mode) = label.trim_end_matches(['\n', '\0']).rsplit_once(' ')?;
+    matches!(mode, "(enforce)" | "(kill)").then(|| name.to_owned())
+}
+
 /// Is this a root without rights over the machine, who cannot get a user namespace with several ids either?
 pub(crate) fn is_contained() -> bool {
-    let refused = || !sys::may_unshare(UnshareFlags::NEWUSER).unwrap_or(false);
-    rustix::process::geteuid().is_root() && !is_privileged() && (plan().is_err() || refused())
+    rustix::process::geteuid().is_root() && !is_privileged() && (plan().is_err() || !may_have_namespaces())
 }
 
 fn plan() -> Result<Maps, SandboxError> {
@@ -355,6 +399,27 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_profile_that_denies_is_named() {
+        for (label, name) in [
+            ("unconfined\n", None),
+            ("cooper (enforce)\n", Some("cooper")),
+            ("/opt/my cooper//child (kill)", Some("/opt/my cooper//child")),
+            ("cooper (complain)\n", None),
+            ("flatpak (unconfined)\n", None),
+        ] {
+            assert_eq!(enforced(label).as_deref(), name, "{label}");
+        }
+        let denied = |profile| denied_untold("mounts", "tried", profile);
+        let (named, other) = (denied(Some("cooper")), denied(None));
+        assert!(named.to_string().contains("AppArmor's profile cooper, the kernel"), "{named}");
+        assert!(named.hint().unwrap().starts_with("give that profile `userns,`"), "{named:?}");
+        assert!(
+            !other.to_string().contains("AppArmor") && other.hint().unwrap().starts_with("run as root"),
+            "{other:?}"
+        );
     }
 
     #[test]

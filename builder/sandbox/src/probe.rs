@@ -6,7 +6,6 @@ use crate::container;
 use crate::idmap::{self, Ids, Tier};
 use crate::isolated;
 use crate::{SandboxError, owners, sys};
-use rustix::thread::UnshareFlags;
 
 /// The version of Landlock that can hide abstract sockets (Linux 6.12).
 pub(crate) const SCOPES: i64 = 6;
@@ -182,10 +181,11 @@ fn user_namespaces() -> Result<String, SandboxError> {
     let most = setting("/proc/sys/user/max_user_namespaces");
     let apparmor = setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
     let clone = setting("/proc/sys/kernel/unprivileged_userns_clone");
-    if most == "0" || clone == "0" || apparmor == "1" {
+    if most == "0" || clone == "0" {
         return Err(idmap::namespaces_denied("by setting"));
     }
-    if !sys::may_unshare(UnshareFlags::NEWUSER).unwrap_or(false) {
+    // The restriction of AppArmor spares whoever has a profile that allows them: only a trial tells.
+    if !idmap::may_have_namespaces() {
         return Err(idmap::namespaces_denied("tried"));
     }
     Ok(format!("max_user_namespaces {most}, AppArmor restriction {apparmor}"))

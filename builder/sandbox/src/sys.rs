@@ -244,6 +244,26 @@ pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Resu
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
+/// Asks whether this process may read the memory of a child, which ends at once.
+pub(crate) fn may_look_into_children() -> io::Result<bool> {
+    static LOOKED_AT: u8 = 1;
+    // SAFETY: the child only sleeps and ends, should nobody end it before; it runs nothing of the parent's.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: as above.
+        unsafe {
+            libc::sleep(10);
+            libc::_exit(0)
+        }
+    }
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let mut read = [0];
+    let looked = read_memory(pid.as_raw_pid() as u32, (&raw const LOOKED_AT) as u64, &mut read);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    Ok(looked.is_ok() && read == [LOOKED_AT])
+}
+
 /// What the kernel writes for `newfstatat`, with another owner.
 pub(crate) fn stat_as(path: &CString, follow: bool, owner: (u32, u32)) -> io::Result<Vec<u8>> {
     let mut stat = vec![0; size_of::<libc::stat>()];
@@ -352,12 +372,12 @@ pub(crate) fn enter_domain(scopes: u64, beneath: &[Beneath<'_>]) -> io::Result<(
     zero_or_errno(done)
 }
 
-/// Asks in a child process, which ends at once, whether a namespace may be left.
-pub(crate) fn may_unshare(flags: rustix::thread::UnshareFlags) -> io::Result<bool> {
-    // SAFETY: the child makes two system calls, allocates nothing and takes no lock, whatever other threads held.
+/// Asks in a child process, which ends at once, whether namespaces may be left, one after another.
+pub(crate) fn may_unshare(in_turn: &[rustix::thread::UnshareFlags]) -> io::Result<bool> {
+    // SAFETY: the child only makes system calls, allocates nothing and takes no lock, whatever other threads held.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let may = unshare(flags).is_ok();
+        let may = in_turn.iter().all(|flags| unshare(*flags).is_ok());
         // SAFETY: ends the child without running anything of the parent's.
         unsafe { libc::_exit(i32::from(!may)) };
     }

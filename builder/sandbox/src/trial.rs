@@ -4,7 +4,7 @@
 //! Takes a directory that nobody else uses; leaves it empty. A process of its own does it, since that takes the rights of
 //! steps and leaves the host's mounts. Its answer is the kernel's: no list of file systems knows what each of them can.
 
-use crate::idmap::{Tier, enter_user_namespace};
+use crate::idmap::{self, Tier, enter_user_namespace};
 use crate::overlay::{Layers, Marks, mount_at};
 use crate::{TRIAL_ARGUMENT, bound, holds, mount_api, sys};
 use cooper_image::Owner;
@@ -61,7 +61,8 @@ fn stack_in(directory: &Path, tier: Tier) -> Tried {
         Ok(rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
     };
     if let Err(error) = leave() {
-        return Tried::NotMade(error.to_string());
+        let denied = idmap::mounts_denied(&error);
+        return Tried::NoSteps(denied.to_string(), denied.hint());
     }
     let names = ["lower", "upper", "work", "root"];
     let tried = use_overlay(&names.map(|name| directory.join(name)), tier);

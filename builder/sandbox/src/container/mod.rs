@@ -91,6 +91,10 @@ pub(crate) fn usable() -> Result<(), SandboxError> {
     Ok(())
 }
 
+/// What steps lack where no process may look into another.
+const UNSEEN: &str = "no process may look into another here (kernel.yama.ptrace_scope above 1, or AppArmor), so that /proc has \
+                      no more than plain files";
+
 /// What steps lack here, for people.
 pub(crate) fn lacks() -> String {
     let mut text =
@@ -100,9 +104,10 @@ pub(crate) fn lacks() -> String {
         Ok(version) => unkept(version).map(str::to_owned),
         Err(error) => Some(format!("{UNASKED}: {error}")),
     };
-    if let Some(walls) = walls {
+    let looks = sys::may_look_into_children().unwrap_or(false);
+    for more in walls.iter().map(String::as_str).chain((!looks).then_some(UNSEEN)) {
         text.push_str("; ");
-        text.push_str(&walls);
+        text.push_str(more);
     }
     text
 }

@@ -36,7 +36,7 @@ pub(crate) use server::{Serving, serve};
 
 use crate::answers::Link;
 use crate::user::Identity;
-use crate::{probe, seccomp};
+use crate::{SandboxError, probe, seccomp, sys};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
@@ -53,7 +53,56 @@ pub(crate) fn ask_about_this_process(link: &Link, mounts: &OwnedFd, user: &Ident
     server::hand_over(link, &listener, mounts, user)
 }
 
+/// The server looks into the step's processes. Sees at once, in the user namespace of steps, whether any process may.
+///
+/// # Errors
+/// What forbids it; `lacking` is why there are no ids, with which it would not be needed.
+pub(crate) fn prove_looks(lacking: &SandboxError) -> Result<(), SandboxError> {
+    if sys::may_look_into_children().map_err(SandboxError::io("look into a child process"))? {
+        return Ok(());
+    }
+    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    Err(no_looks(yama.trim() == "3", lacking))
+}
+
+fn no_looks(by_yama: bool, lacking: &SandboxError) -> SandboxError {
+    let (cause, hint) = if by_yama {
+        ("kernel.yama.ptrace_scope is 3", "set kernel.yama.ptrace_scope=2 in /etc/sysctl.d and start the machine anew")
+    } else {
+        (
+            "AppArmor, a seccomp profile or the kernel denies it",
+            "let whatever confines this process allow `ptrace` and process_vm_readv",
+        )
+    };
+    let more = lacking.hint().unwrap_or_default();
+    SandboxError::Unavailable {
+        feature: "a record of owners",
+        cause: format!("no process may look into another: {cause}"),
+        hint: format!("{hint}; or have more ids than one: {more}"),
+    }
+}
+
 /// Whether the kernel is new enough (5.14: descriptors as answers).
 pub(crate) fn are_recorded_here() -> bool {
     probe::is_linux(5, 14)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_forbids_looks_is_named() {
+        let lacking = SandboxError::Unavailable { feature: "ids", cause: "none".into(), hint: "usermod …".into() };
+        prove_looks(&lacking).unwrap();
+        for (by_yama, cause, hint) in [
+            (true, "no process may look into another: kernel.yama.ptrace_scope is 3", "set kernel.yama.ptrace_scope=2"),
+            (false, "another: AppArmor, a seccomp profile or the kernel denies it", "let whatever confines"),
+        ] {
+            let error = no_looks(by_yama, &lacking);
+            let said = error.hint().unwrap();
+            assert!(error.to_string().ends_with(cause), "{error}");
+            assert!(said.starts_with(hint) && said.ends_with("; or have more ids than one: usermod …"), "{said}");
+        }
+    }
 }
