@@ -108,7 +108,10 @@ fn use_overlay([lower, upper, work, root]: &[PathBuf; 4], tier: Tier) -> Step {
         std::fs::create_dir(directory).map_err(at("a directory"))?;
     }
     std::fs::create_dir(lower.join("replaced")).map_err(at("a directory"))?;
-    std::fs::write(lower.join("changed"), "lower").map_err(at("a file"))?;
+    std::fs::create_dir(lower.join("emptied")).map_err(at("a directory"))?;
+    for name in ["changed", "emptied/gone"] {
+        std::fs::write(lower.join(name), "lower").map_err(at("a file"))?;
+    }
     let marks = Marks::of(tier);
     let open = |path: &Path| mount_api::on_host(path).map_err(io::Error::from).map_err(at("a directory"));
     let layers = Layers { lowers_top_first: vec![open(lower)?], upper: open(upper)?, work: open(work)? };
@@ -121,12 +124,23 @@ fn use_overlay([lower, upper, work, root]: &[PathBuf; 4], tier: Tier) -> Step {
     used
 }
 
-/// What steps do: a new file, one that is changed, and a directory in another's place.
+/// What steps do: a new file, one that is changed, one that is gone, and a directory in another's place.
 fn use_root(root: &Path) -> Step {
     std::fs::write(root.join("new"), "new").map_err(at("a new file"))?;
     std::fs::write(root.join("changed"), "upper").map_err(at("a changed file"))?;
+    is_gone(&root.join("emptied")).map_err(at("a deleted file"))?;
     std::fs::remove_dir(root.join("replaced")).map_err(at("a deleted directory"))?;
     std::fs::create_dir(root.join("replaced")).map_err(at("a replaced directory"))
+}
+
+/// Deletes what a lower directory holds. Where the file system does not tell kinds of files with names (xfs with ftype=0),
+/// the kernel only warns, and lists the mark of the deletion.
+fn is_gone(emptied: &Path) -> io::Result<()> {
+    std::fs::remove_file(emptied.join("gone"))?;
+    if std::fs::read_dir(emptied)?.next().is_some() {
+        return Err(io::Error::other("it is still listed: kinds of files are not told with their names"));
+    }
+    Ok(())
 }
 
 /// What owners are recorded by, of a file and of a link.
