@@ -123,6 +123,10 @@ impl SandboxError {
                  an emulator for another one has to be in binfmt_misc with the flag F"
                     .into(),
             ),
+            Self::Setup { stage: Stage::Namespaces, .. } => Some(
+                "an outer container or a profile of AppArmor denies it: cooper doctor says which, and what to change"
+                    .into(),
+            ),
             Self::Setup { stage: Stage::Overlay, .. } => Some(
                 "the store must be on a file system that overlay can write to (ext4, xfs, btrfs, tmpfs), not on an \
                  overlay or NFS; cooper doctor tries it"
@@ -141,5 +145,20 @@ impl SandboxError {
     /// For `map_err`: names the action that failed.
     pub(crate) fn io(action: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::Io { action, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_mount_is_sent_to_the_doctor() {
+        let hint = |cause: Errno| {
+            let (object, cause) = ("mount propagation".to_owned(), cause.to_string());
+            SandboxError::Setup { stage: Stage::Namespaces, object, cause }.hint().unwrap()
+        };
+        assert!(hint(Errno::ACCESS).contains("cooper doctor"), "{}", hint(Errno::ACCESS));
+        assert!(hint(Errno::NOSPC).contains("disk"), "{}", hint(Errno::NOSPC));
     }
 }
