@@ -1,7 +1,8 @@
 //! What the roots of steps are: layers that overlay stacks, or one directory into which they are copied.
 //!
 //! The place of a store decides, once: the first who makes a tree in it tries, and the marks of the store remember. A store
-//! that was made for the one is never used for the other, since trees are marked otherwise.
+//! that was made for the one is never used for the other, since trees are marked otherwise. Where nothing can be a root, or
+//! nothing could be tried, nothing is remembered: the next who comes may find it otherwise.
 
 use crate::solve::Build;
 use crate::{Engine, EngineError};
@@ -19,6 +20,8 @@ pub(crate) enum Rooting {
     Bound,
     /// One directory, entered by `chroot`.
     Chroot,
+    /// Stacked as far as anybody knows: it could not be tried.
+    NotTried,
     /// Nothing can be one: why.
     None(String),
 }
@@ -44,10 +47,14 @@ impl Engine {
                 Possible::Stacked => Rooting::Stacked,
                 Possible::Whole(_) => Rooting::Bound,
                 Possible::Unfit(why) => Rooting::None(why),
+                Possible::NotTried => Rooting::NotTried,
             },
         };
-        let rooting = self.rooting.get_or_init(|| rooting);
-        Ok(self.store.use_marks(if *rooting == Rooting::Bound { whole } else { stacked })?)
+        match self.rooting.get_or_init(|| rooting) {
+            Rooting::Bound | Rooting::Chroot => Ok(self.store.use_marks(whole)?),
+            Rooting::Stacked => Ok(self.store.use_marks(stacked)?),
+            Rooting::None(_) | Rooting::NotTried => Ok(()),
+        }
     }
 
     /// Why steps cost more here than elsewhere, for people. Finds it out when nobody has.
@@ -58,6 +65,11 @@ impl Engine {
         self.use_marks()?;
         let told = "the store has no overlay: the root of each stage that runs something is a copy; for less work ";
         Ok((self.rooting.get() == Some(&Rooting::Bound)).then(|| format!("{told}{ELSEWHERE}")))
+    }
+
+    /// Are the roots of steps layers that overlay stacks, as far as anybody knows?
+    pub(crate) fn is_stacked(&self) -> bool {
+        matches!(self.rooting(), Rooting::Stacked | Rooting::NotTried)
     }
 
     /// What the roots of steps are; known since trees may be made.

@@ -48,6 +48,8 @@ pub enum Rooting {
     Whole(String),
     /// Nothing: why.
     Unfit(String),
+    /// Nobody knows: there was no trial, which is no fault of the place.
+    NotTried,
 }
 
 /// Where a store is better placed.
@@ -58,7 +60,8 @@ pub const ELSEWHERE: &str =
 pub fn rooting(directory: &Path) -> Rooting {
     match judge(directory) {
         // What prevents steps elsewhere too is told when one is to run.
-        Judged::Stacked(_) | Judged::NotTried(_) | Judged::NoSteps(..) => Rooting::Stacked,
+        Judged::NotTried(_) | Judged::NoSteps(..) => Rooting::NotTried,
+        Judged::Stacked(_) => Rooting::Stacked,
         Judged::Whole(why) => Rooting::Whole(why),
         Judged::Unfit(why) => Rooting::Unfit(why),
     }

@@ -44,7 +44,7 @@ impl Build<'_> {
         let ingest = self.engine.store.ingest()?;
         let upper = make(&ingest, "upper")?;
         let ran = match self.engine.rooting() {
-            Rooting::Stacked | Rooting::None(_) => {
+            Rooting::Stacked | Rooting::NotTried | Rooting::None(_) => {
                 let mut spec = self.spec(exec, Files::Layers(self.stack(state, &ingest, upper.clone())?));
                 let _held = self.mount(exec, &files, ingest.path(), &mut spec)?;
                 self.run_process(place, &spec, &step.text)

@@ -7,7 +7,6 @@
 use super::mounts::{Files, Ground};
 use crate::event::Event;
 use crate::layers::{Layer, diff_ids, io};
-use crate::rooting::Rooting;
 use crate::run_request::OnFailure;
 use crate::solve::{Build, StageState};
 use crate::{EngineError, ErrorClass};
@@ -243,7 +242,7 @@ impl Build<'_> {
     fn keep_files(&self, number: usize, files: &Files, dir: &Path, made: &Path) -> Result<KeptContent, EngineError> {
         let own = super::mounts::own_name(number);
         let (layers, from, path): (&[Layer], _, _) = match files.ground() {
-            Ground::Layers(layers) if *self.engine.rooting() == Rooting::Stacked => {
+            Ground::Layers(layers) if self.engine.is_stacked() => {
                 (layers, dir.join(&own).join("upper"), files.path().to_string())
             }
             // A copy, with all that the step did to it.
