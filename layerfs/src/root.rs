@@ -9,6 +9,7 @@ use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
 pub use crate::walk::DirEntry;
 use crate::walk::{self, Dir, Xattrs};
+use crate::whiteout::OverlayXattr;
 use cooper_image::RelPath;
 use rustix::fs::OFlags;
 use std::fs::File;
@@ -32,18 +33,18 @@ impl Root {
     /// # Errors
     /// [`LayerfsError::Io`] with the path.
     pub fn open(path: &Path) -> Result<Self, LayerfsError> {
-        Self::open_owned(path, Owners::Kernel)
+        Self::open_tree(path, Owners::Kernel, OverlayXattr::Unstacked)
     }
 
-    /// Opens a tree whose owners may be recorded.
+    /// Opens a tree of which is known who says whose its files are, and by what deletions are said.
     ///
     /// # Errors
     /// As [`Root::open`].
-    pub fn open_owned(path: &Path, owners: Owners) -> Result<Self, LayerfsError> {
+    pub fn open_tree(path: &Path, owners: Owners, marks: OverlayXattr) -> Result<Self, LayerfsError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
             .map_err(|e| LayerfsError::io(format!("opening {}", path.display()))(e.into()))?;
-        Ok(Self::from_dir(Dir::from_fd(fd).owned(owners)))
+        Ok(Self::from_dir(Dir::from_fd(fd).owned(owners).marked(marks)))
     }
 
     fn from_dir(dir: Dir) -> Self {
@@ -86,7 +87,7 @@ impl Root {
     /// Whatever `openat2` says.
     pub fn dir(&self, path: &RelPath) -> io::Result<Dir> {
         let fd = self.open_piecewise(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(Dir::from_fd(fd).owned(self.dir.owners()))
+        Ok(self.dir.sibling(fd))
     }
 
     /// A regular file, for reading.
@@ -138,7 +139,7 @@ impl Root {
             Some(cut) => {
                 let (parent, name) = (bytes.get(..cut).unwrap_or_default(), bytes.get(cut + 1..));
                 let fd = self.open_piecewise(parent, OFlags::PATH | OFlags::DIRECTORY)?;
-                run(&Dir::from_fd(fd).owned(self.dir.owners()), name)
+                run(&self.dir.sibling(fd), name)
             }
         }
     }

@@ -6,7 +6,7 @@
 use crate::limits;
 use crate::owners::Owners;
 use crate::stat::{Kind, Meta};
-use crate::whiteout::OPAQUE_XATTR;
+use crate::whiteout::{OPAQUE_XATTR, OverlayXattr};
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -38,16 +38,32 @@ pub struct DirEntry {
 pub struct Dir {
     fd: OwnedFd,
     owners: Owners,
+    marks: OverlayXattr,
 }
 
 impl Dir {
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd, owners: Owners::Kernel }
+        Self { fd, owners: Owners::Kernel, marks: OverlayXattr::Unstacked }
     }
 
     /// The same directory, with owners from elsewhere.
     pub(crate) fn owned(self, owners: Owners) -> Self {
         Self { owners, ..self }
+    }
+
+    /// The same directory, of a tree whose marks are these.
+    pub(crate) fn marked(self, marks: OverlayXattr) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// Another directory of the same tree.
+    pub(crate) fn sibling(&self, fd: OwnedFd) -> Self {
+        Self { fd, ..*self }
+    }
+
+    /// Which marks its tree has.
+    pub(crate) fn marks(&self) -> OverlayXattr {
+        self.marks
     }
 
     /// Who says whose the files in it are.
@@ -108,7 +124,7 @@ impl Dir {
     /// Whatever `openat2` says; a symbolic link is never a directory here.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Dir> {
         let fd = open_beneath(self.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
-        Ok(Self { fd, owners: self.owners })
+        Ok(self.sibling(fd))
     }
 
     /// A regular file in this directory, for reading.

@@ -29,7 +29,7 @@ pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The mark where nothing is stacked.
 pub(crate) const OPAQUE_XATTR: &str = "user.cooper.opaque";
 /// The mark as overlayfs stores it, by who mounts, and as it is where nobody does.
-const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", OPAQUE_XATTR.as_bytes()];
+static OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", OPAQUE_XATTR.as_bytes()];
 /// Marks of a renamed directory and of a copied-up inode without data. Both make a tree depend on the layers
 /// below it. Only a privileged mount makes them, and Cooper's mounts switch them off.
 const DEPENDENT: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
@@ -54,6 +54,16 @@ impl OverlayXattr {
             Self::Trusted => trusted,
             Self::User => user,
             Self::Unstacked => unstacked,
+        }
+    }
+
+    /// The attributes that are believed where trees have these marks. What a step can set itself says nothing where the
+    /// kernel shows a root that is merged without it. Where nothing is stacked no attribute of a step gets into a tree.
+    fn believed(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Trusted => &OPAQUE_XATTRS[..1],
+            Self::User => &OPAQUE_XATTRS[1..2],
+            Self::Unstacked => &OPAQUE_XATTRS,
         }
     }
 
@@ -123,7 +133,7 @@ pub fn is_whiteout(meta: &Meta) -> bool {
 /// # Errors
 /// Whatever the kernel says.
 pub fn is_opaque(dir: &Dir) -> io::Result<bool> {
-    for name in OPAQUE_XATTRS {
+    for name in dir.marks().believed() {
         match walk::xattr(dir.as_fd(), name) {
             Ok(Some(value)) if value == b"y" => return Ok(true),
             Ok(_) => {}

@@ -248,7 +248,7 @@ impl Engine {
 
     /// A tree that this engine or its steps made.
     pub(crate) fn root(&self, tree: &Path) -> Result<Root, EngineError> {
-        Ok(Root::open_owned(tree, self.owners())?)
+        Ok(Root::open_tree(tree, self.owners(), self.tree_marks())?)
     }
 
     /// Who says whose the files of trees are.

@@ -7,9 +7,7 @@
 use crate::layers::{Layer, io, set_mode};
 use crate::rooting::Rooting;
 use crate::run_request::Secret;
-use crate::step::{
-    COPIED, Kept, KeptContent, KeptSharing, WRITTEN, await_cache, in_one_order, put, stacked, start_agent,
-};
+use crate::step::{COPIED, Kept, KeptContent, KeptSharing, WRITTEN, await_cache, in_one_order, put, start_agent};
 use crate::{Engine, EngineError};
 use cooper_image::{ContainerPath, DiffId, Digest};
 use cooper_layerfs::view::{Follow, View};
@@ -159,7 +157,7 @@ impl Engine {
         let layers: Vec<Layer> = layers.iter().map(|diff| Layer { diff: diff.clone(), claimed: None }).collect();
         let mut trees = self.trees(&layers)?;
         trees.push(above);
-        stacked(trees)
+        self.stacked(trees)
     }
 }
 

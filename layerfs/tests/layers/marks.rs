@@ -4,11 +4,13 @@ use crate::forge::{Forged, archive};
 use crate::scene::options;
 use crate::trees::{hex, listing, pack, setxattr, unpack};
 use cooper_image::RelPath;
-use cooper_layerfs::apply::{ApplyOptions, apply};
+use cooper_layerfs::apply::{ApplyOptions, OverlayXattr, apply};
 use cooper_layerfs::layer::{DigestWriter, Packed, pack_upper};
+use cooper_layerfs::owners::Owners;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::{Kind, Time};
 use cooper_layerfs::tar::write::{Entry, EntryKind, TarWriter};
+use cooper_layerfs::view::View;
 use cooper_layerfs::{LayerfsError, whiteout};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use std::collections::BTreeMap;
@@ -118,6 +120,27 @@ fn trees_that_no_layer_can_hold_are_refused() {
     if rustix::fs::setxattr(dir.path().join("d"), "trusted.overlay.redirect", b"x", XattrFlags::empty()).is_ok() {
         let error = pack_upper(&Root::open(dir.path()).unwrap(), &mut std::io::sink()).unwrap_err();
         assert!(matches!(error, LayerfsError::Entry { .. }), "{error}");
+    }
+}
+
+/// A step can set it in a root that overlay stacks, where it hides nothing.
+#[test]
+fn attributes_that_are_no_marks_of_a_tree_hide_nothing() {
+    let (lower, upper) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for dir in [&lower, &upper] {
+        fs::create_dir(dir.path().join("d")).unwrap();
+    }
+    fs::write(lower.path().join("d/below"), b"").unwrap();
+    setxattr(&upper.path().join("d"), "user.cooper.opaque", b"y");
+    for (marks, hides) in [(OverlayXattr::Trusted, false), (OverlayXattr::User, false), (OverlayXattr::Unstacked, true)]
+    {
+        let open = |dir: &tempfile::TempDir| Root::open_tree(dir.path(), Owners::Kernel, marks).unwrap();
+        let view = View::stack(vec![open(&lower), open(&upper)]);
+        assert_eq!(view.lstat(&RelPath::from("d/below")).unwrap().is_none(), hides, "{marks:?}");
+        let mut packed = Vec::new();
+        pack_upper(&open(&upper), &mut packed).unwrap();
+        assert_eq!(packed.windows(12).any(|w| w == b".wh..wh..opq"), hides, "{marks:?}");
+        assert!(!packed.windows(6).any(|w| w == b"cooper"), "it is no attribute of the layer");
     }
 }
 

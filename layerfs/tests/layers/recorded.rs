@@ -4,7 +4,7 @@ use crate::forge::{Forged, archive};
 use crate::scene::options;
 use crate::trees::{owns_all_ids, setxattr};
 use cooper_image::RelPath;
-use cooper_layerfs::apply::{ApplyOptions, apply};
+use cooper_layerfs::apply::{ApplyOptions, OverlayXattr, apply};
 use cooper_layerfs::layer::pack_upper;
 use cooper_layerfs::owners::Owners;
 use cooper_layerfs::root::Root;
@@ -25,7 +25,7 @@ fn owners_are_read_back_and_belong_to_whoever_unpacked() {
     }
     let dir = tempfile::tempdir().unwrap();
     let recorded = ApplyOptions { owners: Owners::Recorded, ..options() };
-    let root = Root::open_owned(dir.path(), Owners::Recorded).unwrap();
+    let root = Root::open_tree(dir.path(), Owners::Recorded, OverlayXattr::User).unwrap();
     apply(&mut &*archive(&entries), &root, &recorded, &|_| Ok(None)).unwrap();
 
     let me = fs::metadata(dir.path()).unwrap();
@@ -42,7 +42,7 @@ fn owners_are_read_back_and_belong_to_whoever_unpacked() {
     let mut packed = Vec::new();
     pack_upper(&root, &mut packed).unwrap();
     let again = tempfile::tempdir().unwrap();
-    let copy = Root::open_owned(again.path(), Owners::Recorded).unwrap();
+    let copy = Root::open_tree(again.path(), Owners::Recorded, OverlayXattr::User).unwrap();
     apply(&mut &*packed, &copy, &recorded, &|_| Ok(None)).unwrap();
     let mut repeated = Vec::new();
     pack_upper(&copy, &mut repeated).unwrap();
@@ -57,7 +57,7 @@ fn what_is_no_record_is_roots() {
         fs::write(dir.path().join(name), "").unwrap();
         setxattr(&dir.path().join(name), "user.cooper.owner", value);
     }
-    let root = Root::open_owned(dir.path(), Owners::Recorded).unwrap();
+    let root = Root::open_tree(dir.path(), Owners::Recorded, OverlayXattr::User).unwrap();
     for name in ["none", "words", "long"] {
         let found = root.stat(&RelPath::from(name)).unwrap().unwrap();
         assert_eq!((found.uid, found.gid), (0, 0), "{name}");

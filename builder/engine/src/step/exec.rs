@@ -3,11 +3,11 @@
 use super::Place;
 use super::keep::Failed;
 use super::mounts::named;
-use crate::EngineError;
 use crate::event::Event;
 use crate::layers::{Layer, io, set_mode};
 use crate::rooting::Rooting;
 use crate::solve::{Build, StageState};
+use crate::{Engine, EngineError};
 use cooper_image::DiffId;
 use cooper_layerfs::layer::{self, DigestWriter};
 use cooper_layerfs::root::Root;
@@ -16,7 +16,7 @@ use cooper_plan::op::{Exec, Step};
 use cooper_sandbox::{Files, Outcome, Stack, StepSpec};
 use cooper_store::Ingest;
 use std::collections::{HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -108,7 +108,7 @@ impl Build<'_> {
     }
 
     fn stack(&self, state: &StageState, ingest: &Ingest, upper: PathBuf) -> Result<Stack, EngineError> {
-        let mut lowers = stacked(self.engine.trees(&state.layers)?)?;
+        let mut lowers = self.engine.stacked(self.engine.trees(&state.layers)?)?;
         if lowers.is_empty() {
             lowers.push(make(ingest, "lower")?);
         }
@@ -144,15 +144,20 @@ fn in_words(bytes: u64) -> String {
     unit.map_or_else(|| format!("{bytes} bytes"), |(shift, letter)| format!("{}{letter}", bytes >> shift))
 }
 
-/// Trees, lowest first, as overlay takes them.
-pub fn stacked(trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
-    above_opaque(topmost(trees))
+impl Engine {
+    /// Trees, lowest first, as overlay takes them.
+    pub(crate) fn stacked(&self, trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+        above_opaque(topmost(trees), |tree| self.root(tree))
+    }
 }
 
 /// A layer may hide everything below it with a mark on its root, which overlay does not look for there.
-pub(super) fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+fn above_opaque(
+    mut lowers: Vec<PathBuf>,
+    open: impl Fn(&Path) -> Result<Root, EngineError>,
+) -> Result<Vec<PathBuf>, EngineError> {
     for (i, tree) in lowers.iter().enumerate().rev() {
-        let root = Root::open(tree)?;
+        let root = open(tree)?;
         if whiteout::is_opaque(root.as_dir()).map_err(|e| io(format!("reading the marks of {}", tree.display()), e))? {
             lowers.drain(..i);
             break;
@@ -163,7 +168,7 @@ pub(super) fn above_opaque(mut lowers: Vec<PathBuf>) -> Result<Vec<PathBuf>, Eng
 
 /// Overlay refuses a directory that it is given twice. Where one layer occurs again further up, every path of it is
 /// decided up there, so that the lower occurrence shows nothing and can go.
-pub(super) fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
+fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut seen = HashSet::new();
     lowers.reverse();
     lowers.retain(|tree| seen.insert(tree.clone()));
@@ -174,6 +179,8 @@ pub(super) fn topmost(mut lowers: Vec<PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cooper_layerfs::owners::Owners;
+    use cooper_layerfs::whiteout::OverlayXattr;
 
     #[test]
     fn limits_are_said_as_they_are_given() {
@@ -191,10 +198,13 @@ mod tests {
         for tree in [&a, &b, &c] {
             std::fs::create_dir(tree).unwrap();
         }
-        let stack = |trees: &[&PathBuf]| above_opaque(topmost(trees.iter().copied().cloned().collect())).unwrap();
+        let open = |tree: &Path| Ok(Root::open_tree(tree, Owners::Kernel, OverlayXattr::User)?);
+        let stack = |trees: &[&PathBuf]| above_opaque(topmost(trees.iter().copied().cloned().collect()), open).unwrap();
         assert_eq!(stack(&[&a, &b, &a, &c]), [b.clone(), a.clone(), c.clone()]);
         // The mark that a user namespace writes: everybody may set it.
         rustix::fs::setxattr(&b, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+        // That of trees which nothing stacks is an attribute like any other here.
+        rustix::fs::setxattr(&c, "user.cooper.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
         assert_eq!(stack(&[&a, &b, &c]), [b, c]);
     }
 }

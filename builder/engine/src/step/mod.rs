@@ -17,7 +17,6 @@ pub use whole::StageRoot;
 use crate::ahead::Ahead;
 use crate::event::StepNo;
 use cooper_plan::op::{Op, Stage, Step};
-pub use exec::stacked;
 pub use keep::{Kept, KeptContent, KeptSharing, WRITTEN};
 pub use mounts::{COPIED, await_cache, in_one_order, put, start_agent};
 

@@ -5,7 +5,6 @@
 
 use super::Place;
 use super::copy::NAMED_FILES;
-use super::exec::{above_opaque, topmost};
 use crate::EngineError;
 use crate::agent::Agent;
 use crate::context::Opened;
@@ -209,7 +208,7 @@ impl Build<'_> {
             return Ok(Content::Host(self.copied(files, own)?));
         };
         make(own)?;
-        let mut lowers = above_opaque(topmost(self.engine.trees(layers)?))?;
+        let mut lowers = self.engine.stacked(self.engine.trees(layers)?)?;
         if lowers.is_empty() {
             lowers.push(make(&own.join("lower"))?);
         }
