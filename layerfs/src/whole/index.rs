@@ -1,11 +1,12 @@
 //! Which files a root holds, so that a later look tells which of them are others.
 //!
-//! A file is the same when device, inode number, the time when it was made and ctime are: every write and every change of mode, owner, time, name or
-//! attributes sets the ctime to the clock of the kernel, and no program can set it otherwise. What is changed within the
-//! clock's grain after the look would go unseen; so the look ends only when the clock has gone on.
+//! A file is the same when device, inode number, the time when it was made and ctime are: every write and every change of
+//! mode, owner, time, name or attributes sets the ctime to the clock of the kernel, and no program can set it otherwise.
+//! What is changed within the clock's grain after the look would go unseen; so the look ends only when the clock has gone
+//! on.
 
-use super::is_cut_off;
 use super::lay::at;
+use super::{Scope, is_cut_off, is_wanted};
 use crate::LayerfsError;
 use crate::root::Root;
 use crate::stat::{Kind, Meta, Time};
@@ -58,11 +59,11 @@ impl Stamp {
 }
 
 impl Index {
-    /// Looks at everything in a root but the names that are cut off.
+    /// Looks at everything in a root that counts: what no layer has, a socket, is never missing afterwards.
     ///
     /// # Errors
     /// [`LayerfsError::Io`] with the path.
-    pub fn of(root: &Root, cut_off: &[&str]) -> Result<Self, LayerfsError> {
+    pub fn of(root: &Root, scope: Scope<'_>) -> Result<Self, LayerfsError> {
         let mut index = Self::default();
         let mut newest = Time::default();
         let mut coarse = true;
@@ -71,10 +72,13 @@ impl Index {
             let dir = root.dir(&path).map_err(at("opening", &path))?;
             let mut names = BTreeMap::new();
             for entry in dir.entries().map_err(at("listing", &path))? {
-                if is_cut_off(&path, &entry.name, cut_off) {
+                if is_cut_off(&path, &entry.name, scope.cut_off) {
                     continue;
                 }
                 let meta = dir.stat(&entry.name).map_err(at("reading", &path.join(&entry.name)))?;
+                if !is_wanted(&meta, scope.devices) {
+                    continue;
+                }
                 newest = newest.max(meta.ctime);
                 coarse &= meta.ctime.nanos == 0;
                 if meta.kind == Kind::Dir {

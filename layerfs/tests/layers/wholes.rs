@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -74,7 +75,7 @@ fn story(random: &mut Random, top: &Path) -> Vec<Step> {
     for number in 0..2 {
         let before = all(&whole);
         assert_eq!(before, merged_or_only(&layers, &at("merged")));
-        let index = Index::of(&root(&whole), &[]).unwrap();
+        let index = Index::of(&root(&whole), Scope::default()).unwrap();
         for _ in 0..=random.below(12) {
             operate(random, &whole);
         }
@@ -156,7 +157,7 @@ fn changed(cut_off: &[&str], moved: &[&str], work: impl FnOnce(&Path)) -> (tempf
     let view = view(&[lower]);
     let scope = Scope { cut_off, ..Scope::default() };
     lay_out(&view, Fresh::All, &root(&whole), scope, &|| false).unwrap();
-    let index = Index::of(&root(&whole), cut_off).unwrap();
+    let index = Index::of(&root(&whole), scope).unwrap();
     work(&whole);
     let moved: BTreeSet<RelPath> = moved.iter().map(|path| RelPath::from(*path)).collect();
     let before = Before { index: &index, view: &view, moved: &moved, scope, ctimes_tell: true };
@@ -187,6 +188,28 @@ fn names_that_are_cut_off_are_in_neither() {
     });
     assert_eq!(names, ["etc", "etc/dev"]);
     drop(top);
+}
+
+/// What an earlier step left in the root and no layer has is not missing when a later one has deleted it.
+#[test]
+fn sockets_are_in_no_layer_and_missing_from_none() {
+    let top = tempfile::tempdir().unwrap();
+    let [lower, whole, upper] = ["lower", "whole", "upper"].map(|name| top.path().join(name));
+    for path in [&lower, &whole, &upper] {
+        fs::create_dir(path).unwrap();
+    }
+    for name in ["stays", "goes", "is-replaced"] {
+        drop(UnixListener::bind(whole.join(name)).unwrap());
+    }
+    let (view, moved) = (view(&[lower]), BTreeSet::new());
+    let index = Index::of(&root(&whole), Scope::default()).unwrap();
+    fs::remove_file(whole.join("goes")).unwrap();
+    fs::remove_file(whole.join("is-replaced")).unwrap();
+    fs::write(whole.join("is-replaced"), "a file").unwrap();
+    drop(UnixListener::bind(whole.join("new")).unwrap());
+    let before = Before { index: &index, view: &view, moved: &moved, scope: Scope::default(), ctimes_tell: true };
+    write_changes(&root(&whole), &before, &root(&upper), OverlayXattr::Unstacked, &|| false).unwrap();
+    assert_eq!(walk(&upper, &upper), ["is-replaced"]);
 }
 
 #[test]
@@ -246,7 +269,7 @@ fn other_names_of_what_was_moved_away_and_back_are_no_change() {
         fs::remove_file(whole.join(format!("{name}-too"))).unwrap();
         fs::hard_link(whole.join(name), whole.join(format!("{name}-too"))).unwrap();
     }
-    let index = Index::of(&root(&whole), &[]).unwrap();
+    let index = Index::of(&root(&whole), Scope::default()).unwrap();
     for name in ["one", "touched"] {
         fs::rename(whole.join(name), top.path().join("aside")).unwrap();
         fs::rename(top.path().join("aside"), whole.join(name)).unwrap();
@@ -278,7 +301,7 @@ fn names_of_one_file_are_parted_and_what_is_replaced_is_hidden() {
     let below = view(&layers[..1]);
     lay_out(&below, Fresh::All, &root(&whole), Scope::default(), &|| false).unwrap();
     let step = |work: &dyn Fn()| {
-        let index = Index::of(&root(&whole), &[]).unwrap();
+        let index = Index::of(&root(&whole), Scope::default()).unwrap();
         work();
         let before =
             Before { index: &index, view: &below, moved: &BTreeSet::new(), scope: Scope::default(), ctimes_tell: true };

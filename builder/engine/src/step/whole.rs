@@ -131,7 +131,8 @@ impl Build<'_> {
         let view = self.engine.view(&state.layers)?;
         let dir = self.laid_out(state, place, &view)?;
         let root = self.engine.root(&dir)?;
-        let index = Index::of(&root, &OWN_NAMES).map_err(told)?;
+        let scope = self.engine.scope();
+        let index = Index::of(&root, scope).map_err(told)?;
         let (moved, ran) = match self.engine.tier {
             Tier::Container => self.run_in_chroot(place, (exec, command), ingest, (dir, &view, mounted))?,
             // What is mounted moves nothing.
@@ -147,7 +148,7 @@ impl Build<'_> {
         if ran.is_err() && run.rescues.is_empty() && run.on_failure == OnFailure::Forget {
             return ran;
         }
-        let (scope, ctimes_tell) = (self.engine.scope(), self.engine.ctimes_tell(ingest));
+        let ctimes_tell = self.engine.ctimes_tell(ingest);
         let before = Before { index: &index, view: &view, moved: &moved, scope, ctimes_tell };
         let upper = self.engine.root(&ingest.path().join("upper"))?;
         let left = write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up).map_err(told)?;
