@@ -151,8 +151,12 @@ impl Build<'_> {
         let ctimes_tell = self.engine.ctimes_tell(ingest);
         let before = Before { index: &index, view: &view, moved: &moved, scope, ctimes_tell };
         let upper = self.engine.root(&ingest.path().join("upper"))?;
-        let left = write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up).map_err(told)?;
-        place.root.is_left(left);
+        match write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up) {
+            Ok(left) => place.root.is_left(left),
+            // How the step ended is what its author has to know.
+            Err(error) if ran.is_err() => tracing::warn!(%error, "what the failed step left is kept in part"),
+            Err(error) => return Err(told(error)),
+        }
         ran
     }
 
