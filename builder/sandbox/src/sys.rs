@@ -389,7 +389,7 @@ pub(crate) fn may_unshare(in_turn: &[rustix::thread::UnshareFlags]) -> io::Resul
 /// Reads the first byte of a file through a shared mapping, and after this time writes one there; says whether that could
 /// be done. A child process does it, since a disk that is full ends whoever writes so.
 pub(crate) fn write_by_mapping(file: BorrowedFd<'_>, later: libc::timespec) -> io::Result<bool> {
-    // SAFETY: the child makes three system calls, allocates nothing and takes no lock, whatever other threads held.
+    // SAFETY: the child makes four system calls, allocates nothing and takes no lock, whatever other threads held.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: the mapping is a new one at a place that the kernel chooses; only its first byte is touched, and only when
@@ -400,6 +400,8 @@ pub(crate) fn write_by_mapping(file: BorrowedFd<'_>, later: libc::timespec) -> i
             if mapped == libc::MAP_FAILED {
                 libc::_exit(1);
             }
+            // While it waits, no pipe and no lock of the parent's stays open by it. Where that is unknown, nothing is lost.
+            libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
             let byte = mapped.cast::<u8>();
             let was = byte.read_volatile();
             libc::nanosleep(&raw const later, std::ptr::null_mut());
