@@ -104,8 +104,6 @@ fn answer(
     (taker, keeper, null): (Taker, Option<Keeper>, OwnedFd),
     (herd, above, mut report): (Herd, &OwnedFd, File),
 ) -> io::Result<()> {
-    // From now on this one looks for that itself, and has something to do then.
-    rustix::process::set_parent_process_death_signal(None)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
@@ -115,6 +113,8 @@ fn answer(
         Some(_) => taker.receive()?.and_then(|(_, fds)| fds.into_iter().next()),
         None => None,
     };
+    // From now on this one looks for that itself, and has something to do then.
+    rustix::process::set_parent_process_death_signal(None)?;
     if let Some(listener) = &listener {
         // Only faster, where the kernel knows it.
         let _slower = sys::answer_at_once(listener.as_fd());
