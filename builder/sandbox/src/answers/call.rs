@@ -15,8 +15,8 @@ use std::rc::Rc;
 
 /// Longest path that the kernel takes, with its end.
 const PATH_BYTES: usize = 4096;
-/// The most that is read of a file of `/proc/PID`.
-const FILE_BYTES: u64 = 64 * 1024;
+/// The most that is read of a file of `/proc/PID`: `status` names up to 65,536 groups.
+const FILE_BYTES: u64 = 1024 * 1024;
 /// Memory is read up to the end of one of these, beyond which there may be none.
 const PAGE: u64 = 4096;
 
