@@ -134,6 +134,9 @@ pub(crate) fn damaged(digest: &Digest, place: &str, source: DigestError) -> Engi
     EngineError::Damaged { what: format!("{digest} of {place}"), source }
 }
 
+/// What is said of a blob, by its digest and the place, that is not what its name says.
+type Fault = fn(&Digest, &str, DigestError) -> EngineError;
+
 /// The failure that a reader's error stands for.
 pub(super) fn cause(error: stdio::Error, what: impl FnOnce() -> String) -> EngineError {
     match error.downcast::<EngineError>() {
@@ -148,19 +151,26 @@ pub(super) struct Checked<R> {
     wanted: Descriptor,
     /// What it is read from, in words.
     place: String,
+    fault: Fault,
     hasher: Option<Hasher>,
     read: u64,
 }
 
 impl<R: Read> Checked<R> {
+    /// Of a place that somebody else filled.
     pub(super) fn new(inner: R, wanted: &Descriptor, place: String) -> Self {
+        Self::blaming(inner, wanted, place, damaged)
+    }
+
+    /// Of a place of which more can be said.
+    pub(super) fn blaming(inner: R, wanted: &Descriptor, place: String, fault: Fault) -> Self {
         let hasher = Some(Hasher::with(wanted.digest.algorithm()));
-        Self { inner, wanted: wanted.clone(), place, hasher, read: 0 }
+        Self { inner, wanted: wanted.clone(), place, fault, hasher, read: 0 }
     }
 
     fn wrong(&self, source: DigestError) -> stdio::Error {
         // The kind by which an upload knows that going on with it is of no use.
-        stdio::Error::new(stdio::ErrorKind::InvalidData, damaged(&self.wanted.digest, &self.place, source))
+        stdio::Error::new(stdio::ErrorKind::InvalidData, (self.fault)(&self.wanted.digest, &self.place, source))
     }
 }
 

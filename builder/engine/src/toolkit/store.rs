@@ -5,7 +5,7 @@ use super::origin::{Checked, Origin, Reader, cause};
 use super::shipment::{DocumentKey, Name, Put, Shipment, Target, key};
 use crate::{Engine, EngineError, layers};
 use cooper_image::{Descriptor, Digest, Document, MediaType, Reference, limits};
-use cooper_store::Store;
+use cooper_store::{Store, StoreError};
 use std::collections::BTreeSet;
 use std::io::{self, Seek as _, SeekFrom};
 use std::sync::Arc;
@@ -37,11 +37,11 @@ impl Origin for StoreOrigin {
     }
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
-        Ok(Box::new(Checked::new(
-            self.store.open_blob(&d.digest)?,
-            d,
-            format!("the store {}", self.store.root().display()),
-        )))
+        // The disk has damaged what was right when it was stored.
+        let damaged = |digest: &Digest, _: &str, source| {
+            EngineError::from(StoreError::DamagedBlob { digest: digest.clone(), source })
+        };
+        Ok(Box::new(Checked::blaming(self.store.open_blob(&d.digest)?, d, self.place(), damaged)))
     }
 
     fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
