@@ -46,8 +46,7 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
         }
     }
     if let Err(e) = syncing.finish() {
-        // Some of them have no names.
-        done.retain(|synced| synced.state != State::Copied);
+        done.retain(|synced| synced.state != State::Copied || syncing.is_named(synced));
         failed.push(e);
     }
     ui.end(failed.last().map(|e| report::line(e)));

@@ -91,6 +91,12 @@ impl LayoutTarget {
         Ok(())
     }
 
+    /// Is it there, and has not got this name yet?
+    pub(super) fn is_nameless(&self, digest: &Digest, name: &str) -> bool {
+        let waits = |d: &Descriptor| d.digest == *digest && d.annotations.values().any(|given| given == name);
+        lock(&self.nameless).0.iter().any(waits)
+    }
+
     /// Has somebody else changed that entry in between, so that it is as they left it?
     pub(super) fn has_moved(&self) -> bool {
         self.has_moved.load(Ordering::Relaxed)
@@ -229,7 +235,14 @@ mod tests {
             fs::write(dir.path().join(blob_path(&layer.digest)), b"not read").unwrap();
         }
         assert_eq!(names(dir.path()), []);
+        // What cannot be written is known to be without its names, and gets them by a later try.
+        fs::create_dir(dir.path().join("index.json")).unwrap();
+        target.write_names().unwrap_err();
+        assert!(wanted.iter().all(|(name, digest)| target.is_nameless(digest, name)));
+        assert!(!target.is_nameless(&wanted[0].1, "another"));
+        fs::remove_dir(dir.path().join("index.json")).unwrap();
         target.write_names().unwrap();
+        assert!(!wanted.iter().any(|(name, digest)| target.is_nameless(digest, name)));
         assert_eq!(names(dir.path()), wanted);
         // Another command reads what is there, and mends it.
         let again = LayoutTarget::new(dir.path()).unwrap();

@@ -163,9 +163,15 @@ impl<'a> Syncing<'a> {
     /// Gives the last images of a layout their names.
     ///
     /// # Errors
-    /// What the disk says; images whose names are not written are there without them then.
-    pub fn finish(self) -> Result<(), EngineError> {
-        self.layout.map_or(Ok(()), |growing| growing.target.write_names())
+    /// What the disk says; images whose names are not written are there without them then ([`Syncing::is_named`]).
+    pub fn finish(&self) -> Result<(), EngineError> {
+        self.layout.as_ref().map_or(Ok(()), |growing| growing.target.write_names())
+    }
+
+    /// Has an image that was copied its name at the target?
+    pub fn is_named(&self, synced: &Synced) -> bool {
+        let nameless = |growing: &Growing| growing.target.is_nameless(&synced.digest, &synced.source.to_string());
+        !self.layout.as_ref().is_some_and(nameless)
     }
 
     /// What a place leads to; nothing, when it does not.
