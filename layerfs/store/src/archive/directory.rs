@@ -7,12 +7,14 @@ use super::{Content, OCI_LAYOUT, Stored, TAG_ANNOTATION, blob_path, full_name, i
 use crate::ingest::random_name;
 use crate::{Store, StoreError};
 use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat};
+use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Writes all of it.
@@ -258,11 +260,17 @@ impl Drop for Layout<'_> {
     }
 }
 
-/// Writes beside the name and renames, so that the file is there whole or not at all.
+/// Writes a file that is there whole or not at all. It has no name before it is whole, so that nothing is left of it when
+/// this process is killed; where the file system knows no such files it has another name beside its own.
 ///
 /// # Errors
 /// What `fill` and the system say.
 pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    if let Some(mut file) = nameless_beside(path) {
+        fill(&mut file)?;
+        file.sync_all()?;
+        return name(&file, path);
+    }
     let (partial, mut file) = begin_beside(path)?;
     let done = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
     if done.is_err() {
@@ -278,11 +286,44 @@ pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) ->
 /// # Errors
 /// What the system says.
 pub fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".partial.{}", random_name()));
-    let partial = PathBuf::from(partial);
+    let partial = partial_name(path);
     let file = File::create_new(&partial)?;
     Ok((partial, file))
+}
+
+fn partial_name(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".partial.{}", random_name()));
+    partial.into()
+}
+
+/// A file without a name on the same file system, when it can have one later.
+fn nameless_beside(path: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    // That of every new file; the mask is the process's.
+    let file = rustix::fs::open(path.parent()?, flags, Mode::from_raw_mode(0o666)).ok()?;
+    descriptor(&file).symlink_metadata().is_ok().then(|| file.into())
+}
+
+/// By what a file without a name is found (open(2), O_TMPFILE).
+fn descriptor(file: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// Gives a file its name, in the place of whatever has it.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let link = |to: &Path| linkat(CWD, descriptor(file), CWD, to, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Err(Errno::EXIST) => {
+            let partial = partial_name(path);
+            link(&partial)?;
+            fs::rename(&partial, path).inspect_err(|_| {
+                // That it could not be renamed is the failure to report.
+                let _ = fs::remove_file(&partial);
+            })
+        }
+        done => Ok(done?),
+    }
 }
 
 /// Is there a regular file with this digest?
@@ -352,6 +393,27 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"outer");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_seen_of_a_file_before_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, beside) = (dir.path().join("file"), dir.path().join("beside"));
+        let count = || fs::read_dir(dir.path()).unwrap().count();
+        let failed = put_whole(&path, |file| file.write_all(b"half").and(Err(ErrorKind::TimedOut.into())));
+        assert_eq!((failed.unwrap_err().kind(), count()), (ErrorKind::TimedOut, 0));
+        for content in [b"first", b"other"] {
+            let before = count();
+            put_whole(&path, |file| file.write_all(content).map(|()| assert_eq!(count(), before))).unwrap();
+            assert_eq!((fs::read(&path).unwrap().as_slice(), count()), (content.as_slice(), 1));
+        }
+        // A new file like any other.
+        fs::write(&beside, "").unwrap();
+        assert_eq!(path.metadata().unwrap().permissions(), beside.metadata().unwrap().permissions());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        put_whole(&path, |file| file.write_all(b"no place")).unwrap_err();
+        assert_eq!(count(), 2);
     }
 
     #[test]
