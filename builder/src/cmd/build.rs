@@ -32,7 +32,7 @@ use cooper_engine::{Engine, EngineError};
 use cooper_image::Reference;
 use cooper_plan::epoch;
 use cooper_sandbox::Tier;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -209,6 +209,13 @@ fn last_line(request: &BuildRequest, result: &BuildResult, start: Instant) -> St
     summary::line(name.as_deref(), &result.image_id.to_string(), start.elapsed(), counts)
 }
 
+/// Names that are given twice are one.
+fn once(mut names: Vec<Reference>) -> Vec<Reference> {
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone().or_latest()));
+    names
+}
+
 /// Standard output holds one thing, and no archive goes to a terminal.
 fn check_stdout(flags: &BuildFlags) -> Result<(), Failure> {
     let archives =
@@ -264,7 +271,7 @@ pub(super) fn request(place: &Place, flags: BuildFlags) -> Result<BuildRequest, 
         labels: result.labels.into_iter().map(|l| (l.name, l.value.unwrap_or_default())).collect(),
         platforms_asked: !input.platform.is_empty(),
         platforms: outputs::platforms(input.platform),
-        tags: result.tags,
+        tags: once(result.tags),
         freshness: Freshness { no_cache: reuse.no_cache, pull: reuse.pull },
         no_cache_filter: reuse.no_cache_filter,
         outputs,
