@@ -17,7 +17,7 @@ impl Command {
     /// What is done, for commands that show it as JSON when they are asked to: all that they say then is JSON.
     pub fn in_json(&self) -> Option<String> {
         let (view, what) = match self {
-            Self::Pull(flags) => (flags.view, format!("pull {}", flags.name.clone().or_latest())),
+            Self::Pull(flags) => (flags.view, format!("pull {}", flags.name.clone().or_latest().familiar())),
             Self::Push(flags) => (flags.view, format!("push {}", list(&flags.names))),
             Self::Copy(flags) => (flags.view, format!("copy {} {}", flags.source, flags.target)),
             Self::Sync(flags) => (flags.view, format!("sync {}", flags.names.join(" "))),
@@ -30,5 +30,5 @@ impl Command {
 }
 
 fn list(names: &[Reference]) -> String {
-    names.iter().map(|name| name.clone().or_latest().to_string()).collect::<Vec<_>>().join(" ")
+    names.iter().map(|name| name.clone().or_latest().familiar()).collect::<Vec<_>>().join(" ")
 }
