@@ -10,9 +10,11 @@ use serde::Deserialize;
 /// The digest of what is returned (distribution-spec, "Pulling manifests").
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// Each tag that was set by `?tag=`: said by registries that know the parameter (distribution-spec, "Pushing Manifests").
+pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
+
 /// The manifest that the one which was sent refers to: said by registries that note it (distribution-spec, "Pushing
 /// Manifests with Subject").
-pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// One route: of the registry, or below `/v2/<name>/`.

@@ -57,6 +57,17 @@ impl Algorithm {
     }
 }
 
+impl FromStr for Algorithm {
+    type Err = DigestError;
+    fn from_str(name: &str) -> Result<Self, DigestError> {
+        match name {
+            "sha256" => Ok(Self::Sha256),
+            "sha512" => Ok(Self::Sha512),
+            _ => Err(DigestError::Algorithm(clip(name))),
+        }
+    }
+}
+
 /// `algorithm:hex`, always well-formed; safe as a file name once split.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
@@ -99,11 +110,7 @@ impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(s: &str) -> Result<Self, DigestError> {
         let (name, hex) = s.split_once(':').ok_or_else(|| DigestError::Malformed(clip(s)))?;
-        let algorithm = match name {
-            "sha256" => Algorithm::Sha256,
-            "sha512" => Algorithm::Sha512,
-            _ => return Err(DigestError::Algorithm(clip(name))),
-        };
+        let algorithm: Algorithm = name.parse()?;
         let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if hex.len() != algorithm.hex_len() || !hex.bytes().all(lower_hex) {
             return Err(DigestError::Malformed(clip(s)));
