@@ -21,6 +21,7 @@ mod idmap;
 mod init;
 mod isolated;
 mod kernel_fs;
+mod leftover;
 mod limits;
 mod mount_api;
 mod mounts;

@@ -90,6 +90,8 @@ pub(crate) enum Status {
         /// What was made.
         kind: StubKind,
     },
+    /// The step's mounts are its own from here on; their namespace comes along.
+    Mounts,
     /// The host's network was left, and one of its own is waited for.
     Network,
     /// Set-up ended here; the step did not run.
@@ -127,17 +129,10 @@ impl Control {
         let (mut line, mut streams) = (Vec::new(), Vec::new());
         let mut chunk = vec![0; 64 * 1024];
         while line.last() != Some(&b'\n') {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
-            let mut along = RecvAncillaryBuffer::new(&mut space);
-            let flags = RecvFlags::CMSG_CLOEXEC;
-            let got = rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut chunk)], &mut along, flags)?;
-            for message in along.drain() {
-                if let RecvAncillaryMessage::ScmRights(fds) = message {
-                    streams.extend(fds);
-                }
-            }
-            line.extend_from_slice(chunk.get(..got.bytes).unwrap_or_default());
-            if got.bytes == 0 || line.len() > LINE_BYTES {
+            let (count, along) = receive(&self.0, &mut chunk)?;
+            streams.extend(along);
+            line.extend_from_slice(chunk.get(..count).unwrap_or_default());
+            if count == 0 || line.len() > LINE_BYTES {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -146,15 +141,25 @@ impl Control {
 
     /// Says one thing. An error means that nobody listens any more.
     pub(crate) fn say(&self, status: &Status) -> io::Result<()> {
-        let mut line = serde_json::to_vec(status).map_err(io::Error::other)?;
-        line.push(b'\n');
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            let sent = rustix::net::send(self.0.as_fd(), rest, rustix::net::SendFlags::NOSIGNAL)?;
-            rest = rest.get(sent..).unwrap_or_default();
-        }
-        Ok(())
+        send(&self.0, status, &[])
     }
+
+    /// As [`Control::say`], with what goes along.
+    pub(crate) fn hand_over(&self, status: &Status, along: BorrowedFd<'_>) -> io::Result<()> {
+        send(&self.0, status, &[along])
+    }
+}
+
+/// Reads some bytes into the buffer, and what came along with them: how many, none at the end.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
+    let mut along = RecvAncillaryBuffer::new(&mut space);
+    let got = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut along, RecvFlags::CMSG_CLOEXEC)?;
+    let fds = along.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok((got.bytes, fds.flatten().collect()))
 }
 
 /// Writes one JSON line.
@@ -166,14 +171,18 @@ pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Re
 
 /// Sends the order; the streams go along with its first byte.
 pub(crate) fn send_order(socket: impl AsFd, order: &Order, streams: &[OwnedFd]) -> io::Result<()> {
-    let streams: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
-    let mut line = serde_json::to_vec(order).map_err(io::Error::other)?;
+    send(socket, order, &streams.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+}
+
+/// Sends one JSON line; what goes along does so with its first byte.
+fn send(socket: impl AsFd, value: &impl Serialize, streams: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
     line.push(b'\n');
     let mut rest = line.as_slice();
     while !rest.is_empty() {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
         let mut along = SendAncillaryBuffer::new(&mut space);
-        if rest.len() == line.len() && !streams.is_empty() && !along.push(SendAncillaryMessage::ScmRights(&streams)) {
+        if rest.len() == line.len() && !streams.is_empty() && !along.push(SendAncillaryMessage::ScmRights(streams)) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let sent = rustix::net::sendmsg(&socket, &[IoSlice::new(rest)], &mut along, SendFlags::NOSIGNAL)?;

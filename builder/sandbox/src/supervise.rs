@@ -5,9 +5,9 @@
 use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
-use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, send_order};
+use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, receive, send_order};
 use crate::spec::{Files, Resources, Security};
-use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, own_program, provided, sys};
+use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, leftover, own_program, provided, sys};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -34,7 +34,8 @@ pub enum Outcome {
 }
 
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
-/// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive.
+/// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive; its mounts, which nobody
+/// else has seen, are being taken apart.
 pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
     let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
     let copy = writer.try_clone().map_err(SandboxError::io("copy a pipe"))?;
@@ -66,11 +67,14 @@ pub(crate) fn attend(
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
     let child = spawn(&spec.files, theirs, wires.own)?;
-    let mut step = Running { child, control: Some(control), heard: Heard::default(), helper: None };
+    // While the set-up process begins: what was written into an overlay that still is one is to be stacked by no other.
+    leftover::wait();
+    let mut step = Running { child, control: Some(control), heard: Heard::default(), mounts: None, helper: None };
     let groups = group.as_ref().map(Group::directories).unwrap_or_default();
     let order = Order { spec: spec.clone(), groups };
     let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
     let status = step.finish()?;
+    step.mounts.take().map(leftover::take_apart);
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
     let heard = std::mem::take(&mut step.heard);
@@ -147,6 +151,8 @@ struct Running {
     child: Child,
     control: Option<UnixStream>,
     heard: Heard,
+    /// The namespace of the step's mounts.
+    mounts: Option<OwnedFd>,
     /// Carries the step's network.
     helper: Option<Helper>,
 }
@@ -223,11 +229,12 @@ impl Running {
         let Some(control) = &mut self.control else {
             return Ok(());
         };
-        let count = match control.read(buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+        let (count, along) = match receive(&*control, buffer) {
+            Ok(received) => received,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => (0, Vec::new()),
             Err(error) => return Err(SandboxError::Io { action: "read status", source: error }),
         };
+        self.mounts = along.into_iter().next().or(self.mounts.take());
         if count == 0 {
             self.control = None;
             return Ok(());
@@ -264,7 +271,7 @@ impl Heard {
     fn note(&mut self, status: Status) {
         match status {
             Status::Stub { path, kind } => self.stubs.push((path, kind)),
-            Status::Network => {}
+            Status::Mounts | Status::Network => {}
             Status::Starting => self.started = true,
             Status::Exited(code) => self.outcome = Some(Outcome::Exited(code)),
             Status::Signaled(signal) => self.outcome = Some(Outcome::Signaled(signal)),
