@@ -2,7 +2,7 @@
 //!
 //! The place of a store decides, once: the first who makes a tree in it tries, and the marks of the store remember. A store
 //! that was made for the one is never used for the other, since trees are marked otherwise. Where nothing can be a root, or
-//! nothing could be tried, nothing is remembered: the next who comes may find it otherwise.
+//! nothing could be tried, only that is remembered, and with which rights: the next who comes tries again.
 
 use crate::solve::Build;
 use crate::{Engine, EngineError};
@@ -30,10 +30,10 @@ impl Engine {
     /// Says which marks trees have, before one is made: it depends on who makes them, and on what the store's file system
     /// takes.
     pub(crate) fn use_marks(&self) -> Result<(), EngineError> {
-        let (stacked, whole) = match self.tier {
-            Tier::Root => (TreeMarks::Trusted, TreeMarks::UnstackedRoot),
-            Tier::Rootless => (TreeMarks::User, TreeMarks::UnstackedUser),
-            Tier::OneId => (TreeMarks::Recorded, TreeMarks::UnstackedRecorded),
+        let (stacked, whole, untried) = match self.tier {
+            Tier::Root => (TreeMarks::Trusted, TreeMarks::UnstackedRoot, TreeMarks::UntriedRoot),
+            Tier::Rootless => (TreeMarks::User, TreeMarks::UnstackedUser, TreeMarks::UntriedUser),
+            Tier::OneId => (TreeMarks::Recorded, TreeMarks::UnstackedRecorded, TreeMarks::UntriedRecorded),
             Tier::Container => {
                 self.rooting.get_or_init(|| Rooting::Chroot);
                 return Ok(self.store.use_marks(TreeMarks::Unstacked)?);
@@ -42,8 +42,8 @@ impl Engine {
         let rooting = match (self.rooting.get(), self.store.marks()?) {
             (Some(known), _) => known.clone(),
             (None, Some(marks)) if marks == whole => Rooting::Bound,
-            (None, Some(_)) => Rooting::Stacked,
-            (None, None) => match rooting(self.store.ingest()?.path()) {
+            (None, Some(marks)) if marks.is_tried() => Rooting::Stacked,
+            (None, None | Some(_)) => match rooting(self.store.ingest()?.path()) {
                 Possible::Stacked => Rooting::Stacked,
                 Possible::Whole(_) => Rooting::Bound,
                 Possible::Unfit(why) => Rooting::None(why),
@@ -53,7 +53,7 @@ impl Engine {
         match self.rooting.get_or_init(|| rooting) {
             Rooting::Bound | Rooting::Chroot => Ok(self.store.use_marks(whole)?),
             Rooting::Stacked => Ok(self.store.use_marks(stacked)?),
-            Rooting::None(_) | Rooting::NotTried => Ok(()),
+            Rooting::None(_) | Rooting::NotTried => Ok(self.store.use_marks(untried)?),
         }
     }
 

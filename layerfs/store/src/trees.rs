@@ -29,10 +29,17 @@ pub enum TreeMarks {
     UnstackedUser,
     /// The same, made in a user namespace with one id.
     UnstackedRecorded,
+    /// As [`TreeMarks::Trusted`] as long as nobody knows whether overlay can be mounted over them: made by the machine's
+    /// root.
+    UntriedRoot,
+    /// The same, made inside a user namespace.
+    UntriedUser,
+    /// The same, made in a user namespace with one id.
+    UntriedRecorded,
 }
 
 impl TreeMarks {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Trusted,
         Self::User,
         Self::Recorded,
@@ -40,7 +47,25 @@ impl TreeMarks {
         Self::UnstackedRoot,
         Self::UnstackedUser,
         Self::UnstackedRecorded,
+        Self::UntriedRoot,
+        Self::UntriedUser,
+        Self::UntriedRecorded,
     ];
+
+    /// What is said of trees by whoever has the same rights, before it is known what can be mounted.
+    pub fn untried(self) -> Option<Self> {
+        match self {
+            Self::Trusted | Self::UnstackedRoot | Self::UntriedRoot => Some(Self::UntriedRoot),
+            Self::User | Self::UnstackedUser | Self::UntriedUser => Some(Self::UntriedUser),
+            Self::Recorded | Self::UnstackedRecorded | Self::UntriedRecorded => Some(Self::UntriedRecorded),
+            Self::Unstacked => None,
+        }
+    }
+
+    /// Does it say what the roots of steps are?
+    pub fn is_tried(self) -> bool {
+        self.untried() != Some(self)
+    }
 }
 
 impl fmt::Display for TreeMarks {
@@ -53,6 +78,9 @@ impl fmt::Display for TreeMarks {
             Self::UnstackedRoot => "unstacked-root",
             Self::UnstackedUser => "unstacked-user",
             Self::UnstackedRecorded => "unstacked-recorded",
+            Self::UntriedRoot => "untried-root",
+            Self::UntriedUser => "untried-user",
+            Self::UntriedRecorded => "untried-recorded",
         })
     }
 }
@@ -67,18 +95,31 @@ impl Store {
         Ok(found.and_then(|found| TreeMarks::ALL.into_iter().find(|marks| found == format!("{marks}\n").as_bytes())))
     }
 
-    /// Says which marks the caller's trees carry, before it makes or uses one.
+    /// Says which marks the caller's trees carry, before it makes or uses one. What nobody had tried can be said later, by
+    /// whoever has the same rights: unstacked trees are read with any marks.
     ///
     /// # Errors
     /// [`StoreError::OtherMarks`] when the store has trees of the other kind; what the system says.
     pub fn use_marks(&self, marks: TreeMarks) -> Result<(), StoreError> {
         let path = self.layout().marks();
         let wanted = format!("{marks}\n");
-        match read_small(&path, LIMIT)? {
-            Some(found) if found == wanted.as_bytes() => Ok(()),
-            Some(_) => Err(StoreError::OtherMarks { root: self.root().to_owned() }),
-            None => self.write_small(&path, wanted.as_bytes(), Durability::Synced),
+        let known = match read_small(&path, LIMIT)? {
+            None => None,
+            Some(found) if found == wanted.as_bytes() => return Ok(()),
+            Some(_) => Some(self.marks()?),
+        };
+        let other = || StoreError::OtherMarks { root: self.root().to_owned() };
+        if let Some(known) = known {
+            let known = known.ok_or_else(other)?;
+            if known.untried().is_none() || known.untried() != marks.untried() || (known.is_tried() && marks.is_tried())
+            {
+                return Err(other());
+            }
+            if known.is_tried() {
+                return Ok(());
+            }
         }
+        self.write_small(&path, wanted.as_bytes(), Durability::Synced)
     }
 }
 
@@ -95,10 +136,33 @@ mod tests {
                 Store::open(dir.path()).unwrap().use_marks(first).unwrap();
                 assert_eq!(Store::open(dir.path()).unwrap().marks().unwrap(), Some(first));
             }
+            let same_rights = |other: &TreeMarks| first.untried().is_some() && first.untried() == other.untried();
             for other in TreeMarks::ALL.into_iter().filter(|other| *other != first) {
+                if same_rights(&other) && !(first.is_tried() && other.is_tried()) {
+                    continue;
+                }
                 let refused = Store::open(dir.path()).unwrap().use_marks(other).unwrap_err();
                 assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
+                assert_eq!(Store::open(dir.path()).unwrap().marks().unwrap(), Some(first));
             }
+        }
+    }
+
+    #[test]
+    fn what_nobody_had_tried_is_said_later_and_once() {
+        for (untried, first, second) in [
+            (TreeMarks::UntriedRoot, TreeMarks::Trusted, TreeMarks::UnstackedRoot),
+            (TreeMarks::UntriedUser, TreeMarks::UnstackedUser, TreeMarks::User),
+            (TreeMarks::UntriedRecorded, TreeMarks::Recorded, TreeMarks::UnstackedRecorded),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(dir.path()).unwrap();
+            store.use_marks(untried).unwrap();
+            store.use_marks(first).unwrap();
+            // Whoever cannot try it goes on with what is known.
+            store.use_marks(untried).unwrap();
+            assert_eq!(store.marks().unwrap(), Some(first));
+            store.use_marks(second).unwrap_err();
         }
     }
 }
