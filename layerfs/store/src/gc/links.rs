@@ -96,14 +96,24 @@ pub fn let_go(store: &Store, rule: Unnamed) -> Result<(), StoreError> {
         let repo = store.repository(&name);
         let _lock = repo.lock()?;
         let loose = loose(&mut reach, store, &repo, rule)?;
-        // No tag leads to them.
-        for digest in &loose.manifests {
-            repo.unlink_manifest(digest)?;
-        }
-        // Who asks for a blob waits for no lock: one that was asked for meanwhile stays.
-        for digest in loose.blobs.iter().filter(|d| rule.is_old(&store.layout().repository_blob(repo.name(), d))) {
-            repo.unlink_blob(digest)?;
-        }
+        unlink(store, &repo, rule, &loose)?;
+    }
+    Ok(())
+}
+
+/// Takes away what was loose a moment ago. Who asks for something waits for no lock: what is young by now stays.
+pub(super) fn unlink(store: &Store, repo: &Repo, rule: Unnamed, loose: &Loose) -> Result<(), StoreError> {
+    let is_old = |d: &Digest| rule.is_old(&store.layout().repository_manifest(repo.name(), d));
+    // Its blobs are asked for next, and which of them are loose was judged without it. The next prune looks again.
+    if !loose.manifests.iter().all(is_old) {
+        return Ok(());
+    }
+    // No tag leads to them.
+    for digest in &loose.manifests {
+        repo.unlink_manifest(digest)?;
+    }
+    for digest in loose.blobs.iter().filter(|d| rule.is_old(&store.layout().repository_blob(repo.name(), d))) {
+        repo.unlink_blob(digest)?;
     }
     Ok(())
 }

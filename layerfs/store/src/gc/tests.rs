@@ -103,6 +103,20 @@ fn a_manifest_that_was_asked_for_is_young_again() {
 }
 
 #[test]
+fn what_is_asked_for_while_somebody_looks_stays_with_its_blobs() {
+    let (_dir, store) = store();
+    let repo = store.repository(&"team/app".parse().unwrap());
+    let (blob, manifest) = push(&store, &repo, "untagged");
+    let (old, young) = (Unnamed::all(LATER), Unnamed::all(0));
+    let found = links::loose(&mut Reach::default(), &store, &repo, old).unwrap();
+    assert!(found.manifests.contains(&manifest.digest) && found.blobs.contains(&blob));
+    links::unlink(&store, &repo, young, &found).unwrap();
+    assert!(repo.manifest(&manifest.digest).unwrap().is_some() && repo.blob(&blob).unwrap().is_some());
+    links::unlink(&store, &repo, old, &found).unwrap();
+    assert!(repo.manifest(&manifest.digest).unwrap().is_none() && repo.blob(&blob).unwrap().is_none());
+}
+
+#[test]
 fn a_repository_keeps_what_its_manifests_name_and_with_all_those_that_tags_lead_to() {
     let (_dir, store) = store();
     let repo = store.repository(&"team/app".parse().unwrap());
