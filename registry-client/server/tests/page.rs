@@ -120,6 +120,23 @@ fn an_index_has_the_platforms_of_those_within_it() {
     }
 }
 
+/// Else whoever may push would have each look at the page cost minutes.
+#[test]
+fn a_page_reads_so_many_bytes_of_documents_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut large = image(&server.push_blob("app", b"{}"), 2);
+    large["annotations"] = json!({"long": "x".repeat(3 << 20)});
+    let named = Digest::sha256(large.to_string()).to_string();
+    server.push_manifest("app", &named, &large);
+    let entry = json!({"mediaType": MANIFEST, "digest": named, "size": large.to_string().len()});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![entry; 40]});
+    server.push_manifest("app", "v1", &index);
+    let rows = server.get("/?repository=app&tag=v1").text();
+    let count = |cell: &str| rows.matches(&format!("<td></td><td class=\"n\">{cell}</td>")).count();
+    assert_eq!((count("2 B"), count("")), (21, 19), "{rows}");
+}
+
 /// An image whose parts may be of other repositories, as a partial copy.
 fn image(config: &str, size: usize) -> Value {
     let config = json!({"mediaType": CONFIG, "digest": config, "size": size});

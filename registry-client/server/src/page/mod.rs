@@ -13,10 +13,14 @@ use crate::route::{Params, Selector, parse_digest};
 use cooper_image::{Descriptor, Document, ImageConfig, Index, Leaf, Leaves, Manifest, MediaType, limits};
 use cooper_store::{Repo, RepoName, Store, StoreError, TagName};
 use html::{Page, code, link, place, size, text};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// Most rows of a table.
 const ROWS: usize = 100;
+/// Most bytes of documents that are read for one page, each counted with what it costs to open it.
+const PAGE_BYTES: u64 = 64 << 20;
+const EACH_BYTES: u64 = 4 << 10;
 /// Stands for what a document would have said.
 const DAMAGED: &str = "damaged";
 
@@ -88,9 +92,9 @@ fn tags(store: &Store, name: &RepoName, last: Option<&str>) -> Result<Page, ApiE
     let more = all.len() > ROWS;
     all.truncate(ROWS);
     let mut page = Page::new(name.as_str(), &[home()]);
-    let mut rows = Vec::new();
+    let (mut rows, reader) = (Vec::new(), Reader::new(store));
     for tag in &all {
-        rows.extend(row(store, &repository, tag)?);
+        rows.extend(row(&reader, &repository, tag)?);
     }
     if rows.is_empty() {
         page.paragraph("It has no tags.");
@@ -103,15 +107,15 @@ fn tags(store: &Store, name: &RepoName, last: Option<&str>) -> Result<Page, ApiE
 }
 
 /// A tag's row; none when somebody deletes it meanwhile.
-fn row(store: &Store, repository: &Repo, tag: &TagName) -> Result<Option<Vec<String>>, ApiError> {
+fn row(reader: &Reader<'_>, repository: &Repo, tag: &TagName) -> Result<Option<Vec<String>>, ApiError> {
     let Some(d) = repository.tag(tag)? else { return Ok(None) };
     let name = repository.name().as_str();
-    let (platforms, bytes) = match document(store, repository, &d)? {
+    let (platforms, bytes) = match document(reader, repository, &d)? {
         Found::Index(index) => {
-            let images = images(store, repository, index)?;
-            (platforms(&images), index_size(store, repository, &images)?)
+            let images = images(reader, repository, index)?;
+            (platforms(&images), index_size(reader, repository, &images)?)
         }
-        Found::Manifest(manifest) => (kind(store, repository, &manifest)?, Some(image_size(&manifest))),
+        Found::Manifest(manifest) => (kind(reader, repository, &manifest)?, Some(image_size(&manifest))),
         Found::Damaged => (DAMAGED.to_owned(), None),
         Found::Nothing => (String::new(), None),
     };
@@ -124,7 +128,7 @@ fn row(store: &Store, repository: &Repo, tag: &TagName) -> Result<Option<Vec<Str
 }
 
 fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, ApiError> {
-    let repository = store.repository(name);
+    let (repository, reader) = (store.repository(name), &Reader::new(store));
     let d = find(&repository, selector)?;
     let title = match selector {
         Selector::Tag(tag) => format!("{name}:{}", tag.as_str()),
@@ -134,15 +138,15 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
     let mut page = Page::new(&title, &way);
     page.paragraph(&format!("{} of {}, {}", code(&d.digest.to_string()), size(d.size), text(d.media_type.as_str())));
     let at = |digest: &str| link(&place(&[("repository", name.as_str()), ("digest", digest)]), digest);
-    match document(store, &repository, &d)? {
+    match document(reader, &repository, &d)? {
         Found::Index(index) => {
             let mut rows = Vec::new();
             for entry in index.manifests.iter().take(ROWS) {
                 let said = platforms(std::slice::from_ref(entry));
-                let (platform, bytes) = match document(store, &repository, entry)? {
+                let (platform, bytes) = match document(reader, &repository, entry)? {
                     Found::Index(inner) => {
-                        let images = images(store, &repository, inner)?;
-                        let bytes = index_size(store, &repository, &images)?.map(size).unwrap_or_default();
+                        let images = images(reader, &repository, inner)?;
+                        let bytes = index_size(reader, &repository, &images)?.map(size).unwrap_or_default();
                         (Some(platforms(&images)).filter(|found| !found.is_empty()).unwrap_or(said), bytes)
                     }
                     Found::Manifest(manifest) => (said, size(image_size(&manifest))),
@@ -156,7 +160,7 @@ fn image(store: &Store, name: &RepoName, selector: &Selector) -> Result<Page, Ap
             annotations(&mut page, &index.annotations);
         }
         Found::Manifest(manifest) => {
-            let kind = kind(store, &repository, &manifest)?;
+            let kind = kind(reader, &repository, &manifest)?;
             page.paragraph(&format!("{}, {} in all", text(&kind), size(image_size(&manifest))));
             let parts = std::iter::once(&manifest.config).chain(&manifest.layers).take(limits::LAYERS + 1);
             let row = |(n, part): (usize, &Descriptor)| {
@@ -185,6 +189,20 @@ fn annotations(page: &mut Page, all: &BTreeMap<String, String>) {
     page.table("Annotations", &["Name", "Value"], &rows);
 }
 
+/// Reads documents for one page.
+struct Reader<'s> {
+    store: &'s Store,
+    /// What may still be read, in bytes. Of what is beyond nothing is shown: whoever pushes an index of large manifests
+    /// must not have every look at it cost minutes.
+    left: Cell<u64>,
+}
+
+impl<'s> Reader<'s> {
+    fn new(store: &'s Store) -> Self {
+        Self { store, left: Cell::new(PAGE_BYTES) }
+    }
+}
+
 /// What is behind a descriptor, as far as its repository shows it.
 enum Found {
     Index(Index),
@@ -196,11 +214,11 @@ enum Found {
 }
 
 /// What others keep in their repositories is not shown here, though it lies in the same store.
-fn document(store: &Store, repository: &Repo, d: &Descriptor) -> Result<Found, ApiError> {
+fn document(reader: &Reader<'_>, repository: &Repo, d: &Descriptor) -> Result<Found, ApiError> {
     if repository.manifest(&d.digest)?.is_none_or(|kept| kept.size != d.size) {
         return Ok(Found::Nothing);
     }
-    Ok(match bytes(store, d, limits::MANIFEST_BYTES)? {
+    Ok(match bytes(reader, d, limits::MANIFEST_BYTES)? {
         Bytes::Whole(bytes) => match Document::parse(&bytes, Some(&d.media_type)) {
             Ok(Document::Index(index)) => Found::Index(index),
             Ok(Document::Manifest(manifest)) => Found::Manifest(Box::new(manifest)),
@@ -218,8 +236,10 @@ enum Bytes {
 }
 
 /// Of a document that the repository holds. One that is damaged must not take the page with it.
-fn bytes(store: &Store, d: &Descriptor, limit: u64) -> Result<Bytes, ApiError> {
-    match store.read_blob(d, limit) {
+fn bytes(reader: &Reader<'_>, d: &Descriptor, limit: u64) -> Result<Bytes, ApiError> {
+    let Some(left) = reader.left.get().checked_sub(d.size.saturating_add(EACH_BYTES)) else { return Ok(Bytes::Absent) };
+    reader.left.set(left);
+    match reader.store.read_blob(d, limit) {
         Ok(bytes) => Ok(Bytes::Whole(bytes.into_inner())),
         Err(StoreError::DamagedBlob { .. }) => Ok(Bytes::Damaged),
         Err(StoreError::MissingBlob(_) | StoreError::TooLarge { .. }) => Ok(Bytes::Absent),
@@ -233,12 +253,12 @@ fn image_size(manifest: &Manifest) -> u64 {
 
 /// The images of an index and of those within it, and an index within it that the repository does not have. As many
 /// documents are looked at as a table has rows, and nothing that nests too deep.
-fn images(store: &Store, repository: &Repo, index: Index) -> Result<Vec<Descriptor>, ApiError> {
+fn images(reader: &Reader<'_>, repository: &Repo, index: Index) -> Result<Vec<Descriptor>, ApiError> {
     let (mut leaves, mut images) = (Leaves::of(index), Vec::new());
     for _ in 0..ROWS {
         match leaves.step() {
             Ok(Some(Leaf::Image(d))) => images.push(d),
-            Ok(Some(Leaf::Index(d))) => match document(store, repository, &d)? {
+            Ok(Some(Leaf::Index(d))) => match document(reader, repository, &d)? {
                 Found::Index(inner) => leaves.enter(inner),
                 _ => images.push(d),
             },
@@ -249,10 +269,10 @@ fn images(store: &Store, repository: &Repo, index: Index) -> Result<Vec<Descript
 }
 
 /// What images have together, a layer that several share counted once.
-fn index_size(store: &Store, repository: &Repo, images: &[Descriptor]) -> Result<Option<u64>, ApiError> {
+fn index_size(reader: &Reader<'_>, repository: &Repo, images: &[Descriptor]) -> Result<Option<u64>, ApiError> {
     let mut parts = BTreeMap::new();
     for entry in images {
-        if let Found::Manifest(manifest) = document(store, repository, entry)? {
+        if let Found::Manifest(manifest) = document(reader, repository, entry)? {
             let all = std::iter::once(manifest.config).chain(manifest.layers);
             parts.extend(all.map(|part| (part.digest, part.size)));
         }
@@ -272,7 +292,7 @@ fn platforms(images: &[Descriptor]) -> String {
 }
 
 /// The platform of an image, or the kind of an artifact.
-fn kind(store: &Store, repository: &Repo, manifest: &Manifest) -> Result<String, ApiError> {
+fn kind(reader: &Reader<'_>, repository: &Repo, manifest: &Manifest) -> Result<String, ApiError> {
     let config = &manifest.config;
     if let Some(kind) = manifest.artifact_type.as_ref().filter(|kind| !kind.is_empty()) {
         return Ok(kind.clone());
@@ -281,7 +301,7 @@ fn kind(store: &Store, repository: &Repo, manifest: &Manifest) -> Result<String,
     if !is_image || repository.blob(&config.digest)?.is_none() {
         return Ok(config.media_type.to_string());
     }
-    Ok(match bytes(store, config, limits::CONFIG_BYTES)? {
+    Ok(match bytes(reader, config, limits::CONFIG_BYTES)? {
         Bytes::Whole(bytes) => serde_json::from_slice(&bytes)
             .map_or_else(|_| config.media_type.to_string(), |config: ImageConfig| config.platform().to_string()),
         Bytes::Damaged => DAMAGED.to_owned(),
