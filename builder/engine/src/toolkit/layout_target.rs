@@ -113,7 +113,7 @@ impl LayoutTarget {
         found
     }
 
-    /// Writes beside the name and renames.
+    /// Writes a file, which is there whole or not at all.
     fn put(
         &self,
         name: &str,

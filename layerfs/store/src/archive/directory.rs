@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -260,17 +260,26 @@ impl Drop for Layout<'_> {
     }
 }
 
-/// Writes a file that is there whole or not at all. It has no name before it is whole, so that nothing is left of it when
-/// this process is killed; where the file system knows no such files it has another name beside its own.
+/// Writes a file that is there whole or not at all. A new one has no name before it is whole, so that nothing is left of it
+/// when this process is killed; where the file system knows no such files it has another name beside its own.
 ///
 /// # Errors
 /// What `fill` and the system say.
 pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    if let Some(mut file) = nameless_beside(path) {
-        fill(&mut file)?;
-        file.sync_all()?;
-        return name(&file, path);
+    let Some(mut file) = nameless_beside(path) else { return put_beside(path, fill) };
+    fill(&mut file)?;
+    file.sync_all()?;
+    match name(&file, path) {
+        // Some file systems and rules of the kernel let it have none after all.
+        Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::XDEV | Errno::NOENT) => {
+            put_beside(path, |to| file.rewind().and_then(|()| io::copy(&mut file, to)).map(drop))
+        }
+        named => Ok(named?),
     }
+}
+
+/// Writes beside the name and renames.
+fn put_beside(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let (partial, mut file) = begin_beside(path)?;
     let done = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
     if done.is_err() {
@@ -299,7 +308,7 @@ fn partial_name(path: &Path) -> PathBuf {
 
 /// A file without a name on the same file system, when it can have one later.
 fn nameless_beside(path: &Path) -> Option<File> {
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     // That of every new file; the mask is the process's.
     let file = rustix::fs::open(path.parent()?, flags, Mode::from_raw_mode(0o666)).ok()?;
     descriptor(&file).symlink_metadata().is_ok().then(|| file.into())
@@ -311,18 +320,18 @@ fn descriptor(file: &impl AsRawFd) -> PathBuf {
 }
 
 /// Gives a file its name, in the place of whatever has it.
-fn name(file: &File, path: &Path) -> io::Result<()> {
+fn name(file: &File, path: &Path) -> rustix::io::Result<()> {
     let link = |to: &Path| linkat(CWD, descriptor(file), CWD, to, AtFlags::SYMLINK_FOLLOW);
     match link(path) {
         Err(Errno::EXIST) => {
             let partial = partial_name(path);
             link(&partial)?;
-            fs::rename(&partial, path).inspect_err(|_| {
+            rustix::fs::rename(&partial, path).inspect_err(|_| {
                 // That it could not be renamed is the failure to report.
                 let _ = fs::remove_file(&partial);
             })
         }
-        done => Ok(done?),
+        done => done,
     }
 }
 
@@ -402,8 +411,9 @@ mod tests {
         let count = || fs::read_dir(dir.path()).unwrap().count();
         let failed = put_whole(&path, |file| file.write_all(b"half").and(Err(ErrorKind::TimedOut.into())));
         assert_eq!((failed.unwrap_err().kind(), count()), (ErrorKind::TimedOut, 0));
+        let seen = usize::from(nameless_beside(&path).is_none());
         for content in [b"first", b"other"] {
-            let before = count();
+            let before = count() + seen;
             put_whole(&path, |file| file.write_all(content).map(|()| assert_eq!(count(), before))).unwrap();
             assert_eq!((fs::read(&path).unwrap().as_slice(), count()), (content.as_slice(), 1));
         }
