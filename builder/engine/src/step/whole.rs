@@ -154,7 +154,7 @@ impl Build<'_> {
         match write_changes(&root, &before, &upper, self.engine.tree_marks(), &given_up) {
             Ok(left) => place.root.is_left(left),
             // How the step ended is what its author has to know.
-            Err(error) if ran.is_err() => tracing::warn!(%error, "what the failed step left is kept in part"),
+            Err(error) if ran.is_err() => self.warn(format!("what the step left is there in part: {error}")),
             Err(error) => return Err(told(error)),
         }
         ran
