@@ -435,20 +435,22 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     if id < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The last signal that is no real-time one.
-const LAST_PLAIN_SIGNAL: libc::c_int = 31;
+/// The last signal that there is.
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// `struct sigaction` of the kernel's interface: handler, flags, restorer and mask.
+type KernelSigaction = [u64; 4];
+static DEFAULT_ACTION: KernelSigaction = [0; 4];
 
 /// Gives every signal its default action and empties the mask, as a new program expects.
 pub(crate) fn reset_signals() -> io::Result<()> {
-    // Between the two ranges are those that the C library keeps for itself.
-    for signal in (1..=LAST_PLAIN_SIGNAL).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-            continue;
-        }
-        // SAFETY: installs no handler, only the default action.
-        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
-            return Err(io::Error::last_os_error());
-        }
+    let (action, none) = (&raw const DEFAULT_ACTION, std::ptr::null_mut::<KernelSigaction>());
+    for signal in (1..=LAST_SIGNAL).filter(|signal| *signal != libc::SIGKILL && *signal != libc::SIGSTOP) {
+        // The kernel's own call: the C library keeps two signals for itself, and a program that has threads leaves them
+        // ignored to those that it starts.
+        // SAFETY: the action is a live block of the size that the kernel reads, all zero: the default one.
+        let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, none, size_of::<u64>()) };
+        zero_or_errno(done)?;
     }
     // SAFETY: the set is initialised by sigemptyset before it is read.
     let done = unsafe {

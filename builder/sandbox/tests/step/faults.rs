@@ -77,6 +77,7 @@ const HARMLESS: &[(&str, &[&str], &str)] = &[
     ("prctl", &["EINVAL"], "the first capability that no kernel knows"),
     ("keyctl", &["EPERM", "ENOSYS"], "no keyrings here, and the filter keeps the step from them"),
     ("ioctl", &[], "whoever asks about owners is answered more slowly"),
+    ("kill", &["EPERM"], "that the builder cannot be signalled is what it has to be told"),
     ("landlock_create_ruleset", &["ENOSYS"], "a kernel without Landlock, as the doctor says"),
 ];
 
