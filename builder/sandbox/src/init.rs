@@ -221,7 +221,10 @@ fn inner(
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP).at(Stage::Namespaces, "mount and cgroup namespaces")?;
     let mounts = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Stage::Namespaces, "own mounts")?;
-    control.hand_over(&Status::Mounts, mounts.as_fd()).at(Stage::Process, "report")?;
+    // What an insecure step mounts by itself may write to its root until it is gone: that is waited for.
+    if spec.surroundings.security == Security::Sandbox {
+        control.hand_over(&Status::Mounts, mounts.as_fd()).at(Stage::Process, "report")?;
+    }
     let root = build_world(control, spec, rooted, tier)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;

@@ -1,8 +1,10 @@
-//! The mounts of steps that have ended. The kernel takes half a millisecond and more to take a namespace of them apart,
-//! for which nobody has to wait: what the step wrote is where it is to be already.
+//! The mounts of steps that have ended. The kernel takes half a millisecond and more to take a namespace of them apart, the
+//! longer the more the disk has to write, for which nobody has to wait: no process is left in it, and what steps write goes
+//! through these mounts to where it is to be at once. An insecure step can have made others; theirs are not left to this.
 //!
 //! Must never: let a step of this process begin before those of all earlier ones are gone. What was written into an overlay
-//! is a lower layer of the next step, and the kernel warns of one that is another overlay's upper.
+//! is a lower layer of the next step, and the kernel warns of one that is another overlay's upper: a line in its log, which
+//! a second Cooper that stacks the same tree at that very moment can cause too.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};

@@ -74,7 +74,9 @@ pub(crate) fn attend(
     let order = Order { spec: spec.clone(), groups };
     let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
     let status = step.finish()?;
-    step.mounts.take().map(leftover::take_apart);
+    if let Some(mounts) = step.mounts.take() {
+        leftover::take_apart(mounts);
+    }
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
     let heard = std::mem::take(&mut step.heard);
