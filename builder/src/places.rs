@@ -122,7 +122,7 @@ pub fn names(place: &Place, tags: &[String]) -> Result<Vec<Name>, Failure> {
             let further = tags.iter().map(|tag| Name::Full(name.with_tag(tag)));
             std::iter::once(Name::Full(name.clone())).chain(further).collect()
         }
-        Place::Layout(layout) => layout.tag.clone().map(Name::Tag).into_iter().chain(further).collect(),
+        Place::Layout(layout) => layout.tag.iter().map(|name| in_a_layout(name)).chain(further).collect(),
         Place::Archive { name, .. } => match name {
             None => further.collect(),
             Some(text) => {
@@ -133,6 +133,14 @@ pub fn names(place: &Place, tags: &[String]) -> Result<Vec<Name>, Failure> {
             }
         },
     })
+}
+
+/// A tag, or a full name.
+fn in_a_layout(name: &str) -> Name {
+    match name.parse() {
+        Ok(full) if name.contains('/') => Name::Full(full),
+        _ => Name::Tag(name.to_owned()),
+    }
 }
 
 /// Is it written to standard output?

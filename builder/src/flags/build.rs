@@ -83,7 +83,7 @@ pub struct InputFlags {
     /// Put this in the place of the stage or image NAME, in FROM and in --from; repeatable
     ///
     /// A directory, with a .dockerignore of its own. A git URL, or the URL of a tar. docker-image://IMAGE[:TAG][@DIGEST]: an image, found as
-    /// that of a FROM. oci-layout://DIR[:TAG][@DIGEST]: an image in an OCI layout. NAME::OS/ARCH holds for one
+    /// that of a FROM. oci-layout://DIR[:NAME][@DIGEST]: an image in an OCI layout. NAME::OS/ARCH holds for one
     /// platform and comes before NAME.
     #[arg(long = "build-context", value_name = "NAME=PLACE")]
     pub contexts: Vec<ContextFlag>,

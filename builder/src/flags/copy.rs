@@ -9,7 +9,7 @@ use cooper_image::reference::valid_tag;
 /// `cooper copy`.
 #[derive(Debug, Args)]
 pub struct CopyFlags {
-    /// What to copy: NAME, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] or docker-archive://FILE[:NAME]
+    /// What to copy: NAME, store://NAME, oci-layout://DIR[:NAME], oci-archive://FILE[:NAME] or docker-archive://FILE[:NAME]
     #[arg(value_name = "SOURCE")]
     pub source: Place,
     /// Where to, written in the same way; a name without a tag gets `latest`
@@ -44,7 +44,7 @@ pub fn tag(text: &str) -> Result<String, String> {
 /// `cooper validate`.
 #[derive(Debug, Args)]
 pub struct ValidateFlags {
-    /// The image: NAME, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] or docker-archive://FILE[:NAME]
+    /// The image: NAME, store://NAME, oci-layout://DIR[:NAME], oci-archive://FILE[:NAME] or docker-archive://FILE[:NAME]
     #[arg(value_name = "IMAGE")]
     pub image: Place,
     /// Only the image for this platform, as linux/arm64; default: all

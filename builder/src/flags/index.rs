@@ -35,7 +35,7 @@ pub struct CreateFlags {
     /// The images, and indexes whose entries are taken: NAME or another place that `cooper copy` takes
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<Place>,
-    /// Name of the index: NAME, oci-layout://DIR:TAG or oci-archive://FILE:NAME; repeatable
+    /// Name of the index: NAME, oci-layout://DIR:NAME or oci-archive://FILE:NAME; repeatable
     #[arg(short, long = "tag", value_name = "TARGET", required_unless_present = "dry_run")]
     pub targets: Vec<Place>,
     /// Keep what the first target holds now, and add to it

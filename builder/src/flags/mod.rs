@@ -133,7 +133,7 @@ pub enum Command {
     /// blob that is at the target already is not sent, one that is in another repository of the same registry is taken
     /// from there, and the others go straight from the one registry to the other, never by the disk.
     ///
-    /// Places are NAME for a registry, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] and
+    /// Places are NAME for a registry, store://NAME, oci-layout://DIR[:NAME], oci-archive://FILE[:NAME] and
     /// docker-archive://FILE[:NAME], FILE being - for standard input or output. docker-archive, which `docker load`
     /// reads, holds one platform: this machine's, or that of --platform.
     #[command(after_long_help = examples::COPY)]

@@ -9,7 +9,7 @@ use crate::resolve::next_image;
 use crate::toolkit::damaged;
 use crate::{Engine, EngineError};
 use cooper_image::{
-    Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, RelPath, Verified, limits,
+    Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, Reference, RelPath, Verified, limits,
 };
 use cooper_layerfs::root::Root;
 use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
@@ -17,7 +17,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-/// `DIR[:TAG][@DIGEST]`.
+/// `DIR[:NAME][@DIGEST]`. The name is a tag, or a full one with its registry, as `sync` gives it: what looks like one of the
+/// two is taken for that, also where a directory may be called so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutName {
     /// The directory.
@@ -35,8 +36,9 @@ impl LayoutName {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(|_| format!("{digest:?} is no digest"))?)),
             None => (text, None),
         };
-        let (path, tag) = match rest.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
+        let full = rest.match_indices(':').filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)));
+        let (path, tag) = match full.into_iter().find(|(_, name)| is_full(name)).or(rest.rsplit_once(':')) {
+            Some((path, name)) if !name.contains('/') || is_full(name) => (path, Some(name.to_owned())),
             _ => (rest, None),
         };
         match (path, &tag) {
@@ -45,6 +47,13 @@ impl LayoutName {
             (path, _) => Ok(Self { path: PathBuf::from(path), tag, digest }),
         }
     }
+}
+
+/// Is it a name with its registry and a tag, written out?
+fn is_full(text: &str) -> bool {
+    let host = text.split_once('/').map_or("", |(host, _)| host);
+    let is_host = host == "localhost" || host.contains(['.', ':']) && !host.starts_with('.');
+    is_host && text.parse::<Reference>().is_ok_and(|name| name.tag().is_some() && name.to_string() == text)
 }
 
 impl fmt::Display for LayoutName {
@@ -245,6 +254,9 @@ mod tests {
             (format!("d@{digest}"), "d", None, true),
             ("./a:b/c".to_owned(), "./a:b/c", None, false),
             ("a:b/c:t".to_owned(), "a:b/c", Some("t"), false),
+            ("a:b/c:localhost:5000/team/app:1".to_owned(), "a:b/c", Some("localhost:5000/team/app:1"), false),
+            ("d:docker.io/library/debian:12".to_owned(), "d", Some("docker.io/library/debian:12"), false),
+            ("d:../e:1".to_owned(), "d:../e", Some("1"), false),
         ] {
             let name = LayoutName::parse(&text).unwrap();
             assert_eq!((name.path.to_str(), name.tag.as_deref()), (Some(path), tag), "{text}");

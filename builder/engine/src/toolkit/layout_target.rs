@@ -91,9 +91,10 @@ impl LayoutTarget {
         Ok(())
     }
 
-    /// Is it there, and has not got this name yet?
+    /// Is it there, and has not got this name yet, or its place in `index.json` if it is to have no name?
     pub(super) fn is_nameless(&self, digest: &Digest, name: &str) -> bool {
-        let waits = |d: &Descriptor| d.digest == *digest && d.annotations.values().any(|given| given == name);
+        let names = |d: &Descriptor| d.annotations.is_empty() || d.annotations.values().any(|given| given == name);
+        let waits = |d: &Descriptor| d.digest == *digest && names(d);
         lock(&self.nameless).0.iter().any(waits)
     }
 

@@ -12,7 +12,7 @@ use crate::{EngineError, ErrorClass};
 use cooper_image::{Digest, Reference};
 use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Where they go.
@@ -85,21 +85,24 @@ struct Growing {
     target: LayoutTarget,
     /// What names lead to.
     has: BTreeMap<String, Digest>,
+    /// What it lists, by whatever name: the garbage of a layout is what it does not.
+    lists: BTreeSet<Digest>,
 }
 
 impl Growing {
     fn of(dir: &Path) -> Result<Self, EngineError> {
         let target = LayoutTarget::growing(dir)?;
-        let mut has = BTreeMap::new();
+        let (mut has, mut lists) = (BTreeMap::new(), BTreeSet::new());
         if dir.join("index.json").exists() {
             let name = LayoutName { path: dir.to_owned(), tag: None, digest: None };
             for entry in Layout::open_at(&name)?.index()?.manifests {
+                lists.insert(entry.digest.clone());
                 for name in [TAG_ANNOTATION, NAME_ANNOTATION].iter().filter_map(|key| entry.annotations.get(*key)) {
                     has.entry(name.clone()).or_insert_with(|| entry.digest.clone());
                 }
             }
         }
-        Ok(Self { target, has })
+        Ok(Self { target, has, lists })
     }
 }
 
@@ -121,7 +124,8 @@ impl<'a> Syncing<'a> {
     /// # Errors
     /// What either place says.
     pub fn image(&mut self, source: &Reference, sink: &dyn Sink) -> Result<Synced, EngineError> {
-        let place = place(source, self.mirror)?;
+        let named = named(source);
+        let place = place(&named, self.mirror)?;
         let target = place.to_string();
         let wanted = self.reach.wait(self.reach.client().describe(source))?;
         let done = |state, shipped| Synced {
@@ -141,7 +145,7 @@ impl<'a> Syncing<'a> {
         let origin = self.reach.origin(&Place::Registry(source.with_digest(wanted.digest.clone())))?;
         let mut shipment = Shipment::default();
         let mut add = |name: Name| {
-            let names = if source.digest().is_some() { Vec::new() } else { vec![name] };
+            let names = if named.digest().is_some() { Vec::new() } else { vec![name] };
             shipment.add(&origin, Top { descriptor: origin.top()?, names }, Referrers::Stay)
         };
         let shipped = match (&place, &mut self.layout) {
@@ -150,8 +154,9 @@ impl<'a> Syncing<'a> {
                 ship(&shipment, &RegistryTarget::new(self.reach.clone(), at), sink)?
             }
             (Place::Layout(layout), Some(growing)) => {
-                add(Name::Full(source.clone()))?;
+                add(Name::Full(named.clone()))?;
                 let shipped = ship(&shipment, &growing.target, sink)?;
+                growing.lists.insert(wanted.digest.clone());
                 growing.has.extend(layout.tag.clone().map(|tag| (tag, wanted.digest.clone())));
                 shipped
             }
@@ -170,7 +175,8 @@ impl<'a> Syncing<'a> {
 
     /// Has an image that was copied its name at the target?
     pub fn is_named(&self, synced: &Synced) -> bool {
-        let nameless = |growing: &Growing| growing.target.is_nameless(&synced.digest, &synced.source.to_string());
+        let nameless =
+            |growing: &Growing| growing.target.is_nameless(&synced.digest, &named(&synced.source).to_string());
         !self.layout.as_ref().is_some_and(nameless)
     }
 
@@ -180,6 +186,9 @@ impl<'a> Syncing<'a> {
             (Place::Registry(name), _) => self.reach.wait(self.reach.client().describe(name)).map(|d| d.digest),
             (Place::Layout(LayoutName { tag: Some(tag), .. }), Some(growing)) => {
                 return Ok(growing.has.get(tag).cloned());
+            }
+            (Place::Layout(LayoutName { digest: Some(digest), .. }), Some(growing)) => {
+                return Ok(growing.lists.contains(digest).then(|| digest.clone()));
             }
             (Place::Layout(layout), _) if !layout.path.join("index.json").exists() => return Ok(None),
             (other, _) => self.reach.origin(other)?.top().map(|d| d.digest),
@@ -191,6 +200,11 @@ impl<'a> Syncing<'a> {
             Err(e) => Err(e),
         }
     }
+}
+
+/// What it is called at the target: by its tag, also where a digest says which image of that name is meant.
+fn named(source: &Reference) -> Reference {
+    source.tag().map_or_else(|| source.clone(), |tag| source.with_tag(tag))
 }
 
 fn place(source: &Reference, mirror: &Mirror) -> Result<Place, EngineError> {
