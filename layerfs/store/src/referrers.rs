@@ -28,7 +28,7 @@ pub struct Referrers {
 
 impl Repo {
     /// Descriptors of the manifests here whose subject is `subject`, sorted by digest: those after `last`, as many
-    /// as have about `bytes` bytes together, but one at least.
+    /// as have at most `bytes` bytes together, but one at least.
     ///
     /// # Errors
     /// What the system says, [`StoreError::DamagedFile`].
@@ -38,19 +38,20 @@ impl Repo {
         let mut page = Referrers::default();
         let mut taken = 0;
         for name in names(&dir)?.into_iter().filter(|n| last.as_ref().is_none_or(|last| n > last)) {
-            if taken >= bytes {
-                page.more = page.descriptors.last().map(|d| d.digest.clone());
-                break;
-            }
             let path = dir.join(name);
             // It repeats the annotations of its manifest, and so can be as long.
             let Some(text) = read_small(&path, limits::MANIFEST_BYTES)? else { continue };
             let descriptor: Descriptor = parse_json(&path, &text)?;
             // The list is written before the manifest and outlives it: the link decides.
-            if self.manifest(&descriptor.digest)?.is_some() {
-                taken += text.len() as u64;
-                page.descriptors.push(descriptor);
+            if self.manifest(&descriptor.digest)?.is_none() {
+                continue;
             }
+            taken += text.len() as u64;
+            if taken > bytes && !page.descriptors.is_empty() {
+                page.more = page.descriptors.last().map(|d| d.digest.clone());
+                break;
+            }
+            page.descriptors.push(descriptor);
         }
         Ok(page)
     }
@@ -77,17 +78,20 @@ mod tests {
             repo.put_manifest(bytes.as_bytes(), &plain, Some(&Referrer { subject: subject.clone(), descriptor }))
                 .unwrap();
         }
-        let (mut last, mut sizes, mut all) = (None, Vec::new(), Vec::new());
-        loop {
-            let page = repo.referrers(&subject, last.as_ref(), 5_000_000).unwrap();
-            sizes.push(page.descriptors.len());
-            all.extend(page.descriptors.into_iter().map(|d| d.digest));
-            last = page.more;
-            if last.is_none() {
-                break;
+        // Never more than was asked for, but one.
+        for (bytes, expected) in [(1, vec![1, 1, 1]), (5_000_000, vec![1, 1, 1]), (8_100_000, vec![2, 1])] {
+            let (mut last, mut sizes, mut all) = (None, Vec::new(), Vec::new());
+            loop {
+                let page = repo.referrers(&subject, last.as_ref(), bytes).unwrap();
+                sizes.push(page.descriptors.len());
+                all.extend(page.descriptors.into_iter().map(|d| d.digest));
+                last = page.more;
+                if last.is_none() {
+                    break;
+                }
             }
+            assert_eq!(sizes, expected, "{bytes}");
+            assert!(all.is_sorted_by(|a, b| a.hex() < b.hex()));
         }
-        assert_eq!(sizes, [2, 1]);
-        assert!(all.is_sorted_by(|a, b| a.hex() < b.hex()));
     }
 }
