@@ -1,13 +1,13 @@
 //! Files for people: seen whole or not at all.
 //!
-//! A regular file is written beside its name and renamed. What is there and is no regular file (a terminal, a pipe,
+//! A regular file gets its name once all of it is written. What is there and is no regular file (a terminal, a pipe,
 //! `/dev/null`) is written to as it is: a rename would put a file in its place.
 
 use crate::EngineError;
-use cooper_store::archive::directory::begin_beside;
+use cooper_store::archive::directory::NewFile;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Is the destination something that can only be written to where it is?
 pub fn is_stream(dest: &Path) -> bool {
@@ -15,10 +15,11 @@ pub fn is_stream(dest: &Path) -> bool {
 }
 
 /// A destination that is being written.
-pub struct OutputFile {
-    file: File,
-    /// What a regular file is called until it is whole, and then.
-    names: Option<(PathBuf, PathBuf)>,
+pub enum OutputFile {
+    /// It is written to as it is.
+    Stream(File),
+    /// It is there whole or not at all.
+    File(NewFile),
 }
 
 impl OutputFile {
@@ -28,37 +29,28 @@ impl OutputFile {
     /// What the system says.
     pub fn begin(dest: &Path) -> io::Result<Self> {
         if is_stream(dest) {
-            return Ok(Self { file: OpenOptions::new().write(true).open(dest)?, names: None });
+            return Ok(Self::Stream(OpenOptions::new().write(true).open(dest)?));
         }
         let dest = std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
-        let (partial, file) = begin_beside(&dest)?;
-        Ok(Self { file, names: Some((partial, dest)) })
+        NewFile::begin(&dest).map(Self::File)
     }
 
     /// Where to write.
     pub fn file(&self) -> &File {
-        &self.file
+        match self {
+            Self::Stream(file) => file,
+            Self::File(new) => new.file(),
+        }
     }
 
     /// Gives it its name: all of it was written.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish(&mut self) -> io::Result<()> {
-        if let Some((partial, dest)) = &self.names {
-            self.file.sync_all()?;
-            std::fs::rename(partial, dest)?;
-            self.names = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for OutputFile {
-    fn drop(&mut self) {
-        if let Some((partial, _)) = &self.names {
-            // The failure that made it partial is the one to report.
-            let _ = std::fs::remove_file(partial);
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Stream(_) => Ok(()),
+            Self::File(new) => new.finish(),
         }
     }
 }
@@ -98,7 +90,7 @@ pub fn write_whole<E>(
     named: impl Fn(io::Error) -> E,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut output = OutputFile::begin(dest).map_err(&named)?;
+    let output = OutputFile::begin(dest).map_err(&named)?;
     let mut out = BufWriter::new(Named { inner: output.file(), path: dest });
     write(&mut out)?;
     out.flush().map_err(&named)?;
@@ -113,6 +105,23 @@ mod tests {
 
     fn put(dest: &Path, text: &str) -> io::Result<()> {
         write_whole(dest, |e| e, |out| out.write_all(text.as_bytes()))
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_not_written_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = || std::fs::read_dir(dir.path()).unwrap().count();
+        let ended = write_whole(
+            &dir.path().join("file"),
+            |e| e,
+            |out| {
+                out.write_all(&[0; 100_000])?;
+                // As it is when a signal ends the process here.
+                assert_eq!(count(), 0);
+                Err(io::ErrorKind::TimedOut.into())
+            },
+        );
+        assert_eq!((ended.unwrap_err().kind(), count()), (io::ErrorKind::TimedOut, 0));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Target for ArchiveTarget {
     fn finish(&self) -> Result<(), EngineError> {
         let Some(tar) = lock(&self.tar).take() else { return Ok(()) };
         tar.finish().map_err(|e| self.failed(e))?;
-        let named = lock(&self.output).as_mut().map_or(Ok(()), OutputFile::finish);
+        let named = lock(&self.output).take().map_or(Ok(()), OutputFile::finish);
         named.map_err(|e| io(format!("writing {}", self.path.display()), e))
     }
 

@@ -266,27 +266,74 @@ impl Drop for Layout<'_> {
 /// # Errors
 /// What `fill` and the system say.
 pub fn put_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let Some(mut file) = nameless_beside(path) else { return put_beside(path, fill) };
-    fill(&mut file)?;
-    file.sync_all()?;
-    match name(&file, path) {
-        // Some file systems and rules of the kernel let it have none after all.
-        Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::XDEV | Errno::NOENT) => {
-            put_beside(path, |to| file.rewind().and_then(|()| io::copy(&mut file, to)).map(drop))
+    let mut new = NewFile::begin(path)?;
+    fill(&mut new.file)?;
+    new.finish()
+}
+
+/// A file that is being written, as [`put_whole`] does it.
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+    /// What it is called until it is whole, if anything.
+    partial: Option<PathBuf>,
+}
+
+impl NewFile {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let (file, partial) = match nameless_beside(path) {
+            Some(file) => (file, None),
+            None => begin_beside(path).map(|(partial, file)| (file, Some(partial)))?,
+        };
+        Ok(Self { file, path: path.to_owned(), partial })
+    }
+
+    /// Where to write.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name: all of it was written.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        let named = match &self.partial {
+            Some(partial) => fs::rename(partial, &self.path),
+            None => match name(&self.file, &self.path) {
+                // Some file systems and rules of the kernel let it have none after all.
+                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::XDEV | Errno::NOENT) => self.beside(),
+                named => named.map_err(io::Error::from),
+            },
+        };
+        if named.is_ok() {
+            self.partial = None;
         }
-        named => Ok(named?),
+        named
+    }
+
+    /// Copies it into a file that has a name.
+    fn beside(&self) -> io::Result<()> {
+        let (partial, file) = begin_beside(&self.path)?;
+        let mut copy = Self { file, path: self.path.clone(), partial: Some(partial) };
+        (&self.file).rewind()?;
+        io::copy(&mut &self.file, &mut copy.file)?;
+        copy.finish()
     }
 }
 
-/// Writes beside the name and renames.
-fn put_beside(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let (partial, mut file) = begin_beside(path)?;
-    let done = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
-    if done.is_err() {
-        // The failure that made it partial is the one to report.
-        let _ = fs::remove_file(&partial);
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(partial) = &self.partial {
+            // The failure that made it partial is the one to report.
+            let _ = fs::remove_file(partial);
+        }
     }
-    done
 }
 
 /// Makes a file in the same directory, whose name nobody has and nobody can foresee: whoever else may write there could
@@ -294,7 +341,7 @@ fn put_beside(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io
 ///
 /// # Errors
 /// What the system says.
-pub fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let partial = partial_name(path);
     let file = File::create_new(&partial)?;
     Ok((partial, file))
@@ -310,7 +357,8 @@ fn partial_name(path: &Path) -> PathBuf {
 fn nameless_beside(path: &Path) -> Option<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     // That of every new file; the mask is the process's.
-    let file = rustix::fs::open(path.parent()?, flags, Mode::from_raw_mode(0o666)).ok()?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666)).ok()?;
     descriptor(&file).symlink_metadata().is_ok().then(|| file.into())
 }
 
