@@ -127,7 +127,22 @@ impl IndexDraft {
                 self.origins.push((Arc::clone(origin), super::layout::bare(d)));
             }
         }
-        Ok(())
+        match self.inner() {
+            Some(digest) if same == SamePlatform::Goes && self.sources > 1 => Err(EngineError::Request {
+                message: format!(
+                    "{digest} is an index within the index: what it has for the same platforms would stay"
+                ),
+                hint: "give its images one by one; or --beside, if what is there is to stay".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry that is an index itself.
+    fn inner(&self) -> Option<&str> {
+        let is_index =
+            |entry: &&Entry| entry.value["mediaType"].as_str().is_some_and(|text| MediaType::from(text).is_index());
+        self.entries.iter().find(is_index).and_then(|entry| entry.value["digest"].as_str())
     }
 
     /// Puts in what one source holds. Whatever is of the same digest and for the same is described anew, unless that is to
@@ -368,6 +383,27 @@ mod tests {
         assert_eq!((&after["subject"], &after["artifactType"]), (&before["subject"], &before["artifactType"]));
         let now = after["manifests"].as_array().unwrap();
         assert_eq!((&now[..3], &now[3]["digest"], now.len()), (&entries[..], &json!(arm.digest), 4));
+    }
+
+    /// Whoever looks into it would get what it has from before.
+    #[test]
+    fn an_index_within_takes_no_other_for_its_platforms() {
+        let (mut place, d, _) = place();
+        let outer = place.lead(
+            &MediaType::OciIndex,
+            &json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex,
+                "manifests": [{"mediaType": d.media_type, "digest": d.digest, "size": d.size}]}),
+        );
+        let new = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        for (first, second) in [(&outer, &new), (&new, &outer)] {
+            let mut draft = IndexDraft::default();
+            draft.add(&place.shared(), first, SamePlatform::Goes).unwrap();
+            let refused = draft.add(&place.shared(), second, SamePlatform::Goes).unwrap_err();
+            assert!(refused.to_string().contains(&d.digest.to_string()), "{refused}");
+            let mut draft = IndexDraft::default();
+            draft.add(&place.shared(), first, SamePlatform::Stays).unwrap();
+            draft.add(&place.shared(), second, SamePlatform::Stays).unwrap();
+        }
     }
 
     #[test]
