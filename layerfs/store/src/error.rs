@@ -181,7 +181,7 @@ fn io_hint(source: &std::io::Error) -> Option<String> {
         ErrorKind::StorageFull => "free space on that disk, or choose another place (for the store with --root)",
         ErrorKind::QuotaExceeded => "free space within your quota, or choose another place (for the store with --root)",
         ErrorKind::ReadOnlyFilesystem => "the store can be read but not changed here; choose another place with --root",
-        ErrorKind::PermissionDenied => "the store belongs to another user; choose another place with --root",
+        ErrorKind::PermissionDenied => "it belongs to another user; for the store choose another place with --root",
         _ => return None,
     };
     Some(text.to_owned())
