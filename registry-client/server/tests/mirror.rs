@@ -425,12 +425,13 @@ fn who_looks_for_signatures_is_never_told_that_there_are_none_by_an_upstream_tha
 fn long_lists_of_the_upstreams_referrers_come_in_pieces() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Arc::<Fake>::default());
     let (subject, _) = upstream.publish("v1", b"layer");
-    let all: Vec<Descriptor> = (0..3).map(|n| referrer("x/y", &n.to_string().repeat(3 << 20))).collect();
+    let all: Vec<Descriptor> = (0..3).map(|n| referrer("x/y", &n.to_string().repeat(1_500_000))).collect();
     upstream.referrers.lock().unwrap().insert(subject.clone(), all);
     let server = mirror(dir.path(), &upstream, LONG);
     let (mut path, mut sizes) = (Some(format!("/v2/library/app/referrers/{subject}")), Vec::new());
     while let Some(next) = path {
         let answer = server.get(&next);
+        assert!(answer.body.len() < (4 << 20) + (64 << 10), "{} bytes", answer.body.len());
         sizes.push(answer.json()["manifests"].as_array().unwrap().len());
         let link = answer.headers.get("link").and_then(|link| link.strip_prefix('<'));
         path = link.and_then(|link| link.split_once('>')).map(|(next, _)| next.to_owned());

@@ -169,7 +169,8 @@ fn referrers_with_long_annotations_come_in_several_answers() {
         let mut document = manifest(b"{}");
         document["subject"] = descriptor(MANIFEST, subject.to_string().as_bytes());
         document["artifactType"] = json!("a/b+c&d");
-        document["annotations"] = json!({"note": format!("{n}{}", "x".repeat(3_900_000))});
+        document["annotations"] =
+            json!({"note": format!("{n}{}", "x".repeat(if n < 2 { 2_000_000 } else { 3_900_000 }))});
         let own = Digest::sha256(document.to_string());
         assert_eq!(put(&server, &format!("/v2/a/manifests/{own}"), MANIFEST, &document).status, 201);
     }
@@ -180,11 +181,13 @@ fn referrers_with_long_annotations_come_in_several_answers() {
     while let Some(path) = place {
         let answer = server.get(&path);
         assert_eq!(answer.status, 200);
+        assert!(answer.body.len() < (4 << 20) + (64 << 10), "{} bytes", answer.body.len());
         sizes.push(answer.json()["manifests"].as_array().unwrap().len());
         let link = answer.headers.get("link").map(String::as_str);
         place = link.map(|l| l.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned());
     }
-    assert_eq!(sizes, [2, 1]);
+    // No answer is larger than a manifest may be, wherever the large one stands: clients take no more.
+    assert!(sizes.iter().sum::<usize>() == 3 && (2..=3).contains(&sizes.len()), "{sizes:?}");
 }
 
 #[test]
@@ -439,6 +442,8 @@ fn pushes_beside_collections_are_whole_or_refused() {
             while !over.load(relaxed) {
                 store.collect(&everything(), LATER).unwrap();
                 rounds += 1;
+                // So that a push finds a moment between two.
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
             rounds
         });

@@ -26,18 +26,18 @@ impl List {
         Self(all.into_iter().map(|d| (length(&d), d)).map(|(length, d)| (d, length)).collect())
     }
 
-    /// Those after `last`, as many as have about so many bytes together, but one at least.
+    /// Those after `last`, as many as have at most so many bytes together, but one at least.
     pub fn piece(&self, last: Option<&Digest>, bytes: u64) -> Referrers {
         let last = last.map(Digest::to_string);
         let mut piece = Referrers::default();
         let mut taken = 0;
         for (d, length) in self.0.iter().filter(|(d, _)| last.as_ref().is_none_or(|last| d.digest.to_string() > *last))
         {
-            if taken >= bytes {
+            taken += length;
+            if taken > bytes && !piece.descriptors.is_empty() {
                 piece.more = piece.descriptors.last().map(|d| d.digest.clone());
                 break;
             }
-            taken += length;
             piece.descriptors.push(d.clone());
         }
         piece
@@ -99,7 +99,7 @@ mod tests {
         let list = List::of([3, 1, 2, 1, 3].map(|n| entry(n, 1000)).to_vec());
         let (mut last, mut sizes, mut all) = (None, Vec::new(), Vec::new());
         loop {
-            let piece = list.piece(last.as_ref(), 1500);
+            let piece = list.piece(last.as_ref(), 2 * list.0[0].1);
             sizes.push(piece.descriptors.len());
             all.extend(piece.descriptors.into_iter().map(|d| d.digest.to_string()));
             last = piece.more;
