@@ -15,6 +15,7 @@ use cooper_layerfs::root::Root;
 use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
 use std::fmt;
 use std::io::Read as _;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// `DIR[:NAME][@DIGEST]`. The name is a tag, or a full one with its registry, as `sync` gives it: what looks like one of the
@@ -52,8 +53,12 @@ impl LayoutName {
 /// Is it a name with its registry and a tag, written out?
 fn is_full(text: &str) -> bool {
     let host = text.split_once('/').map_or("", |(host, _)| host);
+    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+    // No version and no time of day, which directories have in their names.
+    let says =
+        bare.starts_with('[') || bare.parse::<Ipv4Addr>().is_ok() || bare.contains(|c: char| c.is_ascii_alphabetic());
     let is_host = host == "localhost" || host.contains(['.', ':']) && !host.starts_with('.');
-    is_host && text.parse::<Reference>().is_ok_and(|name| name.tag().is_some() && name.to_string() == text)
+    is_host && says && text.parse::<Reference>().is_ok_and(|name| name.tag().is_some() && name.to_string() == text)
 }
 
 impl fmt::Display for LayoutName {
@@ -257,6 +262,10 @@ mod tests {
             ("a:b/c:localhost:5000/team/app:1".to_owned(), "a:b/c", Some("localhost:5000/team/app:1"), false),
             ("d:docker.io/library/debian:12".to_owned(), "d", Some("docker.io/library/debian:12"), false),
             ("d:../e:1".to_owned(), "d:../e", Some("1"), false),
+            ("b/2026-11-28T02:10:11/app:latest".to_owned(), "b/2026-11-28T02:10:11/app", Some("latest"), false),
+            ("out/app:1.2.3/image:v1".to_owned(), "out/app:1.2.3/image", Some("v1"), false),
+            ("d:127.0.0.1:5000/a:1".to_owned(), "d", Some("127.0.0.1:5000/a:1"), false),
+            ("d:[::1]:5000/a:1".to_owned(), "d", Some("[::1]:5000/a:1"), false),
         ] {
             let name = LayoutName::parse(&text).unwrap();
             assert_eq!((name.path.to_str(), name.tag.as_deref()), (Some(path), tag), "{text}");

@@ -42,7 +42,7 @@ pub enum PlaceError {
     NoFile(String),
     /// Another tool's spelling, or a mistake.
     #[error(
-        "{0:?} is no kind of place; there are NAME, store://NAME, oci-layout://DIR[:TAG], oci-archive://FILE[:NAME] \
+        "{0:?} is no kind of place; there are NAME, store://NAME, oci-layout://DIR[:NAME], oci-archive://FILE[:NAME] \
          and docker-archive://FILE[:NAME]"
     )]
     Scheme(String),
