@@ -35,8 +35,14 @@ pub(crate) enum Tried {
 
 /// Tries it in a directory.
 pub(crate) fn on(directory: &Path) -> Tried {
+    // As set-up processes stand: not where this one does, which root of a user namespace may not be able to search.
+    let directory = match std::path::absolute(directory) {
+        Ok(directory) => directory,
+        Err(error) => return Tried::NotMade(error.to_string()),
+    };
     let mut trial = Command::new("/proc/self/exe");
-    trial.arg0("cooper").arg(TRIAL_ARGUMENT).arg(directory).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    trial.arg0("cooper").arg(TRIAL_ARGUMENT).arg(directory).env_clear().current_dir("/");
+    trial.stdin(Stdio::null()).stderr(Stdio::null());
     let answer = trial.output().and_then(|ended| Ok(serde_json::from_slice(&ended.stdout)?));
     answer.unwrap_or_else(|error| Tried::NotMade(error.to_string()))
 }
