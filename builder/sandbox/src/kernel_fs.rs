@@ -114,7 +114,8 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
             let host = mount_api::on_host("/sys".as_ref()).at(HERE, "/sys of the host")?;
             let sys = read_only_copy_of(&host, INERT, Reach::Tree).at(HERE, "/sys of the host")?;
             // A sysfs of its own has none of what lies below; the kernel makes no copy without it.
-            (sys, std::fs::read_to_string("/proc/self/mountinfo").at(HERE, "what is mounted on the host")?)
+            let mounts = std::fs::read("/proc/self/mountinfo").at(HERE, "what is mounted on the host")?;
+            (sys, String::from_utf8_lossy(&mounts).into_owned())
         }
         Err(error) => return Err(error).at(HERE, "sysfs"),
     };
@@ -131,10 +132,14 @@ pub(crate) fn mount_sys(stubs: &Stubs<'_>, masks: &mut Masks<'_>, around: &Surro
     mount_cgroup(&sys, masks, attributes).at(HERE, "/sys/fs/cgroup")
 }
 
-/// What is mounted below the host's `/sys` but control groups, which have another place (proc_pid_mountinfo(5)).
+/// What is mounted below the host's `/sys` (proc_pid_mountinfo(5)), but control groups, which have another place, and what
+/// system containers have there for a part of `/sys` itself: the same, or what a file system of theirs says of processors.
 fn mounted_below_sys(mountinfo: &str) -> Vec<&str> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix("/sys/"));
-    let mut points: Vec<&str> = points.filter(|name| *name != CGROUP && !name.starts_with("fs/cgroup/")).collect();
+    let is_sys = |line: &str| line.split_once(" - ").is_some_and(|(_, what)| what.starts_with("sysfs "));
+    let points = mountinfo.lines().filter(|line| !is_sys(line));
+    let points = points.filter_map(|line| line.split(' ').nth(4)?.strip_prefix("/sys/"));
+    let stays = |name: &str| name == CGROUP || name.starts_with("fs/cgroup/") || name.starts_with("devices/system/");
+    let mut points: Vec<&str> = points.filter(|name| !stays(name)).collect();
     // What is mounted within another is hidden with that one, which this user may not be able to look into.
     points.sort_unstable();
     points
@@ -187,7 +192,8 @@ mod tests {
     fn what_lies_below_sys_is_found() {
         let mounts = "23 27 0:22 / /sys rw - sysfs sysfs rw\n24 23 0:6 / /sys/kernel/security rw - securityfs securityfs rw\n\
             31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-            33 23 0:30 / /sys/fs/bpf rw shared:4 - bpf bpf rw\n40 27 0:40 / /system rw - tmpfs tmpfs rw\n";
+            33 23 0:30 / /sys/fs/bpf rw shared:4 - bpf bpf rw\n34 23 0:22 /devices/virtual/net /sys/devices/virtual/net rw - sysfs sysfs rw\n\
+            35 23 0:31 / /sys/devices/system/cpu rw - fuse.lxcfs lxcfs rw\n40 27 0:40 / /system rw - tmpfs tmpfs rw\n";
         assert_eq!(mounted_below_sys(mounts), ["fs/bpf", "kernel/security"]);
     }
 }
