@@ -165,6 +165,15 @@ pub fn unchanged_tier() -> Tier {
     }
 }
 
+/// The tier of a command that touches what steps left where it can enter no user namespace. It is that of the builds which
+/// could run here: the store remembers with which rights it was used.
+pub fn tier_without_namespace() -> Tier {
+    match unchanged_tier() {
+        Tier::Rootless if cooper_sandbox::lacking_ids().is_some() => Tier::OneId,
+        tier => tier,
+    }
+}
+
 /// A tier as people know it.
 pub fn tier_name(tier: Tier) -> &'static str {
     match tier {

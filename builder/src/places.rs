@@ -48,7 +48,7 @@ impl Places {
         // Where there is no namespace, nothing was built: images that were pulled need none.
         let tier = match cooper_sandbox::probe().tier {
             Ok(_) => cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?,
-            Err(_) => open::unchanged_tier(),
+            Err(_) => open::tier_without_namespace(),
         };
         let session = Session::open(here, &root, tier)?;
         Signals::listen(session.runtime.handle(), Manner::End)?;

@@ -18,7 +18,7 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     // of the namespace. Where there is none, nothing was built: images that were pulled need none.
     let tier = match cooper_sandbox::probe().tier {
         Ok(_) => cooper_sandbox::enter_user_namespace().map_err(EngineError::from)?,
-        Err(_) => open::unchanged_tier(),
+        Err(_) => open::tier_without_namespace(),
     };
     let session = Session::open(place, &root, tier)?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
