@@ -127,22 +127,25 @@ impl IndexDraft {
                 self.origins.push((Arc::clone(origin), super::layout::bare(d)));
             }
         }
-        match self.inner() {
-            Some(digest) if same == SamePlatform::Goes && self.sources > 1 => Err(EngineError::Request {
+        match self.hidden().filter(|_| same == SamePlatform::Goes) {
+            Some(digest) => Err(EngineError::Request {
                 message: format!(
                     "{digest} is an index within the index: what it has for the same platforms would stay"
                 ),
                 hint: "give its images one by one; or --beside, if what is there is to stay".to_owned(),
             }),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
-    /// An entry that is an index itself.
-    fn inner(&self) -> Option<&str> {
+    /// An entry that is an index itself, of the last source or of those before, where the other side has images.
+    fn hidden(&self) -> Option<&str> {
         let is_index =
-            |entry: &&Entry| entry.value["mediaType"].as_str().is_some_and(|text| MediaType::from(text).is_index());
-        self.entries.iter().find(is_index).and_then(|entry| entry.value["digest"].as_str())
+            |entry: &Entry| entry.value["mediaType"].as_str().is_some_and(|text| MediaType::from(text).is_index());
+        let is_new = |entry: &Entry| entry.source == self.sources;
+        let images = |new: bool| self.entries.iter().any(|e| is_new(e) == new && kind(&e.value).is_some());
+        let inner = self.entries.iter().find(|e| is_index(e) && images(!is_new(e)));
+        inner.and_then(|entry| entry.value["digest"].as_str())
     }
 
     /// Puts in what one source holds. Whatever is of the same digest and for the same is described anew, unless that is to
@@ -400,6 +403,10 @@ mod tests {
             draft.add(&place.shared(), first, SamePlatform::Goes).unwrap();
             let refused = draft.add(&place.shared(), second, SamePlatform::Goes).unwrap_err();
             assert!(refused.to_string().contains(&d.digest.to_string()), "{refused}");
+            // What is there already is for no other platform than before.
+            let mut draft = IndexDraft::default();
+            draft.add(&place.shared(), &outer, SamePlatform::Goes).unwrap();
+            draft.add(&place.shared(), &outer, SamePlatform::Goes).unwrap();
             let mut draft = IndexDraft::default();
             draft.add(&place.shared(), first, SamePlatform::Stays).unwrap();
             draft.add(&place.shared(), second, SamePlatform::Stays).unwrap();
