@@ -11,8 +11,8 @@ use serde::Serialize;
 
 /// Most entries of one answer, whatever the client asks for.
 const MOST: usize = 10_000;
-/// Bytes of descriptors after which a list of referrers goes on in another answer: as many as a manifest may have.
-const LIST_BYTES: u64 = 4 * 1024 * 1024;
+/// Most bytes of descriptors in one answer that lists referrers: with what stands around them as many as a manifest has.
+const LIST_BYTES: u64 = 4 * 1024 * 1024 - 1024;
 
 #[derive(Serialize)]
 struct Tags<'a> {

@@ -33,7 +33,8 @@ impl List {
         let mut taken = 0;
         for (d, length) in self.0.iter().filter(|(d, _)| last.as_ref().is_none_or(|last| d.digest.to_string() > *last))
         {
-            taken += length;
+            // With what stands between two.
+            taken += length + 1;
             if taken > bytes && !piece.descriptors.is_empty() {
                 piece.more = piece.descriptors.last().map(|d| d.digest.clone());
                 break;
@@ -99,7 +100,7 @@ mod tests {
         let list = List::of([3, 1, 2, 1, 3].map(|n| entry(n, 1000)).to_vec());
         let (mut last, mut sizes, mut all) = (None, Vec::new(), Vec::new());
         loop {
-            let piece = list.piece(last.as_ref(), 2 * list.0[0].1);
+            let piece = list.piece(last.as_ref(), 2 * (list.0[0].1 + 1));
             sizes.push(piece.descriptors.len());
             all.extend(piece.descriptors.into_iter().map(|d| d.digest.to_string()));
             last = piece.more;
