@@ -355,6 +355,10 @@ fn partial_name(path: &Path) -> PathBuf {
 
 /// A file without a name on the same file system, when it can have one later.
 fn nameless_beside(path: &Path) -> Option<File> {
+    // What ends so can be no file: it is told before anything is written.
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return None;
+    }
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     // That of every new file; the mask is the process's.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -468,6 +472,9 @@ mod tests {
         // A new file like any other.
         fs::write(&beside, "").unwrap();
         assert_eq!(path.metadata().unwrap().permissions(), beside.metadata().unwrap().permissions());
+        // A directory that is not there is no file: it is told at once.
+        let never = |_: &mut File| -> io::Result<()> { panic!("there is nothing to write to") };
+        put_whole(&dir.path().join("absent/"), never).unwrap_err();
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         put_whole(&path, |file| file.write_all(b"no place")).unwrap_err();
