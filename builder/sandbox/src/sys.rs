@@ -244,8 +244,8 @@ pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Resu
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
-/// Asks whether this process may read the memory of a child, which ends at once.
-pub(crate) fn may_look_into_children() -> io::Result<bool> {
+/// Asks whether this process may read the memory of a child, which ends at once, in a way that does as [`read_memory`].
+pub(crate) fn may_look_into_children(look: impl FnOnce(u32, u64, &mut [u8]) -> io::Result<usize>) -> io::Result<bool> {
     static LOOKED_AT: u8 = 1;
     // SAFETY: the child only sleeps and ends, should nobody end it before; it runs nothing of the parent's.
     let pid = unsafe { libc::fork() };
@@ -258,7 +258,7 @@ pub(crate) fn may_look_into_children() -> io::Result<bool> {
     }
     let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
     let mut read = [0];
-    let looked = read_memory(pid.as_raw_pid() as u32, (&raw const LOOKED_AT) as u64, &mut read);
+    let looked = look(pid.as_raw_pid() as u32, (&raw const LOOKED_AT) as u64, &mut read);
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
     Ok(looked.is_ok() && read == [LOOKED_AT])

@@ -58,7 +58,7 @@ pub(crate) fn ask_about_this_process(link: &Link, mounts: &OwnedFd, user: &Ident
 /// # Errors
 /// What forbids it; `lacking` is why there are no ids, with which it would not be needed.
 pub(crate) fn prove_looks(lacking: &SandboxError) -> Result<(), SandboxError> {
-    if sys::may_look_into_children().map_err(SandboxError::io("look into a child process"))? {
+    if sys::may_look_into_children(sys::read_memory).map_err(SandboxError::io("look into a child process"))? {
         return Ok(());
     }
     let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
