@@ -43,7 +43,7 @@ mod user;
 use std::process::ExitCode;
 
 pub use caller::as_caller;
-pub use container::{OWN_NAMES, check_surroundings, not_in_a_chroot, secret_on_disk, unlimited_tmpfs};
+pub use container::{OWN_NAMES, check_secret_file, check_surroundings, not_in_a_chroot, unlimited_tmpfs};
 pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use ground::{ELSEWHERE, Rooting, probe_store, rooting};

@@ -61,8 +61,13 @@ pub(crate) fn read_only_copy_of(source: impl AsFd, attributes: MountAttrFlags, r
 }
 
 /// Refers to `path` below `root`, following links as a process inside would.
-pub(crate) fn inside(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn inside(root: BorrowedFd<'_>, path: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     look_up(root, path, flags, ResolveFlags::IN_ROOT)
+}
+
+/// Refers to `path` below a directory, following links; what leads out of it is `EXDEV`.
+pub(crate) fn beneath(from: BorrowedFd<'_>, path: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    look_up(from, path, flags, ResolveFlags::BENEATH)
 }
 
 /// As [`inside`], but only to what the layers hold: what is mounted in the root is `EXDEV`.

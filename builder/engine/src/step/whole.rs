@@ -19,8 +19,8 @@ use cooper_layerfs::whole::{Before, Fresh, Index, Left, Scope, lay_out, write_ch
 use cooper_plan::mount::Mounted as Asked;
 use cooper_plan::op::{Exec, Op, Plan};
 use cooper_sandbox::{
-    Bound, Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_surroundings, mappings_tell, not_in_a_chroot,
-    secret_on_disk, unlimited_tmpfs,
+    Bound, Files, OWN_NAMES, PROVIDED, SandboxError, Tier, Whole, check_secret_file, check_surroundings, mappings_tell,
+    not_in_a_chroot, unlimited_tmpfs,
 };
 use cooper_store::{CacheMount, Ingest};
 use std::cell::RefCell;
@@ -110,8 +110,25 @@ impl Build<'_> {
         }
         for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
             if let Op::Exec(exec) = &step.op {
-                let refused = check_surroundings(&self.surroundings(exec)).and_then(|()| check_mounts(exec));
+                let refused = check_surroundings(&self.surroundings(exec)).and_then(|()| self.check_mounts(exec));
                 refused.map_err(|e| EngineError::from(e).at(step.span, &step.text))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses mounts that would not be what they promise.
+    fn check_mounts(&self, exec: &Exec) -> Result<(), SandboxError> {
+        for mount in &exec.mounts {
+            match &mount.what {
+                // A secret that is a variable alone has no target, and one that was not given is absent.
+                Asked::Secret(secret)
+                    if mount.target.is_some() && self.request.run.secrets.contains_key(&secret.id) =>
+                {
+                    check_secret_file(&secret.id)?;
+                }
+                Asked::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
+                Asked::Secret(_) | Asked::Tmpfs { .. } | Asked::Bind(_) | Asked::Cache(_) | Asked::Ssh { .. } => {}
             }
         }
         Ok(())
@@ -217,19 +234,4 @@ fn moved<'p>(view: &View, paths: impl Iterator<Item = &'p str>) -> Result<BTreeS
         }
     }
     Ok(moved)
-}
-
-/// Refuses mounts that would not be what they promise.
-fn check_mounts(exec: &Exec) -> Result<(), SandboxError> {
-    for mount in &exec.mounts {
-        match &mount.what {
-            // A secret that is a variable alone has no target.
-            Asked::Secret(secret) if mount.target.is_some() => {
-                return Err(secret_on_disk(&secret.id));
-            }
-            Asked::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
-            Asked::Secret(_) | Asked::Tmpfs { .. } | Asked::Bind(_) | Asked::Cache(_) | Asked::Ssh { .. } => {}
-        }
-    }
-    Ok(())
 }

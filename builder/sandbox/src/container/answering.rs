@@ -1,4 +1,4 @@
-//! The process that starts the step, and answers what the step asks about its own processes.
+//! The process that starts the step, answers what the step asks about its own processes, and hands out its secrets.
 //!
 //! It stands between the set-up process and the step: the step and all that it leaves behind are its descendants, for
 //! which a kernel with Yama lets a process without CAP_SYS_PTRACE look into others. Three Landlock domains lie in each
@@ -11,6 +11,7 @@
 
 use super::ending::{Herd, bury};
 use super::own::{self, Keeper};
+use super::secrets::{Secret, has_secrets};
 use crate::answers::{self, Left, Link, Taker, answer_next};
 use crate::caps::{self, CHROOT_STEP};
 use crate::init::{self, CONTROL_GROUP, follow_parent, said};
@@ -39,7 +40,7 @@ const OF_PROC: u64 = 1 << 1 | 1 << 2 | 1 << 3;
 pub(super) fn live(
     control: &Control,
     (spec, groups): (&StepSpec, &[PathBuf]),
-    root: OwnedFd,
+    (root, secrets): (OwnedFd, Vec<Secret>),
     (herd, above, report): (Herd, &OwnedFd, File),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(above)?;
@@ -49,7 +50,7 @@ pub(super) fn live(
     // Out of the domain nothing leads to these.
     let null = dev::host_null().at(Stage::Process, "/dev/null")?;
     let ways_in = cgroup::ways_in(groups).at(Stage::Process, CONTROL_GROUP)?;
-    let keeper = enter_domain(&root).at(Stage::Process, ANSWERS)?;
+    let keeper = enter_domain(&root, secrets).at(Stage::Process, ANSWERS)?;
     let (link, taker) = answers::pair().at(Stage::Process, ANSWERS)?;
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     match sys::fork().at(Stage::Process, "the step's first process")? {
@@ -76,17 +77,18 @@ pub(super) fn live(
 
 /// Has this process and its children open nothing but the root and `/proc`, and signal nobody else. Where Landlock does not
 /// know of files nothing is answered.
-fn enter_domain(root: &OwnedFd) -> io::Result<Option<Keeper>> {
+fn enter_domain(root: &OwnedFd, secrets: Vec<Secret>) -> io::Result<Option<Keeper>> {
     let version = sys::ask_landlock()?;
     let rights = super::rights(version);
     if rights == 0 {
-        return Ok(None);
+        let lacking = io::Error::other("nobody can answer for secrets");
+        return if secrets.is_empty() { Ok(None) } else { Err(lacking) };
     }
     let processes = on_host(PROC.as_ref())?;
     if rustix::fs::fstatfs(&processes)?.f_type != libc::PROC_SUPER_MAGIC {
         return Err(io::Error::other("there is no /proc"));
     }
-    let keeper = Keeper::new(root, processes, version >= probe::SCOPES)?;
+    let keeper = Keeper::new(root, processes, version >= probe::SCOPES, secrets)?;
     let beneath =
         [Beneath { rights, directory: root.as_fd() }, Beneath { rights: OF_PROC, directory: keeper.processes.as_fd() }];
     sys::enter_domain(super::scopes(version) & sys::LANDLOCK_SCOPE_SIGNALS, &beneath)?;
@@ -94,8 +96,9 @@ fn enter_domain(root: &OwnedFd) -> io::Result<Option<Keeper>> {
 }
 
 /// In the step's first process: has it and its children asked about.
-pub(super) fn ask_about_this_process(link: &Link) -> io::Result<()> {
-    let listener = seccomp::install_asking(true, own::asked(), seccomp::Besides::Nothing)?;
+pub(super) fn ask_about_this_process(link: &Link, spec: &StepSpec) -> io::Result<()> {
+    let asked = own::asked(has_secrets(spec));
+    let listener = seccomp::install_asking(true, asked, seccomp::Besides::Nothing)?;
     link.hand_over(b"asked", &[listener.as_fd()])
 }
 

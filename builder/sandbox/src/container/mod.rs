@@ -1,9 +1,9 @@
 //! Steps where nothing can be mounted and no namespace be left: root in an ordinary container.
 //!
 //! The root is one directory. Three processes: the set-up process stays outside of the root, makes ready what a step finds
-//! there and takes it away again; its child answers what the step asks about its own processes, in place of `/proc`
-//! (`answering`); a child of that enters the root by `chroot` and becomes the step. What namespaces do elsewhere is done by
-//! other means:
+//! there and takes it away again; its child answers what the step asks about its own processes, in place of `/proc`, and
+//! hands out its secrets (`answering`); a child of that enters the root by `chroot` and becomes the step. What namespaces
+//! do elsewhere is done by other means:
 //!
 //! - Out of the root leads nothing: no descriptor, no CAP_SYS_CHROOT, no `chroot` (filter), and no file outside of it may
 //!   be opened (Landlock). Device nodes cannot be made, since they would open.
@@ -19,12 +19,14 @@ mod ending;
 mod guise;
 mod looking;
 mod machine;
+mod memory;
 mod mounts;
 mod named;
 mod opening;
 mod own;
 mod placing;
 mod provided;
+mod secrets;
 
 use crate::answers::Link;
 use crate::caps::{self, CHROOT_STEP};
@@ -93,11 +95,18 @@ pub(crate) fn usable() -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// What steps lack where no process may look into another.
-const UNSEEN: &str = "no process may look into another here (kernel.yama.ptrace_scope above 1, or AppArmor), so that /proc has \
-                      no more than plain files";
+/// Why no process can answer for what is in no file system here, for people.
+fn unanswered() -> Option<&'static str> {
+    if sys::ask_landlock().map_or(0, rights) == 0 {
+        return Some("there is no Landlock of Linux 5.19 here");
+    }
+    // With the capabilities that the process will have.
+    let look = || caps::limit_own(0, CHROOT_STEP).is_ok() && sys::may_look_into_children(read_memory).unwrap_or(false);
+    let looks = std::thread::spawn(look).join().unwrap_or(false);
+    (!looks).then_some("no process may look into another here (kernel.yama.ptrace_scope above 1, or AppArmor)")
+}
 
-/// Reads the memory of a process in one of the ways in which who answers does it: filters of containers may deny the first.
+/// Reads the memory of a process in one of the ways in which that process does it: filters of containers may deny the first.
 fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     sys::read_memory(pid, address, buffer).or_else(|_| File::open(format!("/proc/{pid}/mem"))?.read_at(buffer, address))
 }
@@ -105,16 +114,17 @@ fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
 /// What steps lack here, for people.
 pub(crate) fn lacks() -> String {
     let mut text =
-        "steps share the container's processes, network and host name, see their own processes alone in /proc and nothing in /sys, and cannot use sudo, device nodes or secrets as files"
+        "steps share the container's processes, network and host name, see their own processes alone in /proc and nothing in /sys, and cannot use sudo or device nodes"
             .to_owned();
     let walls = match sys::ask_landlock() {
         Ok(version) => unkept(version).map(str::to_owned),
         Err(error) => Some(format!("{UNASKED}: {error}")),
     };
-    let looks = sys::may_look_into_children(read_memory).unwrap_or(false);
-    for more in walls.iter().map(String::as_str).chain((!looks).then_some(UNSEEN)) {
+    let unanswered = unanswered()
+        .map(|why| format!("{why}, so that /proc has no more than plain files, and secrets cannot be files"));
+    for more in walls.into_iter().chain(unanswered) {
         text.push_str("; ");
-        text.push_str(more);
+        text.push_str(&more);
     }
     text
 }
@@ -139,7 +149,7 @@ pub(crate) fn refuse(spec: &StepSpec) -> Result<(), SandboxError> {
     for mount in &spec.mounts {
         match &mount.content {
             Content::Tmpfs { bytes: Some(_) } => return Err(unlimited_tmpfs()),
-            Content::File { .. } => return Err(secret_on_disk("ID")),
+            Content::File { .. } => check_secret_file("ID")?,
             Content::Layers { .. } => {
                 return Err(not_in_a_chroot("RUN --mount", &format!("layers cannot be mounted at {}", mount.target)));
             }
@@ -154,13 +164,17 @@ pub fn unlimited_tmpfs() -> SandboxError {
     not_in_a_chroot("size= of RUN --mount=type=tmpfs", "a directory has no limit of its own")
 }
 
-/// The refusal of a secret that would be a file; `id` is its name.
-pub fn secret_on_disk(id: &str) -> SandboxError {
-    SandboxError::Unavailable {
+/// Refuses a secret as a file where nobody can hand it out of memory; `id` is its name.
+///
+/// # Errors
+/// [`SandboxError::Unavailable`].
+pub fn check_secret_file(id: &str) -> Result<(), SandboxError> {
+    let Some(why) = unanswered() else { return Ok(()) };
+    Err(SandboxError::Unavailable {
         feature: "RUN --mount=type=secret as a file",
-        cause: in_a_chroot("the secret would be written to the disk"),
+        cause: in_a_chroot(&format!("the secret would be written to the disk, since {why}")),
         hint: format!("give it as a variable: --mount=type=secret,id={id},env=NAME, or {BETTER}"),
-    }
+    })
 }
 
 /// Refuses surroundings that a step in a chroot cannot have.
@@ -203,7 +217,7 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
     let streams = devices::make(&root, &aside, spec)?;
     let mut placing = Placing::new(&root, &aside);
     provided::put(&mut placing, &spec.surroundings)?;
-    mounts::put(&mut placing, &spec.mounts)?;
+    let secrets = mounts::put(&mut placing, &spec.mounts)?;
     let herd = Herd::gather().at(Stage::Process, "keeping signals away from the builder")?;
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     let (told, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
@@ -211,14 +225,14 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
         Fork::Child => {
             drop((held, told, placing, streams));
             drop(aside);
-            let fault = match answering::live(control, (spec, groups), root, (herd, &alive, report.into())) {
+            let fault = match answering::live(control, (spec, groups), (root, secrets), (herd, &alive, report.into())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             init::give_up(control, fault)
         }
         Fork::Parent(pid) => {
-            drop((alive, report));
+            drop((alive, report, secrets));
             let followed = herd.follow(control, (pid, told.into()), &streams);
             followed.at(Stage::Process, "ending what the step started")?
         }
@@ -250,7 +264,7 @@ fn inner(
     confine(&root)?;
     drop(root);
     if let Some(link) = link {
-        answering::ask_about_this_process(&link).at(Stage::Seccomp, ANSWERS)?;
+        answering::ask_about_this_process(&link, spec).at(Stage::Seccomp, ANSWERS)?;
     }
     init::become_user(&who, &spec.surroundings, CHROOT_STEP)?;
     init::start(control, spec, &who)

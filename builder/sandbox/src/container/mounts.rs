@@ -2,7 +2,9 @@
 //!
 //! Must never: put a secret into a file.
 
+use super::memory::Owned;
 use super::placing::{Home, Place, Placing};
+use super::secrets::{self, Secret};
 use crate::protocol::{At, Fault, Stage};
 use crate::spec::{Content, Mount};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
@@ -14,15 +16,16 @@ use std::path::Path;
 /// Mode of a directory that is a tmpfs elsewhere and whose place had to be made.
 const TMPFS_MODE: u32 = 0o1777;
 
-/// Puts them in place, in their order. The umask must be zero.
-pub(super) fn put(placing: &mut Placing<'_>, mounts: &[Mount]) -> Result<(), Fault> {
+/// Puts them in place, in their order; gives the secrets among them. The umask must be zero.
+pub(super) fn put(placing: &mut Placing<'_>, mounts: &[Mount]) -> Result<Vec<Secret>, Fault> {
+    let mut secrets = Vec::new();
     for mount in mounts {
-        one(placing, mount).at(Stage::Mounts, &mount.target)?;
+        secrets.extend(one(placing, mount).at(Stage::Mounts, &mount.target)?);
     }
-    Ok(())
+    Ok(secrets)
 }
 
-fn one(placing: &mut Placing<'_>, mount: &Mount) -> io::Result<()> {
+fn one(placing: &mut Placing<'_>, mount: &Mount) -> io::Result<Option<Secret>> {
     let place = match placing.place(&mount.target) {
         Err(e) if e.raw_os_error() == Some(libc::ENOTDIR) => return Err(of_the_image("a file there, or above it")),
         other => other?,
@@ -36,19 +39,26 @@ fn one(placing: &mut Placing<'_>, mount: &Mount) -> io::Result<()> {
         Content::Tmpfs { bytes: None } => {
             fits(there.as_ref(), FileType::Directory)?;
             let mode = there.map_or(TMPFS_MODE, |stat| stat.st_mode & 0o7777);
-            placing.put(place, Home::None, |parent, name| rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)))
+            placing
+                .put(place, Home::None, |parent, name| rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)))?;
         }
         Content::Host(path) => {
             let from = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
             fits(there.as_ref(), FileType::from_raw_mode(from.st_mode))?;
-            placing.put(place, Home::None, |parent, name| rustix::fs::renameat(CWD, path, parent, name))
+            placing.put(place, Home::None, |parent, name| rustix::fs::renameat(CWD, path, parent, name))?;
         }
         Content::Lent { directory, stands } => {
             fits(there.as_ref(), FileType::Directory)?;
-            lent(placing, place, directory, stands)
+            lent(placing, place, directory, stands)?;
         }
-        Content::Tmpfs { .. } | Content::Layers { .. } | Content::File { .. } => Err(io::ErrorKind::Unsupported.into()),
+        Content::File { bytes, uid, gid, mode } => {
+            fits(there.as_ref(), FileType::RegularFile)?;
+            let owned = Owned { uid: *uid, gid: *gid, mode: *mode };
+            return secrets::put(placing, place, bytes, &owned).map(Some);
+        }
+        Content::Tmpfs { .. } | Content::Layers { .. } => return Err(io::ErrorKind::Unsupported.into()),
     }
+    Ok(None)
 }
 
 /// The file is locked before it changes places with the directory, so that there is no moment in which somebody else could

@@ -5,14 +5,16 @@
 //! handed out.
 
 use super::guise::Rights;
+use super::memory::{READABLE, errno, sealed};
 use super::named::{Named, What, Whose};
 use super::own::{Keeper, as_caller};
+use super::secrets::{Way, writes};
 use crate::answers::{Call, Replied, Reply};
 use crate::provided::path_of;
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags, makedev};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -22,7 +24,7 @@ const WITH_PATHS: [&str; 2] = ["maps", "smaps"];
 const MOST_BYTES: u64 = 64 << 20;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 /// How a file may be opened again.
-const HOW: OFlags = OFlags::ACCMODE
+pub(super) const HOW: OFlags = OFlags::ACCMODE
     .union(OFlags::APPEND)
     .union(OFlags::TRUNC)
     .union(OFlags::SYNC)
@@ -30,13 +32,14 @@ const HOW: OFlags = OFlags::ACCMODE
     .union(OFlags::NOATIME);
 
 /// A descriptor for the step, if this process has one.
-type Opened = Result<OwnedFd, Errno>;
+pub(super) type Opened = Result<OwnedFd, Errno>;
 
 impl Keeper {
     pub(super) fn open(&self, call: &Call<'_>, number: usize) -> io::Result<Replied> {
         let flags = OFlags::from_bits_retain(call.word(number + 1));
         let reads = flags.intersection(OFlags::ACCMODE) == OFlags::RDONLY;
-        let opened = match self.named(call, number)? {
+        let Some(path) = self.path(call, number)? else { return Ok(Ok(Reply::Kernel)) };
+        let opened = match self.named(call, &path)? {
             Some(Named::Process(whose, What::Link(name))) => self.open_again(call, (whose, &name), flags)?,
             Some(Named::Stream(number)) => match self.open_again(call, (Whose::Own, &format!("fd/{number}")), flags)? {
                 // The root has something else of this name.
@@ -50,7 +53,12 @@ impl Keeper {
             Some(Named::Machine(name)) if reads => {
                 read(self.processes.as_fd(), name).and_then(|text| self.in_memory(&text))
             }
-            _ => return Ok(Ok(Reply::Kernel)),
+            _ => {
+                match self.open_secret(call, Way::of(call, number, &path, !flags.contains(OFlags::NOFOLLOW)), flags)? {
+                    Some(opened) => opened,
+                    None => return Ok(Ok(Reply::Kernel)),
+                }
+            }
         };
         Ok(opened.and_then(|file| call.give(file.as_fd(), flags.contains(OFlags::CLOEXEC))))
     }
@@ -70,6 +78,9 @@ impl Keeper {
             Ok(held) => held,
             Err(error) => return Ok(Err(error)),
         };
+        if writes(flags) && self.is_secret(&held) {
+            return Ok(Err(Errno::ROFS));
+        }
         let status = as_caller(call, || call.read_own("status"))?;
         let Some(rights) = status.ok().and_then(|status| Rights::read(&status)) else { return Ok(Err(Errno::ACCESS)) };
         // So that nobody waits here for the other end of a pipe, and this process gets no terminal.
@@ -124,17 +135,7 @@ impl Keeper {
 
     /// A file that can be read and that nobody can write.
     fn in_memory(&self, text: &[u8]) -> Opened {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = match rustix::fs::memfd_create("proc", flags | MemfdFlags::NOEXEC_SEAL) {
-            // Kernels before 6.3 know no other kind.
-            Err(Errno::INVAL) => rustix::fs::memfd_create("proc", flags)?,
-            other => other?,
-        };
-        rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o444))?;
-        let mut memory = File::from(memory);
-        memory.write_all(text).map_err(|error| errno(&error))?;
-        let all = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&memory, all)?;
+        let memory = sealed("proc", text, &READABLE)?;
         rustix::fs::openat(&self.processes, format!("self/fd/{}", memory.as_raw_fd()), READ, Mode::empty())
     }
 }
@@ -145,8 +146,4 @@ fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
     File::from(file).take(MOST_BYTES).read_to_end(&mut text).map_err(|error| errno(&error))?;
     Ok(text)
-}
-
-pub(super) fn errno(error: &io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -8,6 +8,7 @@
 
 use super::guise::{self, Rights};
 use super::named::{Named, What, Whose, named};
+use super::secrets::Secret;
 use crate::answers::{Asks, Call, Replied, Reply, Table};
 use crate::dev::NODES;
 use crate::mount_api::plainly_inside;
@@ -49,9 +50,30 @@ const HERE: Table<Handler> = &[
 #[cfg(not(target_arch = "x86_64"))]
 const HERE: Table<Handler> = &[];
 
+/// What is asked about besides in a step that has secrets as files: looks at what is open, and from an open directory.
+const WITH_SECRETS: Table<Handler> = &[
+    (libc::SYS_newfstatat, Asks::Always, |keeper, call| {
+        keeper.stat(call, (1, 2), AtFlags::from_bits_retain(call.word(3)))
+    }),
+    (libc::SYS_statx, Asks::Always, Keeper::statx),
+    (libc::SYS_fstat, Asks::Always, Keeper::fstat),
+    (libc::SYS_faccessat, Asks::Bits(2, CHANGES), |keeper, call| keeper.may(call, 1)),
+    (libc::SYS_faccessat2, Asks::Bits(2, CHANGES), |keeper, call| keeper.may(call, 1)),
+];
+
+#[cfg(target_arch = "x86_64")]
+const WITH_SECRETS_HERE: Table<Handler> =
+    &[(libc::SYS_access, Asks::Bits(1, CHANGES), |keeper, call| keeper.may(call, 0))];
+#[cfg(not(target_arch = "x86_64"))]
+const WITH_SECRETS_HERE: Table<Handler> = &[];
+
+/// What a secret refuses whatever its mode says, since it is mounted read-only elsewhere, and without programs.
+const CHANGES: u32 = (libc::W_OK | libc::X_OK) as u32;
+
 /// What the filter asks about.
-pub(super) fn asked() -> impl Iterator<Item = (i64, Asks)> {
-    EVERYWHERE.iter().chain(HERE).map(|(number, asks, _)| (*number, *asks))
+pub(super) fn asked(has_secrets: bool) -> impl Iterator<Item = (i64, Asks)> {
+    let besides = [WITH_SECRETS, WITH_SECRETS_HERE].into_iter().flatten().filter(move |_| has_secrets);
+    EVERYWHERE.iter().chain(HERE).chain(besides).map(|(number, asks, _)| (*number, *asks))
 }
 
 /// What this process knows of the step.
@@ -60,35 +82,53 @@ pub(super) struct Keeper {
     pub processes: OwnedFd,
     /// The null device of the step's root.
     pub null: OwnedFd,
-    /// Where that root lies in what this process sees.
+    /// That root.
+    pub root: OwnedFd,
+    /// What stands in it for secrets.
+    pub secrets: Vec<Secret>,
+    /// Where it lies in what this process sees.
     top: Vec<u8>,
     /// Can it signal the step's processes and itself alone?
     knows_its_own: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(root: &OwnedFd, processes: OwnedFd, knows_its_own: bool) -> io::Result<Self> {
+    pub(super) fn new(
+        root: &OwnedFd,
+        processes: OwnedFd,
+        knows_its_own: bool,
+        secrets: Vec<Secret>,
+    ) -> io::Result<Self> {
         let top = path_of(root.as_fd())?.into_os_string().into_vec();
         let null = plainly_inside(root.as_fd(), "dev/null", OFlags::PATH)?;
-        Ok(Self { processes, null, top, knows_its_own })
+        Ok(Self { processes, null, root: root.try_clone()?, secrets, top, knows_its_own })
     }
 
     pub(super) fn reply(&self, call: &Call<'_>) -> io::Result<Replied> {
-        match EVERYWHERE.iter().chain(HERE).find(|(number, ..)| *number == call.asked.number) {
+        match [EVERYWHERE, HERE, WITH_SECRETS, WITH_SECRETS_HERE]
+            .into_iter()
+            .flatten()
+            .find(|(number, ..)| *number == call.asked.number)
+        {
             Some((.., handle)) => handle(self, call),
             None => Ok(Err(Errno::NOSYS)),
         }
     }
 
-    /// What the path names that is this argument, as far as that can be read.
-    pub(super) fn named(&self, call: &Call<'_>, number: usize) -> io::Result<Option<Named>> {
+    /// The path that is this argument, as far as that can be read.
+    pub(super) fn path(&self, call: &Call<'_>, number: usize) -> io::Result<Option<Vec<u8>>> {
         let address = call.argument(number);
         let path = match call.string(address) {
             // Of another user, or in a container whose filter denies that way.
             Err(Errno::PERM) => as_caller(call, || call.string_by_file(address))?,
             other => other,
         };
-        let named = path.ok().and_then(|path| named(&path));
+        Ok(path.ok())
+    }
+
+    /// What a path names.
+    pub(super) fn named(&self, call: &Call<'_>, path: &[u8]) -> io::Result<Option<Named>> {
+        let named = named(path);
         let Some(Named::Process(Whose::Of(process), what @ (What::Link(_) | What::File(_)))) = named else {
             return Ok(named);
         };
@@ -98,7 +138,8 @@ impl Keeper {
     }
 
     fn readlink(&self, call: &Call<'_>, number: usize) -> io::Result<Replied> {
-        let (whose, what) = match self.named(call, number)? {
+        let Some(path) = self.path(call, number)? else { return Ok(Ok(Reply::Kernel)) };
+        let (whose, what) = match self.named(call, &path)? {
             Some(Named::Process(whose, what)) => (whose, what),
             _ => return Ok(Ok(Reply::Kernel)),
         };
@@ -221,7 +262,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("dev")).unwrap();
         std::fs::write(dir.path().join("dev/null"), "").unwrap();
         let root = crate::mount_api::on_host(dir.path()).unwrap();
-        let keeper = Keeper::new(&root, root.try_clone().unwrap(), true).unwrap();
+        let keeper = Keeper::new(&root, root.try_clone().unwrap(), true, Vec::new()).unwrap();
         let below = |path: &str| format!("{}{path}", dir.path().display());
         for (path, wanted) in [
             (below(""), Some("/")),

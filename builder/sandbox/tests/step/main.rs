@@ -11,12 +11,14 @@ mod faults;
 mod isolation;
 mod layer;
 mod limits;
+mod looks;
 mod mounts;
 mod owners;
 mod people;
 mod probe;
 mod proc;
 mod refusal;
+mod secrets;
 mod world;
 
 use cooper_sandbox::Tier;
@@ -34,6 +36,7 @@ type Test = fn(Tier);
 const GROUPS: &[&[(&str, Test)]] = &[
     chroot::TESTS,
     proc::TESTS,
+    secrets::TESTS,
     isolation::TESTS,
     ending::TESTS,
     layer::TESTS,

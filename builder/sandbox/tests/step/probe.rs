@@ -14,6 +14,7 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
         ("--abstract", Some(name)) => abstract_socket(name),
         ("--sockets", None) => sockets(),
         ("--opens", Some(path)) => opens(path),
+        ("--secret", Some(path)) => crate::looks::at(path, args.get(3)?),
         ("--deface", _) => deface(),
         ("--enter", None) => enter(),
         ("--execute", _) => execute(args.get(2..)?),
