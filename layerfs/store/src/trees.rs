@@ -52,6 +52,11 @@ impl TreeMarks {
         Self::UntriedRecorded,
     ];
 
+    /// What a file says.
+    fn written(found: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|marks| found == format!("{marks}\n").as_bytes())
+    }
+
     /// What is said of trees by whoever has the same rights, before it is known what can be mounted.
     pub fn untried(self) -> Option<Self> {
         match self {
@@ -91,8 +96,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn marks(&self) -> Result<Option<TreeMarks>, StoreError> {
-        let found = read_small(&self.layout().marks(), LIMIT)?;
-        Ok(found.and_then(|found| TreeMarks::ALL.into_iter().find(|marks| found == format!("{marks}\n").as_bytes())))
+        Ok(read_small(&self.layout().marks(), LIMIT)?.and_then(|found| TreeMarks::written(&found)))
     }
 
     /// Says which marks the caller's trees carry, before it makes or uses one. What nobody had tried can be said later, by
@@ -103,14 +107,13 @@ impl Store {
     pub fn use_marks(&self, marks: TreeMarks) -> Result<(), StoreError> {
         let path = self.layout().marks();
         let wanted = format!("{marks}\n");
-        let known = match read_small(&path, LIMIT)? {
-            None => None,
-            Some(found) if found == wanted.as_bytes() => return Ok(()),
-            Some(_) => Some(self.marks()?),
-        };
         let other = || StoreError::OtherMarks { root: self.root().to_owned() };
-        if let Some(known) = known {
-            let known = known.ok_or_else(other)?;
+        // Read once: whoever judges it twice may judge two different files.
+        if let Some(found) = read_small(&path, LIMIT)? {
+            if found == wanted.as_bytes() {
+                return Ok(());
+            }
+            let known = TreeMarks::written(&found).ok_or_else(other)?;
             if known.untried().is_none() || known.untried() != marks.untried() || (known.is_tried() && marks.is_tried())
             {
                 return Err(other());
@@ -145,6 +148,32 @@ mod tests {
                 assert!(matches!(refused, StoreError::OtherMarks { .. }) && refused.hint().is_some(), "{refused}");
                 assert_eq!(Store::open(dir.path()).unwrap().marks().unwrap(), Some(first));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_read_once() {
+        use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for (first, then) in [
+            (TreeMarks::UntriedUser, TreeMarks::UntriedUser),
+            (TreeMarks::UntriedUser, TreeMarks::User),
+            (TreeMarks::User, TreeMarks::UntriedUser),
+            (TreeMarks::User, TreeMarks::Trusted),
+        ] {
+            let path = store.layout().marks();
+            std::fs::write(&path, format!("{first}\n")).unwrap();
+            let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+            add_watch(&watch, &path, WatchFlags::OPEN).unwrap();
+            let _ = store.use_marks(then);
+            let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut events = Reader::new(watch, &mut buffer);
+            let mut opened = 0;
+            while let Ok(event) = events.next() {
+                opened += usize::from(event.events().contains(ReadFlags::OPEN));
+            }
+            assert_eq!(opened, 1, "{first} {then}");
         }
     }
 
