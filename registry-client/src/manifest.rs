@@ -93,14 +93,24 @@ pub(crate) async fn resolve(
     let Document::Index(index) = top.document else { return resolved(s, name, top, None) };
     let malformed = |source| RegistryError::Document { asked: Box::new(s.asked(&get(s, &name.selector()))), source };
     let mut leaves = Leaves::satisfying(index, platform);
+    let mut lost = None;
     loop {
-        let leaf = leaves.step().map_err(malformed)?.ok_or_else(|| RegistryError::Platform {
-            asked: Box::new(s.asked(&get(s, &name.selector()))),
-            wanted: platform.to_string(),
-            available: platforms(leaves.passed()),
-        })?;
+        let Some(leaf) = leaves.step().map_err(malformed)? else {
+            return Err(lost.unwrap_or_else(|| RegistryError::Platform {
+                asked: Box::new(s.asked(&get(s, &name.selector()))),
+                wanted: platform.to_string(),
+                available: platforms(leaves.passed()),
+            }));
+        };
         let (Leaf::Image(entry) | Leaf::Index(entry)) = &leaf;
-        let next = fetch(s, &entry.digest.to_string(), Some(&entry.digest), Some(entry), &mut budget).await?;
+        let next = match fetch(s, &entry.digest.to_string(), Some(&entry.digest), Some(entry), &mut budget).await {
+            // As where only a part was copied: what is in the others is what it was.
+            Err(absent) if matches!(leaf, Leaf::Index(_)) && absent.is_absence() => {
+                lost.get_or_insert(absent);
+                continue;
+            }
+            next => next?,
+        };
         match (leaf, next.document) {
             (Leaf::Index(_), Document::Index(index)) => leaves.enter(index),
             (_, document) => return resolved(s, name, Fetched { document, ..next }, Some(top.bytes)),

@@ -340,6 +340,34 @@ async fn manifests_that_cannot_be_trusted() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_not_there_keeps_nobody_from_the_other_images() {
+    let of = |kind, bytes: &[u8], arch: Option<&str>| {
+        let mut d = serde_json::to_value(Descriptor::of(kind, bytes)).unwrap();
+        if let Some(arch) = arch {
+            d["platform"] = serde_json::json!({"os": "linux", "architecture": arch});
+        }
+        d
+    };
+    let lost = of(MediaType::OciIndex, b"lost", None);
+    let entries = [lost, of(MediaType::OciManifest, &manifest(), Some("amd64"))];
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    for (status, absent) in [("404 Not Found", true), ("403 Forbidden", false)] {
+        let top = index.clone();
+        let server = blobs(move |seen, _| match seen.target.rsplit('/').next().unwrap() {
+            "1" => answer("200 OK", "", top.as_bytes()),
+            tail if tail == Digest::sha256(manifest()).to_string() => answer("200 OK", "", &manifest()),
+            _ => answer(status, "", b""),
+        });
+        let client = Client::new(quick()).unwrap();
+        let found = client.resolve(&named(&server), &Platform::linux("amd64")).await;
+        assert_eq!(found.is_ok(), absent, "{status}: {found:?}");
+        // The other platform's image may have been in there.
+        let error = client.resolve(&named(&server), &Platform::linux("arm64")).await.unwrap_err();
+        assert_eq!(error.is_absence(), absent, "{status}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn indexes_in_indexes_end() {
     let server = blobs(|seen, _| {
         // An index that holds itself cannot be made, so each one has a size that is right and a digest that is not.

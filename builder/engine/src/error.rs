@@ -99,6 +99,14 @@ pub enum EngineError {
         /// What does not fit.
         reason: String,
     },
+    /// Something that an image names is not where the image is.
+    #[error("image {reference} is invalid: it has no {part}")]
+    MissingPart {
+        /// Which image.
+        reference: String,
+        /// The digest, or the path.
+        part: String,
+    },
     /// A layer is named by an image but the store has none of its forms.
     #[error("the store has lost layer {0}")]
     LostLayer(Digest),
@@ -217,6 +225,7 @@ impl EngineError {
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
             Self::InvalidImage { .. }
+            | Self::MissingPart { .. }
             | Self::Damaged { .. }
             | Self::Layerfs(_)
             | Self::Digest(_)
@@ -238,6 +247,14 @@ impl EngineError {
             Self::Sandbox(e) if e.is_storage() => ErrorClass::Storage,
             Self::Sandbox(_) => ErrorClass::Sandbox,
             Self::Interrupted => ErrorClass::Interrupted,
+        }
+    }
+    /// Does it say that something is not there, wherever that was looked for?
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::MissingPart { .. } | Self::Store(StoreError::MissingBlob(_)) => true,
+            Self::Registry(e) => e.is_absence(),
+            _ => false,
         }
     }
     /// The class of a failure in the middle of a stream: what the system has not said, the decompressor has, and then
@@ -262,7 +279,7 @@ impl EngineError {
             }
             Self::Kept { id, .. } => Some(format!("look around in what it left: cooper debug shell {id}")),
             Self::Step { .. } => Some("the steps before it are kept: mend the command and build again".to_owned()),
-            Self::Damaged { .. } | Self::InvalidImage { .. } => Some(
+            Self::Damaged { .. } | Self::InvalidImage { .. } | Self::MissingPart { .. } => Some(
                 "get it anew from where it came, or ask who made it; cooper validate tells all that is wrong"
                     .to_owned(),
             ),

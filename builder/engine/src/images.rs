@@ -211,15 +211,19 @@ impl Engine {
     pub fn inspect(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ImageDetail, EngineError> {
         let reference = reference.clone().or_latest();
         let descriptor = self.store.get_ref(&reference)?.ok_or_else(|| EngineError::NoImage(reference.clone()))?;
-        let load = |d: Descriptor| self.load(&reference, &d).map(|image| (d, image));
-        let images = self.images_of(&reference, &descriptor)?.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        let platforms: Vec<Platform> = images.iter().map(|(_, image)| image.config.platform()).collect();
+        let images = self.images_of(&reference, &descriptor)?;
+        // One that is for another platform need not be there.
+        let is_for = |d: &Descriptor| match &d.platform {
+            Some(said) => Ok(said.clone()),
+            None => Ok::<_, EngineError>(self.load(&reference, d)?.config.platform()),
+        };
+        let platforms = images.iter().map(is_for).collect::<Result<Vec<Platform>, _>>()?;
         let of = |wanted: &Platform| platforms.iter().position(|p| p.satisfies(wanted));
         let chosen = match platform {
             None => Some(of(&Platform::host()).unwrap_or(0)),
             Some(wanted) => of(wanted),
         };
-        let Some((chosen, image)) = chosen.and_then(|i| images.into_iter().nth(i)) else {
+        let Some(chosen) = chosen.and_then(|i| images.into_iter().nth(i)) else {
             let list = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let wanted = platform.map(ToString::to_string).unwrap_or_default();
             return Err(EngineError::Request {
@@ -227,6 +231,7 @@ impl Engine {
                 hint: format!("it has {list}"),
             });
         };
+        let image = self.load(&reference, &chosen)?;
         let manifest = image.manifest.map(|(_, m)| m);
         let manifests = self.entries(&reference, &descriptor)?;
         Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config: image.config, manifest })

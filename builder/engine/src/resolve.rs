@@ -64,12 +64,25 @@ impl Engine {
     /// An image of the store for a platform, by name.
     pub(crate) fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Resolved>, EngineError> {
         let Some(named) = self.store.get_ref(reference)? else { return Ok(None) };
-        for image in self.images_of(reference, &named)? {
+        let images = match self.images_of(reference, &named) {
+            Err(lost) if lost.is_absence() => return Ok(None),
+            images => images?,
+        };
+        for image in images {
+            // Of what says that it is for another platform nothing is read.
+            let said = image.platform.as_ref().map(|said| said.satisfies(platform));
+            if said == Some(false) {
+                continue;
+            }
             // What was damaged or deleted is fetched again: it has a manifest, so a registry has it.
             let fetchable = image.media_type.is_manifest();
             let found = match self.load(reference, &image) {
                 Err(EngineError::Store(StoreError::MissingBlob(_) | StoreError::DamagedBlob { .. })) if fetchable => {
-                    return Ok(None);
+                    match said {
+                        Some(_) => return Ok(None),
+                        // Nobody knows whether it was this one.
+                        None => continue,
+                    }
                 }
                 other => other?,
             };
@@ -97,12 +110,12 @@ impl Engine {
             return Ok(vec![d.clone()]);
         }
         let read = |d: &Descriptor| Ok(self.store.read_blob(d, limits::MANIFEST_BYTES)?.into_inner());
-        let mut leaves = Leaves::of(index(reference, d, &read(d)?)?);
-        let mut images = Vec::new();
-        while let Some(image) = next_image(&mut leaves, reference, read)? {
-            images.push(image);
+        let mut images = Images::of(Leaves::of(index(reference, d, &read(d)?)?));
+        let mut all = Vec::new();
+        while let Some(image) = images.next(reference, read)? {
+            all.push(image);
         }
-        Ok(images)
+        Ok(all)
     }
 
     /// What a name leads to after an image for one platform was fetched beside those for others.
@@ -228,21 +241,48 @@ pub(crate) fn no_image(what: &dyn Display) -> EngineError {
     }
 }
 
-/// The next image of an index, with `read` for the indexes that are in it.
-///
-/// # Errors
-/// [`EngineError::InvalidImage`], and what `read` says.
-pub(crate) fn next_image(
-    leaves: &mut Leaves,
-    place: &dyn Display,
-    read: impl Fn(&Descriptor) -> Result<Vec<u8>, EngineError>,
-) -> Result<Option<Descriptor>, EngineError> {
-    loop {
-        match leaves.step().map_err(|e| invalid(place, e.to_string()))? {
-            None => return Ok(None),
-            Some(Leaf::Image(d)) => return Ok(Some(d)),
-            Some(Leaf::Index(d)) => leaves.enter(index(place, &d, &read(&d)?)?),
+/// The images of an index and of the indexes within it. An index within it that is not there is passed over, since what is
+/// in the others is what it was; whoever finds no image at all is told of it.
+pub(crate) struct Images {
+    leaves: Leaves,
+    /// The first one that was not there; nothing once an image was found.
+    lost: Option<EngineError>,
+    has_found: bool,
+}
+
+impl Images {
+    /// Those of an index, all of them or those for a platform.
+    pub fn of(leaves: Leaves) -> Self {
+        Self { leaves, lost: None, has_found: false }
+    }
+
+    /// The next one, with `read` for the indexes.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidImage`], and what `read` says.
+    pub fn next(
+        &mut self,
+        place: &dyn Display,
+        read: impl Fn(&Descriptor) -> Result<Vec<u8>, EngineError>,
+    ) -> Result<Option<Descriptor>, EngineError> {
+        loop {
+            match self.leaves.step().map_err(|e| invalid(place, e.to_string()))? {
+                None => return self.lost.take().filter(|_| !self.has_found).map_or(Ok(None), Err),
+                Some(Leaf::Image(d)) => {
+                    self.has_found = true;
+                    return Ok(Some(d));
+                }
+                Some(Leaf::Index(d)) => match read(&d) {
+                    Err(lost) if lost.is_absence() => drop(self.lost.get_or_insert(lost)),
+                    bytes => self.leaves.enter(index(place, &d, &bytes?)?),
+                },
+            }
         }
+    }
+
+    /// The platforms of what was passed over because it is for another one, in words.
+    pub fn passed(&self) -> impl Iterator<Item = String> {
+        self.leaves.passed().iter().map(ToString::to_string)
     }
 }
 

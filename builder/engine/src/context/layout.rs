@@ -5,7 +5,7 @@
 //! Must never: follow a link, believe a size or a digest, or take half an image for a whole one.
 
 use crate::layers::io;
-use crate::resolve::next_image;
+use crate::resolve::Images;
 use crate::toolkit::damaged;
 use crate::{Engine, EngineError};
 use cooper_image::{
@@ -139,12 +139,9 @@ impl<'a> Layout<'a> {
             (bytes, Document::Manifest(manifest)) => return Ok(image(top, bytes, manifest)),
             (_, Document::Index(index)) => index,
         };
-        let mut leaves = Leaves::satisfying(index, platform);
-        let found = next_image(&mut leaves, &self.name, |d| self.document(&d.digest))?;
-        let none = || {
-            let has = leaves.passed().iter().take(8).map(ToString::to_string);
-            offering(format!("{} has no image for {platform}", self.name), has.collect())
-        };
+        let mut images = Images::of(Leaves::satisfying(index, platform));
+        let found = images.next(&self.name, |d| self.document(&d.digest))?;
+        let none = || offering(format!("{} has no image for {platform}", self.name), images.passed().take(8).collect());
         let digest = found.ok_or_else(none)?.digest;
         match self.parsed(&digest)? {
             (bytes, Document::Manifest(manifest)) => Ok(image(digest, bytes, manifest)),
@@ -202,7 +199,7 @@ impl<'a> Layout<'a> {
                 self.root.open_file(&at).map_err(|e| io(format!("opening {path} of {}", self.name), e))
             }
             Some(_) => Err(self.invalid(format!("{path} is not a regular file"))),
-            None => Err(self.invalid(format!("it has no {path}"))),
+            None => Err(EngineError::MissingPart { reference: self.name.to_string(), part: path.to_owned() }),
         }
     }
 

@@ -158,7 +158,7 @@ impl ArchiveOrigin {
     /// A blob that the archive has.
     fn part(&self, d: &Descriptor) -> Result<Part, EngineError> {
         let path = self.elsewhere.get(&d.digest).cloned().unwrap_or_else(|| blob_path(&d.digest));
-        self.archive.read(&path).ok_or_else(|| self.invalid(format!("it has no {path}")))
+        self.archive.read(&path).ok_or_else(|| EngineError::MissingPart { reference: self.place(), part: path })
     }
 
     fn invalid(&self, reason: String) -> EngineError {

@@ -91,10 +91,10 @@ impl Origin for Memory {
     }
 
     fn open(&self, d: &Descriptor) -> Result<Reader, EngineError> {
-        let bytes = self.blobs.get(&d.digest).ok_or_else(|| EngineError::InvalidImage {
-            reference: self.place(),
-            reason: format!("it has no {}", d.digest),
-        })?;
+        let bytes = self
+            .blobs
+            .get(&d.digest)
+            .ok_or_else(|| EngineError::MissingPart { reference: self.place(), part: d.digest.to_string() })?;
         Ok(Box::new(Checked::new(Cursor::new(bytes.clone()), d, self.place())))
     }
 

@@ -3,6 +3,7 @@
 use super::origin::{Counted, Origin, small};
 use crate::event::{Direction, How, Sink};
 use crate::meters::{Meters, watched};
+use crate::resolve::Images;
 use crate::transfer::some_at_once;
 use crate::{EngineError, resolve};
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, Leaves, MediaType, Platform, Reference, limits};
@@ -384,10 +385,9 @@ pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descript
     let invalid = |e: cooper_image::index::DocumentError| resolve::invalid(&origin.place(), e.to_string());
     match Document::parse(&bytes, Some(&top.media_type)).map_err(invalid)? {
         Document::Index(index) => {
-            let mut leaves = Leaves::satisfying(index, wanted);
-            let found = resolve::next_image(&mut leaves, &origin.place(), |d| origin.document(d))?;
-            let has = || leaves.passed().iter().map(ToString::to_string).collect();
-            found.as_ref().map(super::layout::bare).ok_or_else(|| none(has()))
+            let mut images = Images::of(Leaves::satisfying(index, wanted));
+            let found = images.next(&origin.place(), |d| origin.document(d))?;
+            found.as_ref().map(super::layout::bare).ok_or_else(|| none(images.passed().collect()))
         }
         Document::Manifest(manifest) => {
             let config = small(origin, &manifest.config, limits::CONFIG_BYTES)?;
@@ -407,9 +407,7 @@ pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descript
 pub fn first(origin: &dyn Origin, d: &Descriptor) -> Result<Option<Descriptor>, EngineError> {
     let bytes = origin.document(d)?;
     match Document::parse(&bytes, Some(&d.media_type)) {
-        Ok(Document::Index(index)) => {
-            resolve::next_image(&mut Leaves::of(index), &origin.place(), |d| origin.document(d))
-        }
+        Ok(Document::Index(index)) => Images::of(Leaves::of(index)).next(&origin.place(), |d| origin.document(d)),
         _ => Ok(Some(d.clone())),
     }
 }
@@ -431,6 +429,37 @@ mod tests {
             let added = shipment.add(&place.shared(), top, Referrers::Stay);
             assert_eq!(added.is_ok(), fine, "{added:?}");
         }
+    }
+
+    #[test]
+    fn an_index_that_is_not_there_keeps_nobody_from_the_other_images() {
+        let mut place = Memory::default();
+        let wanted = Platform::linux("amd64");
+        let mut image = place.image(Types::Oci, &wanted, &[]);
+        image.platform = Some(wanted.clone());
+        let mut other = Descriptor::of(MediaType::OciManifest, b"not there");
+        other.platform = Some(Platform::linux("arm64"));
+        let inner = Descriptor::of(MediaType::OciIndex, b"not there either");
+        let mut pick_of = |entries: &[&Descriptor], wanted: &Platform| {
+            let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+            let top = place.lead(&MediaType::OciIndex, &index);
+            (pick(&place, Some(wanted)), first(&place, &top))
+        };
+        let (picked, found) = pick_of(&[&other, &inner, &image], &wanted);
+        assert_eq!(picked.unwrap().digest, image.digest);
+        assert_eq!(found.unwrap().unwrap().digest, other.digest);
+        assert_eq!(pick_of(&[&inner, &image], &wanted).1.unwrap().unwrap().digest, image.digest);
+        // It may have been in there.
+        for (entries, wanted) in [(&[&inner][..], "amd64"), (&[&image, &inner], "s390x"), (&[&inner, &image], "s390x")]
+        {
+            let lost = pick_of(entries, &Platform::linux(wanted)).0.unwrap_err();
+            assert!(
+                matches!(&lost, EngineError::MissingPart { part, .. } if *part == inner.digest.to_string()),
+                "{lost}"
+            );
+        }
+        let none = pick_of(&[&other, &image], &Platform::linux("s390x")).0.unwrap_err();
+        assert!(matches!(none, EngineError::Request { .. }), "{none}");
     }
 
     #[test]
