@@ -4,13 +4,42 @@ use crate::cmd::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::Ways;
 use crate::places::{self, Places};
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::event::Sink;
 use cooper_engine::toolkit::{Draft, Origin, Place as ImagePlace, Referrers, Shipment, Shipped, Top, pick, ship};
 use cooper_image::Descriptor;
 use serde::Serialize;
 use std::sync::Arc;
+
+/// What a change is made with. The view comes first: from then on all that is said goes by it.
+pub struct Opened {
+    ui: Ui,
+    places: Places,
+}
+
+impl Opened {
+    /// With the places of a change, and others that it reads.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn of(place: &Place, ways: &Ways, others: &[&ImagePlace]) -> Result<Self, Failure> {
+        let all: Vec<&ImagePlace> = [&ways.source, &ways.target].into_iter().chain(others.iter().copied()).collect();
+        Ok(Self { ui: view(place, ways)?, places: Places::open(place, &all)? })
+    }
+
+    /// With the store, wherever the image is.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn with_store(place: &Place, ways: &Ways) -> Result<Self, Failure> {
+        Ok(Self { ui: view(place, ways)?, places: Places::with_store(place)? })
+    }
+}
+
+fn view(place: &Place, ways: &Ways) -> Result<Ui, Failure> {
+    Ui::open(ways.view.progress, place.env.term(), Detail::Brief)
+}
 
 /// The image that is changed.
 pub struct Given<'a> {
@@ -38,16 +67,14 @@ struct Made {
 
 /// Changes an image and sends it to its target. `work` may say in the shipment where other blobs come from.
 pub fn run(
-    place: &Place,
     ways: &Ways,
-    places: &Places,
+    Opened { ui, places }: &Opened,
     work: impl FnOnce(&Given<'_>, &mut Shipment) -> Result<Draft, Failure>,
 ) -> Result<Exit, Failure> {
     let names = places::names(&ways.target, &ways.tags)?;
     if places::is_stdout(&ways.target) && ways.json {
         return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
     }
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let made = (|| {
         let origin = places.origin(&ways.source)?;
         let platform = places::chosen(&ways.target, ways.platform.as_ref(), &*origin)?;
@@ -61,7 +88,7 @@ pub fn run(
         let shipped = ship(&shipment, &*places.target(&ways.target)?, given.sink)?;
         Ok::<_, Failure>((given.top.digest.to_string(), descriptor, shipped))
     })();
-    ui.close(None);
+    ui.end(made.as_ref().err().map(|e| report::line(e)));
     let (from, descriptor, shipped) = made?;
     if ways.json {
         let (source, target) = (ways.source.to_string(), ways.target.to_string());
@@ -70,13 +97,4 @@ pub fn run(
         stdout::line(&descriptor.digest.to_string())?;
     }
     Ok(Exit::Done)
-}
-
-/// Opens the places of a change.
-///
-/// # Errors
-/// When they cannot be opened.
-pub fn open(place: &Place, ways: &Ways, others: &[&ImagePlace]) -> Result<Places, Failure> {
-    let all: Vec<&ImagePlace> = [&ways.source, &ways.target].into_iter().chain(others.iter().copied()).collect();
-    Places::open(place, &all)
 }

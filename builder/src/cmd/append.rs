@@ -3,7 +3,7 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::AppendFlags;
-use crate::rework;
+use crate::rework::{self, Opened};
 use cooper_engine::toolkit::{Draft, NewLayer};
 
 /// Puts layers on an image.
@@ -11,9 +11,9 @@ pub fn run(place: &Place, flags: &AppendFlags) -> Result<Exit, Failure> {
     if flags.layers.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(Failure::usage("standard input holds one layer", "give the others as files"));
     }
-    let places = rework::open(place, &flags.ways, &[])?;
+    let opened = Opened::of(place, &flags.ways, &[])?;
     let layers: Vec<NewLayer> = flags.layers.iter().map(|path| NewLayer::read(path)).collect::<Result<_, _>>()?;
-    rework::run(place, &flags.ways, &places, |given, _| {
+    rework::run(&flags.ways, &opened, |given, _| {
         Ok(Draft::of(&given.origin, &given.top, &mut |image| {
             layers.iter().for_each(|layer| image.push(layer.clone(), "cooper append"));
             Ok(())

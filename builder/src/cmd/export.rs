@@ -4,8 +4,8 @@ use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::ExportFlags;
 use crate::places::Places;
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::output_file::write_whole;
 use cooper_engine::toolkit::pick;
 use cooper_engine::{EngineError, toolkit};
@@ -32,8 +32,8 @@ pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
     if to_stdout {
         stdout::not_a_terminal("the tar", "give -o FILE, or a pipe")?;
     }
+    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let done = (|| {
         let origin = places.origin(&flags.image)?;
         let d = pick(&*origin, wanted(&*origin, flags)?.as_ref())?;
@@ -49,7 +49,7 @@ pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
         }
         Ok::<_, Failure>(d)
     })();
-    ui.close(None);
+    ui.end(done.as_ref().err().map(|e| report::line(e)));
     let descriptor = done?;
     if flags.json {
         let (source, target) = (flags.image.to_string(), flags.output.display().to_string());

@@ -3,14 +3,13 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::FlattenFlags;
-use crate::places::Places;
-use crate::rework;
+use crate::rework::{self, Opened};
 use cooper_engine::toolkit::Draft;
 
 /// Makes one layer of all layers of an image.
 pub fn run(place: &Place, flags: &FlattenFlags) -> Result<Exit, Failure> {
-    let places = Places::with_store(place)?;
-    rework::run(place, &flags.ways, &places, |given, _| {
+    let opened = Opened::with_store(place, &flags.ways)?;
+    rework::run(&flags.ways, &opened, |given, _| {
         let engine = given.places.engine()?;
         Ok(Draft::of(&given.origin, &given.top, &mut |image| engine.flatten(&given.origin, image, given.sink))?)
     })

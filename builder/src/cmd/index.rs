@@ -3,9 +3,10 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::index::{AddFlags, AnnotateFlags, CreateFlags, IndexCommand};
+use crate::flags::view::ViewFlags;
 use crate::places::{self, Places};
-use crate::stdout;
-use crate::ui::{Detail, Progress, Ui};
+use crate::ui::{Detail, Ui};
+use crate::{report, stdout};
 use cooper_engine::event::Sink;
 use cooper_engine::toolkit::{
     EntryChange, IndexDraft, Origin, Place as ImagePlace, SamePlatform, rewrite, rewrite_in_layout, ship,
@@ -34,6 +35,7 @@ pub fn run(place: &Place, command: &IndexCommand) -> Result<Exit, Failure> {
 
 fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
     let annotations: Vec<Annotation> = flags.annotations.iter().flat_map(|flag| flag.0.clone()).collect();
+    let ui = view(place, flags.view)?;
     let places = open(place, flags.sources.iter().chain(&flags.targets))?;
     let sources = sources(&places, &flags.sources)?;
     let change = |draft: &mut IndexDraft| {
@@ -42,8 +44,8 @@ fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
     };
     match flags.targets.split_first().filter(|_| flags.append) {
         Some((earlier, further)) if !flags.dry_run => {
-            let answer = Answer { targets: &flags.targets, json: flags.json };
-            changed(place, &places, (earlier, further), &answer, |draft, _| change(draft))
+            let answer = Answer { ui: &ui, targets: &flags.targets, json: flags.json };
+            changed(&places, (earlier, further), &answer, |draft, _| change(draft))
         }
         appended => {
             let mut draft = match appended {
@@ -55,17 +57,18 @@ fn create(place: &Place, flags: &CreateFlags) -> Result<Exit, Failure> {
                 stdout::bytes(&draft.finish()?.0)?;
                 return Ok(Exit::Done);
             }
-            let answer = Answer { targets: &flags.targets, json: flags.json };
-            shown(place, &answer, |sink| deliver(&places, &draft, &flags.targets, sink))
+            let answer = Answer { ui: &ui, targets: &flags.targets, json: flags.json };
+            shown(&answer, |sink| deliver(&places, &draft, &flags.targets, sink))
         }
     }
 }
 
 fn add(place: &Place, flags: &AddFlags) -> Result<Exit, Failure> {
+    let ui = view(place, flags.view)?;
     let places = open(place, flags.sources.iter().chain([&flags.index]))?;
     let sources = sources(&places, &flags.sources)?;
-    let answer = Answer { targets: std::slice::from_ref(&flags.index), json: flags.json };
-    changed(place, &places, (&flags.index, &[]), &answer, |draft, _| take(draft, &sources, flags.same.platform()))
+    let answer = Answer { ui: &ui, targets: std::slice::from_ref(&flags.index), json: flags.json };
+    changed(&places, (&flags.index, &[]), &answer, |draft, _| take(draft, &sources, flags.same.platform()))
 }
 
 fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
@@ -74,10 +77,11 @@ fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
         let hint = "give --annotation KEY=VALUE, or of an entry --os, --arch, --variant or --os-version";
         return Err(Failure::usage("nothing is to be changed", hint));
     }
+    let ui = view(place, flags.view)?;
     let places = open(place, [&flags.index].into_iter())?;
     let mut entry = flags.entry.clone();
-    let answer = Answer { targets: std::slice::from_ref(&flags.index), json: flags.json };
-    changed(place, &places, (&flags.index, &[]), &answer, |draft, top| {
+    let answer = Answer { ui: &ui, targets: std::slice::from_ref(&flags.index), json: flags.json };
+    changed(&places, (&flags.index, &[]), &answer, |draft, top| {
         if !top.media_type.is_index() {
             let message = format!("{} is one image and no index", flags.index);
             return Err(Failure::usage(message, "cooper mutate --annotation sets those of an image"));
@@ -102,6 +106,11 @@ fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
         *which = draft.change(which, &change)?;
         Ok(())
     })
+}
+
+/// What people see from here on.
+fn view(place: &Place, flags: ViewFlags) -> Result<Ui, Failure> {
+    Ui::open(flags.progress, place.env.term(), Detail::Brief)
 }
 
 /// An archive cannot be read while it is written.
@@ -131,13 +140,12 @@ fn take(draft: &mut IndexDraft, sources: &[Arc<dyn Origin>], same: SamePlatform)
 /// Changes an index where it is, and brings what it is then to further places. At a registry or in a layout others may
 /// change it at the same time, and what they do stays.
 fn changed(
-    place: &Place,
     places: &Places,
     (index, further): (&ImagePlace, &[ImagePlace]),
     answer: &Answer<'_>,
     mut change: impl FnMut(&mut IndexDraft, &Descriptor) -> Result<(), Failure>,
 ) -> Result<Exit, Failure> {
-    shown(place, answer, |sink| {
+    shown(answer, |sink| {
         let (draft, descriptor) = match index {
             // A digest leads to the same for ever.
             ImagePlace::Registry(name) if name.digest().is_none() => rewrite(places.reach(), name, sink, change)?,
@@ -172,23 +180,22 @@ fn deliver(
 
 /// What is told when it is done.
 struct Answer<'a> {
+    ui: &'a Ui,
     targets: &'a [ImagePlace],
     json: bool,
 }
 
 /// Does it in sight of people, and tells what was made.
 fn shown(
-    place: &Place,
-    Answer { targets, json }: &Answer<'_>,
+    Answer { ui, targets, json }: &Answer<'_>,
     work: impl FnOnce(&dyn Sink) -> Result<Option<Descriptor>, Failure>,
 ) -> Result<Exit, Failure> {
     let is_stdout = targets.iter().any(places::is_stdout);
     if *json && is_stdout {
         return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
     }
-    let ui = Ui::open(Progress::Auto, place.env.term(), Detail::Brief)?;
     let done = work(&*ui.sink());
-    ui.close(None);
+    ui.end(done.as_ref().err().map(|e| report::line(e)));
     let Some(descriptor) = done? else { return Ok(Exit::Done) };
     if *json {
         stdout::json(&Made { targets: targets.iter().map(ToString::to_string).collect(), descriptor })?;

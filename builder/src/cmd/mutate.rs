@@ -3,15 +3,15 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::MutateFlags;
-use crate::rework;
+use crate::rework::{self, Opened};
 use cooper_engine::toolkit::Draft;
 use cooper_image::edit::ConfigEdit;
 
 /// Changes the settings of an image; its layers stay.
 pub fn run(place: &Place, flags: &MutateFlags) -> Result<Exit, Failure> {
     let edits = edits(flags);
-    let places = rework::open(place, &flags.ways, &[])?;
-    rework::run(place, &flags.ways, &places, |given, _| {
+    let opened = Opened::of(place, &flags.ways, &[])?;
+    rework::run(&flags.ways, &opened, |given, _| {
         Ok(Draft::of(&given.origin, &given.top, &mut |image| {
             edits.iter().for_each(|edit| edit.apply(&mut image.config));
             image.annotations.extend(flags.annotations.iter().cloned());

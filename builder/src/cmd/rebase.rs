@@ -3,7 +3,7 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::rework::RebaseFlags;
-use crate::rework::{self, Given};
+use crate::rework::{self, Given, Opened};
 use cooper_engine::toolkit::rebase::{BASE_DIGEST, BASE_NAME, rebase};
 use cooper_engine::toolkit::{Draft, ImageDraft, Origin, Place as ImagePlace, first, pick};
 use cooper_image::Reference;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 /// Puts an image on another base.
 pub fn run(place: &Place, flags: &RebaseFlags) -> Result<Exit, Failure> {
     let given: Vec<&ImagePlace> = flags.old_base.iter().chain(&flags.new_base).collect();
-    let places = rework::open(place, &flags.ways, &given)?;
-    rework::run(place, &flags.ways, &places, |given, shipment| {
+    let opened = Opened::of(place, &flags.ways, &given)?;
+    rework::run(&flags.ways, &opened, |given, shipment| {
         let (old, new) = bases(flags, given)?;
-        let (old, from) = (places.origin(&old)?, places.origin(&new)?);
+        let (old, from) = (given.places.origin(&old)?, given.places.origin(&new)?);
         let name = match &new {
             ImagePlace::Registry(name) => name.to_string(),
             other => other.to_string(),

@@ -3,6 +3,7 @@
 use super::annotation::AnnotationFlag;
 use super::examples;
 use super::rework::both;
+use super::view::ViewFlags;
 use clap::{Args, Subcommand};
 use cooper_engine::toolkit::{Place, SamePlatform};
 
@@ -52,6 +53,9 @@ pub struct CreateFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// What becomes of entries for a platform for which an image is added.
@@ -84,6 +88,9 @@ pub struct AddFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// `cooper index annotate`.
@@ -113,4 +120,7 @@ pub struct AnnotateFlags {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }

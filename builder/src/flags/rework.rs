@@ -2,6 +2,7 @@
 
 use super::copy::tag;
 use super::pair::Pair;
+use super::view::ViewFlags;
 use clap::Args;
 use cooper_engine::toolkit::Place;
 use cooper_image::Platform;
@@ -25,6 +26,9 @@ pub struct Ways {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// `cooper mutate`.
@@ -110,6 +114,9 @@ pub struct ExportFlags {
     /// Print JSON, for programs, beside a tar that goes to a file: which image it is
     #[arg(long)]
     pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub view: ViewFlags,
 }
 
 /// A program and its arguments.

@@ -1,6 +1,8 @@
 //! How a command that moves images shows what it does.
 
 use super::Command;
+use super::index::IndexCommand;
+use super::rework::Ways;
 use crate::ui::Progress;
 use clap::Args;
 use cooper_image::Reference;
@@ -18,17 +20,35 @@ impl Command {
     pub fn in_json(&self) -> Option<String> {
         let (view, what) = match self {
             Self::Pull(flags) => (flags.view, format!("pull {}", flags.name.clone().or_latest().familiar())),
-            Self::Push(flags) => (flags.view, format!("push {}", list(&flags.names))),
+            Self::Push(flags) => (flags.view, format!("push {}", list(&familiar(&flags.names)))),
             Self::Copy(flags) => (flags.view, format!("copy {} {}", flags.source, flags.target)),
             Self::Sync(flags) => (flags.view, format!("sync {}", flags.names.join(" "))),
             Self::Save(flags) => (flags.view, format!("save {}", flags.output.display())),
             Self::Load(flags) => (flags.view, format!("load {}", flags.input.display())),
+            Self::Index(command) => match command {
+                IndexCommand::Create(flags) => (flags.view, format!("index create {}", list(&flags.targets))),
+                IndexCommand::Add(flags) => (flags.view, format!("index add {}", flags.index)),
+                IndexCommand::Annotate(flags) => (flags.view, format!("index annotate {}", flags.index)),
+            },
+            Self::Mutate(flags) => of_ways("mutate", &flags.ways),
+            Self::Append(flags) => of_ways("append", &flags.ways),
+            Self::Flatten(flags) => of_ways("flatten", &flags.ways),
+            Self::Rebase(flags) => of_ways("rebase", &flags.ways),
+            Self::Export(flags) => (flags.view, format!("export {}", flags.image)),
             _ => return None,
         };
         (view.progress == Progress::RawJson).then_some(what)
     }
 }
 
-fn list(names: &[Reference]) -> String {
-    names.iter().map(|name| name.clone().or_latest().familiar()).collect::<Vec<_>>().join(" ")
+fn familiar(names: &[Reference]) -> Vec<String> {
+    names.iter().map(|name| name.clone().or_latest().familiar()).collect()
+}
+
+fn list(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn of_ways(command: &str, ways: &Ways) -> (ViewFlags, String) {
+    (ways.view, format!("{command} {} {}", ways.source, ways.target))
 }
