@@ -12,6 +12,7 @@ use cooper_image::{
     Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, Reference, RelPath, Verified, limits,
 };
 use cooper_layerfs::root::Root;
+use cooper_layerfs::stat::{Kind, Meta};
 use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
 use std::fmt;
 use std::io::Read as _;
@@ -193,21 +194,32 @@ impl<'a> Layout<'a> {
 
     pub(crate) fn open(&self, path: &str) -> Result<std::fs::File, EngineError> {
         let at = RelPath::from(path);
-        let there = self.root.stat(&at).map_err(|e| io(format!("looking for {path} of {}", self.name), e))?;
-        match there.map(|m| m.kind) {
-            Some(cooper_layerfs::stat::Kind::File) => {
-                self.root.open_file(&at).map_err(|e| io(format!("opening {path} of {}", self.name), e))
-            }
+        match self.stat(path)?.map(|m| m.kind) {
+            Some(Kind::File) => self.root.open_file(&at).map_err(|e| io(format!("opening {path} of {}", self.name), e)),
             Some(_) => Err(self.invalid(format!("{path} is not a regular file"))),
             None => Err(EngineError::MissingPart { reference: self.name.to_string(), part: path.to_owned() }),
         }
     }
 
+    fn stat(&self, path: &str) -> Result<Option<Meta>, EngineError> {
+        let at = |path: &str| {
+            let there = self.root.stat(&RelPath::from(path));
+            there.map_err(|e| io(format!("looking for {path} of {}", self.name), e))
+        };
+        let there = at(path)?;
+        let mut above = path.match_indices('/').filter_map(|(cut, _)| path.get(..cut)).filter(|_| there.is_none());
+        above.try_for_each(|dir| match at(dir)? {
+            Some(m) if m.kind != Kind::Dir => {
+                Err(self.invalid(format!("{path} is behind a link, and a layout's files are its own")))
+            }
+            _ => Ok(()),
+        })?;
+        Ok(there)
+    }
+
     /// Size of a regular file; `None` when there is none.
     pub(crate) fn size(&self, path: &str) -> Result<Option<u64>, EngineError> {
-        let at = RelPath::from(path);
-        let there = self.root.stat(&at).map_err(|e| io(format!("looking for {path} of {}", self.name), e))?;
-        Ok(there.filter(|m| m.kind == cooper_layerfs::stat::Kind::File).map(|m| m.size))
+        Ok(self.stat(path)?.filter(|m| m.kind == Kind::File).map(|m| m.size))
     }
 
     fn invalid(&self, reason: String) -> EngineError {

@@ -8,10 +8,10 @@ use crate::context::layout::blob_path;
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
-use cooper_store::archive::directory::{Exchanged, check, exchange, is_whole, merge_index, put_whole};
+use cooper_store::archive::directory::{Exchanged, check, exchange, is_whole, merge_index, open_regular, put_whole};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -138,8 +138,10 @@ impl Target for LayoutTarget {
         fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
         let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
         *lock(&self.entries) = named.chain(all.loose()).collect();
-        match fs::read(self.dir.join("oci-layout")) {
-            Ok(said) if said == OCI_LAYOUT => Ok(()),
+        let mut said = Vec::new();
+        let most = OCI_LAYOUT.len() as u64 + 1;
+        match open_regular(&self.dir.join("oci-layout")).and_then(|file| file.take(most).read_to_end(&mut said)) {
+            Ok(_) if said == OCI_LAYOUT => Ok(()),
             _ => self.small("oci-layout", OCI_LAYOUT),
         }
     }

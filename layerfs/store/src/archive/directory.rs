@@ -17,6 +17,9 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+/// Where a layout has blobs.
+const BLOB_PLACES: [&str; 3] = ["blobs", "blobs/sha256", "blobs/sha512"];
+
 /// Writes all of it.
 pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), StoreError> {
     check(dir)?;
@@ -41,12 +44,20 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
     Ok(())
 }
 
-/// Can a layout be written there: is it one, or empty, or not there?
+/// Can a layout be written there: is it one, or empty, or not there? What is in it is its own, to read as to write:
+/// nothing of it is a link, but the directory itself may be found through one.
 ///
 /// # Errors
 /// [`StoreError::NotALayout`] when something else is there, [`StoreError::FullLayout`].
 pub fn check(dir: &Path) -> Result<(), StoreError> {
-    earlier(dir).map(drop)
+    earlier(dir)?;
+    for place in BLOB_PLACES {
+        if dir.join(place).symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+            let reason = "its blobs are behind a link, or in no directory";
+            return Err(StoreError::NotALayout { path: dir.to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// The directory's index, with all that it holds; `None` when there is none.
@@ -62,14 +73,18 @@ fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
     if names.map_err(StoreError::io("reading", dir))?.iter().all(|name| is_begun(name)) {
         return Ok(None);
     }
-    if !dir.join("oci-layout").is_file() {
-        return Err(StoreError::NotALayout { path: dir.to_owned(), reason: "it holds files, and no OCI layout" });
+    let none = |reason| StoreError::NotALayout { path: dir.to_owned(), reason };
+    match dir.join("oci-layout").symlink_metadata() {
+        Ok(there) if there.is_file() => {}
+        Ok(_) => return Err(none("its oci-layout is no regular file")),
+        Err(_) => return Err(none("it holds files, and no OCI layout")),
     }
     let path = dir.join("index.json");
     let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|f| f.take(limits::LAYOUT_INDEX_BYTES + 1).read_to_end(&mut bytes));
+    let read = open_regular(&path).and_then(|f| f.take(limits::LAYOUT_INDEX_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::InvalidInput => return Err(none("its index.json is no regular file")),
         other => other.map_err(StoreError::io("reading", &path))?,
     };
     if bytes.len() as u64 > limits::LAYOUT_INDEX_BYTES {
@@ -392,12 +407,28 @@ fn name(file: &File, path: &Path) -> rustix::io::Result<()> {
 /// # Errors
 /// What the system says, for instance that there is none.
 pub fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
-    if !path.symlink_metadata()?.is_file() {
-        return Ok(false);
-    }
+    let mut file = match open_regular(path) {
+        Err(e) if e.kind() == ErrorKind::InvalidInput => return Ok(false),
+        file => file?,
+    };
     let mut hasher = Hasher::with(digest.algorithm());
-    io::copy(&mut File::open(path)?, &mut hasher)?;
+    io::copy(&mut file, &mut hasher)?;
     Ok(hasher.finish() == *digest)
+}
+
+/// Opens a regular file to read. A link is none, and what has to be waited for is not waited for.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] when it is something else; what the system says.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let other = || io::Error::new(ErrorKind::InvalidInput, "it is no regular file");
+    // A device may do something when it is opened.
+    if !path.symlink_metadata()?.is_file() {
+        return Err(other());
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
 }
 
 #[cfg(test)]
@@ -494,6 +525,50 @@ mod tests {
         check(dir.path()).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(matches!(check(dir.path()), Err(StoreError::NotALayout { .. })));
+    }
+
+    #[test]
+    fn a_layout_has_no_links_and_nothing_of_it_is_waited_for() {
+        use rustix::fs::{FileType, mknodat};
+        use std::os::unix::fs::symlink;
+        let (send, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for name in ["oci-layout", "index.json", "blobs", "blobs/sha256"] {
+                for is_link in [false, true] {
+                    let dir = tempfile::tempdir().unwrap();
+                    let (layout, elsewhere) = (dir.path().join("layout"), dir.path().join("elsewhere"));
+                    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+                    fs::write(layout.join("oci-layout"), OCI_LAYOUT).unwrap();
+                    fs::write(layout.join("index.json"), index_json(Vec::new()).unwrap()).unwrap();
+                    check(&layout).unwrap();
+                    fs::rename(layout.join(name), &elsewhere).unwrap();
+                    match is_link {
+                        true => symlink(&elsewhere, layout.join(name)).unwrap(),
+                        false => {
+                            mknodat(CWD, layout.join(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+                        }
+                    }
+                    let refused = check(&layout).unwrap_err();
+                    assert!(matches!(refused, StoreError::NotALayout { .. }), "{name}: {refused}");
+                }
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let (pipe, file, link) = (dir.path().join("pipe"), dir.path().join("file"), dir.path().join("link"));
+            mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+            fs::write(&file, "bytes").unwrap();
+            symlink(&file, &link).unwrap();
+            let digest = Digest::sha256(b"bytes");
+            assert_eq!([&pipe, &link, &file].map(|path| is_whole(path, &digest).unwrap()), [false, false, true]);
+            // A blob that is a link becomes one of the layout's own.
+            put_whole(&link, |file| file.write_all(b"other")).unwrap();
+            assert_eq!((fs::read(&file).unwrap(), fs::read(&link).unwrap()), (b"bytes".to_vec(), b"other".to_vec()));
+            // The layout itself may be found through a link.
+            symlink(dir.path().join("real"), dir.path().join("found")).unwrap();
+            fs::create_dir(dir.path().join("real")).unwrap();
+            check(&dir.path().join("found")).unwrap();
+            send.send(()).unwrap();
+        });
+        done.recv_timeout(std::time::Duration::from_secs(60)).expect("nothing waits, and all of it holds");
     }
 
     #[test]
