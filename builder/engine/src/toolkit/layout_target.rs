@@ -8,13 +8,15 @@ use crate::context::layout::blob_path;
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
-use cooper_store::archive::directory::{Exchanged, check, exchange, is_whole, merge_index, open_regular, put_whole};
+use cooper_store::archive::directory::{
+    Exchanged, check, exchange, is_whole, merge_index, open_regular, put_whole, sweep,
+};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 /// So many entries are written to `index.json` together where many come, or those of so long a time.
@@ -31,6 +33,8 @@ pub struct LayoutTarget {
     nameless: Mutex<(Vec<Descriptor>, Instant)>,
     /// What was read or written, so that what many have in common is not read for each of them.
     whole: Mutex<BTreeSet<Digest>>,
+    /// Is what killed writers left there taken away?
+    swept: Once,
     has_moved: AtomicBool,
 }
 
@@ -74,7 +78,7 @@ impl LayoutTarget {
         check(dir)?;
         let (dir, nameless) = (dir.to_owned(), Mutex::new((Vec::new(), Instant::now())));
         let (entries, whole) = (Mutex::default(), Mutex::default());
-        Ok(Self { dir, manner, entries, nameless, whole, has_moved: AtomicBool::new(false) })
+        Ok(Self { dir, manner, entries, nameless, whole, swept: Once::new(), has_moved: AtomicBool::new(false) })
     }
 
     /// Gives what is there its names.
@@ -136,6 +140,7 @@ impl LayoutTarget {
 impl Target for LayoutTarget {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
         fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
+        self.swept.call_once(|| sweep(&self.dir));
         let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
         *lock(&self.entries) = named.chain(all.loose()).collect();
         let mut said = Vec::new();
@@ -247,8 +252,12 @@ mod tests {
         target.write_names().unwrap();
         assert!(!wanted.iter().any(|(name, digest)| target.is_nameless(digest, name)));
         assert_eq!(names(dir.path()), wanted);
-        // Another command reads what is there, and mends it.
+        // Another command reads what is there, mends it, and takes away what a killed one left.
+        let left = dir.path().join(format!("{}.partial.{}", blob_path(&layer.digest), "0".repeat(32)));
+        fs::write(&left, b"half").unwrap();
         let again = LayoutTarget::new(dir.path()).unwrap();
+        again.begin(&Shipment::default()).unwrap();
+        assert!(!left.exists());
         assert_eq!(again.put_blob(&layer, &place.shared()).unwrap(), Put::Sent);
         assert_eq!(fs::read(dir.path().join(blob_path(&layer.digest))).unwrap(), b"shared");
     }

@@ -15,7 +15,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// Between a file's name and what makes the one beside it nobody else's.
+const PARTIAL: &str = ".partial.";
 
 /// Where a layout has blobs.
 const BLOB_PLACES: [&str; 3] = ["blobs", "blobs/sha256", "blobs/sha512"];
@@ -25,6 +29,7 @@ pub(super) fn write(store: &Store, content: &Content, dir: &Path) -> Result<(), 
     check(dir)?;
     let mut layout = Layout { dir, made: Vec::new() };
     layout.make_dir(dir)?;
+    sweep(dir);
     // First, so that others that write there meanwhile see what it is going to be.
     layout.small("oci-layout", OCI_LAYOUT)?;
     layout.make_dir(&dir.join("blobs"))?;
@@ -357,14 +362,52 @@ impl Drop for NewFile {
 /// # Errors
 /// What the system says.
 fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let partial = partial_name(path);
-    let file = File::create_new(&partial)?;
-    Ok((partial, file))
+    loop {
+        let partial = partial_name(path);
+        let file = File::create_new(&partial)?;
+        hold(&file);
+        // Somebody may have swept it away before it was held.
+        if file.metadata()?.nlink() > 0 {
+            return Ok((partial, file));
+        }
+    }
+}
+
+/// Lets [`sweep`] see that somebody is at work on the file: the lock ends with the process. Where the file system has no
+/// locks, nobody can sweep either.
+fn hold(file: &File) {
+    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+}
+
+/// Takes away the second names that are left of a layout's files when a writer was killed before it could put them in
+/// their place. What somebody holds stays; that something cannot be taken away is no failure.
+pub fn sweep(dir: &Path) {
+    for place in [".", "blobs/sha256", "blobs/sha512"] {
+        for entry in fs::read_dir(dir.join(place)).into_iter().flatten().flatten() {
+            if is_partial(place, &entry.file_name())
+                && let Ok(left) = open_regular(&entry.path())
+                && flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok()
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Is it such a name of one of the files that a layout has there?
+fn is_partial(place: &str, name: &OsStr) -> bool {
+    let Some((file, random)) = name.to_str().and_then(|name| name.split_once(PARTIAL)) else { return false };
+    let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_ours = match place {
+        "." => ["oci-layout", "index.json", "manifest.json"].contains(&file),
+        _ => matches!(file.len(), 64 | 128) && is_hex(file),
+    };
+    is_ours && random.len() == random_name().len() && is_hex(random)
 }
 
 fn partial_name(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".partial.{}", random_name()));
+    partial.push(format!("{PARTIAL}{}", random_name()));
     partial.into()
 }
 
@@ -392,6 +435,7 @@ fn name(file: &File, path: &Path) -> rustix::io::Result<()> {
     match link(path) {
         Err(Errno::EXIST) => {
             let partial = partial_name(path);
+            hold(file);
             link(&partial)?;
             rustix::fs::rename(&partial, path).inspect_err(|_| {
                 // That it could not be renamed is the failure to report.
@@ -485,6 +529,38 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"outer");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_swept_and_what_others_write_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = dir.path().join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        let blob = blobs.join("a".repeat(64));
+        for path in [&blob, &dir.path().join("index.json"), &dir.path().join("notes")] {
+            let (partial, held) = begin_beside(path).unwrap();
+            sweep(dir.path());
+            assert!(partial.exists(), "somebody is at work on {partial:?}");
+            drop(held);
+            sweep(dir.path());
+            assert_eq!(partial.exists(), path.ends_with("notes"), "{partial:?}");
+        }
+        for kept in ["a.partial.b", &"a".repeat(64), &format!("{}.partial.b", "a".repeat(64))] {
+            fs::write(blobs.join(kept), "").unwrap();
+            sweep(dir.path());
+            assert!(blobs.join(kept).exists(), "{kept}");
+        }
+        // A file that takes the place of another one has such a name for a moment, and keeps it then.
+        std::thread::scope(|s| {
+            let writers: Vec<_> = (0..2)
+                .map(|_| s.spawn(|| (0..200).try_for_each(|_| put_whole(&blob, |file| file.write_all(b"new")))))
+                .collect();
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                sweep(dir.path());
+            }
+            writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
+        });
+        assert_eq!(fs::read(&blob).unwrap(), b"new");
     }
 
     #[test]
