@@ -13,7 +13,8 @@ use cooper_image::{
 };
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::{Kind, Meta};
-use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG};
+use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG, full_name};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read as _;
 use std::net::Ipv4Addr;
@@ -80,17 +81,41 @@ pub(crate) struct Layout<'a> {
 }
 
 /// The entry with a tag or full name; without one `latest`, else the only entry. Of several, the one for the platform.
-pub(crate) fn chosen<'i>(index: &'i Index, tag: Option<&str>, platform: Option<&Platform>) -> Option<&'i Descriptor> {
+///
+/// # Errors
+/// [`EngineError::Request`] when it is the tag of several full names, which lead to different things: nobody knows then
+/// which one is meant.
+pub(crate) fn chosen<'i>(
+    index: &'i Index,
+    (tag, place): (Option<&str>, &dyn fmt::Display),
+    platform: Option<&Platform>,
+) -> Result<Option<&'i Descriptor>, EngineError> {
     let tagged = |tag: &str| {
         let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
-        let found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
+        let mut found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
+        let is_alone = |d: &&Descriptor| full_name(d).is_none_or(|name| name == tag);
+        if found.iter().any(is_alone) {
+            found.retain(is_alone);
+        } else {
+            let mut of: BTreeMap<&str, BTreeSet<&Digest>> = BTreeMap::new();
+            for d in &found {
+                of.entry(full_name(d).unwrap_or_default()).or_default().insert(&d.digest);
+            }
+            if of.values().collect::<BTreeSet<_>>().len() > 1 {
+                let names = of.keys().take(8).copied().collect::<Vec<_>>().join(", ");
+                return Err(EngineError::Request {
+                    message: format!("{place} has several images with the tag {tag:?}"),
+                    hint: format!("write the full name: it has {names}"),
+                });
+            }
+        }
         let fits =
             |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| platform.is_some_and(|wanted| p.satisfies(wanted)));
-        found.iter().find(fits).or(found.first()).copied()
+        Ok(found.iter().find(fits).or(found.first()).copied())
     };
     match (tag, index.manifests.as_slice()) {
         (Some(tag), _) => tagged(tag),
-        (None, [only]) => tagged("latest").or(Some(only)),
+        (None, [only]) => Ok(tagged("latest")?.or(Some(only))),
         (None, _) => tagged("latest"),
     }
 }
@@ -159,10 +184,19 @@ impl<'a> Layout<'a> {
     /// The entry of `index.json` with the tag; without one `latest`, else the only entry.
     fn by_tag(&self, platform: &Platform) -> Result<Descriptor, EngineError> {
         let index = self.index()?;
-        chosen(&index, self.name.tag.as_deref(), Some(platform)).cloned().ok_or_else(|| {
-            let tag = self.name.tag.as_deref().unwrap_or("latest");
-            self.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
-        })
+        self.entry_of(&index, Some(platform)).cloned()
+    }
+
+    /// The entry of `index.json` that the name leads to.
+    pub(crate) fn entry_of<'i>(
+        &self,
+        index: &'i Index,
+        platform: Option<&Platform>,
+    ) -> Result<&'i Descriptor, EngineError> {
+        let (tag, place) = (self.name.tag.as_deref(), format!("the OCI layout {}", self.name.path.display()));
+        let found = chosen(index, (tag, &place), platform)?;
+        let none = || self.no_image(format!("{place} has no image {:?}", tag.unwrap_or("latest")), index);
+        found.ok_or_else(none)
     }
 
     /// `index.json`.
@@ -226,10 +260,10 @@ impl<'a> Layout<'a> {
         EngineError::InvalidImage { reference: self.name.to_string(), reason }
     }
 
-    pub(crate) fn no_image(&self, message: String, index: &Index) -> EngineError {
+    fn no_image(&self, message: String, index: &Index) -> EngineError {
         let tags = index.manifests.iter().filter_map(|d| {
             let platform = d.platform.as_ref().map(ToString::to_string);
-            d.annotations.get(TAG).cloned().or(platform)
+            d.annotations.get(TAG).map(String::as_str).or(full_name(d)).map(str::to_owned).or(platform)
         });
         offering(message, tags.take(8).collect())
     }
@@ -256,6 +290,39 @@ pub(crate) fn blob_path(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cooper_store::archive::{named, tagged};
+
+    #[test]
+    fn a_tag_of_several_names_is_no_name() {
+        let amd64 = Platform::linux("amd64");
+        let d = |content: &str| Descriptor::of(MediaType::OciManifest, content.as_bytes());
+        let full = |name: &str, content: &str| named(&d(content), &name.parse().unwrap());
+        let (a, b) = (full("a.example/x:1", "of a"), full("b.example/x:1", "of b"));
+        let chosen_of = |entries: &[&Descriptor], tag: Option<&str>| {
+            let index = Index::of(entries.iter().map(|d| (*d).clone()).collect());
+            chosen(&index, (tag, &"the layout"), Some(&amd64)).map(|found| found.map(|d| d.digest.clone()))
+        };
+        let of = |content: &str| Some(d(content).digest);
+        let refused = chosen_of(&[&a, &b], Some("1")).unwrap_err();
+        assert_eq!(refused.to_string(), "the layout has several images with the tag \"1\"");
+        assert_eq!(refused.hint().as_deref(), Some("write the full name: it has a.example/x:1, b.example/x:1"));
+        assert_eq!(chosen_of(&[&a, &b], Some("b.example/x:1")).unwrap(), of("of b"));
+        assert_eq!(chosen_of(&[&a], Some("1")).unwrap(), of("of a"));
+        // It does not matter then.
+        assert_eq!(chosen_of(&[&a, &full("b.example/x:1", "of a")], Some("1")).unwrap(), of("of a"));
+        // What is called so and nothing else is meant.
+        assert_eq!(chosen_of(&[&a, &b, &tagged(&d("alone"), "1")], Some("1")).unwrap(), of("alone"));
+        let latest = [full("a.example/x", "of a"), full("b.example/x", "of b")];
+        chosen_of(&[&latest[0], &latest[1]], None).unwrap_err();
+        assert_eq!(chosen_of(&[&latest[0], &a], None).unwrap(), of("of a"));
+        // One image for several platforms.
+        let of_platform = |content: &str, arch: &str| Descriptor {
+            platform: Some(Platform::linux(arch)),
+            ..full("a.example/x:1", content)
+        };
+        let both = [of_platform("for arm64", "arm64"), of_platform("for amd64", "amd64")];
+        assert_eq!(chosen_of(&[&both[0], &both[1]], Some("1")).unwrap(), of("for amd64"));
+    }
 
     #[test]
     fn names_of_layouts() {

@@ -174,7 +174,7 @@ impl Origin for ArchiveOrigin {
     fn top(&self) -> Result<Descriptor, EngineError> {
         let wanted = self.wanted.as_deref();
         let full = wanted.and_then(|w| w.parse::<cooper_image::Reference>().ok()).map(|r| r.or_latest());
-        let found = chosen(&self.index, wanted, None).or_else(|| {
+        let found = chosen(&self.index, (wanted, &self.place()), None)?.or_else(|| {
             let full = full.as_ref()?;
             self.index.manifests.iter().find(|d| names_of(d).any(|name| name == *full))
         });

@@ -3,7 +3,7 @@
 use super::origin::{Checked, Origin, Reader};
 use crate::EngineError;
 use crate::context::LayoutName;
-use crate::context::layout::{Layout, blob_path, chosen};
+use crate::context::layout::{Layout, blob_path};
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, MediaType, limits};
 use std::io::{Seek as _, SeekFrom};
@@ -24,11 +24,7 @@ impl LayoutOrigin {
     /// The entry of `index.json` that the name leads to, with its names.
     pub(super) fn entry(&self) -> Result<Descriptor, EngineError> {
         let layout = Layout::open_at(&self.name)?;
-        let index = layout.index()?;
-        chosen(&index, self.name.tag.as_deref(), None).cloned().ok_or_else(|| {
-            let tag = self.name.tag.as_deref().unwrap_or("latest");
-            layout.no_image(format!("the OCI layout {} has no image {tag:?}", self.name.path.display()), &index)
-        })
+        layout.entry_of(&layout.index()?, None).cloned()
     }
 }
 

@@ -4,7 +4,8 @@
 use super::origin::{Origin, cause};
 use super::shipment::{Name, Put, Shipment, Target, entries};
 use crate::EngineError;
-use crate::context::layout::blob_path;
+use crate::context::LayoutName;
+use crate::context::layout::{Layout, blob_path, chosen};
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
@@ -107,6 +108,19 @@ impl LayoutTarget {
         self.has_moved.load(Ordering::Relaxed)
     }
 
+    /// A tag that several full names have is none of a new image.
+    fn check_tags(&self, all: &Shipment) -> Result<(), EngineError> {
+        let mut tags = all.tops().iter().flat_map(|top| &top.names).filter_map(|name| match name {
+            Name::Tag(tag) => Some(tag),
+            Name::Full(_) => None,
+        });
+        let Some(first) = tags.next().filter(|_| self.dir.join("index.json").exists()) else { return Ok(()) };
+        let name = LayoutName { path: self.dir.clone(), tag: None, digest: None };
+        let index = Layout::open_at(&name)?.index()?;
+        let place = format!("the OCI layout {}", self.dir.display());
+        std::iter::once(first).chain(tags).try_for_each(|tag| chosen(&index, (Some(tag), &place), None).map(drop))
+    }
+
     fn is_there(&self, digest: &Digest) -> bool {
         if lock(&self.whole).contains(digest) {
             return true;
@@ -141,6 +155,7 @@ impl Target for LayoutTarget {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
         fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
         self.swept.call_once(|| sweep(&self.dir));
+        self.check_tags(all)?;
         let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
         *lock(&self.entries) = named.chain(all.loose()).collect();
         let mut said = Vec::new();

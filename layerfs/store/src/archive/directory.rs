@@ -10,7 +10,7 @@ use cooper_image::{Descriptor, Digest, Document, Hasher, MediaType, limits};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
@@ -168,31 +168,44 @@ fn full(dir: &Path) -> StoreError {
 /// The entries that the new ones do not take the place of, then the new ones.
 fn merged(mut whole: Map<String, Value>, new: &[Descriptor]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut all = Vec::new();
-    let mut kept = BTreeSet::new();
+    let (mut kept, mut led) = (BTreeSet::new(), BTreeSet::new());
     let replacing = Replacing::by(new);
     for entry in whole.get("manifests").and_then(Value::as_array).into_iter().flatten() {
         let old: Descriptor = serde_json::from_value(entry.clone())?;
-        if !replacing.takes(&old) {
-            all.push(entry.clone());
-            kept.insert(old.digest);
+        if replacing.takes(&old) {
+            continue;
         }
+        let mut entry = entry.clone();
+        match tag(&old).filter(|_| full_name(&old).is_some()).and_then(|tag| Some((tag, replacing.mere_tag(tag)?))) {
+            Some((tag, digest)) if *digest == old.digest => drop(led.insert(tag.to_owned())),
+            Some(_) => drop(entry["annotations"].as_object_mut().map(|all| all.remove(TAG_ANNOTATION))),
+            None => {}
+        }
+        all.push(entry);
+        kept.insert(old.digest);
     }
-    // What has no name needs no second entry.
-    for new in new.iter().filter(|new| label(new).is_some() || !kept.contains(&new.digest)) {
+    let is_there = |new: &Descriptor| match (label(new), full_name(new)) {
+        // What has no name needs no second entry.
+        (None, _) => kept.contains(&new.digest),
+        (Some(tag), None) => led.contains(tag),
+        (Some(_), Some(_)) => false,
+    };
+    for new in new.iter().filter(|new| !is_there(new)) {
         all.push(serde_json::to_value(new)?);
     }
     whole.insert("manifests".to_owned(), json!(all));
     Ok(whole)
 }
 
-/// Entries of which old ones may have to make room. Would a name of an old entry lead to a new one? Full names decide
-/// where both have one; else the tags do, since that is what readers go by. What has no name stays until it gets one.
+/// Entries of which old ones may have to make room. Would the name of an old entry lead to a new one? Full names decide
+/// where both have one; else the tags do, since that is what readers go by. An old entry with a full name loses its tag
+/// to a new one that has the tag alone, and stays. What has no name stays until it gets one.
 #[derive(Default)]
 struct Replacing<'n> {
     full_names: BTreeSet<&'n str>,
-    /// Of all, and of those without a full name.
     tags: BTreeSet<&'n str>,
-    mere_tags: BTreeSet<&'n str>,
+    /// Of those without a full name, and what they lead to.
+    mere_tags: BTreeMap<&'n str, &'n Digest>,
     /// Of those that have a name.
     digests: BTreeSet<&'n Digest>,
 }
@@ -204,7 +217,7 @@ impl<'n> Replacing<'n> {
             this.tags.extend(tag(entry));
             match full_name(entry) {
                 Some(name) => drop(this.full_names.insert(name)),
-                None => this.mere_tags.extend(tag(entry)),
+                None => this.mere_tags.extend(tag(entry).map(|tag| (tag, &entry.digest))),
             }
             this.digests.extend(label(entry).map(|_| &entry.digest));
         }
@@ -213,10 +226,15 @@ impl<'n> Replacing<'n> {
 
     fn takes(&self, old: &Descriptor) -> bool {
         match (full_name(old), tag(old)) {
-            (Some(name), tag) => self.full_names.contains(name) || tag.is_some_and(|tag| self.mere_tags.contains(tag)),
+            (Some(name), _) => self.full_names.contains(name),
             (None, Some(tag)) => self.tags.contains(tag),
             (None, None) => self.digests.contains(&old.digest),
         }
+    }
+
+    /// What a tag leads to from now on, if that is something new.
+    fn mere_tag(&self, tag: &str) -> Option<&'n Digest> {
+        self.mere_tags.get(tag).copied()
     }
 }
 
@@ -499,7 +517,7 @@ mod tests {
             ("1", "2", true),
             // A tag alone, and a name with that tag.
             ("1", "docker.io/library/app:1|1", false),
-            ("docker.io/library/app:1|1", "1", false),
+            ("docker.io/library/app:1|1", "1", true),
             ("docker.io/library/app:1|1", "docker.io/library/app:1|1", false),
             ("docker.io/library/db:1|1", "docker.io/library/app:1|1", true),
             // As skopeo writes it.
@@ -514,6 +532,34 @@ mod tests {
         }
         assert!(Replacing::by(&[entry("1", "same")]).takes(&entry("", "same")));
         assert!(!Replacing::by(&[entry("", "same")]).takes(&entry("", "same")));
+    }
+
+    #[test]
+    fn a_tag_that_is_written_alone_replaces_no_full_name() {
+        let (a, b) = ("a.example/app:1", "b.example/app:1");
+        let names = |old: &[(&str, &str)], new: &[(&str, &str)]| -> Vec<(String, Digest)> {
+            let entries = |all: &[(&str, &str)]| all.iter().map(|(name, is)| entry(name, is)).collect::<Vec<_>>();
+            let whole = json!({"manifests": entries(old)}).as_object().unwrap().clone();
+            let merged = merged(whole, &entries(new)).unwrap();
+            let all: Vec<Descriptor> = serde_json::from_value(merged["manifests"].clone()).unwrap();
+            let named = |d: &Descriptor| {
+                let full = d.annotations.get(NAME_ANNOTATION).map_or("", String::as_str);
+                (format!("{full}|{}", tag(d).unwrap_or_default()), d.digest.clone())
+            };
+            all.iter().map(named).collect()
+        };
+        let is = |name: &str, content: &str| (name.to_owned(), entry("", content).digest);
+        let [a1, b1] = [a, b].map(|name| format!("{name}|1"));
+        let [a0, b0] = [a, b].map(|name| format!("{name}|"));
+        let old = [(a1.as_str(), "of a"), (b1.as_str(), "of b")];
+        assert_eq!(names(&old[..1], &[("1", "new")]), [is(&a0, "of a"), is("|1", "new")]);
+        assert_eq!(names(&old, &[("1", "new")]), [is(&a0, "of a"), is(&b0, "of b"), is("|1", "new")]);
+        // It leads there already.
+        assert_eq!(names(&old[..1], &[("1", "of a")]), [is(&a1, "of a")]);
+        // A full name replaces its own entry, whatever tag that has.
+        let untagged = [(a0.as_str(), "of a"), ("1", "new")];
+        assert_eq!(names(&untagged[..1], &[(&a1, "newer")]), [is(&a1, "newer")]);
+        assert_eq!(names(&old, &[(&a1, "newer")]), [is(&b1, "of b"), is(&a1, "newer")]);
     }
 
     #[test]
