@@ -41,7 +41,7 @@ pub struct SaveFlags {
 /// `cooper load`.
 #[derive(Debug, Args)]
 pub struct LoadFlags {
-    /// The archive, which may be compressed; - is standard input
+    /// The archive, which may be compressed, or the directory of an OCI layout; - is standard input
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub input: PathBuf,
     /// The name that the image gets; needed when it has none in the archive

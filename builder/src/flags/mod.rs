@@ -170,7 +170,7 @@ pub enum Command {
     /// Write images of the store into one archive, for `docker load` and others
     #[command(after_long_help = examples::SAVE)]
     Save(archive::SaveFlags),
-    /// Take the images of an archive into the store: what `docker save` writes, or an OCI layout in a tar
+    /// Take the images of an archive into the store: what `docker save` writes, or an OCI layout
     #[command(after_long_help = examples::LOAD)]
     Load(archive::LoadFlags),
     /// Copy images or whole repositories to another registry or layout, and of them only what is missing there

@@ -63,20 +63,9 @@ impl ArchiveOrigin {
         Ok(this)
     }
 
-    /// The images in it with their names; what has none counts only where nothing has one.
+    /// The images in it with their names ([`listed`]).
     pub(super) fn listed(&self) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
-        let mut found: Vec<(Descriptor, Vec<cooper_image::Reference>)> = Vec::new();
-        for entry in &self.index.manifests {
-            let plain = bare(entry);
-            match found.iter_mut().find(|(d, _)| *d == plain) {
-                Some((_, names)) => names.extend(names_of(entry)),
-                None => found.push((plain, names_of(entry).collect())),
-            }
-        }
-        if found.iter().any(|(_, names)| !names.is_empty()) {
-            found.retain(|(_, names)| !names.is_empty());
-        }
-        found
+        listed(&self.index)
     }
 
     /// Makes a manifest for an image of an older archive.
@@ -230,6 +219,22 @@ impl Origin for ArchiveOrigin {
     }
 }
 
+/// The images of an index with their names; what has none counts only where nothing has one.
+pub(super) fn listed(index: &Index) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
+    let mut found: Vec<(Descriptor, Vec<cooper_image::Reference>)> = Vec::new();
+    for entry in &index.manifests {
+        let plain = bare(entry);
+        match found.iter_mut().find(|(d, _)| *d == plain) {
+            Some((_, names)) => names.extend(names_of(entry)),
+            None => found.push((plain, names_of(entry).collect())),
+        }
+    }
+    if found.iter().any(|(_, names)| !names.is_empty()) {
+        found.retain(|(_, names)| !names.is_empty());
+    }
+    found
+}
+
 /// The full names of an entry.
 fn names_of(entry: &Descriptor) -> impl Iterator<Item = cooper_image::Reference> {
     let full = full_name(entry).and_then(|name| name.parse::<cooper_image::Reference>().ok());
@@ -262,8 +267,11 @@ fn seekable(path: &Path) -> Result<File, EngineError> {
     } else {
         File::open(path).map_err(failed)?
     };
-    let is_file = file.metadata().map_err(failed)?.is_file();
-    if is_file {
+    let there = file.metadata().map_err(failed)?;
+    if there.is_dir() {
+        return Err(is_a_directory(path));
+    }
+    if there.is_file() {
         use std::os::unix::fs::FileExt as _;
         let mut head = [0; 4];
         let n = file.read_at(&mut head, 0).map_err(failed)?;
@@ -277,6 +285,16 @@ fn seekable(path: &Path) -> Result<File, EngineError> {
     std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut copy).map_err(failed)?;
     copy.rewind().map_err(failed)?;
     Ok(copy)
+}
+
+/// What is said of a directory where an archive is read or written.
+pub(super) fn is_a_directory(path: &Path) -> EngineError {
+    let dir = path.display();
+    let hint = match path.join("oci-layout").exists() {
+        true => format!("it is an OCI layout: write oci-layout://{dir}[:NAME], which cooper copy takes"),
+        false => "give the file, as docker save and cooper save write it".to_owned(),
+    };
+    EngineError::Request { message: format!("{dir} is a directory, and an archive is one file"), hint }
 }
 
 /// A file without a name, on the disk.

@@ -36,6 +36,15 @@ impl ArchiveTarget {
         let (out, output): (Out, _) = if path == Path::new("-") {
             (Box::new(std::io::stdout()), None)
         } else {
+            if path.is_dir() {
+                return Err(EngineError::Request {
+                    message: format!("{} is a directory, and an archive is one file", path.display()),
+                    hint: format!(
+                        "name a file in it; cooper copy writes a directory, as oci-layout://{}:TAG",
+                        path.display()
+                    ),
+                });
+            }
             let output = OutputFile::begin(path).map_err(failed)?;
             (Box::new(output.file().try_clone().map_err(failed)?), Some(output))
         };

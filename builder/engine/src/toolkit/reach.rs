@@ -1,12 +1,14 @@
 //! How places are reached.
 
-use super::archive::ArchiveOrigin;
+use super::archive::{ArchiveOrigin, listed};
 use super::layout::LayoutOrigin;
 use super::origin::Origin;
 use super::place::Place;
 use super::registry::RegistryOrigin;
 use super::store::StoreOrigin;
 use crate::EngineError;
+use crate::context::LayoutName;
+use crate::context::layout::Layout;
 use cooper_image::{Descriptor, Reference};
 use cooper_registry::{Client, RegistryError};
 use cooper_store::Store;
@@ -71,11 +73,16 @@ impl Reach {
         })
     }
 
-    /// Opens an archive and lists its images with their full names.
+    /// Opens an archive, or the directory of an OCI layout, and lists its images with their full names.
     ///
     /// # Errors
     /// When it cannot be read, or is none.
     pub fn archive(path: &Path) -> Result<Listing, EngineError> {
+        if path.join("oci-layout").exists() {
+            let name = LayoutName { path: path.to_owned(), tag: None, digest: None };
+            let images = listed(&Layout::open_at(&name)?.index()?);
+            return Ok(Listing { origin: Arc::new(LayoutOrigin::new(name)), images });
+        }
         let archive = ArchiveOrigin::open(path, None)?;
         let images = archive.listed();
         Ok(Listing { origin: Arc::new(archive), images })
