@@ -287,7 +287,7 @@ impl Images {
 }
 
 /// Reads an index.
-fn index(place: &dyn Display, d: &Descriptor, bytes: &[u8]) -> Result<Index, EngineError> {
+pub(crate) fn index(place: &dyn Display, d: &Descriptor, bytes: &[u8]) -> Result<Index, EngineError> {
     match Document::parse(bytes, Some(&d.media_type)).map_err(|e| invalid(place, e.to_string()))? {
         Document::Index(index) => Ok(index),
         Document::Manifest(_) => Err(invalid(place, format!("{} is no index", d.digest))),
