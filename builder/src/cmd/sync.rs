@@ -8,7 +8,7 @@ use crate::signals::{Manner, Signals};
 use crate::ui::{Detail, Ui};
 use crate::{report, settings, stdout};
 use cooper_engine::EngineError;
-use cooper_engine::toolkit::sync::{Mode, State, Synced, Syncing, meant};
+use cooper_engine::toolkit::sync::{Mode, State, Synced, Syncing, all_meant};
 use cooper_image::Reference;
 
 /// Copies what a place does not have yet. An image that cannot be copied does not keep the others.
@@ -31,17 +31,10 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     let reach = remote.reach();
     let mode = if flags.dry_run { Mode::Tell } else { Mode::Do };
     let (mut done, mut failed): (Vec<Synced>, Vec<EngineError>) = (Vec::new(), Vec::new());
-    let mut syncing = Syncing::to(&reach, &target, mode)?;
-    for name in &names {
-        match meant(&reach, name) {
-            Ok(images) => {
-                for image in images {
-                    match syncing.image(&image, &*ui.sink()) {
-                        Ok(synced) => done.push(synced),
-                        Err(e) => failed.push(e),
-                    }
-                }
-            }
+    let syncing = Syncing::to(&reach, &target, mode)?;
+    for image in syncing.images(all_meant(&reach, &names)?, &*ui.sink())? {
+        match image {
+            Ok(synced) => done.push(synced),
             Err(e) => failed.push(e),
         }
     }

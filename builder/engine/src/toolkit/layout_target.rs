@@ -30,13 +30,18 @@ pub struct LayoutTarget {
     manner: Manner,
     /// Of what is under way.
     entries: Mutex<Vec<Descriptor>>,
+    common: Arc<Common>,
+    has_moved: AtomicBool,
+}
+
+/// What all that comes to one directory has in common.
+struct Common {
     /// Of what is there and has no name yet, and since when.
     nameless: Mutex<(Vec<Descriptor>, Instant)>,
     /// What was read or written, so that what many have in common is not read for each of them.
     whole: Mutex<BTreeSet<Digest>>,
     /// Is what killed writers left there taken away?
     swept: Once,
-    has_moved: AtomicBool,
 }
 
 /// How entries get into `index.json`.
@@ -77,9 +82,16 @@ impl LayoutTarget {
 
     fn with(dir: &Path, manner: Manner) -> Result<Self, EngineError> {
         check(dir)?;
-        let (dir, nameless) = (dir.to_owned(), Mutex::new((Vec::new(), Instant::now())));
-        let (entries, whole) = (Mutex::default(), Mutex::default());
-        Ok(Self { dir, manner, entries, nameless, whole, swept: Once::new(), has_moved: AtomicBool::new(false) })
+        let nameless = Mutex::new((Vec::new(), Instant::now()));
+        let common = Arc::new(Common { nameless, whole: Mutex::default(), swept: Once::new() });
+        let (dir, entries) = (dir.to_owned(), Mutex::default());
+        Ok(Self { dir, manner, entries, common, has_moved: AtomicBool::new(false) })
+    }
+
+    /// The same for something else that comes at the same time, in a directory that gets many things.
+    pub(super) fn beside(&self) -> Self {
+        let (dir, common) = (self.dir.clone(), Arc::clone(&self.common));
+        Self { dir, manner: Manner::Together, entries: Mutex::default(), common, has_moved: AtomicBool::new(false) }
     }
 
     /// Gives what is there its names.
@@ -87,7 +99,7 @@ impl LayoutTarget {
     /// # Errors
     /// What the disk says.
     pub(super) fn write_names(&self) -> Result<(), EngineError> {
-        let (new, since) = &mut *lock(&self.nameless);
+        let (new, since) = &mut *lock(&self.common.nameless);
         if !new.is_empty() {
             merge_index(&self.dir, new)?;
             new.clear();
@@ -100,7 +112,7 @@ impl LayoutTarget {
     pub(super) fn is_nameless(&self, digest: &Digest, name: &str) -> bool {
         let names = |d: &Descriptor| d.annotations.is_empty() || d.annotations.values().any(|given| given == name);
         let waits = |d: &Descriptor| d.digest == *digest && names(d);
-        lock(&self.nameless).0.iter().any(waits)
+        lock(&self.common.nameless).0.iter().any(waits)
     }
 
     /// Has somebody else changed that entry in between, so that it is as they left it?
@@ -122,12 +134,12 @@ impl LayoutTarget {
     }
 
     fn is_there(&self, digest: &Digest) -> bool {
-        if lock(&self.whole).contains(digest) {
+        if lock(&self.common.whole).contains(digest) {
             return true;
         }
         let found = is_whole(&self.dir.join(blob_path(digest)), digest).unwrap_or(false);
         if found {
-            lock(&self.whole).insert(digest.clone());
+            lock(&self.common.whole).insert(digest.clone());
         }
         found
     }
@@ -154,7 +166,7 @@ impl LayoutTarget {
 impl Target for LayoutTarget {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
         fs::create_dir_all(&self.dir).map_err(|e| io(format!("creating {}", self.dir.display()), e))?;
-        self.swept.call_once(|| sweep(&self.dir));
+        self.common.swept.call_once(|| sweep(&self.dir));
         self.check_tags(all)?;
         let named = all.tops().iter().flat_map(|top| entries(&top.descriptor, &top.names));
         *lock(&self.entries) = named.chain(all.loose()).collect();
@@ -173,14 +185,14 @@ impl Target for LayoutTarget {
         let mut reader = from.open(d)?;
         let said = || format!("copying {} of {} to {}", d.digest, from.place(), self.dir.display());
         self.put(&blob_path(&d.digest), |file| std::io::copy(&mut reader, file).map(drop), said)?;
-        lock(&self.whole).insert(d.digest.clone());
+        lock(&self.common.whole).insert(d.digest.clone());
         Ok(Put::Sent)
     }
 
     fn put_document(&self, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
         if !self.is_there(&d.digest) {
             self.small(&blob_path(&d.digest), bytes)?;
-            lock(&self.whole).insert(d.digest.clone());
+            lock(&self.common.whole).insert(d.digest.clone());
         }
         Ok(())
     }
@@ -199,7 +211,7 @@ impl Target for LayoutTarget {
             }
             (Manner::Together, _) => {
                 let is_much = {
-                    let (nameless, since) = &mut *lock(&self.nameless);
+                    let (nameless, since) = &mut *lock(&self.common.nameless);
                     nameless.extend(new);
                     nameless.len() >= TOGETHER || since.elapsed() >= OFTEN
                 };

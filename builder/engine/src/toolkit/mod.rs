@@ -27,6 +27,7 @@ mod root;
 mod shipment;
 mod store;
 pub mod sync;
+mod together;
 pub mod validate;
 
 pub use archive_target::ArchiveTarget;

@@ -5,15 +5,22 @@ use super::place::Place;
 use super::reach::Reach;
 use super::registry::RegistryTarget;
 use super::shipment::{Name, Referrers, Shipment, Shipped, Top, ship};
+use super::together::{Gate, Together};
 use crate::context::LayoutName;
 use crate::context::layout::Layout;
 use crate::event::Sink;
+use crate::layers::lock;
+use crate::transfer::some_at_once;
 use crate::{EngineError, ErrorClass};
 use cooper_image::{Digest, Reference};
 use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Most images that are under way at once. Most of the time of a small one is spent waiting for answers.
+const IMAGES: usize = 4;
 
 /// Where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +67,20 @@ pub enum Mode {
     Tell,
 }
 
-/// The images that a name means: itself with a tag or a digest, else all tags of the repository.
+/// The images that names mean, in their order, and in the place of a repository that does not say its tags why.
 ///
 /// # Errors
-/// What the registry says.
-pub fn meant(reach: &Reach, name: &Reference) -> Result<Vec<Reference>, EngineError> {
+/// [`EngineError::Interrupted`].
+pub fn all_meant(reach: &Reach, names: &[Reference]) -> Result<Vec<Result<Reference, EngineError>>, EngineError> {
+    let all = some_at_once(IMAGES, names, |name| Ok(meant(reach, name)))?;
+    Ok(all
+        .into_iter()
+        .flat_map(|images| images.map_or_else(|e| vec![Err(e)], |all| all.into_iter().map(Ok).collect()))
+        .collect())
+}
+
+/// The images that a name means: itself with a tag or a digest, else all tags of the repository.
+fn meant(reach: &Reach, name: &Reference) -> Result<Vec<Reference>, EngineError> {
     if name.tag().is_some() || name.digest().is_some() {
         return Ok(vec![name.clone()]);
     }
@@ -78,11 +94,17 @@ pub struct Syncing<'a> {
     mirror: &'a Mirror,
     mode: Mode,
     layout: Option<Growing>,
+    gate: Gate,
 }
 
 /// A layout that gets many images. It is read once: what others write there meanwhile is not taken for theirs, and stays.
 struct Growing {
     target: LayoutTarget,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
     /// What names lead to.
     has: BTreeMap<String, Digest>,
     /// What it lists, by whatever name: the garbage of a layout is what it does not.
@@ -92,7 +114,7 @@ struct Growing {
 impl Growing {
     fn of(dir: &Path) -> Result<Self, EngineError> {
         let target = LayoutTarget::growing(dir)?;
-        let (mut has, mut lists) = (BTreeMap::new(), BTreeSet::new());
+        let Known { mut has, mut lists } = Known::default();
         if dir.join("index.json").exists() {
             let name = LayoutName { path: dir.to_owned(), tag: None, digest: None };
             for entry in Layout::open_at(&name)?.index()?.manifests {
@@ -102,7 +124,7 @@ impl Growing {
                 }
             }
         }
-        Ok(Self { target, has, lists })
+        Ok(Self { target, known: Mutex::new(Known { has, lists }) })
     }
 }
 
@@ -116,14 +138,43 @@ impl<'a> Syncing<'a> {
             Mirror::Layout(dir) => Some(Growing::of(dir)?),
             Mirror::Registry(_) => None,
         };
-        Ok(Self { reach, mirror, mode, layout })
+        Ok(Self { reach, mirror, mode, layout, gate: Gate::default() })
     }
 
-    /// Copies one image unless the target has it. In a layout it has its name after [`Syncing::finish`] at the latest.
+    /// Copies what the target does not have, some images at once, and gives what became of each in their order. What goes
+    /// to the same place goes there in their order too. In a layout they have their names after [`Syncing::finish`] at
+    /// the latest.
     ///
     /// # Errors
-    /// What either place says.
-    pub fn image(&mut self, source: &Reference, sink: &dyn Sink) -> Result<Synced, EngineError> {
+    /// [`EngineError::Interrupted`]; what fails of one image is in its place.
+    pub fn images(
+        &self,
+        sources: Vec<Result<Reference, EngineError>>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Result<Synced, EngineError>>, EngineError> {
+        let mut lanes: Vec<Vec<(usize, &Reference)>> = Vec::new();
+        let mut by_place: BTreeMap<String, usize> = BTreeMap::new();
+        for (at, source) in sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.as_ref().ok()?))) {
+            let place =
+                place(&named(source), self.mirror).map_or_else(|_| source.to_string(), |place| place.to_string());
+            let lane = *by_place.entry(place).or_insert(lanes.len());
+            match lanes.get_mut(lane) {
+                Some(lane) => lane.push((at, source)),
+                None => lanes.push(vec![(at, source)]),
+            }
+        }
+        let go = |lane: &Vec<(usize, &Reference)>| {
+            Ok(lane.iter().map(|(at, source)| (*at, self.image(source, sink))).collect::<Vec<_>>())
+        };
+        let mut done: BTreeMap<usize, _> = some_at_once(IMAGES, &lanes, go)?.into_iter().flatten().collect();
+        let each = sources.into_iter().enumerate();
+        Ok(each
+            .map(|(at, source)| source.and_then(|_| done.remove(&at).unwrap_or(Err(EngineError::Interrupted))))
+            .collect())
+    }
+
+    /// Copies one image unless the target has it.
+    fn image(&self, source: &Reference, sink: &dyn Sink) -> Result<Synced, EngineError> {
         let named = named(source);
         let place = place(&named, self.mirror)?;
         let target = place.to_string();
@@ -148,16 +199,17 @@ impl<'a> Syncing<'a> {
             let names = if named.digest().is_some() { Vec::new() } else { vec![name] };
             shipment.add(&origin, Top { descriptor: origin.top()?, names }, Referrers::Stay)
         };
-        let shipped = match (&place, &mut self.layout) {
+        let shipped = match (&place, &self.layout) {
             (Place::Registry(at), _) => {
                 add(Name::Full(at.clone()))?;
-                ship(&shipment, &RegistryTarget::new(self.reach.clone(), at), sink)?
+                ship(&shipment, &Together::new(&RegistryTarget::new(self.reach.clone(), at), &self.gate), sink)?
             }
             (Place::Layout(layout), Some(growing)) => {
                 add(Name::Full(named.clone()))?;
-                let shipped = ship(&shipment, &growing.target, sink)?;
-                growing.lists.insert(wanted.digest.clone());
-                growing.has.extend(layout.tag.clone().map(|tag| (tag, wanted.digest.clone())));
+                let shipped = ship(&shipment, &Together::new(&growing.target.beside(), &self.gate), sink)?;
+                let known = &mut *lock(&growing.known);
+                known.lists.insert(wanted.digest.clone());
+                known.has.extend(layout.tag.clone().map(|tag| (tag, wanted.digest.clone())));
                 shipped
             }
             _ => return Err(EngineError::NoImage(source.clone())),
@@ -185,10 +237,10 @@ impl<'a> Syncing<'a> {
         let found = match (place, &self.layout) {
             (Place::Registry(name), _) => self.reach.wait(self.reach.client().describe(name)).map(|d| d.digest),
             (Place::Layout(LayoutName { tag: Some(tag), .. }), Some(growing)) => {
-                return Ok(growing.has.get(tag).cloned());
+                return Ok(lock(&growing.known).has.get(tag).cloned());
             }
             (Place::Layout(LayoutName { digest: Some(digest), .. }), Some(growing)) => {
-                return Ok(growing.lists.contains(digest).then(|| digest.clone()));
+                return Ok(lock(&growing.known).lists.contains(digest).then(|| digest.clone()));
             }
             (Place::Layout(layout), _) if !layout.path.join("index.json").exists() => return Ok(None),
             (other, _) => self.reach.origin(other)?.top().map(|d| d.digest),
