@@ -4,7 +4,7 @@
 //! `/dev/null`) is written to as it is: a rename would put a file in its place.
 
 use crate::EngineError;
-use cooper_store::archive::directory::NewFile;
+use cooper_store::archive::whole_file::NewFile;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

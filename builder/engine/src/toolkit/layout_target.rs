@@ -9,9 +9,8 @@ use crate::context::layout::{Layout, blob_path, chosen};
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
-use cooper_store::archive::directory::{
-    Exchanged, check, exchange, is_whole, merge_index, open_regular, put_whole, sweep,
-};
+use cooper_store::archive::directory::{Exchanged, check, exchange, merge_index};
+use cooper_store::archive::whole_file::{is_whole, open_regular, put_whole, sweep};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

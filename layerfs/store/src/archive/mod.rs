@@ -8,6 +8,7 @@ pub mod directory;
 pub mod docker;
 pub mod reader;
 pub mod tarball;
+pub mod whole_file;
 
 use crate::{Store, StoreError, closure};
 use cooper_image::{Descriptor, Digest, DigestError, Hasher, Index, Reference};
