@@ -3,6 +3,7 @@
 use crate::Test;
 use crate::chroot::{in_a_directory, rooted, sh, step};
 use crate::owners::{kill, kill_the_server, set_up_and_server};
+use crate::secrets::secret;
 use crate::world::World;
 use cooper_sandbox::{Files, Outcome, SandboxError, Tier};
 use std::fs;
@@ -249,24 +250,35 @@ fn chroot_nothing_outlives_its_set_up(tier: Tier) {
 
 /// How often it is measured.
 const ROUNDS: usize = 25;
+const SECRET: &str = "/run/secrets/s";
 
 /// Says what a step in a chroot pays for each file that it opens, beside one in namespaces, and what one with nothing in it
 /// takes. For a person to read, with a release build; not a test.
 pub fn time() {
-    let worlds =
-        [("namespaces", World::new(), ""), ("chroot", in_a_directory(), ""), ("chroot", in_a_directory(), "app")];
+    let mut with_secret = in_a_directory();
+    with_secret.spec.mounts = vec![secret(SECRET, "words", (0, 0, 0o400))];
+    let worlds = [
+        ("namespaces", World::new(), ""),
+        ("chroot", in_a_directory(), ""),
+        ("chroot", in_a_directory(), "app"),
+        ("chroot with a secret", with_secret, ""),
+    ];
     for (name, world, user) in worlds {
         let mut world = world.with_probe();
         world.spec.user = user.into();
+        let given = world.spec.mounts.iter().map(|mount| mount.target.clone()).collect::<Vec<_>>();
         let mut run = |script: &str| {
-            let (outcome, text) = if name == "chroot" { step(&mut world, script) } else { world.try_sh(script) };
+            let (outcome, text) =
+                if name.starts_with("chroot") { step(&mut world, script) } else { world.try_sh(script) };
             assert_eq!(outcome.unwrap(), Outcome::Exited(0), "{text}");
             text
         };
-        let opens = ["/bin/busybox", "/absent", "/proc/self/status", "/dev/null"].map(|path| {
+        let paths = ["/bin/busybox", "/absent", "/proc/self/status", "/dev/null"].map(str::to_owned);
+        let opens = paths.into_iter().chain(given).map(|path| {
             let took = run(&format!("probe --opens {path}"));
             format!("{path} {}", took.trim())
         });
+        let opens: Vec<_> = opens.collect();
         let empty = (0..ROUNDS).map(|_| {
             let began = Instant::now();
             run("true");

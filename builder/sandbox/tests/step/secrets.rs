@@ -27,7 +27,7 @@ fn sentinel() -> String {
     format!("sentinel-{:08x}-of-a-secret", std::process::id())
 }
 
-fn secret(target: &str, text: &str, (uid, gid, mode): (u32, u32, u32)) -> Mount {
+pub fn secret(target: &str, text: &str, (uid, gid, mode): (u32, u32, u32)) -> Mount {
     mount(target, Content::File { bytes: Private(text.as_bytes().to_vec()), uid, gid, mode })
 }
 
