@@ -166,14 +166,20 @@ fn descriptor(file: &impl AsRawFd) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
+/// Gives a file that has none a name beside the one that it is to have, and holds it until it has that.
+fn name_beside(file: &File, path: &Path) -> rustix::io::Result<PathBuf> {
+    let partial = partial_name(path);
+    hold(file);
+    linkat(CWD, descriptor(file), CWD, &partial, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(partial)
+}
+
 /// Gives a file its name, in the place of whatever has it.
 fn name(file: &File, path: &Path) -> rustix::io::Result<()> {
     let link = |to: &Path| linkat(CWD, descriptor(file), CWD, to, AtFlags::SYMLINK_FOLLOW);
     match link(path) {
         Err(Errno::EXIST) => {
-            let partial = partial_name(path);
-            hold(file);
-            link(&partial)?;
+            let partial = name_beside(file, path)?;
             rustix::fs::rename(&partial, path).inspect_err(|_| {
                 // That it could not be renamed is the failure to report.
                 let _ = fs::remove_file(&partial);
@@ -252,6 +258,14 @@ mod tests {
             assert!(blobs.join(kept).exists(), "{kept}");
         }
         // A file that takes the place of another one has such a name for a moment, and keeps it then.
+        if let Some(new) = nameless_beside(&blob) {
+            let partial = name_beside(&new, &blob).unwrap();
+            sweep(dir.path());
+            assert!(partial.exists(), "somebody is about to put it in the place of {blob:?}");
+            drop(new);
+            sweep(dir.path());
+            assert!(!partial.exists());
+        }
         std::thread::scope(|s| {
             let writers: Vec<_> = (0..2)
                 .map(|_| s.spawn(|| (0..200).try_for_each(|_| put_whole(&blob, |file| file.write_all(b"new")))))
