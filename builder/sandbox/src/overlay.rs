@@ -109,8 +109,8 @@ fn configure(context: &OwnedFd, layers: &Layers, marks: Marks) -> rustix::io::Re
     for (key, value) in FEATURES {
         fsconfig_set_string(context, *key, *value)?;
     }
-    if marks == Marks::User {
-        fsconfig_set_flag(context, "userxattr")?;
+    for flag in flags(marks) {
+        fsconfig_set_flag(context, flag)?;
     }
     fsconfig_create(context)
 }
@@ -123,6 +123,17 @@ const OPTIONS_BYTES: usize = 4095;
 
 /// All that could leave something in the upper layer that is not plain files and whiteouts is off.
 const FEATURES: &[(&str, &str)] = &[("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
+/// Nothing is written to the disk for the step's sake, neither when it asks for it nor at its end: the store puts what
+/// steps made on the disk before it tells of success, and believes nothing of what was made before the machine went down.
+/// Such an overlay is mounted once with its work directory, which is what it is here. Linux 5.10.
+const VOLATILE: &str = "volatile";
+
+fn flags(marks: Marks) -> impl Iterator<Item = &'static str> {
+    let user = (marks == Marks::User).then_some("userxattr");
+    let volatile = probe::is_linux(5, 10).then_some(VOLATILE);
+    user.into_iter().chain(volatile)
+}
 
 fn stack_in_one_string(layers: &Layers, marks: Marks, target: &OwnedFd) -> rustix::io::Result<()> {
     let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
@@ -141,8 +152,9 @@ fn in_one_string(lowers: &[String], upper: &str, work: &str, marks: Marks) -> ru
     for (key, value) in FEATURES {
         options.push_str(&format!(",{key}={value}"));
     }
-    if marks == Marks::User {
-        options.push_str(",userxattr");
+    for flag in flags(marks) {
+        options.push(',');
+        options.push_str(flag);
     }
     // What is behind that the kernel leaves out without a word, and with it layers.
     if options.len() > OPTIONS_BYTES {
@@ -164,11 +176,9 @@ mod tests {
         // What overlay takes (OVL_MAX_STACK), by the numbers that descriptors have then.
         let lowers: Vec<String> = (600..1100).map(|number: u32| number.to_string()).collect();
         let options = in_one_string(&lowers, "1100", "1101", Marks::User).unwrap();
-        assert!(
-            options
-                .to_bytes()
-                .ends_with(b":1099,upperdir=1100,workdir=1101,redirect_dir=nofollow,metacopy=off,index=off,userxattr")
-        );
+        assert!(options.to_bytes().ends_with(
+            b":1099,upperdir=1100,workdir=1101,redirect_dir=nofollow,metacopy=off,index=off,userxattr,volatile"
+        ));
         let more: Vec<String> = (600..1600).map(|number: u32| number.to_string()).collect();
         assert_eq!(in_one_string(&more, "1100", "1101", Marks::User), Err(Errno::TOOBIG));
     }

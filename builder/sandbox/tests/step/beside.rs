@@ -153,7 +153,7 @@ impl Root {
 
     fn mount(&self) {
         let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
+            "lowerdir={},upperdir={},workdir={},volatile",
             self.base.display(),
             self.at("upper").display(),
             self.at("work").display()

@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("linked_directories_harm_nobody", linked_directories_harm_nobody),
     ("script_is_provided", script_is_provided),
     ("lowers_are_stacked_in_order", lowers_are_stacked_in_order),
+    ("nothing_waits_for_the_disk", nothing_waits_for_the_disk),
     ("replaced_mount_points_harm_nobody", replaced_mount_points_harm_nobody),
     ("link_to_a_device_is_left_alone", link_to_a_device_is_left_alone),
     ("unreadable_user_databases_are_an_error", unreadable_user_databases_are_an_error),
@@ -50,6 +51,14 @@ fn mount_points_do_not_stay(_: Tier) {
     }
     let after = fs::metadata(world.upper("etc")).unwrap();
     assert_eq!(after.mtime_nsec(), before.mtime_nsec());
+}
+
+/// The store puts on the disk what is to last.
+fn nothing_waits_for_the_disk(_: Tier) {
+    let mut world = World::new();
+    let mounts = world.sh("cat /proc/self/mountinfo");
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("it has a root");
+    assert!(root.contains(" overlay ") && root.contains("volatile"), "{root}");
 }
 
 fn linked_directories_harm_nobody(_: Tier) {
