@@ -76,6 +76,8 @@ fn report(control: &Control, fault: Fault) {
 }
 
 fn outer(control: &Control) -> Result<(), Fault> {
+    // Not where the builder stands, which root of a user namespace may not be able to search.
+    rustix::process::chdir("/").at(Stage::Process, "/")?;
     // No core of the set-up, and nobody but the host's root looks into it; exec brings it back.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Process, "dumpable")?;
     let null = dev::host_null().at(Stage::Process, "/dev/null")?;
@@ -85,8 +87,8 @@ fn outer(control: &Control) -> Result<(), Fault> {
     take_streams(&streams, spec.surroundings.streams).at(Stage::Process, "streams")?;
     drop(streams);
     match &spec.files {
-        Files::Layers(stack) => in_namespaces(control, (&spec, Rooted::Stacked(stack)), &groups),
-        Files::Bound(bound) => in_namespaces(control, (&spec, Rooted::Bound(bound)), &groups),
+        Files::Layers(stack) => in_namespaces(control, (&spec, Rooted::Stacked(stack)), &groups, &null),
+        Files::Bound(bound) => in_namespaces(control, (&spec, Rooted::Bound(bound)), &groups, &null),
         Files::Whole(whole) => container::run(control, (&spec, whole), &groups),
     }
 }
@@ -98,7 +100,12 @@ enum Rooted<'s> {
     Bound(&'s Bound),
 }
 
-fn in_namespaces(control: &Control, (spec, rooted): (&StepSpec, Rooted<'_>), groups: &[PathBuf]) -> Result<(), Fault> {
+fn in_namespaces(
+    control: &Control,
+    (spec, rooted): (&StepSpec, Rooted<'_>),
+    groups: &[PathBuf],
+    null: &OwnedFd,
+) -> Result<(), Fault> {
     let tier = tier_of_namespace().at(Stage::Namespaces, "own user namespace")?;
     // Before the pid namespace is left, so that the step does not see it.
     let server = match tier {
@@ -130,6 +137,9 @@ fn in_namespaces(control: &Control, (spec, rooted): (&StepSpec, Rooted<'_>), gro
         }
         Fork::Parent(pid) => {
             drop((alive, link));
+            // The output ends with the step, and not only when this process does.
+            rustix::stdio::dup2_stdout(null).at(Stage::Process, "standard output")?;
+            rustix::stdio::dup2_stderr(null).at(Stage::Process, "standard error")?;
             let ended = wait_for(control, pid, serving.as_ref());
             drop(held);
             serving.map_or(Ok(()), Serving::end).at(Stage::Process, OWNERS)?;

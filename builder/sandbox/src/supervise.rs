@@ -5,15 +5,16 @@
 use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
+use crate::leftover::{self, Leftover};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, receive, send_order};
 use crate::spec::{Files, Resources, Security};
-use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, leftover, own_program, provided, sys};
+use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, own_program, provided, sys};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ pub enum Outcome {
 
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
 /// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive; its mounts, which nobody
-/// else has seen, are being taken apart.
+/// else has seen, are being taken apart, and the process that set it up is ending.
 pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
     let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
     let copy = writer.try_clone().map_err(SandboxError::io("copy a pipe"))?;
@@ -66,17 +67,15 @@ pub(crate) fn attend(
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
-    let child = spawn(&spec.files, theirs, wires.own)?;
-    // While the set-up process begins: what was written into an overlay that still is one is to be stacked by no other.
+    // What was written into an overlay that still is one is to be stacked by no other. Before a process begins, which
+    // would get a descriptor of the mounts along, and have to take them apart.
     leftover::wait();
+    let child = Some(spawn(&spec.files, theirs, wires.own)?);
     let mut step = Running { child, control: Some(control), heard: Heard::default(), mounts: None, helper: None };
     let groups = group.as_ref().map(Group::directories).unwrap_or_default();
     let order = Order { spec: spec.clone(), groups };
     let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
     let status = step.finish()?;
-    if let Some(mounts) = step.mounts.take() {
-        leftover::take_apart(mounts);
-    }
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
     let heard = std::mem::take(&mut step.heard);
@@ -97,7 +96,7 @@ pub(crate) fn attend(
     match heard.outcome.filter(|_| heard.started) {
         Some(outcome) if starved && outcome != Outcome::Exited(0) => Ok(Outcome::OutOfMemory),
         Some(outcome) => Ok(outcome),
-        None => Err(SandboxError::Lost { status }),
+        None => Err(SandboxError::Lost { status: status.map(|status| status.to_string()).unwrap_or_default() }),
     }
 }
 
@@ -130,7 +129,6 @@ fn spawn(files: &Files, control: UnixStream, [output, error]: [Stdio; 2]) -> Res
         .arg0("cooper")
         .arg(INIT_ARGUMENT)
         .env_clear()
-        .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(control)))
         .stdout(output)
         .stderr(error)
@@ -150,7 +148,8 @@ struct Heard {
 }
 
 struct Running {
-    child: Child,
+    /// The set-up process, until it is waited for or left to end.
+    child: Option<Child>,
     control: Option<UnixStream>,
     heard: Heard,
     /// The namespace of the step's mounts.
@@ -250,7 +249,8 @@ impl Running {
             let status = serde_json::from_slice(&line)
                 .map_err(|error| SandboxError::Io { action: "read status", source: error.into() })?;
             if let Status::Network = status {
-                self.helper = Some(Helper::start(self.child.id())?);
+                let Some(child) = &self.child else { continue };
+                self.helper = Some(Helper::start(child.id())?);
                 continue;
             }
             self.heard.note(status);
@@ -261,11 +261,18 @@ impl Running {
         Ok(())
     }
 
-    /// Closes the socket, which ends the step if it still runs, and waits for the set-up process.
-    fn finish(&mut self) -> Result<String, SandboxError> {
+    /// Closes the socket, which ends the step if it still runs, and waits for the set-up process; but not for one that
+    /// has said how the step ended, and whose mounts are here to be taken apart. Gives what was waited for.
+    fn finish(&mut self) -> Result<Option<ExitStatus>, SandboxError> {
         self.control = None;
-        let status = self.child.wait().map_err(SandboxError::io("wait for the sandbox process"))?;
-        Ok(status.to_string())
+        let Some(mut child) = self.child.take() else { return Ok(None) };
+        let mounts = self.mounts.take();
+        let status = match (self.heard.outcome, &mounts) {
+            (Some(_), Some(_)) if self.heard.started => None,
+            _ => Some(child.wait().map_err(SandboxError::io("wait for the sandbox process"))?),
+        };
+        leftover::end(Leftover { mounts, process: child });
+        Ok(status)
     }
 }
 
@@ -293,7 +300,9 @@ impl Heard {
 impl Drop for Running {
     fn drop(&mut self) {
         self.control = None;
-        // Already waited for, unless the caller's output function panicked.
-        let _status = self.child.wait();
+        // Only when the caller's output function panicked.
+        if let Some(mut child) = self.child.take() {
+            let _status = child.wait();
+        }
     }
 }

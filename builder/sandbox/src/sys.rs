@@ -27,6 +27,13 @@ pub(crate) fn fork() -> io::Result<Fork> {
     }
 }
 
+/// The standard library starts programs by `posix_spawn`, which copies nothing of this process, only if it can ask for the
+/// version of glibc; a static program has that function if somebody refers to it. Else it forks, which takes the longer
+/// the more memory this process has, and slows it down afterwards.
+#[cfg(target_env = "gnu")]
+#[used]
+static GLIBC_VERSION: unsafe extern "C" fn() -> *const libc::c_char = libc::gnu_get_libc_version;
+
 /// Leaves namespaces. The flags are those of `unshare`; never `CLONE_FILES`.
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
     // SAFETY: only namespace flags are passed, so file descriptors stay shared between threads as

@@ -13,6 +13,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("script_is_provided", script_is_provided),
     ("lowers_are_stacked_in_order", lowers_are_stacked_in_order),
     ("nothing_waits_for_the_disk", nothing_waits_for_the_disk),
+    ("nothing_of_a_step_stays", nothing_of_a_step_stays),
     ("replaced_mount_points_harm_nobody", replaced_mount_points_harm_nobody),
     ("link_to_a_device_is_left_alone", link_to_a_device_is_left_alone),
     ("unreadable_user_databases_are_an_error", unreadable_user_databases_are_an_error),
@@ -59,6 +60,23 @@ fn nothing_waits_for_the_disk(_: Tier) {
     let mounts = world.sh("cat /proc/self/mountinfo");
     let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("it has a root");
     assert!(root.contains(" overlay ") && root.contains("volatile"), "{root}");
+}
+
+/// Neither the set-up process, which nobody waits for, nor mounts in which what it wrote could be seen.
+fn nothing_of_a_step_stays(_: Tier) {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+    let mut world = World::new();
+    world.sh("true");
+    let since = std::time::Instant::now();
+    let children = || fs::read_to_string("/proc/thread-self/children").unwrap();
+    let held = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        open.filter(|to| to.to_string_lossy().starts_with("mnt:[")).count()
+    };
+    while !children().trim().is_empty() || held() > 0 {
+        assert!(since.elapsed() < PATIENCE, "children {:?}, mounts {}", children(), held());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 fn linked_directories_harm_nobody(_: Tier) {
