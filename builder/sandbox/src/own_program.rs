@@ -20,24 +20,26 @@ const OWN: &str = "/proc/self/exe";
 
 /// Something to execute that nobody can change the program through.
 pub(crate) fn unchangeable(files: &Files) -> io::Result<OwnedFd> {
+    static MOUNT: OnceLock<OwnedFd> = OnceLock::new();
+    static COPY: OnceLock<OwnedFd> = OnceLock::new();
     match files {
         // When the file was replaced by a newer one, memory holds the program. Owner and mode of what is in memory cannot
-        // be sealed: a step that comes to it would change them for the next one, so each has its own.
-        Files::Layers(_) | Files::Bound(_) => read_only_mount().or_else(|_| sealed_copy()),
+        // be sealed: a step that comes to it would change them for the next one, so each has its own. A mount cannot be
+        // changed by whoever executes from it, and the last one to close it waits for all processors.
+        Files::Layers(_) | Files::Bound(_) => made_once(&MOUNT, read_only_mount).or_else(|_| sealed_copy()),
         // Nothing can be mounted. Steps have no `/proc` by which they could execute it, and who answers for that tells of
         // no set-up process, so that one copy is enough for all.
-        Files::Whole(_) => shared_copy(),
+        Files::Whole(_) => made_once(&COPY, sealed_copy),
     }
 }
 
-/// The copy of this process, made when the first step needs it.
-fn shared_copy() -> io::Result<OwnedFd> {
-    static COPY: OnceLock<OwnedFd> = OnceLock::new();
-    match COPY.get() {
-        Some(copy) => copy.try_clone(),
+/// What this process made when the first step needed it.
+fn made_once(made: &OnceLock<OwnedFd>, make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    match made.get() {
+        Some(made) => made.try_clone(),
         None => {
-            let made = sealed_copy()?;
-            COPY.get_or_init(|| made).try_clone()
+            let new = make()?;
+            made.get_or_init(|| new).try_clone()
         }
     }
 }
@@ -96,6 +98,7 @@ mod tests {
         let sealed = rustix::fs::fcntl_get_seals(&first).unwrap();
         assert!(sealed.contains(SealFlags::WRITE | SealFlags::SEAL), "{sealed:?}");
         assert_eq!(inode(first), inode(second));
-        assert_ne!(inode(sealed_copy().unwrap()), inode(shared_copy().unwrap()));
+        let whole = unchangeable(&whole).unwrap();
+        assert_ne!(inode(sealed_copy().unwrap()), inode(whole));
     }
 }
