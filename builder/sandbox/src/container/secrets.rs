@@ -143,15 +143,18 @@ impl Keeper {
             Ok(from) => from,
             Err(_) => return Ok(None),
         };
-        // First with the rights of this process, which is cheap: nearly all paths lead elsewhere.
-        let find = || self.find(from.as_ref(), way).ok().and_then(|found| self.stood_for(&found));
-        if find().is_none() {
-            return Ok(None);
+        let find = || self.find(from.as_ref(), way);
+        // First with the rights of this process, which is cheap: nearly all paths lead elsewhere. It may go wherever its
+        // own may, but for links of another user in a directory for everybody (fs.protected_symlinks).
+        match find() {
+            Ok(found) if self.stood_for(&found).is_none() => return Ok(None),
+            Ok(_) | Err(Errno::ACCESS) => {}
+            Err(_) => return Ok(None),
         }
         let status = as_caller(call, || call.read_own("status"))?;
         let Some(rights) = status.ok().and_then(|status| Rights::read(&status)) else { return Ok(None) };
         let found = rights.with(find)?;
-        Ok(found.map(|memory| (memory, rights)))
+        Ok(found.ok().and_then(|found| self.stood_for(&found)).map(|memory| (memory, rights)))
     }
 
     /// The memory of what the caller has open, or has named without opening it (O_PATH).

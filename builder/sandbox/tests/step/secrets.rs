@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const TESTS: &[(&str, Test)] = &[
     ("chroot_secrets_are_files", chroot_secrets_are_files),
     ("chroot_secrets_are_found_by_every_path", chroot_secrets_are_found_by_every_path),
+    ("chroot_secrets_are_found_by_links_of_users", chroot_secrets_are_found_by_links_of_users),
     ("chroot_secrets_are_for_whom_their_mode_says", chroot_secrets_are_for_whom_their_mode_says),
     ("chroot_secrets_answer_every_call_or_fail", chroot_secrets_answer_every_call_or_fail),
     ("chroot_secrets_are_in_memory_alone", chroot_secrets_are_in_memory_alone),
@@ -146,6 +147,22 @@ fn chroot_secrets_are_found_by_every_path(tier: Tier) {
     // Where the step has moved it, or given it another name, it is until the step ends.
     let moved = "mkdir /tmp/a; mv /run/secrets/s /tmp/a/s; cat /tmp/a/s; ln /tmp/a/s /tmp/b; cat /tmp/b; mv /tmp/a /tmp/c; cat /tmp/c/s";
     assert_eq!(sh(world, &format!("{moved}; cd /tmp/c; mv /tmp/c /tmp/d; cat s ../b")), "words\n".repeat(5));
+}
+
+/// In a directory for everybody the kernel follows nobody's links but one's own, nor for root, where that is set: it mostly
+/// is.
+fn chroot_secrets_are_found_by_links_of_users(tier: Tier) {
+    const PROTECTED: &str = "/proc/sys/fs/protected_symlinks";
+    let Some(world) = &mut rooted(tier) else { return };
+    world.spec.mounts = vec![secret("/run/secrets/s", "words\n", (0, 0, 0o444))];
+    let script = "busybox chmod 1777 /tmp; \
+                  busybox su app -c 'ln -s /run/secrets/s /tmp/own; cat /tmp/own; test -f /tmp/own && stat -Lc %s /tmp/own'; \
+                  cat /tmp/own 2>/dev/null || echo closed";
+    let before = fs::read(PROTECTED).unwrap();
+    fs::write(PROTECTED, "1").unwrap();
+    let (_, text) = step(world, script);
+    fs::write(PROTECTED, before).unwrap();
+    assert_eq!(text, "words\n6\nclosed\n");
 }
 
 fn chroot_secrets_are_for_whom_their_mode_says(tier: Tier) {
