@@ -5,12 +5,14 @@ use super::reach::Reach;
 use super::shipment::{Name, Put, Target};
 use crate::EngineError;
 use crate::event::Direction;
+use crate::layers::lock;
 use crate::neighbours::Neighbours;
 use cooper_image::{Descriptor, Digest, Reference};
 use cooper_registry::{Pushed, Raw, RegistryError};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Pieces of a blob that wait to be read.
 const WAITING: usize = 4;
@@ -140,14 +142,23 @@ pub struct RegistryTarget {
     repository: Reference,
     /// What the store knows of other repositories, where there is one.
     near: Option<Neighbours>,
+    has: Has,
 }
+
+/// In which repository of a registry blobs are that were brought there.
+pub(super) type Has = Arc<Mutex<BTreeMap<Digest, Reference>>>;
 
 impl RegistryTarget {
     /// Into the repository of a name, whatever tag or digest that has.
     pub fn new(reach: Reach, name: &Reference) -> Self {
+        Self::beside(reach, name, &Has::default())
+    }
+
+    /// The same, where other things come to repositories of that registry: what these have is taken from there.
+    pub(super) fn beside(reach: Reach, name: &Reference, has: &Has) -> Self {
         let repository = name.repository_only();
         let near = reach.store().map(|store| Neighbours::of(store, &repository));
-        Self { reach, repository, near }
+        Self { reach, repository, near, has: Arc::clone(has) }
     }
 
     fn put(&self, at: &Reference, d: &Descriptor, bytes: &[u8]) -> Result<(), EngineError> {
@@ -163,9 +174,14 @@ impl Target for RegistryTarget {
             opened.map_err(io::Error::other)
         });
         let known = from.repository().filter(|near| near.host() == self.repository.host());
-        let near = known.or_else(|| self.near.as_ref()?.having(&d.digest));
+        let brought = lock(&self.has).get(&d.digest).filter(|near| **near != self.repository).cloned();
+        let near = known.or(brought.as_ref()).or_else(|| self.near.as_ref()?.having(&d.digest));
         let pushed = self.reach.client().push_stream(&self.repository, d, source, near);
-        match (self.reach.runtime().block_on(pushed), near) {
+        let pushed = self.reach.runtime().block_on(pushed);
+        if pushed.is_ok() {
+            lock(&self.has).entry(d.digest.clone()).or_insert_with(|| self.repository.clone());
+        }
+        match (pushed, near) {
             (Ok(Pushed::Existed), _) => Ok(Put::Existed),
             (Ok(Pushed::Mounted), Some(near)) => Ok(Put::Mounted { from: near.clone() }),
             (Ok(Pushed::Uploaded | Pushed::Mounted), _) => Ok(Put::Sent),

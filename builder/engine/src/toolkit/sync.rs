@@ -3,7 +3,7 @@
 use super::layout_target::LayoutTarget;
 use super::place::Place;
 use super::reach::Reach;
-use super::registry::RegistryTarget;
+use super::registry::{Has, RegistryTarget};
 use super::shipment::{Name, Referrers, Shipment, Shipped, Top, ship};
 use super::together::{Gate, Together};
 use crate::context::LayoutName;
@@ -94,6 +94,8 @@ pub struct Syncing<'a> {
     mirror: &'a Mirror,
     mode: Mode,
     layout: Option<Growing>,
+    /// What repositories of the registry have of what was copied.
+    has: Has,
     gate: Gate,
 }
 
@@ -138,7 +140,7 @@ impl<'a> Syncing<'a> {
             Mirror::Layout(dir) => Some(Growing::of(dir)?),
             Mirror::Registry(_) => None,
         };
-        Ok(Self { reach, mirror, mode, layout, gate: Gate::default() })
+        Ok(Self { reach, mirror, mode, layout, has: Has::default(), gate: Gate::default() })
     }
 
     /// Copies what the target does not have, some images at once, and gives what became of each in their order. What goes
@@ -202,7 +204,8 @@ impl<'a> Syncing<'a> {
         let shipped = match (&place, &self.layout) {
             (Place::Registry(at), _) => {
                 add(Name::Full(at.clone()))?;
-                ship(&shipment, &Together::new(&RegistryTarget::new(self.reach.clone(), at), &self.gate), sink)?
+                let target = RegistryTarget::beside(self.reach.clone(), at, &self.has);
+                ship(&shipment, &Together::new(&target, &self.gate), sink)?
             }
             (Place::Layout(layout), Some(growing)) => {
                 add(Name::Full(named.clone()))?;
