@@ -13,7 +13,7 @@ use cooper_image::{
 };
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::{Kind, Meta};
-use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG, full_name};
+use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG, full_name, label};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read as _;
@@ -80,7 +80,7 @@ pub(crate) struct Layout<'a> {
     root: Root,
 }
 
-/// The entry with a tag or full name; without one `latest`, else the only entry. Of several, the one for the platform.
+/// The entry with a tag or full name; without one `latest`, else the only image. Of several, the one for the platform.
 ///
 /// # Errors
 /// [`EngineError::Request`] when it is the tag of several full names, which lead to different things: nobody knows then
@@ -102,11 +102,7 @@ pub(crate) fn chosen<'i>(
                 of.entry(full_name(d).unwrap_or_default()).or_default().insert(&d.digest);
             }
             if of.values().collect::<BTreeSet<_>>().len() > 1 {
-                let names = of.keys().take(8).copied().collect::<Vec<_>>().join(", ");
-                return Err(EngineError::Request {
-                    message: format!("{place} has several images with the tag {tag:?}"),
-                    hint: format!("write the full name: it has {names}"),
-                });
+                return Err(several(format!("{place} has several images with the tag {tag:?}"), of.keys().copied()));
             }
         }
         let fits =
@@ -115,7 +111,10 @@ pub(crate) fn chosen<'i>(
     };
     match (tag, index.manifests.as_slice()) {
         (Some(tag), _) => tagged(tag),
-        (None, [only]) => Ok(tagged("latest")?.or(Some(only))),
+        // One image under several names is one image.
+        (None, [first, rest @ ..]) if rest.iter().all(|d| d.digest == first.digest) => {
+            Ok(tagged("latest")?.or(Some(first)))
+        }
         (None, _) => tagged("latest"),
     }
 }
@@ -199,6 +198,26 @@ impl<'a> Layout<'a> {
         found.ok_or_else(none)
     }
 
+    /// The entry of `index.json` that the name leads to, and that is to lead to something else.
+    ///
+    /// # Errors
+    /// As [`Layout::entry_of`], and when the name is that of several entries: if one of them changed, it would be none of
+    /// them any more.
+    pub(crate) fn entry_to_change<'i>(&self, index: &'i Index) -> Result<&'i Descriptor, EngineError> {
+        let found = self.entry_of(index, None)?;
+        let wanted = self.name.tag.as_deref().unwrap_or("latest");
+        if label(found) == Some(wanted) {
+            return Ok(found);
+        }
+        let is = |d: &&Descriptor| d.annotations.get(TAG).is_some_and(|tag| tag == wanted);
+        let is_tag = index.manifests.iter().any(|d| is(&d));
+        let names: BTreeSet<&str> = index.manifests.iter().filter(|d| !is_tag || is(d)).filter_map(label).collect();
+        match names.len() {
+            0 | 1 => Ok(found),
+            _ => Err(several(format!("{} is one image with several names", self.name), names.into_iter())),
+        }
+    }
+
     /// `index.json`.
     pub(crate) fn index(&self) -> Result<Index, EngineError> {
         let bytes = self.read("index.json", limits::LAYOUT_INDEX_BYTES)?;
@@ -261,17 +280,32 @@ impl<'a> Layout<'a> {
     }
 
     fn no_image(&self, message: String, index: &Index) -> EngineError {
-        let tags = index.manifests.iter().filter_map(|d| {
-            let platform = d.platform.as_ref().map(ToString::to_string);
-            d.annotations.get(TAG).map(String::as_str).or(full_name(d)).map(str::to_owned).or(platform)
-        });
-        offering(message, tags.take(8).collect())
+        let tag = |d: &Descriptor| d.annotations.get(TAG).cloned();
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for tag in index.manifests.iter().filter_map(tag) {
+            *times.entry(tag).or_default() += 1;
+        }
+        let mut has: Vec<String> = Vec::new();
+        for d in &index.manifests {
+            // What several have is no name of one.
+            let is_own = |tag: &String| full_name(d).is_none() || times.get(tag) == Some(&1);
+            let name = tag(d).filter(is_own).or_else(|| full_name(d).map(str::to_owned));
+            let name = name.or_else(|| d.platform.as_ref().map(ToString::to_string));
+            has.extend(name.filter(|name| has.len() < 8 && !has.contains(name)));
+        }
+        offering(message, has)
     }
 }
 
 fn image(digest: Digest, bytes: Vec<u8>, manifest: Manifest) -> Image {
     let media_type = manifest.media_type.clone().unwrap_or(MediaType::OciManifest);
     (Descriptor::new(media_type, digest, bytes.len() as u64), bytes, manifest)
+}
+
+/// Nobody knows which of these is meant.
+fn several<'n>(message: String, names: impl Iterator<Item = &'n str>) -> EngineError {
+    let names = names.take(8).collect::<Vec<_>>().join(", ");
+    EngineError::Request { message, hint: format!("write the full name: it has {names}") }
 }
 
 /// What is wanted is not there, and this is.
@@ -310,6 +344,9 @@ mod tests {
         assert_eq!(chosen_of(&[&a], Some("1")).unwrap(), of("of a"));
         // It does not matter then.
         assert_eq!(chosen_of(&[&a, &full("b.example/x:1", "of a")], Some("1")).unwrap(), of("of a"));
+        // Nor has one image to be named, whatever it is called.
+        assert_eq!(chosen_of(&[&a, &full("b.example/y:2", "of a")], None).unwrap(), of("of a"));
+        assert_eq!(chosen_of(&[&a, &b], None).unwrap(), None);
         // What is called so and nothing else is meant.
         assert_eq!(chosen_of(&[&a, &b, &tagged(&d("alone"), "1")], Some("1")).unwrap(), of("alone"));
         let latest = [full("a.example/x", "of a"), full("b.example/x", "of b")];
@@ -322,6 +359,32 @@ mod tests {
         };
         let both = [of_platform("for arm64", "arm64"), of_platform("for amd64", "amd64")];
         assert_eq!(chosen_of(&[&both[0], &both[1]], Some("1")).unwrap(), of("for amd64"));
+    }
+
+    #[test]
+    fn a_tag_of_several_names_is_not_offered_and_not_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = |content: &str| Descriptor::of(MediaType::OciManifest, content.as_bytes());
+        let full = |name: &str, content: &str| named(&d(content), &name.parse().unwrap());
+        let (a, b) = (full("a.example/x:1", "of a"), full("b.example/x:1", "of a"));
+        let hint_of = |entries: &[&Descriptor], tag: Option<&str>, change: bool| {
+            let index = Index::of(entries.iter().map(|d| (*d).clone()).collect());
+            let name = LayoutName { path: dir.path().to_owned(), tag: tag.map(str::to_owned), digest: None };
+            let layout = Layout::open_at(&name).unwrap();
+            let found = if change { layout.entry_to_change(&index) } else { layout.entry_of(&index, None) };
+            found.cloned().map_err(|e| e.hint().unwrap_or_default())
+        };
+        let both = "a.example/x:1, b.example/x:1";
+        assert_eq!(hint_of(&[&a, &b], Some("1"), false), Ok(a.clone()));
+        for tag in [Some("1"), None] {
+            assert_eq!(hint_of(&[&a, &b], tag, true), Err(format!("write the full name: it has {both}")), "{tag:?}");
+        }
+        assert_eq!(hint_of(&[&a, &b], Some("b.example/x:1"), true), Ok(b.clone()));
+        let alone = tagged(&d("of a"), "1");
+        assert_eq!(hint_of(&[&a, &b, &alone], Some("1"), true), Ok(alone));
+        assert_eq!(hint_of(&[&a], None, true), Ok(a.clone()));
+        let other = full("a.example/y:2", "of y");
+        assert_eq!(hint_of(&[&a, &b, &other], Some("3"), false), Err(format!("it has {both}, 2")));
     }
 
     #[test]

@@ -21,10 +21,10 @@ impl LayoutOrigin {
         Self { name }
     }
 
-    /// The entry of `index.json` that the name leads to, with its names.
-    pub(super) fn entry(&self) -> Result<Descriptor, EngineError> {
+    /// The entry of `index.json` that the name leads to and that is to be changed, with its names.
+    pub(super) fn entry_to_change(&self) -> Result<Descriptor, EngineError> {
         let layout = Layout::open_at(&self.name)?;
-        layout.entry_of(&layout.index()?, None).cloned()
+        layout.entry_to_change(&layout.index()?).cloned()
     }
 }
 
@@ -34,8 +34,9 @@ impl Origin for LayoutOrigin {
     }
 
     fn top(&self) -> Result<Descriptor, EngineError> {
-        let Some(digest) = &self.name.digest else { return self.entry().map(|entry| bare(&entry)) };
-        let bytes = Layout::open_at(&self.name)?.document(digest)?;
+        let layout = Layout::open_at(&self.name)?;
+        let Some(digest) = &self.name.digest else { return layout.entry_of(&layout.index()?, None).map(bare) };
+        let bytes = layout.document(digest)?;
         Ok(Descriptor::new(type_of(&bytes), digest.clone(), bytes.len() as u64))
     }
 

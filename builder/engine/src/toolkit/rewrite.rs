@@ -68,7 +68,7 @@ pub fn rewrite_in_layout<E: From<EngineError>>(
     mut change: impl FnMut(&mut IndexDraft, &Descriptor) -> Result<(), E>,
 ) -> Result<(IndexDraft, Descriptor), E> {
     loop {
-        let entry = LayoutOrigin::new(name.clone()).entry()?;
+        let entry = LayoutOrigin::new(name.clone()).entry_to_change()?;
         let top = bare(&entry);
         let pinned = LayoutName { digest: Some(top.digest.clone()), ..name.clone() };
         let origin: Arc<dyn Origin> = Arc::new(LayoutOrigin::new(pinned));
