@@ -9,6 +9,7 @@
 //! its parent as the end of the socket, and kills pid 1 itself, whatever pid 1 has become.
 
 use crate::answers::Link;
+use crate::gate::{self, Gate, Key};
 use crate::idmap::{Tier, tier_of_namespace};
 use crate::overlay::Marks;
 use crate::owners::{self, Serving};
@@ -126,21 +127,22 @@ fn in_namespaces(
         await_network(control).at(Stage::Namespaces, "isolated network")?;
     }
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
+    let (gate, key) = gate::closed().at(Stage::Process, "pipe")?;
     match sys::fork().at(Stage::Namespaces, "first process of the pid namespace")? {
         Fork::Child => {
-            drop((held, serving));
-            let fault = match inner(control, (spec, rooted), groups, (&alive, tier, link.as_ref())) {
+            drop((held, key, serving));
+            let fault = match inner(control, (spec, rooted), groups, (&alive, gate, tier, link.as_ref())) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             give_up(control, fault)
         }
         Fork::Parent(pid) => {
-            drop((alive, link));
+            drop((alive, gate, link));
             // The output ends with the step, and not only when this process does.
             rustix::stdio::dup2_stdout(null).at(Stage::Process, "standard output")?;
             rustix::stdio::dup2_stderr(null).at(Stage::Process, "standard error")?;
-            let ended = wait_for(control, pid, serving.as_ref());
+            let ended = wait_for(control, (pid, key), serving.as_ref());
             drop(held);
             serving.map_or(Ok(()), Serving::end).at(Stage::Process, OWNERS)?;
             control.say(&ended.at(Stage::Process, "wait")?).at(Stage::Process, "report")
@@ -176,10 +178,11 @@ fn take_streams(streams: &[OwnedFd], wanted: Streams) -> io::Result<()> {
     }
 }
 
-/// Waits for pid 1; kills it when the other side of the socket goes away, or who answers for owners. Its end is the end of
+/// Lets pid 1 become the step, and waits for it; kills it when the other side of the socket goes away, or who answers for owners. Its end is the end of
 /// everything in its pid namespace.
-fn wait_for(control: &Control, pid: Pid, serving: Option<&Serving>) -> io::Result<Status> {
+fn wait_for(control: &Control, (pid, key): (Pid, Key), serving: Option<&Serving>) -> io::Result<Status> {
     let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    key.turn()?;
     let [mut hang_up, mut server] = [Some(control.0.as_fd()), serving.map(Serving::as_fd)];
     let mut served = true;
     loop {
@@ -222,7 +225,7 @@ fn inner(
     control: &Control,
     (spec, rooted): (&StepSpec, Rooted<'_>),
     groups: &[PathBuf],
-    (alive, tier, link): (&OwnedFd, Tier, Option<&Link>),
+    (alive, gate, tier, link): (&OwnedFd, Gate, Tier, Option<&Link>),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
     rustix::process::umask(Mode::empty());
@@ -250,7 +253,7 @@ fn inner(
         None => become_user(&who, &spec.surroundings, caps::STEP)?,
     }
     drop(mounts);
-    start(control, spec, &who)
+    start(control, spec, &who, (gate, 1))
 }
 
 /// Everything that is mounted; gives the top of the root.
@@ -370,8 +373,13 @@ fn take_for(who: &Identity, link: &Link, mounts: &OwnedFd) -> Result<(), Fault> 
     caps::limit_own(who.uid, caps::STEP).at(Stage::Capabilities, "own sets")
 }
 
-/// Replaces this process by the step.
-pub(crate) fn start(control: &Control, spec: &StepSpec, who: &Identity) -> Result<std::convert::Infallible, Fault> {
+/// Replaces this process by the step, behind a gate with so many keys.
+pub(crate) fn start(
+    control: &Control,
+    spec: &StepSpec,
+    who: &Identity,
+    (gate, keys): (Gate, usize),
+) -> Result<std::convert::Infallible, Fault> {
     cwd::verify(&spec.cwd)?;
     let program = spec.argv.first().map_or("", String::as_str);
     let found = find(program, spec).at(Stage::Exec, program)?;
@@ -382,6 +390,9 @@ pub(crate) fn start(control: &Control, spec: &StepSpec, who: &Identity) -> Resul
     }
     let env =
         c_strings(env.into_iter().map(|(name, value)| format!("{name}={value}"))).at(Stage::Exec, "environment")?;
+    if !gate.pass(keys).at(Stage::Process, "the processes that wait for it")? {
+        end(i32::from(NOT_STARTED));
+    }
     control.say(&Status::Starting).at(Stage::Process, "report")?;
     sys::close_on_exec_from(3).at(Stage::Process, "descriptors")?;
     let error = sys::execve(&found, &argv, &env);

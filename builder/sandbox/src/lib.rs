@@ -15,6 +15,7 @@ mod cwd;
 mod dev;
 mod error;
 mod foreign;
+mod gate;
 mod ground;
 mod holds;
 mod idmap;

@@ -23,8 +23,14 @@ pub(crate) fn fork() -> io::Result<Fork> {
     let pid = unsafe { libc::fork() };
     match pid {
         0 => Ok(Fork::Child),
-        _ => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
+        _ => forked(pid).map(Fork::Parent),
     }
+}
+
+/// What `fork` gave the parent.
+fn forked(pid: libc::pid_t) -> io::Result<Pid> {
+    let child = if pid > 0 { Pid::from_raw(pid) } else { None };
+    child.ok_or_else(io::Error::last_os_error)
 }
 
 /// The standard library starts programs by `posix_spawn`, which copies nothing of this process, only if it can ask for the
@@ -263,7 +269,7 @@ pub(crate) fn may_look_into_children(look: impl FnOnce(u32, u64, &mut [u8]) -> i
             libc::_exit(0)
         }
     }
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let pid = forked(pid)?;
     let mut read = [0];
     let looked = look(pid.as_raw_pid() as u32, (&raw const LOOKED_AT) as u64, &mut read);
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
@@ -388,7 +394,7 @@ pub(crate) fn may_unshare(in_turn: &[rustix::thread::UnshareFlags]) -> io::Resul
         // SAFETY: ends the child without running anything of the parent's.
         unsafe { libc::_exit(i32::from(!may)) };
     }
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let pid = forked(pid)?;
     let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
     Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
 }
@@ -416,7 +422,7 @@ pub(crate) fn write_by_mapping(file: BorrowedFd<'_>, later: libc::timespec) -> i
             libc::_exit(0)
         }
     }
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    let pid = forked(pid)?;
     let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
     Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
 }

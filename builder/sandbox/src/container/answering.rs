@@ -14,6 +14,7 @@ use super::own::{self, Keeper};
 use super::secrets::{Secret, has_secrets};
 use crate::answers::{self, Left, Link, Taker, answer_next};
 use crate::caps::{self, CHROOT_STEP};
+use crate::gate::{Gate, Key};
 use crate::init::{self, CONTROL_GROUP, follow_parent, said};
 use crate::mount_api::on_host;
 use crate::protocol::{At, Control, Fault, Stage, Status};
@@ -41,7 +42,7 @@ pub(super) fn live(
     control: &Control,
     (spec, groups): (&StepSpec, &[PathBuf]),
     (root, secrets): (OwnedFd, Vec<Secret>),
-    (herd, above, report): (Herd, &OwnedFd, File),
+    (herd, above, report, (gate, key)): (Herd, &OwnedFd, File, (Gate, Key)),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(above)?;
     // So that what it opens for the step is never the builder's terminal.
@@ -56,16 +57,16 @@ pub(super) fn live(
     match sys::fork().at(Stage::Process, "the step's first process")? {
         Fork::Child => {
             let link = keeper.is_some().then_some(link);
-            drop((held, taker, keeper, report, null));
-            let fault = match super::inner(control, (spec, &ways_in), root, (&alive, link)) {
+            drop((held, taker, keeper, report, null, key));
+            let fault = match super::inner(control, (spec, &ways_in), root, (&alive, gate, link)) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             init::give_up(control, fault)
         }
         Fork::Parent(step) => {
-            drop((alive, ways_in, link, root));
-            let done = answer(step, (taker, keeper, null), (herd, above, report));
+            drop((alive, ways_in, link, root, gate));
+            let done = answer(step, (taker, keeper, null), (herd, above, report, key));
             drop(held);
             match done.at(Stage::Process, ANSWERS) {
                 Ok(()) => init::end(0),
@@ -105,7 +106,7 @@ pub(super) fn ask_about_this_process(link: &Link, spec: &StepSpec) -> io::Result
 fn answer(
     step: Pid,
     (taker, keeper, null): (Taker, Option<Keeper>, OwnedFd),
-    (herd, above, mut report): (Herd, &OwnedFd, File),
+    (herd, above, mut report, key): (Herd, &OwnedFd, File, Key),
 ) -> io::Result<()> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
@@ -118,6 +119,7 @@ fn answer(
     };
     // From now on this one looks for that itself, and has something to do then.
     rustix::process::set_parent_process_death_signal(None)?;
+    key.turn()?;
     if let Some(listener) = &listener {
         // Only faster, where the kernel knows it.
         let _slower = sys::answer_at_once(listener.as_fd());

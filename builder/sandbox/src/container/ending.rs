@@ -8,6 +8,7 @@
 //!
 //! Must never: signal everybody without having seen that the domain holds.
 
+use crate::gate::Key;
 use crate::mount_api;
 use crate::probe;
 use crate::protocol::{Control, Status};
@@ -68,10 +69,11 @@ impl Herd {
     pub(super) fn follow(
         self,
         control: &Control,
-        (above, mut told): (Pid, File),
+        (above, mut told, key): (Pid, File, Key),
         streams: &[File; 2],
     ) -> io::Result<Option<Status>> {
         let handle = rustix::process::pidfd_open(above, PidfdFlags::empty())?;
+        key.turn()?;
         let hung_up = loop {
             let [out, err] = streams;
             let waited = [Some(handle.as_fd()), Some(control.0.as_fd()), Some(out.as_fd()), Some(err.as_fd())];

@@ -30,6 +30,7 @@ mod secrets;
 
 use crate::answers::Link;
 use crate::caps::{self, CHROOT_STEP};
+use crate::gate::{self, Gate};
 use crate::idmap::Tier;
 use crate::init::{self, CONTROL_GROUP, follow_parent};
 use crate::protocol::{At, Control, Fault, Stage};
@@ -63,6 +64,8 @@ const NEEDED: [(CapabilitySet, &str); 9] = [
     (CapabilitySet::SYS_CHROOT, "SYS_CHROOT"),
 ];
 
+/// Who has to be ready before the step starts: the set-up process, and who answers.
+const KEYS: usize = 2;
 /// The version of Landlock that lets files be moved between directories (Linux 5.19), and the right that does: a domain
 /// that does not give it to a place refuses it there, whatever it is about.
 const MOVES: i64 = 2;
@@ -221,19 +224,25 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
     let herd = Herd::gather().at(Stage::Process, "keeping signals away from the builder")?;
     let (alive, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
     let (told, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Process, "pipe")?;
+    let (gate, key) = gate::closed().at(Stage::Process, "pipe")?;
     let ended = match sys::fork().at(Stage::Process, ANSWERS)? {
         Fork::Child => {
             drop((held, told, placing, streams));
             drop(aside);
-            let fault = match answering::live(control, (spec, groups), (root, secrets), (herd, &alive, report.into())) {
+            let fault = match answering::live(
+                control,
+                (spec, groups),
+                (root, secrets),
+                (herd, &alive, report.into(), (gate, key)),
+            ) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
             init::give_up(control, fault)
         }
         Fork::Parent(pid) => {
-            drop((alive, report, secrets));
-            let followed = herd.follow(control, (pid, told.into()), &streams);
+            drop((alive, report, secrets, gate));
+            let followed = herd.follow(control, (pid, told.into(), key), &streams);
             followed.at(Stage::Process, "ending what the step started")?
         }
     };
@@ -249,7 +258,7 @@ fn inner(
     control: &Control,
     (spec, ways_in): (&StepSpec, &[File]),
     root: OwnedFd,
-    (alive, link): (&OwnedFd, Option<Link>),
+    (alive, gate, link): (&OwnedFd, Gate, Option<Link>),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
     // Where devices do not open, programs would fail in odd places.
@@ -267,7 +276,7 @@ fn inner(
         answering::ask_about_this_process(&link, spec).at(Stage::Seccomp, ANSWERS)?;
     }
     init::become_user(&who, &spec.surroundings, CHROOT_STEP)?;
-    init::start(control, spec, &who)
+    init::start(control, spec, &who, (gate, KEYS))
 }
 
 fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
