@@ -189,7 +189,7 @@ impl Transport {
             Payload::File(upload) => upload.send(builder, self.timeouts).await,
         };
         match answer {
-            Err(Break::Passing(words)) if request.peer == Peer::Registry && words.contains(LOST_WORDS) => {
+            Err(Break::Passing(words)) if request.peer == Peer::Registry && has_lost_words(&url, &words) => {
                 Err(self.why(&url, trust).await.unwrap_or(Break::Passing(words)))
             }
             other => other,
@@ -200,7 +200,13 @@ impl Transport {
     async fn why(&self, url: &Url, trust: Trust) -> Option<Break> {
         let client = self.certificates.in_old_words(url, trust).ok()?;
         let root = url.join("/").ok()?;
-        self.in_time(client.get(root).send()).await.err().filter(|b| matches!(b, Break::Lasting(_)))
+        for _ in 0..ASKED_WHY {
+            let said = self.in_time(client.get(root.clone()).send()).await.err()?;
+            if matches!(said, Break::Lasting(_)) {
+                return Some(said);
+            }
+        }
+        None
     }
 
     async fn in_time(&self, answer: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, Break> {
@@ -287,8 +293,16 @@ pub(crate) const FATAL_ALERT: &str = "received fatal alert: ";
 const DAMAGED: [&str; 6] =
     ["BadRecordMac", "DecryptError", "DecodeError", "RecordOverflow", "UnexpectedMessage", "InternalError"];
 
-/// What an HTTP/2 connection says that the other side has ended, whatever that side's word was.
-const LOST_WORDS: &str = "channel closed";
+/// What is said of a connection that the other side has ended, whatever that side's word was: of one of HTTP/2, and of one
+/// that ended before anything was sent.
+const LOST_WORDS: [&str; 2] = ["channel closed", "operation was canceled"];
+/// How often it is asked for its word: that can be lost once more.
+const ASKED_WHY: usize = 3;
+
+/// Only TLS has words for it.
+fn has_lost_words(url: &Url, words: &str) -> bool {
+    url.scheme() == "https" && LOST_WORDS.iter().any(|lost| words.contains(lost))
+}
 
 pub(crate) fn silence(limit: Duration) -> Break {
     Break::Passing(format!("nothing came for {} s", limit.as_secs_f32()))
@@ -324,6 +338,15 @@ mod tests {
         let options = ClientOptions { proxies, ..ClientOptions::default() };
         let shown = format!("{request:?} {options:?}");
         assert!(!shown.contains("hunter2") && shown.contains("Bytes(21)"), "{shown}");
+    }
+
+    #[test]
+    fn words_are_lost_where_tls_had_some() {
+        let [tls, plain] = ["https://a.example/v2/", "http://a.example/v2/"].map(|url| Url::parse(url).unwrap());
+        let canceled = "error sending request: client error (Canceled): operation was canceled: connection closed";
+        assert!(has_lost_words(&tls, canceled) && !has_lost_words(&plain, canceled));
+        assert!(has_lost_words(&tls, "error sending request: channel closed"));
+        assert!(!has_lost_words(&tls, "error sending request: received fatal alert: BadCertificate"));
     }
 
     #[test]
