@@ -178,8 +178,8 @@ fn take_streams(streams: &[OwnedFd], wanted: Streams) -> io::Result<()> {
     }
 }
 
-/// Lets pid 1 become the step, and waits for it; kills it when the other side of the socket goes away, or who answers for owners. Its end is the end of
-/// everything in its pid namespace.
+/// Lets pid 1 become the step, and waits for it; kills it when the other side of the socket goes away, or who answers for
+/// owners. Its end is the end of everything in its pid namespace.
 fn wait_for(control: &Control, (pid, key): (Pid, Key), serving: Option<&Serving>) -> io::Result<Status> {
     let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     key.turn()?;

@@ -33,7 +33,8 @@ fn abstract_socket(name: &str) -> String {
     }
 }
 
-/// How long it takes to open a file, and to look at it, also once it is open, at best: other processes' turns are in all but the shortest times.
+/// How long it takes to open a file, and to look at it, also once it is open, at best: other processes' turns are in all
+/// but the shortest times.
 fn opens(path: &str) -> String {
     const TIMES: u32 = 50;
     let shortest = |act: &dyn Fn()| {
