@@ -16,7 +16,7 @@ use std::thread::Builder;
 /// What is left of one step.
 pub(crate) struct Leftover {
     /// A namespace in which no process is left, but for the one that is ending.
-    pub mounts: Option<OwnedFd>,
+    pub mounts: OwnedFd,
     /// The set-up process, which has said how the step ended.
     pub process: Child,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Leftover {
 impl Leftover {
     /// Calls `apart` once the mounts are gone.
     fn end(mut self, apart: impl FnOnce()) {
-        drop(self.mounts.take());
+        drop(self.mounts);
         apart();
         // It has nothing more to say.
         let _status = self.process.wait();

@@ -267,12 +267,11 @@ impl Running {
         self.control = None;
         let Some(mut child) = self.child.take() else { return Ok(None) };
         let mounts = self.mounts.take();
-        let status = match (self.heard.outcome, &mounts) {
-            (Some(_), Some(_)) if self.heard.started => None,
-            _ => Some(child.wait().map_err(SandboxError::io("wait for the sandbox process"))?),
-        };
-        leftover::end(Leftover { mounts, process: child });
-        Ok(status)
+        if let Some(mounts) = mounts.filter(|_| self.heard.started && self.heard.outcome.is_some()) {
+            leftover::end(Leftover { mounts, process: child });
+            return Ok(None);
+        }
+        child.wait().map(Some).map_err(SandboxError::io("wait for the sandbox process"))
     }
 }
 
