@@ -3,6 +3,7 @@
 //! One test in a program of its own, whose memory nobody else uses.
 #![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
 
+#[path = "client/support/mod.rs"]
 mod support;
 
 use cooper_image::{Descriptor, Digest, MediaType, Platform, limits};

@@ -2,7 +2,7 @@
 //! later process.
 #![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
 
-#[path = "../../../registry-client/tests/support/mod.rs"]
+#[path = "../../../registry-client/tests/client/support/mod.rs"]
 mod support;
 
 use cooper_engine::EngineError;
