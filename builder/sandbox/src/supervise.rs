@@ -32,6 +32,8 @@ pub enum Outcome {
     Signaled(i32),
     /// Failed after a process of it was killed, because the memory that it may use was used up.
     OutOfMemory,
+    /// With 0, although a process of it was killed for that.
+    DoneWithoutMemory,
 }
 
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
@@ -94,7 +96,8 @@ pub(crate) fn attend(
     }
     tracing::debug!(outcome = ?heard.outcome, "step ended");
     match heard.outcome.filter(|_| heard.started) {
-        Some(outcome) if starved && outcome != Outcome::Exited(0) => Ok(Outcome::OutOfMemory),
+        Some(Outcome::Exited(0)) if starved => Ok(Outcome::DoneWithoutMemory),
+        Some(_) if starved => Ok(Outcome::OutOfMemory),
         Some(outcome) => Ok(outcome),
         None => Err(SandboxError::Lost { status: status.map(|status| status.to_string()).unwrap_or_default() }),
     }

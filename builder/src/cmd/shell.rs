@@ -42,7 +42,7 @@ pub fn run(place: &Place, flags: ShellFlags) -> Result<Exit, Failure> {
         return Err(Failure::Interrupted(exit));
     }
     match ended? {
-        Outcome::Exited(0) => Ok(Exit::Done),
+        Outcome::Exited(0) | Outcome::DoneWithoutMemory => Ok(Exit::Done),
         Outcome::OutOfMemory => Err(Failure::Program(KILLED)),
         Outcome::Exited(code) => Err(Failure::Program(u8::try_from(code).unwrap_or(u8::MAX))),
         Outcome::Signaled(signal) => Err(Failure::Program(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX))),

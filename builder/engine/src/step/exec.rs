@@ -98,9 +98,12 @@ impl Build<'_> {
             Outcome::Exited(0) => return Ok(()),
             Outcome::Exited(code) => format!("exited with code {code}"),
             Outcome::Signaled(signal) => format!("was ended by signal {signal}"),
-            Outcome::OutOfMemory => {
-                let limit = spec.surroundings.resources.memory_bytes.unwrap_or_default();
-                format!("was killed: out of memory, the limit is {}", in_words(limit))
+            Outcome::OutOfMemory => format!("was killed: {}", out_of_memory(spec)),
+            Outcome::DoneWithoutMemory => {
+                let text =
+                    format!("{}: ended with 0, but a process of it was killed: {}", place.label, out_of_memory(spec));
+                self.sink.event(Event::Warning { text });
+                return Ok(());
             }
         };
         let last_output = String::from_utf8_lossy(tail.make_contiguous()).into_owned();
@@ -135,6 +138,11 @@ pub(super) fn make(ingest: &Ingest, name: &str) -> Result<PathBuf, EngineError> 
     std::fs::create_dir(&dir).map_err(|e| io(format!("creating {}", dir.display()), e))?;
     set_mode(&dir)?;
     Ok(dir)
+}
+
+fn out_of_memory(spec: &StepSpec) -> String {
+    let limit = spec.surroundings.resources.memory_bytes.unwrap_or_default();
+    format!("out of memory, the limit is {}", in_words(limit))
 }
 
 /// A number of bytes as `--memory` takes it.
