@@ -14,7 +14,7 @@ use cooper_image::{Descriptor, ImageConfig, Platform};
 
 /// Most layers that are compressed at once. Each has all processors at its disposal, and some chunks in memory for each of
 /// them.
-const COMPRESSED: usize = 2;
+pub(crate) const COMPRESSED: usize = 2;
 
 /// The image for one platform.
 #[derive(Debug, Clone)]

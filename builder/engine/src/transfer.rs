@@ -4,9 +4,10 @@ use crate::event::{Direction, Event, How, Sink};
 use crate::layers::lock;
 use crate::meters::{Meters, watched};
 use crate::neighbours::Neighbours;
-use crate::output::Form;
+use crate::output::{Compression, Form, Recompress};
 use crate::product::{Built, Product, Shape};
 use crate::resolve::invalid;
+use crate::toolkit::recompressed;
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
@@ -29,11 +30,18 @@ struct Parcel {
 
 impl Engine {
     /// Sends images of the store, or indexes with all their images, to the registries that their names say; gives the
-    /// digest of each. What several names of one repository lead to is sent once.
+    /// digest of each. What several names of one repository lead to is sent once. With a method, the names lead from then
+    /// on to what has all layers compressed so.
     ///
     /// # Errors
-    /// [`EngineError::NoImage`], before anything is sent; registry, storage.
-    pub fn push(&self, names: &[Reference], sink: &dyn Sink) -> Result<Vec<Digest>, EngineError> {
+    /// [`EngineError::NoImage`], before anything is sent; [`EngineError::Request`] for what is no image and is to be
+    /// compressed; registry, storage.
+    pub fn push(
+        &self,
+        names: &[Reference],
+        method: Option<Compression>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Digest>, EngineError> {
         let names: Vec<Reference> = names.iter().map(|name| name.clone().or_latest()).collect();
         for name in &names {
             self.store.get_ref(name)?.ok_or_else(|| EngineError::NoImage(name.clone()))?;
@@ -45,7 +53,7 @@ impl Engine {
                 uplinks.push(self.uplink(&name));
             }
             let uplink = uplinks.iter().find(|uplink| uplink.leads_to(&name));
-            let descriptor = self.finished(&name, uplink)?;
+            let descriptor = self.finished_so(&name, method, uplink)?;
             pushes.push((name, descriptor));
         }
         let digests = pushes.iter().map(|(_, descriptor)| descriptor.digest.clone()).collect();
@@ -62,6 +70,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoImage`], storage.
     pub(crate) fn finished(&self, reference: &Reference, uplink: Option<&Uplink>) -> Result<Descriptor, EngineError> {
+        self.finished_so(reference, None, uplink)
+    }
+
+    /// As [`Self::finished`]; with a method, all layers are compressed so.
+    fn finished_so(
+        &self,
+        reference: &Reference,
+        method: Option<Compression>,
+        uplink: Option<&Uplink>,
+    ) -> Result<Descriptor, EngineError> {
         let missing = || EngineError::NoImage(reference.clone());
         let mut descriptor = self.store.get_ref(reference)?.ok_or_else(missing)?;
         if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
@@ -69,8 +87,19 @@ impl Engine {
             let (config, layers) = (image.config, image.layers);
             let built = Built { platform: config.platform(), config, config_descriptor: descriptor, layers };
             let product = Product { images: vec![built], shape: Shape::Image };
-            descriptor = self.describe(&product, &Form::default(), Format::Oci, uplink)?.descriptor;
+            let form = method.map_or_else(Form::default, |compression| Form {
+                compression,
+                recompress: Recompress::All,
+                ..Form::default()
+            });
+            descriptor = self.describe(&product, &form, Format::Oci, uplink)?.descriptor;
             self.store.set_ref(reference, &descriptor)?;
+        } else if let Some(method) = method {
+            let new = recompressed(self, (reference, &descriptor), method, uplink)?;
+            if new.digest != descriptor.digest {
+                self.store.set_ref(reference, &new)?;
+                descriptor = new;
+            }
         }
         Ok(descriptor)
     }

@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::failure::{Exit, Failure};
-use crate::flags::PushFlags;
+use crate::flags::{PushFlags, output_form};
 use crate::open::{self, Session};
 use crate::signals::{Manner, Signals};
 use crate::ui::{Detail, Ui};
@@ -10,8 +10,16 @@ use crate::{report, stdout};
 use cooper_engine::EngineError;
 use cooper_image::{Digest, Reference};
 
+/// For who gave another one.
+const METHODS: &str = "--compression-format gzip, zstd or uncompressed, with --compression-level";
+
 /// Sends images.
 pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
+    let (format, level) = (flags.compression_format.as_deref(), flags.compression_level.as_deref());
+    let method = match (format, level) {
+        (None, None) => None,
+        _ => Some(output_form::compression(format, level).map_err(|e| Failure::usage(e.to_string(), METHODS))?),
+    };
     let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
     let root = place.root()?;
     // A layer that was built and never sent is packed from its tree, whose files belong to the ids
@@ -22,7 +30,7 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
     };
     let session = Session::open(place, &root, tier)?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
-    let pushed = session.engine.push(&flags.names, &*ui.sink());
+    let pushed = session.engine.push(&flags.names, method, &*ui.sink());
     ui.end(pushed.as_ref().err().map(|e| report::line(e)));
     let digests = pushed?;
     if flags.json {

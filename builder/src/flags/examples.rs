@@ -26,6 +26,8 @@ Examples:
   cooper push registry.example/team/app:1
   cooper push registry.example/team/app:1 registry.example/team/app:latest
       both tags; what they lead to is sent once
+  cooper push --compression-format zstd registry.example/team/app:1
+      smaller and sooner there, for whoever reads zstd
   cooper push --json registry.example/team/app:1
       with the digest, for programs";
 pub const PULL: &str = "\

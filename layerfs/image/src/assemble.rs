@@ -21,6 +21,17 @@ impl Format {
     pub fn knows_layer(self, layer: &MediaType) -> bool {
         self == Self::Oci || *layer != MediaType::OciLayerZstd
     }
+
+    /// What it calls a layer of the other family.
+    pub fn layer(self, layer: MediaType) -> MediaType {
+        match (self, layer) {
+            (Self::Oci, MediaType::DockerLayer) => MediaType::OciLayer,
+            (Self::Oci, MediaType::DockerLayerGzip) => MediaType::OciLayerGzip,
+            (Self::Docker, MediaType::OciLayer) => MediaType::DockerLayer,
+            (Self::Docker, MediaType::OciLayerGzip) => MediaType::DockerLayerGzip,
+            (_, other) => other,
+        }
+    }
 }
 
 /// The two documents of an image, as bytes that name themselves.
@@ -58,7 +69,7 @@ pub fn assemble(
         Format::Oci => (MediaType::OciManifest, MediaType::OciConfig),
         Format::Docker => (MediaType::DockerManifest, MediaType::DockerConfig),
     };
-    let layers = layers.into_iter().map(|d| Descriptor { media_type: translate(d.media_type, format), ..d }).collect();
+    let layers = layers.into_iter().map(|d| Descriptor { media_type: format.layer(d.media_type), ..d }).collect();
     let config = config_bytes(config)?;
     let config_descriptor = Descriptor::of(config_type, &config);
     let manifest = serde_json::to_vec(&Manifest {
@@ -91,16 +102,6 @@ pub fn index(
     let bytes = serde_json::to_vec(&index)?;
     let descriptor = Descriptor::of(media_type, &bytes);
     Ok((bytes, descriptor))
-}
-
-fn translate(layer: MediaType, format: Format) -> MediaType {
-    match (format, layer) {
-        (Format::Oci, MediaType::DockerLayer) => MediaType::OciLayer,
-        (Format::Oci, MediaType::DockerLayerGzip) => MediaType::OciLayerGzip,
-        (Format::Docker, MediaType::OciLayer) => MediaType::DockerLayer,
-        (Format::Docker, MediaType::OciLayerGzip) => MediaType::DockerLayerGzip,
-        (_, other) => other,
-    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,10 @@ impl ImageDraft {
         let bytes = json_bytes(&config)?;
         let described = Descriptor::of(config_type, &bytes);
         into.documents.insert(described.digest.clone(), bytes);
+        // Docker's have it, OCI's may; it is the same for all who read it.
+        if let Some(said) = manifest.get_mut("mediaType") {
+            *said = json!(manifest_type);
+        }
         manifest.insert("config".to_owned(), describe(&described));
         manifest.insert("layers".to_owned(), Value::Array(layers));
         manifest.remove("annotations");
@@ -153,6 +157,11 @@ impl Draft {
         let mut draft = Self { base: Arc::clone(base), documents, layers, became, top: top.clone() };
         draft.top = draft.changed(top, 0, change)?;
         Ok(draft)
+    }
+
+    /// The documents that are new.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &[u8]> {
+        self.documents.values().map(Vec::as_slice)
     }
 
     fn changed(
