@@ -107,12 +107,24 @@ pub fn read(path: &Path) -> Result<Option<String>, Failure> {
         Err(e) if is_absence(&e) => return Ok(None),
         Err(e) => return Err(cannot(e)),
     };
+    whole(file).map(Some).map_err(cannot)
+}
+
+/// A list that comes on standard input.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_stdin() -> Result<String, Failure> {
+    whole(std::io::stdin().lock()).map_err(|e| Failure::file("reading standard input", Exit::Usage, e))
+}
+
+fn whole(from: impl std::io::Read) -> std::io::Result<String> {
     let mut text = String::new();
-    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
+    from.take(FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES {
-        return Err(cannot(std::io::Error::other(format!("it is larger than {FILE_BYTES} bytes"))));
+        return Err(std::io::Error::other(format!("it is larger than {FILE_BYTES} bytes")));
     }
-    Ok(Some(text))
+    Ok(text)
 }
 
 fn is_absence(e: &std::io::Error) -> bool {

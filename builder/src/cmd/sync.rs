@@ -17,9 +17,12 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     let target = mirror(target).map_err(|e| Failure::usage(e, "the last name is the target"))?;
     let mut given = sources.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
     if let Some(file) = &flags.file {
-        let text = settings::read(file)?;
-        let text = text.ok_or_else(|| Failure::usage(format!("there is no file {}", file.display()), "check the path"));
-        given.extend(listed(&text?)?);
+        let absent = || Failure::usage(format!("there is no file {}", file.display()), "check the path");
+        let text = match file.as_os_str() == "-" {
+            true => settings::read_stdin()?,
+            false => settings::read(file)?.ok_or_else(absent)?,
+        };
+        given.extend(listed(&text)?);
     }
     let names = given.into_iter().map(|name| place.followed(name)).collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::view::ViewFlags;
 use clap::{Args, ValueEnum};
+use cooper_engine::toolkit::Place;
 use cooper_engine::toolkit::sync::Mirror;
 use cooper_image::{Platform, Reference};
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ pub struct SyncFlags {
     /// Images or, without a tag, whole repositories, and last the target: HOST[/PATH] or oci-layout://DIR
     #[arg(value_name = "SOURCE... TARGET", required = true)]
     pub names: Vec<String>,
-    /// A list of further sources, one on each line; # begins a remark
+    /// A list of further sources, one on each line; # begins a remark; - is standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Only tell what is missing
@@ -80,10 +81,10 @@ pub struct SyncFlags {
 /// # Errors
 /// When it is none.
 pub fn mirror(text: &str) -> Result<Mirror, String> {
-    if let Some(dir) = text.strip_prefix("oci-layout://") {
-        return match dir {
-            "" => Err(format!("{text} names no directory")),
-            dir => Ok(Mirror::Layout(PathBuf::from(dir))),
+    if text.starts_with("oci-layout://") {
+        return match text.parse::<Place>().map_err(|e| e.to_string())? {
+            Place::Layout(layout) if layout.tag.is_none() && layout.digest.is_none() => Ok(Mirror::Layout(layout.path)),
+            _ => Err(format!("{text} has a name in the layout, and the images keep their own")),
         };
     }
     let text = text.trim_end_matches('/');
@@ -108,6 +109,9 @@ mod tests {
             ("localhost", Some("localhost")),
             ("word", None),
             ("oci-layout://", None),
+            ("oci-layout://d/:1", None),
+            ("oci-layout://d:1/x", Some("d:1/x")),
+            ("oci-layout://d:1", None),
             ("r.example/a b", None),
         ] {
             let found = mirror(text).ok().map(|m| match m {
