@@ -9,6 +9,7 @@
 use crate::Test;
 use crate::world::World;
 use cooper_sandbox::{Access, Content, Files, Mount, Network, Outcome, Private, SandboxError, Tier};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -18,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[(&str, Test)] = &[("set_up_is_fail_closed", set_up_is_fail_closed)];
@@ -62,6 +64,9 @@ struct Strike {
 /// microseconds: it has begun by then, if it does not wait.
 const BESIDE: &[&str] = &["dup2", "pidfd_open"];
 const DELAY: u32 = 300_000;
+/// How long a set-up may take. One that was let keep a descriptor can wait for ever for its end, which the kernel never
+/// does to it: a close that fails has closed.
+const PATIENCE: Duration = Duration::from_secs(10);
 const ERRORS: &[&str] = &["EPERM", "EINVAL", "ENOSYS", "ENOMEDIUM"];
 
 /// Calls that may fail while the step starts, by their errors (all, when none is named), and why that is right.
@@ -131,7 +136,7 @@ fn stand_between(mut strace: Command, mut set_up: Command) {
     // Else its other end would stay open here.
     drop(set_up);
     let at = |name: &str| Path::new("/proc").join(real.id().to_string()).join(name);
-    let limit = Instant::now() + Duration::from_secs(10);
+    let limit = Instant::now() + PATIENCE;
     let waits = || {
         let asleep = fs::read_to_string(at("status")).is_ok_and(|text| text.contains("State:\tS"));
         asleep && fs::read_link(at("fd/0")).is_ok_and(|to| to == Path::new("/dev/null"))
@@ -149,8 +154,19 @@ fn stand_between(mut strace: Command, mut set_up: Command) {
         let _ended = io::copy(&mut order, &mut to);
         let _ended = to.shutdown(Shutdown::Write);
     });
+    // The first process ends the others with it.
+    let handle = pidfd_open(Pid::from_child(&real), PidfdFlags::empty()).unwrap();
+    let (ended, waited) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if waited.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            // It can have ended at this very moment.
+            let _ended = pidfd_send_signal(&handle, Signal::KILL);
+        }
+    });
     let _ended = io::copy(&mut inner, &mut outer);
     real.wait().unwrap();
+    drop(ended);
+    watch.join().unwrap();
     strace.wait().unwrap();
 }
 
@@ -228,9 +244,8 @@ fn run(root: Root, from: From, strike: Option<&Strike>) -> Ran {
     let log = world.dir.path().join("trace");
     let mut plan = format!("{from:?}\n-o\n{}\n", log.display());
     if let Some(Strike { call, number, error, .. }) = strike {
-        plan.push_str(&format!(
-            "-e\ntrace={call},execve\n-e\ninject={call}:error={error}:when={number}:delay_enter={DELAY}\n"
-        ));
+        let delay = if BESIDE.contains(&call.as_str()) { format!(":delay_enter={DELAY}") } else { String::new() };
+        plan.push_str(&format!("-e\ntrace={call},execve\n-e\ninject={call}:error={error}:when={number}{delay}\n"));
     }
     fs::write(program.with_file_name(PLAN), plan).unwrap();
     // Where numbers of processes are the machine's they are others each time.
