@@ -15,6 +15,7 @@ use cooper_dockerfile::instruction::Dockerfile;
 use cooper_image::{ImageConfig, Platform};
 use cooper_plan::build::{BaseImage, BaseKey, Need, Planned};
 use cooper_plan::op::{Base, Op, Plan, Stage, StageId, Step};
+use cooper_sandbox::Standby;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -235,7 +236,7 @@ impl<'a> Build<'a> {
 
     fn do_stage(&self, id: StageId, stage: &Stage, start: usize) -> Result<StageState, EngineError> {
         let mut labels = self.labels(stage);
-        let (mut told, root) = (0, StageRoot::default());
+        let (mut told, root, standby) = (0, StageRoot::default(), Standby::default());
         self.sink.event(Event::Noted { step: StepNo(start), label: labels.next().unwrap_or_default() });
         let mut state = self.begin(stage).map_err(|e| e.at(stage.span, &stage.text))?;
         for (i, step) in stage.steps.iter().enumerate() {
@@ -250,7 +251,7 @@ impl<'a> Build<'a> {
             let (no, label) = (StepNo(start + told), labels.next().unwrap_or_default());
             let ahead = self.ahead.as_deref().filter(|_| self.lasting.contains(&id.0));
             let last = id == self.target && crate::step::ends_files(&stage.steps, i);
-            let place = crate::step::Place { stage, index: i, no, label, ahead, last, root: &root };
+            let place = crate::step::Place { stage, index: i, no, label, ahead, last, root: &root, standby: &standby };
             let done = match &step.op {
                 Op::Edit(edits) => self.edit(&mut state, &place, edits, &step.history),
                 Op::Exec(exec) => self.exec(&mut state, &place, exec, step),

@@ -34,6 +34,7 @@ mod protocol;
 mod provided;
 mod seccomp;
 mod seccomp_table;
+mod set_up;
 mod shell;
 mod spec;
 mod supervise;
@@ -54,12 +55,13 @@ pub use isolated::check_network;
 pub use probe::{Finding, Report, probe};
 pub use protocol::Stage;
 pub use provided::PROVIDED;
+pub use set_up::Standby;
 pub use shell::{enter, has_terminal};
 pub use spec::{
     Access, Bound, Content, Files, Limit, Mount, Network, Private, Resource, Resources, Security, Stack, StepSpec,
     Streams, Surroundings, Swap, Whole,
 };
-pub use supervise::{Outcome, check_resources, run};
+pub use supervise::{Next, Outcome, check_resources, run, run_in_turn};
 
 /// The first argument of a process that sets up a step.
 const INIT_ARGUMENT: &str = "__init";

@@ -20,17 +20,22 @@ const OWN: &str = "/proc/self/exe";
 
 /// Something to execute that nobody can change the program through.
 pub(crate) fn unchangeable(files: &Files) -> io::Result<OwnedFd> {
-    static MOUNT: OnceLock<OwnedFd> = OnceLock::new();
     static COPY: OnceLock<OwnedFd> = OnceLock::new();
     match files {
-        // When the file was replaced by a newer one, memory holds the program. Owner and mode of what is in memory cannot
-        // be sealed: a step that comes to it would change them for the next one, so each has its own. A mount cannot be
-        // changed by whoever executes from it, and the last one to close it waits for all processors.
-        Files::Layers(_) | Files::Bound(_) => made_once(&MOUNT, read_only_mount).or_else(|_| sealed_copy()),
+        Files::Layers(_) | Files::Bound(_) => mounted(),
         // Nothing can be mounted. Steps have no `/proc` by which they could execute it, and who answers for that tells of
         // no set-up process, so that one copy is enough for all.
         Files::Whole(_) => made_once(&COPY, sealed_copy),
     }
+}
+
+/// The same, for steps that have mounts.
+pub(crate) fn mounted() -> io::Result<OwnedFd> {
+    static MOUNT: OnceLock<OwnedFd> = OnceLock::new();
+    // When the file was replaced by a newer one, memory holds the program. Owner and mode of what is in memory cannot be
+    // sealed: a step that comes to it would change them for the next one, so each has its own. A mount cannot be changed by
+    // whoever executes from it, and the last one to close it waits for all processors.
+    made_once(&MOUNT, read_only_mount).or_else(|_| sealed_copy())
 }
 
 /// What this process made when the first step needed it.

@@ -10,7 +10,6 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
 use std::io::{IsTerminal, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ pub fn enter(spec: &StepSpec, cancel: &AtomicBool) -> Result<Outcome, SandboxErr
     if !has_terminal() {
         spec.surroundings.streams = Streams::Given;
         let copies = copies([std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()])?;
-        return attend(&spec, wires(copies, None), &mut |_| {}, cancel);
+        return attend(&spec, Wires::Given(copies, None), &mut |_| {}, cancel);
     }
     spec.surroundings.streams = Streams::Terminal;
     let (ours, theirs) = open_terminal().map_err(SandboxError::io("make a terminal"))?;
@@ -52,20 +51,17 @@ pub fn enter(spec: &StepSpec, cancel: &AtomicBool) -> Result<Outcome, SandboxErr
         let outcome = copies([theirs.as_fd(); 3]).and_then(|copies| {
             // Its end is seen when nobody has the other side.
             drop(theirs);
-            attend(&spec, wires(copies, Some(ours)), &mut show, &stop)
+            attend(&spec, Wires::Given(copies, Some(ours)), &mut show, &stop)
         });
         over.store(true, Ordering::Relaxed);
         outcome
     })
 }
 
-fn copies(streams: [BorrowedFd<'_>; 3]) -> Result<Vec<OwnedFd>, SandboxError> {
-    let copies = streams.iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<_, _>>();
-    copies.map_err(SandboxError::io("copy a stream"))
-}
-
-fn wires(streams: Vec<OwnedFd>, output: Option<OwnedFd>) -> Wires {
-    Wires { own: [Stdio::null(), Stdio::null()], output, streams }
+fn copies(streams: [BorrowedFd<'_>; 3]) -> Result<[OwnedFd; 3], SandboxError> {
+    let [input, output, error] =
+        streams.map(|stream| stream.try_clone_to_owned().map_err(SandboxError::io("copy a stream")));
+    Ok([input?, output?, error?])
 }
 
 /// A new terminal: the side that is kept, and the side that is given away.

@@ -7,14 +7,14 @@ use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
 use crate::leftover::{self, Leftover};
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, receive, send_order};
+use crate::set_up::{SetUp, Standby};
 use crate::spec::{Files, Resources, Security};
-use crate::{INIT_ARGUMENT, SandboxError, StepSpec, container, own_program, provided, sys};
+use crate::{SandboxError, StepSpec, container, own_program, provided, sys};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,30 +36,44 @@ pub enum Outcome {
     DoneWithoutMemory,
 }
 
+/// What comes after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another step.
+    Step,
+    /// Nothing that runs.
+    Nothing,
+}
+
 /// Runs a step to its end. `output` gets standard output and error in the order written. When
 /// `cancel` becomes true the step is killed. When this returns, nothing of the step is alive; its mounts, which nobody
 /// else has seen, are being taken apart, and the process that set it up is ending.
 pub fn run(spec: &StepSpec, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
-    let (pipe, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
-    let copy = writer.try_clone().map_err(SandboxError::io("copy a pipe"))?;
-    let own = [Stdio::from(OwnedFd::from(writer)), Stdio::from(OwnedFd::from(copy))];
-    attend(spec, Wires { own, output: Some(pipe.into()), streams: Vec::new() }, output, cancel)
+    attend(spec, Wires::Collected(None), output, cancel)
+}
+
+/// As [`run`], of steps that follow each other: beside one that another follows, that one's process is started.
+pub fn run_in_turn(
+    spec: &StepSpec,
+    (standby, next): (&Standby, Next),
+    output: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Outcome, SandboxError> {
+    attend(spec, Wires::Collected(Some((standby, next))), output, cancel)
 }
 
 /// What a step is connected to.
-pub(crate) struct Wires {
-    /// Standard output and error of the set-up process, and of a step that is given no other streams.
-    pub own: [Stdio; 2],
-    /// From where its output comes.
-    pub output: Option<OwnedFd>,
-    /// The streams that it is given: none, or three.
-    pub streams: Vec<OwnedFd>,
+pub(crate) enum Wires<'s> {
+    /// A pipe for all that it says; and where a process for it may be.
+    Collected(Option<(&'s Standby, Next)>),
+    /// The streams that it is given, and from where its output comes, if from anywhere.
+    Given([OwnedFd; 3], Option<OwnedFd>),
 }
 
 /// Runs a step to its end, however it is connected.
 pub(crate) fn attend(
     spec: &StepSpec,
-    wires: Wires,
+    wires: Wires<'_>,
     output: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
@@ -68,15 +82,33 @@ pub(crate) fn attend(
     let group = Group::new(&spec.surroundings.resources)?;
     let span = tracing::debug_span!("sandbox", hostname = %spec.surroundings.hostname);
     let _entered = span.enter();
-    let (control, theirs) = UnixStream::pair().map_err(SandboxError::io("make a socket"))?;
     // What was written into an overlay that still is one is to be stacked by no other. Before a process begins, which
     // would get a descriptor of the mounts along, and have to take them apart.
     leftover::wait();
-    let child = Some(spawn(&spec.files, theirs, wires.own)?);
-    let mut step = Running { child, control: Some(control), heard: Heard::default(), mounts: None, helper: None };
+    let program = || own_program::unchangeable(&spec.files).map_err(SandboxError::io("guard the program"));
+    let in_turn = match wires {
+        // Where nothing is mounted it is another program.
+        Wires::Collected(in_turn) => in_turn.filter(|_| !matches!(spec.files, Files::Whole(_))),
+        Wires::Given(..) => None,
+    };
+    let (set_up, streams) = match (wires, in_turn.and_then(|(standby, _)| standby.take())) {
+        (Wires::Given(streams, output), _) => {
+            (SetUp::start(&program()?, [(); 2].map(|()| Stdio::null()), output)?, Vec::from(streams))
+        }
+        (Wires::Collected(_), Some(ready)) => (ready, Vec::new()),
+        (Wires::Collected(_), None) => (SetUp::collected(&program()?)?, Vec::new()),
+    };
+    let SetUp { child, control, output: pipe } = set_up;
+    let (child, control) = (Some(child), Some(control));
+    let mut step = Running { child, control, heard: Heard::default(), mounts: None, helper: None };
     let groups = group.as_ref().map(Group::directories).unwrap_or_default();
     let order = Order { spec: spec.clone(), groups };
-    let followed = step.follow((&order, wires.streams), wires.output, output, cancel);
+    let sent = step.send(&order, &streams);
+    drop(streams);
+    if let Some((standby, Next::Step)) = in_turn {
+        standby.prepare();
+    }
+    let followed = sent.and_then(|()| step.follow(pipe, output, cancel));
     let status = step.finish()?;
     let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
     drop(group);
@@ -126,21 +158,6 @@ fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn spawn(files: &Files, control: UnixStream, [output, error]: [Stdio; 2]) -> Result<Child, SandboxError> {
-    let program = own_program::unchangeable(files).map_err(SandboxError::io("guard the program"))?;
-    Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-        .arg0("cooper")
-        .arg(INIT_ARGUMENT)
-        .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(control)))
-        .stdout(output)
-        .stderr(error)
-        // So that Ctrl-C reaches only Cooper, which ends the step itself.
-        .process_group(0)
-        .spawn()
-        .map_err(SandboxError::io("start the sandbox process"))
-}
-
 #[derive(Default)]
 struct Heard {
     line: Vec<u8>,
@@ -162,23 +179,23 @@ struct Running {
 }
 
 impl Running {
+    fn send(&mut self, order: &Order, streams: &[OwnedFd]) -> Result<(), SandboxError> {
+        let Some(control) = &mut self.control else { return Ok(()) };
+        match send_order(control, order, streams) {
+            // A set-up process that ended early has said why, or its status tells.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(SandboxError::Io { action: "send the specification", source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn follow(
         &mut self,
-        (order, streams): (&Order, Vec<OwnedFd>),
         pipe: Option<OwnedFd>,
         output: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<(), SandboxError> {
-        if let Some(control) = &mut self.control {
-            let sent = send_order(control, order, &streams);
-            drop(streams);
-            // A set-up process that ended early has said why, or its status tells.
-            if let Err(error) = sent
-                && error.kind() != std::io::ErrorKind::BrokenPipe
-            {
-                return Err(SandboxError::Io { action: "send the specification", source: error });
-            }
-        }
         let mut pipe = pipe.map(std::fs::File::from);
         let mut buffer = vec![0; 64 * 1024];
         let mut silent_at: Option<Instant> = None;

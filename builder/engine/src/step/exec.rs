@@ -41,6 +41,9 @@ impl Build<'_> {
         };
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
+        if !matches!(self.engine.rooting(), Rooting::Chroot) {
+            place.standby.prepare();
+        }
         let ingest = self.engine.store.ingest()?;
         let upper = make(&ingest, "upper")?;
         let ran = match self.engine.rooting() {
@@ -90,7 +93,7 @@ impl Build<'_> {
             tail.extend(keep);
             self.sink.event(Event::Output { step: place.no, bytes: bytes.to_vec() });
         };
-        let outcome = cooper_sandbox::run(spec, &mut output, self.cancel)?;
+        let outcome = cooper_sandbox::run_in_turn(spec, (place.standby, place.next()), &mut output, self.cancel)?;
         if self.cancel.load(Ordering::SeqCst) {
             return Err(EngineError::Interrupted);
         }

@@ -17,6 +17,7 @@ pub use whole::StageRoot;
 use crate::ahead::Ahead;
 use crate::event::StepNo;
 use cooper_plan::op::{Op, Stage, Step};
+use cooper_sandbox::{Next, Standby};
 pub use keep::{Kept, KeptContent, KeptSharing, WRITTEN};
 pub use mounts::{COPIED, await_cache, in_one_order, put, start_agent};
 
@@ -36,11 +37,21 @@ pub struct Place<'a> {
     pub last: bool,
     /// The root that the stage's RUN steps go on in, where nothing can be mounted.
     pub root: &'a StageRoot,
+    /// The process of the RUN step that comes next.
+    pub standby: &'a Standby,
 }
 
 /// Do all steps after this one of a stage leave the files alone?
 pub fn ends_files(steps: &[Step], index: usize) -> bool {
     steps.iter().skip(index + 1).all(|step| matches!(step.op, Op::Edit(_)))
+}
+
+impl Place<'_> {
+    /// What the stage does after this step.
+    pub fn next(&self) -> Next {
+        let mut later = self.stage.steps.iter().skip(self.index + 1);
+        if later.any(|step| matches!(step.op, Op::Exec(_))) { Next::Step } else { Next::Nothing }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod probe;
 mod proc;
 mod refusal;
 mod secrets;
+mod turn;
 mod world;
 
 use cooper_sandbox::Tier;
@@ -45,6 +46,7 @@ const GROUPS: &[&[(&str, Test)]] = &[
     owners::TESTS,
     people::TESTS,
     refusal::TESTS,
+    turn::TESTS,
     faults::TESTS,
     classes::TESTS,
 ];
