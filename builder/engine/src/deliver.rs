@@ -3,6 +3,7 @@
 //! An output that fails does not keep the others from being made; the build then ends with the first failure, and
 //! the others are told.
 
+use crate::claims;
 use crate::event::{Event, Sink};
 use crate::output::{ArchiveOutput, Canonical, Container, FilesOutput, Finish, Form, ImageOutput, Output, Push};
 use crate::product::{Described, Product, Shape};
@@ -94,7 +95,7 @@ impl Engine {
     ) -> Result<Kept, EngineError> {
         let given = if image.names.is_empty() { &request.tags } else { &image.names };
         let lazily = *image == ImageOutput { names: image.names.clone(), ..ImageOutput::default() };
-        let config = product.images.first().map(|b| b.config_descriptor.clone());
+        let config = product.images.first().map(|b| claims::noted(&b.config_descriptor, &b.layers));
         let (descriptor, described) = match config.filter(|_| lazily && product.shape == Shape::Image) {
             Some(config) => (config, None),
             None => {

@@ -1,6 +1,7 @@
 //! Images by name: build, pull, push, list, inspect.
 
 use crate::ahead::Ahead;
+use crate::claims;
 use crate::context::{Behalf, Named};
 use crate::event::{Event, Sink, Unrepeated};
 use crate::output::Output;
@@ -186,7 +187,7 @@ impl Engine {
             let mut sizes: BTreeMap<&DiffId, u64> = BTreeMap::new();
             for layer in images.iter().flat_map(|i| &i.layers) {
                 let forms = self.store.layer(&layer.diff)?;
-                let size = forms.blobs.first().or(layer.claimed.as_ref()).map(|b| b.size).or(forms.tar).unwrap_or(0);
+                let size = layer.claimed.as_ref().or(forms.blobs.first()).map(|b| b.size).or(forms.tar).unwrap_or(0);
                 sizes.insert(&layer.diff, size);
             }
             let size = sizes.values().sum();
@@ -234,6 +235,7 @@ impl Engine {
         let image = self.load(&reference, &chosen)?;
         let manifest = image.manifest.map(|(_, m)| m);
         let manifests = self.entries(&reference, &descriptor)?;
+        let (descriptor, chosen) = (claims::without(&descriptor), claims::without(&chosen));
         Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config: image.config, manifest })
     }
 

@@ -22,6 +22,7 @@ mod agent;
 mod ahead;
 mod arrive;
 mod checks;
+mod claims;
 mod commit;
 mod damage;
 mod deliver;

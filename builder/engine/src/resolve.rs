@@ -1,5 +1,6 @@
 //! Bases: from the store when it has them, else from the registry.
 
+use crate::claims;
 use crate::event::Sink;
 use crate::layers::Layer;
 use crate::request::Freshness;
@@ -188,8 +189,11 @@ impl Engine {
             let config = self.config(d)?;
             // Layers of its bases have to stay the blobs that they came as.
             let layer = |diff: &DiffId| Ok(Layer { diff: diff.clone(), claimed: self.foreign_blob(diff)? });
-            let layers = config.rootfs.diff_ids.iter().map(layer).collect::<Result<_, EngineError>>()?;
-            return Ok(Resolved { manifest: None, config, config_descriptor: d.clone(), layers });
+            let layers = match claims::of(d, &config) {
+                Some(layers) => layers,
+                None => config.rootfs.diff_ids.iter().map(layer).collect::<Result<_, EngineError>>()?,
+            };
+            return Ok(Resolved { manifest: None, config, config_descriptor: claims::without(d), layers });
         }
         let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
         let document =

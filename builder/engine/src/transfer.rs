@@ -1,5 +1,6 @@
 //! Pushing: layers first, then the images of an index, names last.
 
+use crate::claims;
 use crate::event::{Direction, Event, How, Sink};
 use crate::layers::lock;
 use crate::meters::{Meters, watched};
@@ -30,12 +31,12 @@ struct Parcel {
 
 impl Engine {
     /// Sends images of the store, or indexes with all their images, to the registries that their names say; gives the
-    /// digest of each. What several names of one repository lead to is sent once. With a method, the names lead from then
-    /// on to what has all layers compressed so.
+    /// digest of each. What several names of one repository lead to is sent once. With a method, what is sent has all layers
+    /// compressed so; in the store the names lead to what they did.
     ///
     /// # Errors
-    /// [`EngineError::NoImage`], before anything is sent; [`EngineError::Request`] for what is no image and is to be
-    /// compressed; registry, storage.
+    /// [`EngineError::NoImage`], before anything is sent; [`EngineError::Request`] for what cannot be compressed otherwise,
+    /// because it is no image or because the name is one of its digest; registry, storage.
     pub fn push(
         &self,
         names: &[Reference],
@@ -43,6 +44,15 @@ impl Engine {
         sink: &dyn Sink,
     ) -> Result<Vec<Digest>, EngineError> {
         let names: Vec<Reference> = names.iter().map(|name| name.clone().or_latest()).collect();
+        if let Some(fixed) = names.iter().find(|name| name.digest().is_some() && method.is_some()) {
+            return Err(EngineError::Request {
+                message: format!(
+                    "{} names one image for ever; layers compressed otherwise make another",
+                    fixed.familiar()
+                ),
+                hint: "give it a tag with cooper tag, and push that".to_owned(),
+            });
+        }
         for name in &names {
             self.store.get_ref(name)?.ok_or_else(|| EngineError::NoImage(name.clone()))?;
         }
@@ -73,7 +83,7 @@ impl Engine {
         self.finished_so(reference, None, uplink)
     }
 
-    /// As [`Self::finished`]; with a method, all layers are compressed so.
+    /// As [`Self::finished`]; with a method, all layers are compressed so, and the name stays what it is.
     fn finished_so(
         &self,
         reference: &Reference,
@@ -81,27 +91,29 @@ impl Engine {
         uplink: Option<&Uplink>,
     ) -> Result<Descriptor, EngineError> {
         let missing = || EngineError::NoImage(reference.clone());
-        let mut descriptor = self.store.get_ref(reference)?.ok_or_else(missing)?;
-        if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
-            let image = self.load(reference, &descriptor)?;
+        let named = self.store.get_ref(reference)?.ok_or_else(missing)?;
+        if !named.media_type.is_index() && !named.media_type.is_manifest() {
+            let image = self.load(reference, &named)?;
             let (config, layers) = (image.config, image.layers);
-            let built = Built { platform: config.platform(), config, config_descriptor: descriptor, layers };
+            let built =
+                Built { platform: config.platform(), config, config_descriptor: claims::without(&named), layers };
             let product = Product { images: vec![built], shape: Shape::Image };
             let form = method.map_or_else(Form::default, |compression| Form {
                 compression,
                 recompress: Recompress::All,
                 ..Form::default()
             });
-            descriptor = self.describe(&product, &form, Format::Oci, uplink)?.descriptor;
-            self.store.set_ref(reference, &descriptor)?;
-        } else if let Some(method) = method {
-            let new = recompressed(self, (reference, &descriptor), method, uplink)?;
-            if new.digest != descriptor.digest {
-                self.store.set_ref(reference, &new)?;
-                descriptor = new;
+            let made = self.describe(&product, &form, Format::Oci, uplink)?.descriptor;
+            // Another build can have taken the name meanwhile.
+            if method.is_none() && !self.store.replace_ref(reference, &named, &made)? {
+                tracing::debug!(name = %reference, "the name leads to something else by now");
             }
+            return Ok(made);
         }
-        Ok(descriptor)
+        match method {
+            Some(method) => recompressed(self, (reference, &named), method, uplink),
+            None => Ok(named),
+        }
     }
 
     /// The way to where a name is pushed.

@@ -91,7 +91,7 @@ fn rows(config: &ImageConfig) -> Vec<Row> {
 /// Of a layer: as a blob, else as what there is of it; `None` when there is nothing, or it cannot be read by this user.
 fn size(store: &Store, diff: &DiffId, claimed: Option<&Descriptor>) -> Result<Option<Size>, Failure> {
     let forms = store.layer(diff).map_err(EngineError::from)?;
-    let blob = forms.blobs.first().or(claimed).map(|b| Size { size: b.size, form: Form::Compressed });
+    let blob = claimed.or(forms.blobs.first()).map(|b| Size { size: b.size, form: Form::Compressed });
     let unpacked = |size| Size { size, form: Form::Unpacked };
     let tree = || forms.tree.as_deref().and_then(|tree| bytes_below(tree).ok()).map(unpacked);
     Ok(blob.or_else(tree).or(forms.tar.map(unpacked)))

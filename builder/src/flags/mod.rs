@@ -305,11 +305,12 @@ pub struct PushFlags {
     /// repository lead to is sent once
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<Reference>,
-    /// Compress all layers so, also those of bases: gzip, zstd or uncompressed. The names lead to that image then. When
-    /// nothing is said, what is compressed stays as it is, and the rest is sent as gzip
+    /// Compress all layers so, also those of bases: gzip, zstd or uncompressed. In the store the image stays what it is.
+    /// When nothing is said, what is compressed is sent as it is, and the rest as gzip
     #[arg(long, value_name = "METHOD")]
     pub compression_format: Option<String>,
-    /// How much to compress: gzip (also when no method is said) 0 to 9, zstd 1 to 22; lower is faster
+    /// How much to compress: gzip (also when no method is said) 0 to 9, zstd 1 to 22, 0 is its usual one; lower is
+    /// faster
     #[arg(long, value_name = "LEVEL")]
     pub compression_level: Option<String>,
     /// Print JSON, for programs: name and digest; of several names a list

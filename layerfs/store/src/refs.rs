@@ -72,6 +72,25 @@ impl Store {
         remove_file(&self.layout().reference(name))
     }
 
+    /// Has a name lead to something else, durably, if it leads to what it is thought to; says whether it did.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn replace_ref(&self, name: &Reference, from: &Descriptor, to: &Descriptor) -> Result<bool, StoreError> {
+        let path = self.layout().reference(name);
+        // Nobody else names anything between the look and the change.
+        let refs = self.open_refs()?;
+        refs.lock().map_err(StoreError::io("locking", &self.layout().refs()))?;
+        self.settle_parts()?;
+        if read_ref(&path)?.is_none_or(|now| now.descriptor != *bounded(from)) {
+            return Ok(false);
+        }
+        let reference = name.clone().or_latest();
+        let file = RefFile { version: VERSION, reference, descriptor: bounded(to).into_owned() };
+        self.write_json(&path, "a ref", &file)?;
+        Ok(true)
+    }
+
     /// Every name, sorted. Damaged ones are told to the log and left out; [`Store::fsck`] lists them.
     ///
     /// # Errors
@@ -163,6 +182,21 @@ mod tests {
         assert_eq!(store.remove_ref(&"host:5000/a:b".parse().unwrap()).unwrap(), Removed::Yes);
         assert_eq!(store.remove_ref(&"host:5000/a:b".parse().unwrap()).unwrap(), Removed::WasAbsent);
         assert_eq!(store.refs().unwrap().len(), given.len() - 1);
+    }
+
+    #[test]
+    fn only_what_is_thought_to_have_a_name_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let name = "debian:12".parse().unwrap();
+        let [old, new, other] = [1, 2, 3].map(|n| Descriptor::of(MediaType::OciManifest, &[n]));
+        assert!(!store.replace_ref(&name, &old, &new).unwrap(), "nothing had it");
+        assert_eq!(store.get_ref(&name).unwrap(), None);
+        store.set_ref(&name, &old).unwrap();
+        assert!(!store.replace_ref(&name, &other, &new).unwrap());
+        assert_eq!(store.get_ref(&name).unwrap().as_ref(), Some(&old));
+        assert!(store.replace_ref(&name, &old, &new).unwrap());
+        assert_eq!(store.get_ref(&name).unwrap(), Some(new));
     }
 
     #[test]
