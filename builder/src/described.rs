@@ -46,8 +46,12 @@ fn entries(manifests: &[Descriptor]) -> String {
 
 fn image(config: &ImageConfig, manifest: Option<&Manifest>) -> String {
     let mut rows = Rows::default();
-    rows.one("Platform", config.platform());
-    rows.some("Image ID", manifest.map(|m| &m.config.digest));
+    // What is no image is for no platform.
+    let is_image = !config.architecture.is_empty();
+    rows.some("Platform", is_image.then(|| config.platform()));
+    let kind = manifest.map(|m| m.artifact_type.clone().unwrap_or_else(|| m.config.media_type.to_string()));
+    rows.some("Artifact type", kind.filter(|_| !is_image));
+    rows.some("Image ID", manifest.map(|m| &m.config.digest).filter(|_| is_image));
     rows.some("Created", config.created.as_ref());
     rows.some("Author", config.author.as_ref());
     let annotations = manifest.map(|m| m.annotations.clone()).unwrap_or_default();
@@ -131,6 +135,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cooper_engine::images::Documents;
     use cooper_image::{Digest, MediaType, Platform};
 
     fn detail() -> ImageDetail {
@@ -148,7 +153,8 @@ mod tests {
             chosen: Descriptor::of(MediaType::OciConfig, b"x"),
             platforms: Vec::new(),
             manifests: Vec::new(),
-            config: serde_json::from_value(config).unwrap(),
+            config: serde_json::from_value(config.clone()).unwrap(),
+            documents: Documents { config, manifest: None },
             manifest: None,
         }
     }

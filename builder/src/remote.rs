@@ -5,7 +5,7 @@
 use crate::failure::Failure;
 use crate::open::Remote;
 use cooper_engine::EngineError;
-use cooper_engine::images::ImageDetail;
+use cooper_engine::images::{Documents, ImageDetail};
 use cooper_image::{Descriptor, Document, ImageConfig, Index, Leaf, Leaves, Platform, Reference, limits};
 use cooper_registry::ResolvedManifest;
 
@@ -28,7 +28,7 @@ pub fn image(remote: &Remote, name: &Reference, platform: Option<&Platform>) -> 
     let mut image = Image { manifest, config: None };
     if let Some(wanted) = platform.filter(|_| image.manifest.index.is_none()) {
         let bytes = image.config(remote, name)?;
-        let is = parsed(&bytes, name)?.platform();
+        let is = parsed::<ImageConfig>(&bytes, name)?.platform();
         if !is.satisfies(wanted) {
             let message = format!("{} has no image for {wanted}", name.familiar());
             return Err(Failure::usage(message, format!("it has {is}")));
@@ -58,7 +58,10 @@ impl Image {
     /// # Errors
     /// As [`Image::config`], and when it is no configuration of an image.
     pub fn detail(self, remote: &Remote, name: &Reference) -> Result<ImageDetail, Failure> {
-        let config = parsed(&self.config(remote, name)?, name)?;
+        let bytes = self.config(remote, name)?;
+        let config: ImageConfig = parsed(&bytes, name)?;
+        let documents =
+            Documents { config: parsed(&bytes, name)?, manifest: Some(parsed(self.manifest.manifest.get(), name)?) };
         let of_index = self.manifest.index.as_ref().and_then(|bytes| {
             // It was parsed before, when the image was chosen from it.
             let Ok(Document::Index(index)) = Document::parse(bytes.get(), None) else { return None };
@@ -68,10 +71,23 @@ impl Image {
         let chosen = self.manifest.descriptor;
         let (descriptor, platforms, manifests) = match of_index {
             Some((descriptor, index)) => (descriptor, platforms(remote, name, index.clone())?, index.manifests),
-            None => (chosen.clone(), vec![config.platform()], Vec::new()),
+            // What is no image is for no platform.
+            None => {
+                let platform = Some(config.platform()).filter(|platform| !platform.architecture.is_empty());
+                (chosen.clone(), platform.into_iter().collect(), Vec::new())
+            }
         };
         let manifest = Some(self.manifest.document);
-        Ok(ImageDetail { reference: name.clone(), descriptor, chosen, platforms, manifests, config, manifest })
+        Ok(ImageDetail {
+            reference: name.clone(),
+            descriptor,
+            chosen,
+            platforms,
+            manifests,
+            config,
+            manifest,
+            documents,
+        })
     }
 }
 
@@ -96,7 +112,6 @@ fn platforms(remote: &Remote, name: &Reference, index: Index) -> Result<Vec<Plat
     Ok(found)
 }
 
-fn parsed(bytes: &[u8], name: &Reference) -> Result<ImageConfig, EngineError> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| EngineError::Json { what: format!("the configuration of {name}"), source })
+fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &Reference) -> Result<T, EngineError> {
+    serde_json::from_slice(bytes).map_err(|source| EngineError::Json { what: format!("a document of {name}"), source })
 }

@@ -6,6 +6,7 @@
 
 use crate::layers::Layer;
 use cooper_image::{Descriptor, ImageConfig};
+use serde::Serialize as _;
 
 /// The annotation of the configuration's descriptor: for each layer a descriptor, or null.
 const CLAIMS: &str = "cooper.claims";
@@ -37,6 +38,11 @@ pub(crate) fn without(named: &Descriptor) -> Descriptor {
     let mut plain = named.clone();
     plain.annotations.remove(CLAIMS);
     plain
+}
+
+/// Tells of a descriptor without the note.
+pub(crate) fn serialize_without<S: serde::Serializer>(named: &Descriptor, to: S) -> Result<S::Ok, S::Error> {
+    without(named).serialize(to)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use cooper_image::{
     Descriptor, DiffId, Digest, Document, ImageConfig, Manifest, MediaType, Platform, Reference, limits,
 };
 use cooper_plan::op::Plan;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,7 @@ pub struct ImageDetail {
     /// Its name.
     pub reference: Reference,
     /// What the name leads to.
+    #[serde(serialize_with = "claims::serialize_without")]
     pub descriptor: Descriptor,
     /// The image that is told of: what the name leads to, or one of an index.
     #[serde(skip)]
@@ -54,9 +56,23 @@ pub struct ImageDetail {
     /// Of an index, what it has, attestations too.
     pub manifests: Vec<Descriptor>,
     /// Its configuration.
+    #[serde(skip)]
     pub config: ImageConfig,
     /// Its manifest; absent until layers were compressed for a push or an archive.
+    #[serde(skip)]
     pub manifest: Option<Manifest>,
+    /// Both with all that they say.
+    #[serde(flatten)]
+    pub documents: Documents,
+}
+
+/// The documents of an image as they are, also what nobody here knows.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Documents {
+    /// The configuration.
+    pub config: Value,
+    /// The manifest, if there is one.
+    pub manifest: Option<Value>,
 }
 
 impl Engine {
@@ -233,10 +249,15 @@ impl Engine {
             });
         };
         let image = self.load(&reference, &chosen)?;
-        let manifest = image.manifest.map(|(_, m)| m);
+        let document = |d: &Descriptor, most| {
+            let bytes = self.store.read_blob(d, most)?;
+            serde_json::from_slice(bytes.get()).map_err(|e| invalid(&reference, e.to_string()))
+        };
+        let manifest = image.manifest.as_ref().map(|(d, _)| document(d, limits::MANIFEST_BYTES)).transpose()?;
+        let documents = Documents { config: document(&image.config_descriptor, limits::CONFIG_BYTES)?, manifest };
+        let (config, manifest) = (image.config, image.manifest.map(|(_, m)| m));
         let manifests = self.entries(&reference, &descriptor)?;
-        let (descriptor, chosen) = (claims::without(&descriptor), claims::without(&chosen));
-        Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config: image.config, manifest })
+        Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config, manifest, documents })
     }
 
     /// What an index has; nothing of an image alone.
