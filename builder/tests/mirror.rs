@@ -99,6 +99,17 @@ fn a_mirror_serves_what_it_fetched_when_its_upstream_is_gone() {
         "{stale}"
     );
     assert!(mirror.ask(&blob, &[]).ends_with("\r\n\r\n{}"));
+    // Whoever asks is told so.
+    let warned = format!("WARNING: registry {} says: the upstream cannot be reached", mirror.host);
+    let (json, layout) = (["digest", "--json"], "oci-layout://layout:v1");
+    for command in [&json[..], &["inspect", "--remote"], &["pull", "--root", "puller"], &["copy"]] {
+        let to = (command == ["copy"]).then_some(layout);
+        let out = cooper(here).args(command).arg(&name).args(to).output().expect("the binary runs");
+        let (said, told) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert_eq!(told.matches(&warned).count(), 1, "{command:?}: {told}");
+        assert!(out.status.success() && !said.contains("WARNING"), "{command:?}: {said}");
+        assert!(command != json || serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
+    }
     let checked = cooper(here).args(["debug", "fsck", "--root", "mirror"]).output().expect("the binary runs");
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }

@@ -7,6 +7,7 @@ use crate::endpoint::{Trust, host_without_port, is_loopback, names};
 use crate::error::chain;
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
 use crate::roots::Roots;
+use crate::warnings::Warnings;
 use crate::{RegistryError, blob::body::Upload};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
@@ -98,6 +99,7 @@ pub(crate) struct Transport {
     unverified: Client,
     insecure: Vec<String>,
     certificates: Certificates,
+    warnings: Warnings,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -117,6 +119,7 @@ impl Transport {
             unverified: builder(true)?,
             certificates: Certificates::new(&options.certificates, options.proxies.clone(), roots, begin),
             insecure: options.insecure.clone(),
+            warnings: Warnings::default(),
             timeouts: options.timeouts,
         })
     }
@@ -188,6 +191,11 @@ impl Transport {
             Payload::Bytes(bytes) => self.in_time(builder.body(bytes.clone()).send()).await,
             Payload::File(upload) => upload.send(builder, self.timeouts).await,
         };
+        if let Ok(response) = &answer
+            && request.peer == Peer::Registry
+        {
+            self.warnings.tell(&authority(&url), response.headers());
+        }
         match answer {
             Err(Break::Passing(words)) if request.peer == Peer::Registry && has_lost_words(&url, &words) => {
                 Err(self.why(&url, trust).await.unwrap_or(Break::Passing(words)))

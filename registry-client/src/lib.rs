@@ -8,9 +8,9 @@
 //! Reading order: [`options`] and [`registries_conf`] (what the front door gives), `endpoint`
 //! (which hosts serve a name), `http` (one exchange), `auth` (who we are), `session` (an exchange
 //! with authentication and retries), then `manifest`, `raw`, `rewriting`, `referrers`, `list`,
-//! `remove` and `blob`. `certificates` are those of single registries,
-//! judged by `roots` and `own_leaf`. [`web`] fetches files that are no registry's over the same
-//! connections.
+//! `remove` and `blob`. `certificates` are those of single registries, judged by `roots` and
+//! `own_leaf`; `warnings` tells what registries warn of. [`web`] fetches files that are no registry's
+//! over the same connections.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -38,6 +38,7 @@ mod remove;
 mod rewriting;
 mod roots;
 mod session;
+mod warnings;
 
 pub use auth::{credential as credentials, edit, helper};
 pub use blob::body::{BlobSource, StreamSource};

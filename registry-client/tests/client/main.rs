@@ -18,5 +18,6 @@ mod real_registry;
 mod streams;
 mod support;
 mod surroundings;
+mod warnings;
 mod web;
 mod windows;
