@@ -6,11 +6,11 @@
 //! | `COOPER_GC_MAX_SIZE` | the cap above which a build deletes what was not used for longest, as `50g`; `--gc-max-size` wins |
 //! | `XDG_DATA_HOME` | the store is `cooper` in it, for everybody but the root user |
 //! | `HOME` | stands in for the XDG directories: `.local/share`, `.config`; also `.docker` |
-//! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it |
+//! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it, and `containers/auth.json`, which is read after that of `XDG_RUNTIME_DIR` |
 //! | `CONTAINERS_REGISTRIES_CONF` | the registries.conf to follow; `--registries-conf` wins |
 //! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json`; `cooper login` writes to it |
 //! | `DOCKER_CONFIG` | directory of docker's `config.json`; without the variable before, `cooper login` writes to it |
-//! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials |
+//! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials; without the variable `/run/containers/UID/auth.json` does, as for podman |
 //! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to; the same as a build argument of that name, which wins |
 //! | `NO_COLOR` | no colours in reports, whatever the value |
 //! | `TERM` | `dumb` or nothing: no moving bars and no colours |
@@ -32,6 +32,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Where podman keeps logins of users without `XDG_RUNTIME_DIR`, each with their number.
+pub const RUN: &str = "/run/containers";
+
 /// Who started the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
@@ -46,6 +49,8 @@ pub enum User {
 pub struct Environment {
     cooper_root: Option<PathBuf>,
     gc_max_size: Option<String>,
+    /// Whose files those are that have a user's number in their path.
+    uid: Option<u32>,
     home: Option<PathBuf>,
     data_home: Option<PathBuf>,
     config_home: Option<PathBuf>,
@@ -64,7 +69,8 @@ pub struct Environment {
 impl Environment {
     /// Reads the process's environment.
     pub fn read() -> Self {
-        Self::of(|name| std::env::var_os(name))
+        let uid = Some(rustix::process::getuid().as_raw());
+        Self { uid, ..Self::of(|name| std::env::var_os(name)) }
     }
 
     fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -76,6 +82,7 @@ impl Environment {
         Self {
             cooper_root: path("COOPER_ROOT"),
             gc_max_size: text("COOPER_GC_MAX_SIZE"),
+            uid: None,
             home: path("HOME"),
             data_home: xdg("XDG_DATA_HOME"),
             config_home: xdg("XDG_CONFIG_HOME"),
@@ -135,39 +142,54 @@ impl Environment {
 
     /// The user's own registries.conf, whether it is there or not.
     pub fn user_registries_conf(&self) -> Option<PathBuf> {
-        let config = self.config_home.clone().or_else(|| self.in_home(".config"));
-        config.map(|c| c.join("containers/registries.conf"))
+        self.user_containers().map(|c| c.join("registries.conf"))
     }
 
     /// The user's own certs.d, whether it is there or not.
     pub fn user_certificates(&self) -> Option<PathBuf> {
-        let config = self.config_home.clone().or_else(|| self.in_home(".config"));
-        config.map(|c| c.join("containers/certs.d"))
+        self.user_containers().map(|c| c.join("certs.d"))
     }
 
-    /// Files that may hold credentials, the one that wins first. With `$REGISTRY_AUTH_FILE` it is
-    /// the only one.
+    /// Files that may hold credentials, the one that wins first: docker's, then podman's in its own order
+    /// (containers-auth.json(5)). With `$REGISTRY_AUTH_FILE` it is the only one.
     pub fn credential_files(&self) -> Vec<PathBuf> {
         if let Some(file) = &self.auth_file {
             return vec![file.clone()];
         }
-        let docker = self.docker_config.clone().or_else(|| self.in_home(".docker"));
-        let podman = self.runtime_dir.clone();
-        let docker = docker.map(|d| d.join("config.json"));
-        docker.into_iter().chain(podman.map(|d| d.join("containers/auth.json"))).collect()
+        let in_run = || self.uid.map(|uid| PathBuf::from(format!("{RUN}/{uid}/auth.json")));
+        let podman = [self.runtime_file().or_else(in_run), self.user_containers().map(|c| c.join("auth.json"))];
+        self.docker_file().into_iter().chain(podman.into_iter().flatten()).collect()
     }
 
-    /// The file that logins are written to: the one of these that wins.
+    /// The file that logins are written to: of these the one that wins, but none of those that podman only reads or that
+    /// are in a directory which root makes.
     ///
     /// # Errors
     /// When nothing says where it is.
     pub fn login_file(&self) -> Result<PathBuf, Failure> {
-        self.credential_files().into_iter().next().ok_or_else(|| {
+        let file = self.auth_file.clone().or_else(|| self.docker_file()).or_else(|| self.runtime_file());
+        file.ok_or_else(|| {
             Failure::usage(
                 "there is no place for logins: HOME is not set",
                 "set HOME, DOCKER_CONFIG or REGISTRY_AUTH_FILE",
             )
         })
+    }
+
+    /// Docker's file of credentials.
+    fn docker_file(&self) -> Option<PathBuf> {
+        self.docker_config.clone().or_else(|| self.in_home(".docker")).map(|d| d.join("config.json"))
+    }
+
+    /// Podman's own, which is gone after the next start of the machine.
+    fn runtime_file(&self) -> Option<PathBuf> {
+        self.runtime_dir.as_ref().map(|d| d.join("containers/auth.json"))
+    }
+
+    /// The user's own settings for tools that are about containers.
+    fn user_containers(&self) -> Option<PathBuf> {
+        let config = self.config_home.clone().or_else(|| self.in_home(".config"));
+        config.map(|c| c.join("containers"))
     }
 
     /// `$SOURCE_DATE_EPOCH`.
@@ -275,11 +297,23 @@ mod tests {
             of(pairs).credential_files().iter().map(|p| p.display().to_string()).collect()
         };
         assert_eq!(files(&[("REGISTRY_AUTH_FILE", "/a"), ("HOME", "/h")]), ["/a"]);
-        assert_eq!(
-            files(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/u")]),
-            ["/h/.docker/config.json", "/run/u/containers/auth.json"]
-        );
-        assert_eq!(files(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")]), ["/d/config.json"]);
+        let (docker, own) = ("/h/.docker/config.json", "/h/.config/containers/auth.json");
+        let home = ("HOME", "/h");
+        assert_eq!(files(&[home, ("XDG_RUNTIME_DIR", "/run/u")]), [docker, "/run/u/containers/auth.json", own]);
+        assert_eq!(files(&[home, ("DOCKER_CONFIG", "/d")]), ["/d/config.json", own]);
+        assert_eq!(files(&[home, ("XDG_CONFIG_HOME", "/c")]), [docker, "/c/containers/auth.json"]);
+        let of_seven = |pairs: &[(&str, &str)]| Environment { uid: Some(7), ..of(pairs) };
+        let paths = |e: Environment| e.credential_files().iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(paths(of_seven(&[home])), [docker, "/run/containers/7/auth.json", own]);
+        assert_eq!(paths(of_seven(&[("XDG_RUNTIME_DIR", "/run/u")])), ["/run/u/containers/auth.json"]);
+        for (pairs, place) in [
+            (&[home, ("XDG_RUNTIME_DIR", "/run/u")][..], Some(docker)),
+            (&[("XDG_RUNTIME_DIR", "/run/u"), ("XDG_CONFIG_HOME", "/c")], Some("/run/u/containers/auth.json")),
+            (&[("XDG_CONFIG_HOME", "/c")], None),
+        ] {
+            let file = of_seven(pairs).login_file().ok().map(|p| p.display().to_string());
+            assert_eq!(file.as_deref(), place, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! credential file holds.
 
 use crate::cmd::Place;
+use crate::env::RUN;
 use crate::failure::{Exit, Failure};
 use cooper_registry::RegistryError;
 use cooper_registry::credentials::DockerConfig;
@@ -104,7 +105,7 @@ pub fn read(path: &Path) -> Result<Option<String>, Failure> {
     let cannot = |e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(e) if is_absence(&e) => return Ok(None),
+        Err(e) if is_absence(&e) || is_anothers(&e, path) => return Ok(None),
         Err(e) => return Err(cannot(e)),
     };
     whole(file).map(Some).map_err(cannot)
@@ -139,6 +140,12 @@ mod tests {
     fn winner(conf: &RegistriesConf) -> String {
         conf.aliases.follow("wins".parse().unwrap()).repository().to_owned()
     }
+
+/// Nobody has named that place, so that what may not be read there concerns others: root of a user namespace finds the
+/// real one's.
+fn is_anothers(e: &std::io::Error, path: &Path) -> bool {
+    e.kind() == ErrorKind::PermissionDenied && path.starts_with(RUN)
+}
 
     #[test]
     fn files_are_laid_over_each_other() {
@@ -176,3 +183,14 @@ mod tests {
         assert!(read(dir.path()).is_err());
     }
 }
+
+    #[test]
+    fn what_others_have_where_nobody_pointed_to_is_passed_over() {
+        for (kind, path, passed) in [
+            (ErrorKind::PermissionDenied, "/run/containers/0/auth.json", true),
+            (ErrorKind::PermissionDenied, "/run/user/1000/containers/auth.json", false),
+            (ErrorKind::IsADirectory, "/run/containers/0/auth.json", false),
+        ] {
+            assert_eq!(is_anothers(&kind.into(), Path::new(path)), passed, "{kind} {path}");
+        }
+    }

@@ -242,3 +242,24 @@ fn plans_are_shown_and_nothing_is_done() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.out.is_empty() && ended.err.contains("2 | STOPSIGNAL x") && ended.err.contains("3 | EXPOSE y"));
 }
+
+/// Of `own` with the password `pw`.
+const AUTH: &str = r#"{"auths":{"a.example":{"auth":"b3duOnB3"}}}"#;
+
+#[test]
+fn logins_are_read_where_podman_reads_them() {
+    let place = Place::new(&[("home/.config/containers/auth.json", AUTH), ("run/containers/auth.json", AUTH)]);
+    let named = place.run(&["login", "--get-login", "a.example"]);
+    assert_eq!((named.code, named.out.as_str()), (Some(0), "own\n"), "{named:?}");
+    let elsewhere =
+        place.command(&["login", "--get-login", "a.example"]).env("XDG_CONFIG_HOME", "/nonexistent").output();
+    assert_eq!(elsewhere.expect("the binary runs").status.code(), Some(2));
+    // What others wrote is left to them.
+    let mut logout = place.command(&["logout", "a.example"]);
+    let told = Ended::of(&logout.env("XDG_RUNTIME_DIR", place.path().join("run")).output().expect("the binary runs"));
+    for file in ["home/.config/containers/auth.json", "run/containers/auth.json"] {
+        let file = place.path().join(file);
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), AUTH);
+        assert!(told.err.contains(&format!("podman logout --authfile {} a.example", file.display())), "{told:?}");
+    }
+}

@@ -30,7 +30,7 @@ pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
         say(&if was { format!("logged out of {host}") } else { format!("nobody was logged in to {host}") });
     }
     let mut left = Vec::new();
-    for other in place.env.credential_files().iter().skip(1) {
+    for other in place.env.credential_files().iter().filter(|other| **other != file) {
         let Some(config) = settings::credential_file(place, other)? else { continue };
         if runtime.block_on(config.credential(host, "")).map_err(EngineError::from)?.is_some() {
             left.push(other.display().to_string());
@@ -41,7 +41,7 @@ pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     for file in &left {
-        say(&escape::line(&format!("{file} still has a login for {host}: podman logout {host}")));
+        say(&escape::line(&format!("{file} still has a login for {host}: podman logout --authfile {file} {host}")));
     }
     Ok(Exit::Done)
 }
