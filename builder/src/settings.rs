@@ -83,7 +83,8 @@ pub fn credentials(place: &Place) -> Result<Vec<DockerConfig>, Failure> {
 /// # Errors
 /// As [`credentials`].
 pub fn credential_file(place: &Place, path: &Path) -> Result<Option<DockerConfig>, Failure> {
-    parsed(place, path, DockerConfig::parse)
+    let parse = |text: &str| DockerConfig::parse(text).map(|file| file.named(&path.display().to_string()));
+    parsed(place, path, parse)
 }
 
 fn parsed<T>(
@@ -132,6 +133,12 @@ fn is_absence(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// Nobody has named that place, so that what may not be read there concerns others: root of a user namespace finds the
+/// real one's.
+fn is_anothers(e: &std::io::Error, path: &Path) -> bool {
+    e.kind() == ErrorKind::PermissionDenied && path.starts_with(RUN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,12 +147,6 @@ mod tests {
     fn winner(conf: &RegistriesConf) -> String {
         conf.aliases.follow("wins".parse().unwrap()).repository().to_owned()
     }
-
-/// Nobody has named that place, so that what may not be read there concerns others: root of a user namespace finds the
-/// real one's.
-fn is_anothers(e: &std::io::Error, path: &Path) -> bool {
-    e.kind() == ErrorKind::PermissionDenied && path.starts_with(RUN)
-}
 
     #[test]
     fn files_are_laid_over_each_other() {
@@ -182,7 +183,6 @@ fn is_anothers(e: &std::io::Error, path: &Path) -> bool {
         assert_eq!(failure.exit(), Exit::Usage);
         assert!(read(dir.path()).is_err());
     }
-}
 
     #[test]
     fn what_others_have_where_nobody_pointed_to_is_passed_over() {
@@ -194,3 +194,4 @@ fn is_anothers(e: &std::io::Error, path: &Path) -> bool {
             assert_eq!(is_anothers(&kind.into(), Path::new(path)), passed, "{kind} {path}");
         }
     }
+}

@@ -263,3 +263,19 @@ fn logins_are_read_where_podman_reads_them() {
         assert!(told.err.contains(&format!("podman logout --authfile {} a.example", file.display())), "{told:?}");
     }
 }
+
+#[test]
+fn a_login_that_cannot_be_read_concerns_its_registry_alone() {
+    let file = r#"{"auths":{"bad.example":{"auth":"c2VjcmV0"},"a.example":{"auth":"b3duOnB3"}}}"#;
+    let place = Place::new(&[("home/.docker/config.json", file)]);
+    let named = place.run(&["login", "--get-login", "a.example"]);
+    assert_eq!((named.code, named.out.as_str()), (Some(0), "own\n"), "{named:?}");
+    let refused = place.run(&["login", "--get-login", "bad.example"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let words = ["home/.docker/config.json: the login for bad.example cannot be used", "cooper login bad.example"];
+    assert!(words.iter().all(|w| refused.err.contains(w)) && !refused.err.contains("secret"), "{refused:?}");
+    let out = place.run(&["logout", "bad.example"]);
+    assert_eq!(out.code, Some(0), "{out:?}");
+    let left = std::fs::read_to_string(place.path().join("home/.docker/config.json")).expect("it is there");
+    assert!(left.contains("a.example") && !left.contains("bad.example"), "{left}");
+}

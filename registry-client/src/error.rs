@@ -68,6 +68,16 @@ pub enum RegistryError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The file with credentials has something for the registry that cannot be read.
+    #[error("{file}: the login for {key} cannot be used: {why}")]
+    Login {
+        /// The file's path.
+        file: String,
+        /// The registry, with a path where it is for a part of its repositories.
+        key: String,
+        /// What is wrong; nothing of the entry is quoted.
+        why: &'static str,
+    },
     /// `registries.conf` blocks the name.
     #[error("{name} is blocked by registries.conf")]
     Blocked {
@@ -193,7 +203,7 @@ impl RegistryError {
     /// Whose fault it is. For several endpoints the last one, the primary, decides.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Config { .. } | Self::Blocked { .. } | Self::Platform { .. } => Fault::Caller,
+            Self::Config { .. } | Self::Login { .. } | Self::Blocked { .. } | Self::Platform { .. } => Fault::Caller,
             Self::Auth { .. } | Self::Status { status: 401 | 403, .. } => Fault::Auth,
             Self::Status { .. } | Self::Later { .. } | Self::Protocol { .. } => Fault::Registry,
             Self::Network { .. } => Fault::Network,
@@ -222,6 +232,12 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Auth { advice, .. } => Some(advice.clone()),
+            Self::Login { file, key, .. } => Some(match key.split_once('/') {
+                None => format!("log in again with: cooper login {key}"),
+                Some((host, _)) => {
+                    format!("take the entry {key} out of {file}, and log in again with: cooper login {host}")
+                }
+            }),
             Self::Status { status: 401 | 403, asked, .. } => Some(login_hint(&asked.registry)),
             Self::Status { status: 404, asked, .. } if asked.repository.is_empty() => {
                 Some(format!("check the name: what answers at {} may be no registry", asked.registry))

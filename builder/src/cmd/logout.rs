@@ -7,7 +7,7 @@ use crate::flags::login::LogoutFlags;
 use crate::ui::{escape, say};
 use crate::{open, settings, stdout};
 use cooper_engine::EngineError;
-use cooper_registry::{edit, helper};
+use cooper_registry::{RegistryError, edit, helper};
 use serde_json::json;
 
 /// Forgets a login, where `cooper login` would have kept it.
@@ -32,7 +32,11 @@ pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
     let mut left = Vec::new();
     for other in place.env.credential_files().iter().filter(|other| **other != file) {
         let Some(config) = settings::credential_file(place, other)? else { continue };
-        if runtime.block_on(config.credential(host, "")).map_err(EngineError::from)?.is_some() {
+        let is_there = match runtime.block_on(config.credential(host, "")) {
+            Err(RegistryError::Login { .. }) => true,
+            found => found.map_err(EngineError::from)?.is_some(),
+        };
+        if is_there {
             left.push(other.display().to_string());
         }
     }

@@ -31,7 +31,10 @@ pub struct Login {
 /// One credential file.
 #[derive(Debug, Clone, Default)]
 pub struct DockerConfig {
-    auths: BTreeMap<String, Credential>,
+    /// Where it is, for errors.
+    file: String,
+    /// What is wrong with one entry concerns nobody but its registry.
+    auths: BTreeMap<String, Result<Credential, &'static str>>,
     helpers: BTreeMap<String, String>,
     store: Option<String>,
 }
@@ -43,13 +46,20 @@ pub enum Place {
     Known(Credential),
     /// With `docker-credential-<name>`.
     Helper(String),
+    /// Here, in a form that cannot be read.
+    Unreadable {
+        /// The entry's key.
+        key: String,
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
     #[serde(default)]
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     cred_helpers: BTreeMap<String, String>,
     #[serde(default)]
@@ -66,7 +76,7 @@ struct Entry {
 }
 
 impl DockerConfig {
-    /// Parses `config.json` or `auth.json`.
+    /// Parses `config.json` or `auth.json`. Whether a single entry can be read is told to who asks for it.
     ///
     /// # Errors
     /// [`RegistryError::Config`]; the text is not quoted, for it holds secrets.
@@ -77,19 +87,32 @@ impl DockerConfig {
             .map_err(|e| bad(format!("malformed JSON at line {} column {}", e.line(), e.column())))?;
         let mut auths = BTreeMap::new();
         for (key, entry) in file.auths {
-            let credential = entry.credential().map_err(|why| bad(format!("entry {key:?}: {why}")))?;
-            if credential != Credential::default() {
+            let entry = Entry::deserialize(entry).map_err(|_| "it is not of the form that entries have");
+            let credential = entry.and_then(Entry::credential);
+            if credential.as_ref().ok() != Some(&Credential::default()) {
                 auths.insert(normal_key(&key), credential);
             }
         }
         let helpers = file.cred_helpers.into_iter().map(|(k, v)| (normal_key(&k), v)).collect();
-        Ok(Self { auths, helpers, store: file.creds_store.filter(|s| !s.is_empty()) })
+        let store = file.creds_store.filter(|s| !s.is_empty());
+        Ok(Self { file: "credential file".to_owned(), auths, helpers, store })
+    }
+
+    /// The same with the path where it is, for errors.
+    #[must_use]
+    pub fn named(self, file: &str) -> Self {
+        Self { file: file.to_owned(), ..self }
+    }
+
+    /// Where it is.
+    pub(super) fn name(&self) -> &str {
+        &self.file
     }
 
     /// A file with one entry, for credentials that somebody gave directly. The key is
     /// `host[:port]`, with a path for a part of its repositories.
     pub fn with(key: &str, credential: Credential) -> Self {
-        Self { auths: BTreeMap::from([(normal_key(key), credential)]), ..Self::default() }
+        Self { auths: BTreeMap::from([(normal_key(key), Ok(credential))]), ..Self::default() }
     }
 
     /// The helper that a login at this host is given to; `None` when the file itself keeps it.
@@ -107,8 +130,10 @@ impl DockerConfig {
         let full = format!("{host}/{repository}");
         let mut key = full.as_str();
         loop {
-            if let Some(found) = self.auths.get(key) {
-                return Some(Place::Known(found.clone()));
+            match self.auths.get(key) {
+                Some(Ok(found)) => return Some(Place::Known(found.clone())),
+                Some(Err(why)) => return Some(Place::Unreadable { key: key.to_owned(), why }),
+                None => {}
             }
             match key.rsplit_once('/') {
                 Some((shorter, _)) => key = shorter,
@@ -227,14 +252,33 @@ mod tests {
 
     #[test]
     fn refused_files_do_not_leak() {
-        for (text, words) in [
-            (r#"{"auths":{"a":{"auth":"secret!"}}}"#, "not base64"),
-            (r#"{"auths":{"a":{"auth":"c2VjcmV0"}}}"#, "no colon"),
-            (r#"{"auths":"secret"}"#, "malformed JSON at line 1"),
-        ] {
-            let error = DockerConfig::parse(text).unwrap_err().to_string();
-            assert!(error.contains(words) && !error.contains("secret"), "{error}");
-        }
+        let error = DockerConfig::parse(r#"{"auths":"secret"}"#).unwrap_err().to_string();
+        assert!(error.contains("malformed JSON at line 1") && !error.contains("secret"), "{error}");
         assert!(!format!("{:?}", file()).contains("hubpw"));
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_concerns_its_registry_alone() {
+        let text = r#"{"auths":{"a.example":{"auth":"secret!"},"b.example/team":{"auth":"c2VjcmV0"},
+            "c.example":{"auth":["secret"]},"d.example":"secret","e.example":null,"q.example":{"auth":"dTpwdw=="}}}"#;
+        let file = DockerConfig::parse(text).unwrap().named("/h/config.json");
+        let good = file.credential("q.example", "x").await.unwrap().unwrap();
+        assert_eq!(good.login.unwrap().username, "u");
+        assert_eq!(file.credential("b.example", "other").await.unwrap(), None);
+        let form = "it is not of the form that entries have";
+        for (host, repository, why, hint) in [
+            ("a.example", "x", "auth is not base64", "log in again with: cooper login a.example"),
+            ("b.example", "team/x", "auth has no colon between user and password", "take the entry b.example/team out"),
+            ("c.example", "x", form, "cooper login c.example"),
+            ("d.example", "x", form, "cooper login d.example"),
+            ("e.example", "x", form, "cooper login e.example"),
+        ] {
+            let error = file.credential(host, repository).await.unwrap_err();
+            let (said, advice) = (error.to_string(), error.hint().unwrap());
+            assert!(said.starts_with("/h/config.json: the login for ") && said.ends_with(why), "{said}");
+            assert!(said.contains(host) && advice.contains(hint), "{said}: {advice}");
+            assert!(!format!("{said}{advice}{error:?}{file:?}").contains("secret"), "{error:?}");
+            assert_eq!(error.fault(), crate::Fault::Caller);
+        }
     }
 }

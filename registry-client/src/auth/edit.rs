@@ -142,11 +142,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_left_alone_and_not_quoted() {
-        for text in ["{", "[]", r#"{"auths":["secret"]}"#, r#"{"auths":{"a":{"auth":"secret!"}}}"#, "{} secret"] {
+        for text in ["{", "[]", r#"{"auths":["secret"]}"#, "{} secret"] {
             let wrong = with_login(text, "q.example", Keeping::Here(&login())).unwrap_err().to_string();
             assert!(!wrong.contains("secret"), "{wrong}");
             assert!(without_login(text, "q.example").is_err(), "{text}");
         }
+        // What is wrong with an entry is mended by a new login there, and stays where the login is another's.
+        let before = r#"{"auths":{"a.example":{"auth":"secret!"}}}"#;
+        let after = with_login(before, "q.example", Keeping::Here(&login())).unwrap();
+        let entry = json!({"auth":"dTpwOnc="});
+        assert_eq!(value(&after), json!({"auths":{"a.example":{"auth":"secret!"},"q.example":entry}}));
+        let after = with_login(before, "a.example", Keeping::Here(&login())).unwrap();
+        assert_eq!(value(&after), json!({"auths":{"a.example":entry}}));
         for name in ["", "a:b", "a\nb"] {
             let wrong = Login { username: name.to_owned(), ..login() };
             assert!(with_login("{}", "q.example", Keeping::Here(&wrong)).is_err(), "{name:?}");

@@ -150,11 +150,14 @@ impl DockerConfig {
     /// The credential of a repository, or with an empty one of the registry; a helper is asked where one keeps it.
     ///
     /// # Errors
-    /// [`RegistryError::Config`] when a helper fails.
+    /// [`RegistryError::Login`] when the entry cannot be read, [`RegistryError::Config`] when a helper fails.
     pub async fn credential(&self, host: &str, repository: &str) -> Result<Option<Credential>, RegistryError> {
         match self.find(host, repository) {
             Some(Place::Known(credential)) => Ok(Some(credential)),
             Some(Place::Helper(name)) => helper::get(&name, host).await,
+            Some(Place::Unreadable { key, why }) => {
+                Err(RegistryError::Login { file: self.name().to_owned(), key, why })
+            }
             None => Ok(None),
         }
     }
