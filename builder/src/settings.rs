@@ -66,7 +66,7 @@ fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn registries_file(place: &Place, path: &Path) -> Result<Option<RegistriesConf>, Failure> {
-    parsed(place, path, RegistriesConf::parse)
+    parsed(place, path, RegistriesConf::parse, "containers-registries.conf(5) says what may stand in it")
 }
 
 /// Credentials, the file that wins first. Files that are not there are passed over.
@@ -84,16 +84,24 @@ pub fn credentials(place: &Place) -> Result<Vec<DockerConfig>, Failure> {
 /// As [`credentials`].
 pub fn credential_file(place: &Place, path: &Path) -> Result<Option<DockerConfig>, Failure> {
     let parse = |text: &str| DockerConfig::parse(text).map(|file| file.named(&path.display().to_string()));
-    parsed(place, path, parse)
+    parsed(place, path, parse, "put it right, or take it away and log in again with: cooper login REGISTRY")
 }
 
 fn parsed<T>(
     place: &Place,
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, RegistryError>,
+    hint: &str,
 ) -> Result<Option<T>, Failure> {
     let Some(text) = read(path)? else { return Ok(None) };
-    let parsed = parse(&text).map_err(|e| Failure::file(format!("reading {}", path.display()), Exit::Usage, e))?;
+    let parsed = parse(&text).map_err(|e| {
+        let cause = match e {
+            // The path says which file it is.
+            RegistryError::Config { cause, .. } => cause,
+            other => other.to_string(),
+        };
+        Failure::usage(format!("reading {}: {cause}", path.display()), hint)
+    })?;
     place.note(|| format!("settings {}", path.display()));
     Ok(Some(parsed))
 }

@@ -279,3 +279,20 @@ fn a_login_that_cannot_be_read_concerns_its_registry_alone() {
     let left = std::fs::read_to_string(place.path().join("home/.docker/config.json")).expect("it is there");
     assert!(left.contains("a.example") && !left.contains("bad.example"), "{left}");
 }
+
+#[test]
+fn what_is_wrong_with_settings_is_told_with_its_place() {
+    for (file, text, says, hint) in [
+        (
+            "home/.config/containers/registries.conf",
+            "\nunqualified = [",
+            "registries.conf: line 2, column ",
+            "containers-registries.conf(5)",
+        ),
+        ("home/.docker/config.json", "{\n\"auths\"}", "config.json: malformed JSON at line 2 column ", "log in again"),
+    ] {
+        let ended = Place::new(&[(file, text)]).run(&["digest", "a.invalid/x"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(says) && ended.err.contains(hint) && !ended.err.contains("\\u"), "{ended:?}");
+    }
+}

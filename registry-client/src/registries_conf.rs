@@ -9,6 +9,7 @@
 //! checked. Other keys concern other tools.
 
 use crate::RegistryError;
+use crate::redact::excerpt;
 use cooper_image::{Aliases, Reference};
 use serde::Deserialize;
 
@@ -98,7 +99,7 @@ impl RegistriesConf {
     /// [`RegistryError::Config`] when it is no TOML, of version 1, or contradicts itself.
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let bad = |cause: String| RegistryError::Config { what: "registries.conf".to_owned(), cause };
-        let mut conf: Self = toml::from_str(text).map_err(|e| bad(crate::redact::excerpt(e.to_string().as_bytes())))?;
+        let mut conf: Self = toml::from_str(text).map_err(|e| bad(placed(text, &e)))?;
         if conf.version_1.is_some() {
             return Err(bad(
                 "the [registries.…] tables of version 1 are not supported; write [[registry]] tables".to_owned()
@@ -130,6 +131,15 @@ impl RegistriesConf {
     pub(crate) fn table_of(&self, name: &str) -> Option<&RegistryTable> {
         self.registries.iter().filter(|t| t.matched(name).is_some()).max_by_key(|t| t.prefix.len())
     }
+}
+
+/// What is wrong, and on which line; the parser's own report has several lines.
+fn placed(text: &str, error: &toml::de::Error) -> String {
+    let message = excerpt(error.message().trim_end().replace('\n', ", ").as_bytes());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 /// Host and repository, without tag and digest.
@@ -335,10 +345,11 @@ location = "plain.example:80"
             ("[aliases]\na = \"not a name\"", "no HOST/REPOSITORY"),
             ("[aliases]\na = [\"q.example/b\"]", "expected a string"),
             ("short-name-mode = \"some\"", "unknown variant"),
-            ("][", "TOML"),
+            ("\n][", "registries.conf: line 2, column 1: "),
+            ("[aliases]\n  a = 1", "registries.conf: line 2, column 7: invalid type: integer `1`"),
         ] {
             let error = RegistriesConf::parse(text).unwrap_err().to_string();
-            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(words) && !error.contains("\\u{a}"), "{text}: {error}");
         }
     }
 
