@@ -143,7 +143,7 @@ impl Client {
         if descriptor.size > limit {
             let request = format!("GET blob {}", descriptor.digest);
             let (registry, repository) = (name.host().to_owned(), name.repository().to_owned());
-            let asked = Box::new(Asked { registry, repository, request });
+            let asked = Box::new(Asked { registry, repository, request, led_to: None });
             return Err(RegistryError::TooLarge { asked, limit: format!("{limit} bytes") });
         }
         loop {

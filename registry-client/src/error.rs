@@ -2,14 +2,18 @@
 //! asked and what came back; gives a sentence and a hint. Must never hold a secret or an unbounded
 //! text of a stranger.
 
-use crate::http::FATAL_ALERT;
+use crate::http::{BY_PROXY, FATAL_ALERT};
 use cooper_image::DigestError;
 use cooper_image::index::DocumentError;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 /// What is said of a host that plain http was tried at, and that took it for something else.
 pub(crate) const PLAIN_REFUSED: &str = "http: the answer was 400";
+
+/// What is in all words about certificates, however they begin.
+pub(crate) const CERTIFICATE: &str = "ertificate";
 
 /// What was asked of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +24,21 @@ pub struct Asked {
     pub repository: String,
     /// The request in words, as `GET manifest latest`.
     pub request: String,
+    /// Another host and port, which they led to, and which is the one that answered or could not be asked.
+    pub led_to: Option<String>,
 }
 
 /// What a token server is asked for.
 pub(crate) const TOKEN: &str = "token for ";
 
 impl Asked {
-    /// What it is that was asked.
-    pub(crate) fn who(&self) -> &'static str {
+    /// Who answered.
+    pub(crate) fn who(&self) -> Cow<'static, str> {
+        if let Some(there) = &self.led_to {
+            return Cow::Owned(format!("{there}, which it led to,"));
+        }
         let is_token = self.request.split_once(' ').is_some_and(|(_, what)| what.starts_with(TOKEN));
-        if is_token { "the token server" } else { "the registry" }
+        Cow::Borrowed(if is_token { "the token server" } else { "the registry" })
     }
 }
 
@@ -238,20 +247,7 @@ impl RegistryError {
                     format!("take the entry {key} out of {file}, and log in again with: cooper login {host}")
                 }
             }),
-            Self::Status { status: 401 | 403, asked, .. } => Some(login_hint(&asked.registry)),
-            Self::Status { status: 404, asked, .. } if asked.repository.is_empty() => {
-                Some(format!("check the name: what answers at {} may be no registry", asked.registry))
-            }
-            Self::Status { status: 404, .. } => {
-                Some("check the name and the tag; a private repository can look absent".to_owned())
-            }
-            Self::Status { status: 400 | 405, asked, .. } if asked.request.starts_with("DELETE ") => Some(
-                "many registries delete nothing, or only by digest: give NAME@DIGEST, or allow deletes at the registry"
-                    .to_owned(),
-            ),
-            Self::Status { status: 429, asked, .. } => {
-                Some(format!("{} limits requests; wait, log in, or use a mirror", asked.who()))
-            }
+            Self::Status { status, asked, .. } => Some(status_hint(*status, asked)),
             Self::Later { wait, .. } => {
                 Some(format!("try again in {}; who is logged in, or uses a mirror, may wait less", length(*wait)))
             }
@@ -282,24 +278,54 @@ pub(crate) fn login_hint(registry: &str) -> String {
     format!("log in with: cooper login {name}; what docker login and podman login keep counts as well")
 }
 
+fn status_hint(status: u16, asked: &Asked) -> String {
+    let (method, host) = (asked.request.split(' ').next().unwrap_or_default(), &asked.registry);
+    let is_push = matches!(method, "POST" | "PATCH" | "PUT");
+    match (status, &asked.led_to) {
+        (401 | 403, Some(there)) => {
+            format!("{there} is sent no credentials: ask whoever runs {host} why that leads to a place that refuses")
+        }
+        (401 | 403, None) => login_hint(host),
+        (404, _) if asked.repository.is_empty() => format!("check the name: what answers at {host} may be no registry"),
+        (404, _) => "check the name and the tag; a private repository can look absent".to_owned(),
+        (400 | 405, _) if method == "DELETE" => {
+            "many registries delete nothing, or only by digest: give NAME@DIGEST, or allow deletes at the registry"
+                .to_owned()
+        }
+        (405, _) if is_push => {
+            format!("{host} takes no pushes: it may be a mirror, or read-only; push to the registry behind it")
+        }
+        (413, _) if is_push => format!(
+            "{host}, or a proxy before it, takes nothing so large: have its limit raised, or make smaller layers"
+        ),
+        (429, _) => format!("{} limits requests; wait, log in, or use a mirror", asked.who()),
+        (507, _) => format!("the disk of {host} is full: whoever runs it has to make room"),
+        (500.., _) => "try again later; whoever runs it finds the reason in its log".to_owned(),
+        _ => format!("whoever runs {host} can say why it refuses this"),
+    }
+}
+
 fn network_hint(cause: &str, asked: &Asked) -> String {
+    let host = asked.led_to.as_ref().unwrap_or(&asked.registry);
     if let Some(alert) = cause.split(FATAL_ALERT).nth(1)
-        && let Some(hint) = alert_hint(alert, &asked.registry)
+        && let Some(hint) = alert_hint(alert, host)
     {
         return hint;
     }
+    let by_proxy = cause.contains(BY_PROXY);
     let cause = cause.to_ascii_lowercase();
     if cause.contains("certificate") {
         format!(
-            "trust the authority that signed it (--registry-ca {0}=FILE, or certs.d/{0}/ca.crt), or mark the registry insecure (--insecure-registry {0})",
-            asked.registry
+            "trust the authority that signed it (--registry-ca {host}=FILE, or certs.d/{host}/ca.crt), or mark the registry insecure (--insecure-registry {host})"
         )
     } else if cause.contains(PLAIN_REFUSED) {
-        format!("{} was asked over http as well, and no registry answered: check the port", asked.registry)
+        format!("{host} was asked over http as well, and no registry answered: check the port")
     } else if cause.contains("corrupt message") || cause.contains("invalidcontenttype") {
-        format!("if it speaks plain http, mark it insecure: --insecure-registry {}", asked.registry)
+        format!("if it speaks plain http, mark it insecure: --insecure-registry {host}")
+    } else if by_proxy {
+        format!("check the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), and that the proxy reaches {host}")
     } else {
-        format!("check that {} can be reached from here, and the proxy settings", asked.registry)
+        format!("check that {host} can be reached from here, and the proxy settings")
     }
 }
 
@@ -361,7 +387,12 @@ mod tests {
     use cooper_image::Digest;
 
     fn asked() -> Box<Asked> {
-        Box::new(Asked { registry: "r.example".into(), repository: "a/b".into(), request: "GET manifest 1".into() })
+        Box::new(Asked {
+            registry: "r.example".into(),
+            repository: "a/b".into(),
+            request: "GET manifest 1".into(),
+            led_to: None,
+        })
     }
 
     #[test]
@@ -384,6 +415,26 @@ mod tests {
         assert!(all.is_input(), "the primary decides");
         let text = all.to_string();
         assert!(text.contains("answered 403: no") && text.contains("digest mismatch: expected sha256:"), "{text}");
+    }
+
+    #[test]
+    fn every_refusal_has_a_hint() {
+        for (status, request, words) in [
+            (401, "GET manifest 1", "cooper login r.example"),
+            (404, "GET manifest 1", "check the name and the tag"),
+            (405, "DELETE manifest 1", "NAME@DIGEST"),
+            (405, "POST blob upload", "r.example takes no pushes"),
+            (405, "GET list of tags", "can say why it refuses this"),
+            (413, "PUT blob x", "make smaller layers"),
+            (418, "GET manifest 1", "can say why it refuses this"),
+            (429, "GET manifest 1", "limits requests"),
+            (500, "GET manifest 1", "try again later"),
+            (507, "PATCH blob upload", "the disk of r.example is full"),
+        ] {
+            let asked = Box::new(Asked { request: request.to_owned(), ..*asked() });
+            let hint = RegistryError::Status { asked, status, answer: String::new() }.hint().unwrap();
+            assert!(hint.contains(words), "{status} {request}: {hint}");
+        }
     }
 
     #[test]

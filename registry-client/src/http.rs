@@ -4,8 +4,9 @@
 
 use crate::certificates::Certificates;
 use crate::endpoint::{Trust, host_without_port, is_loopback, names};
-use crate::error::chain;
+use crate::error::{CERTIFICATE, chain};
 use crate::options::{ClientOptions, ProxyOptions, Timeouts};
+use crate::redact::excerpt;
 use crate::roots::Roots;
 use crate::warnings::Warnings;
 use crate::{RegistryError, blob::body::Upload};
@@ -92,6 +93,17 @@ pub(crate) enum Break {
     Told(RegistryError),
 }
 
+impl Break {
+    /// The same with what stands before the network's words.
+    fn behind(self, words: &str) -> Self {
+        match self {
+            Self::Passing(cause) => Self::Passing(format!("{words}{cause}")),
+            Self::Lasting(cause) => Self::Lasting(format!("{words}{cause}")),
+            other => other,
+        }
+    }
+}
+
 /// The connections, shared by all conversations.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
@@ -100,6 +112,7 @@ pub(crate) struct Transport {
     insecure: Vec<String>,
     certificates: Certificates,
     warnings: Warnings,
+    proxies: ProxyOptions,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -120,6 +133,7 @@ impl Transport {
             certificates: Certificates::new(&options.certificates, options.proxies.clone(), roots, begin),
             insecure: options.insecure.clone(),
             warnings: Warnings::default(),
+            proxies: options.proxies.clone(),
             timeouts: options.timeouts,
         })
     }
@@ -150,7 +164,9 @@ impl Transport {
         let mut trail = vec![host_of(&url)];
         loop {
             self.permit(request.peer, &url, request.insecure.as_deref())?;
-            let response = self.once(request, url.clone(), authorization.as_ref()).await?;
+            let answer = self.once(request, url.clone(), authorization.as_ref()).await;
+            let is_away = authority(&url) != authority(&request.url);
+            let response = answer.map_err(|b| if is_away { b.behind(&led_to(&url)) } else { b })?;
             let follows = request.method == Method::GET || request.method == Method::HEAD;
             if !follows || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
@@ -196,12 +212,16 @@ impl Transport {
         {
             self.warnings.tell(&authority(&url), response.headers());
         }
-        match answer {
+        let answer = match answer {
             Err(Break::Passing(words)) if request.peer == Peer::Registry && has_lost_words(&url, &words) => {
                 Err(self.why(&url, trust).await.unwrap_or(Break::Passing(words)))
             }
             other => other,
-        }
+        };
+        answer.map_err(|b| match self.proxies.for_url(&url) {
+            Some(proxy) => b.behind(&format!("{BY_PROXY}{proxy}: ")),
+            None => b,
+        })
     }
 
     /// Why connections to a host end before there is an answer, where that will not pass.
@@ -283,6 +303,10 @@ pub(crate) fn location(response: &Response, asked: &Url) -> Result<Url, Break> {
     Ok(url)
 }
 
+fn led_to(url: &Url) -> String {
+    format!("{LED_TO}{}: ", excerpt(authority(url).as_bytes()))
+}
+
 fn host_of(url: &Url) -> String {
     format!("{}://{}", url.scheme(), authority(url))
 }
@@ -292,6 +316,12 @@ pub(crate) fn authority(url: &Url) -> String {
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or_default())
 }
+
+/// What is said before a failure at a host that a redirect led to, and its name.
+pub(crate) const LED_TO: &str = "redirected to ";
+
+/// What is said before a failure on the way through a proxy, and its name.
+pub(crate) const BY_PROXY: &str = "by way of the proxy ";
 
 /// How the TLS library says that the other side has ended the conversation (RFC 8446, section 6.2).
 pub(crate) const FATAL_ALERT: &str = "received fatal alert: ";
@@ -325,12 +355,12 @@ pub(crate) fn broken(error: reqwest::Error) -> Break {
 }
 
 fn words(error: reqwest::Error) -> String {
-    crate::redact::excerpt(chain(&error.without_url()).as_bytes())
+    excerpt(chain(&error.without_url()).as_bytes())
 }
 
 fn is_lasting(words: &str) -> bool {
     let is_damage = words.split(FATAL_ALERT).nth(1).is_some_and(|alert| DAMAGED.iter().any(|d| alert.starts_with(d)));
-    !is_damage && ["ertificate", "InvalidContentType", FATAL_ALERT].iter().any(|said| words.contains(said))
+    !is_damage && [CERTIFICATE, "InvalidContentType", FATAL_ALERT].iter().any(|said| words.contains(said))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! origin, nor a list that has no end.
 
 use crate::api::{Route, next_link};
+use crate::http::authority;
 use crate::redact::excerpt;
 use crate::session::{Call, Session};
 use crate::{Asked, RegistryError};
@@ -98,7 +99,7 @@ pub(crate) fn followed(s: &Session<'_>, call: &Call, link: &str) -> Result<Url, 
     let mut next = call.url.join(link).map_err(|_| wrong(s, call, "its Link is malformed".to_owned()))?;
     next.set_fragment(None);
     if !s.is_own(&next) || !next.username().is_empty() || next.password().is_some() {
-        let place = excerpt(next.host_str().unwrap_or_default().as_bytes());
+        let place = excerpt(authority(&next).as_bytes());
         return Err(wrong(s, call, format!("its next page is at another place: {}://{place}", next.scheme())));
     }
     Ok(next)

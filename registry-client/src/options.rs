@@ -6,6 +6,8 @@ use crate::kept::Uploads;
 use crate::patience::{Clock, Real};
 use crate::registries_conf::RegistriesConf;
 use crate::retry::RetryPolicy;
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +117,15 @@ pub struct ProxyOptions {
 }
 
 impl ProxyOptions {
+    /// The proxy that a URL is reached by, without the user and password of its own URL.
+    pub(crate) fn for_url(&self, url: &Url) -> Option<String> {
+        let url = url.as_str().parse().ok()?;
+        let given = |proxy: &Option<String>| proxy.clone().unwrap_or_default();
+        let proxies = Matcher::builder().http(given(&self.http)).https(given(&self.https)).no(self.never_for()).build();
+        let proxy = proxies.intercept(&url)?;
+        Some(format!("{}://{}", proxy.uri().scheme_str()?, proxy.uri().authority()?))
+    }
+
     /// What is reached directly, as `NO_PROXY` has it.
     pub(crate) fn never_for(&self) -> String {
         format!("localhost,127.0.0.0/8,::1,{}", self.bypass.as_deref().unwrap_or_default())

@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn asked() -> Asked {
-        Asked { registry: "r.example".into(), repository: "a/b".into(), request: "GET manifest 1".into() }
+        Asked { registry: "r.example".into(), repository: "a/b".into(), request: "GET manifest 1".into(), led_to: None }
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@ use crate::api::{self, Route};
 use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
 use crate::error::PLAIN_REFUSED;
-use crate::http::{Break, Payload, Peer, Request, Transport, authority};
+use crate::http::{Break, LED_TO, Payload, Peer, Request, Transport, authority};
 use crate::options::ClientOptions;
 use crate::patience::Patience;
+use crate::redact::excerpt;
 use crate::retry::{Budget, Failed, RetryPolicy, is_retryable, retry_after};
 use crate::{Asked, RegistryError};
 use cooper_image::{Digest, limits};
@@ -160,6 +161,14 @@ impl<'c> Session<'c> {
         asked(self.endpoint, &call.words)
     }
 
+    /// What was asked, for an error about an answer: by a redirect, or by where an upload is, it can be another host's.
+    fn answered(&self, call: &Call, response: &Response) -> Asked {
+        let there = authority(response.url());
+        let led_to =
+            (!self.is_own(response.url()) && there != authority(&self.base)).then(|| excerpt(there.as_bytes()));
+        Asked { led_to, ..self.asked(call) }
+    }
+
     /// Sends a call until its answer is worth keeping or the budget is spent.
     pub(crate) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Response, RegistryError> {
         let asked = || self.asked(call);
@@ -183,7 +192,8 @@ impl<'c> Session<'c> {
             let Some(wait) = budget.next(failed, told) else { return outcome };
             match &outcome {
                 Ok(r) => {
-                    budget.pause(wait, &format!("{}: the registry answered {}", asked(), r.status().as_u16())).await
+                    let asked = self.answered(call, r);
+                    budget.pause(wait, &format!("{asked}: {} answered {}", asked.who(), r.status().as_u16())).await
                 }
                 Err(failure) => budget.pause(wait, failure).await,
             }
@@ -263,14 +273,14 @@ impl<'c> Session<'c> {
         let status = response.status().as_u16();
         // A body that cannot be read adds nothing to the status.
         let body = self.shared.transport.body(&mut response, limits::TOKEN_BYTES).await.unwrap_or_default();
-        let asked = Box::new(self.asked(call));
+        let asked = Box::new(self.answered(call, &response));
         // That of another host, where a redirect led, is about no login; and that to a login itself is about its words.
         let is_own = self.is_own(response.url()) && !self.endpoint.repository.is_empty();
         if status == 403 && is_own && self.shared.auth.is_named(self.party()) {
             return RegistryError::forbidden(asked, &api::explain(&body));
         }
         match self.withheld(call, &format!("the registry answered {status} to an anonymous request")) {
-            Some(error) if status == 401 || status == 403 => error,
+            Some(error) if asked.led_to.is_none() && (status == 401 || status == 403) => error,
             _ => RegistryError::Status { asked, status, answer: api::explain(&body) },
         }
     }
@@ -320,7 +330,12 @@ impl From<RegistryError> for Failure {
 
 /// Names the request in a transport's failure.
 pub(crate) fn broke(b: Break, asked: &Asked) -> RegistryError {
-    let asked = Box::new(asked.clone());
+    let mut asked = Box::new(asked.clone());
+    if let Break::Passing(cause) | Break::Lasting(cause) = &b
+        && let Some((there, _)) = cause.strip_prefix(LED_TO).and_then(|rest| rest.split_once(": "))
+    {
+        asked.led_to = Some(there.to_owned());
+    }
     match b {
         Break::Passing(cause) | Break::Lasting(cause) => RegistryError::Network { asked, cause },
         Break::Refused(cause) => RegistryError::Protocol { asked, cause },
@@ -331,7 +346,8 @@ pub(crate) fn broke(b: Break, asked: &Asked) -> RegistryError {
 }
 
 fn asked(endpoint: &Endpoint, words: &str) -> Asked {
-    Asked { registry: endpoint.host.clone(), repository: endpoint.repository.clone(), request: words.to_owned() }
+    let (registry, repository) = (endpoint.host.clone(), endpoint.repository.clone());
+    Asked { registry, repository, request: words.to_owned(), led_to: None }
 }
 
 fn policy(shared: &Shared, endpoint: &Endpoint) -> RetryPolicy {

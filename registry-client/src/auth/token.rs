@@ -137,7 +137,7 @@ impl Question<'_> {
         let Asked { registry, repository, .. } = self.asked;
         let slash = if repository.is_empty() { "" } else { "/" };
         let request = format!("{method} {TOKEN}{registry}{slash}{repository}");
-        Asked { registry: authority(self.realm), repository: String::new(), request }
+        Asked { registry: authority(self.realm), repository: String::new(), request, led_to: None }
     }
 
     fn simple(&self, authorization: Option<HeaderValue>) -> Request {

@@ -1,9 +1,9 @@
 //! Places that a registry names on another server: `urls` of layers, `Location` and `Link` of its answers.
 use crate::support::script::{BLOB, blobs, named};
-use crate::support::{Scripted, answer, quick};
+use crate::support::{Scripted, answer, free_port, quick};
 use cooper_image::{Descriptor, Digest, MediaType, Platform};
 use cooper_registry::credentials::{Credential, DockerConfig, Login};
-use cooper_registry::{Client, ClientOptions, Secret};
+use cooper_registry::{Client, ClientOptions, Fault, Secret};
 
 fn logged_in(host: &str) -> Client {
     let login = Login { username: "u".to_owned(), password: Secret::new("pw") };
@@ -100,4 +100,36 @@ async fn no_place_elsewhere_gets_credentials() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_answers_in_place_of_the_registry_is_named() {
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "503 Service Unavailable"] {
+        let other = Scripted::start(move |_, _| answer(status, "WWW-Authenticate: Basic realm=\"x\"\r\n", b"no"));
+        let away = other.host();
+        let server = blobs(move |seen, _| {
+            answer("307 Temporary Redirect", &format!("Location: http://{away}{}\r\n", seen.target), b"")
+        });
+        let error = logged_in(&server.host()).top(&named(&server)).await.unwrap_err();
+        let (said, hint) = (error.to_string(), error.hint().unwrap());
+        let (code, registry, there) = (&status[..3], server.host(), other.host());
+        let expected = format!("{registry}/a/b: GET manifest 1: {there}, which it led to, answered {code}");
+        assert!(said.starts_with(&expected), "{said}");
+        assert!(!hint.contains("cooper login"), "{status}: {hint}");
+        assert_eq!(
+            code.starts_with("40") && hint.contains(&format!("{there} is sent no credentials")),
+            code < "404",
+            "{hint}"
+        );
+    }
+    // Nobody is there.
+    let away = format!("127.0.0.1:{}", free_port());
+    let location = format!("Location: http://{away}/x\r\n");
+    let server = blobs(move |_, _| answer("307 Temporary Redirect", &location, b""));
+    let error = Client::new(quick()).unwrap().top(&named(&server)).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("GET manifest 1: redirected to {away}: ")), "{error}");
+    assert_eq!(
+        (error.fault(), error.hint()),
+        (Fault::Network, Some(format!("check that {away} can be reached from here, and the proxy settings")))
+    );
 }

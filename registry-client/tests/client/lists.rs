@@ -76,6 +76,10 @@ async fn links_stay_with_the_registry() {
         };
         assert_eq!(refused(script, "at another place").await, 1);
     }
+    let port = other.address.port();
+    let next_door =
+        move |_: &Seen, _: usize| page(&format!("<http://127.0.0.1:{port}/x>; rel=next"), "{\"tags\":[\"1\"]}");
+    refused(next_door, &format!("at another place: http://127.0.0.1:{port}")).await;
     let malformed = |_: &Seen, _: usize| page("<http://[>; rel=next", "{\"tags\":[\"1\"]}");
     assert_eq!(refused(malformed, "Link is malformed").await, 1);
     assert_eq!(other.requests().len(), 0);

@@ -2,10 +2,10 @@
 //! process of its own with an environment made for it.
 use crate::support::told::Told;
 use crate::support::wire::{From, Line, Wire};
-use crate::support::{Access, DockerRegistry, quick, run};
+use crate::support::{Access, DockerRegistry, Scripted, answer, quick, run};
 use cooper_image::{Descriptor, MediaType, Platform, Reference};
 use cooper_registry::credentials::DockerConfig;
-use cooper_registry::{Authority, Client, ClientOptions, Fault, HostCertificates, RegistryError};
+use cooper_registry::{Authority, Client, ClientOptions, Fault, HostCertificates, ProxyOptions, RegistryError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -274,4 +274,21 @@ async fn a_certificate_that_signs_itself_is_taken_where_it_is_configured() {
             assert!(pull("localhost:1".to_owned()).await.is_err(), "{version} {shown}: it is of another port");
         }
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_fails_is_named_without_its_password() {
+    let proxy = Scripted::start(|_, _| answer("502 Bad Gateway", "", b""));
+    let url = Some(format!("http://me:hunter2@{}", proxy.host()));
+    let proxies = ProxyOptions { http: None, https: url, bypass: Some("direct.invalid".to_owned()) };
+    let client = Client::new(ClientOptions { proxies, ..quick() }).unwrap();
+    let ask = async |host: &str| client.resolve(&absent(host), &Platform::host()).await.unwrap_err();
+    let error = ask("registry.invalid").await;
+    let (said, hint) = (error.to_string(), error.hint().unwrap());
+    assert!(said.contains(&format!("by way of the proxy http://{}: ", proxy.host())), "{said}");
+    assert!(hint.contains("HTTPS_PROXY") && hint.contains("the proxy reaches registry.invalid"), "{hint}");
+    assert!(!format!("{said}{hint}{error:?}").contains("hunter2"), "{error:?}");
+    assert!(proxy.requests().iter().all(|seen| seen.method == "CONNECT"), "{:?}", proxy.requests());
+    let direct = ask("direct.invalid").await;
+    assert!(!direct.to_string().contains("by way of"), "{direct}");
 }
