@@ -5,7 +5,7 @@
 use crate::api::{self, Route};
 use crate::auth::{Auth, Party, challenge, withheld_hint};
 use crate::endpoint::{Endpoint, Role, Scheme, Trust};
-use crate::error::PLAIN_REFUSED;
+use crate::error::{CERTIFICATE, PLAIN_REFUSED};
 use crate::http::{Break, LED_TO, Payload, Peer, Request, Transport, authority};
 use crate::options::ClientOptions;
 use crate::patience::Patience;
@@ -373,7 +373,7 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
     let insecure = (endpoint.trust == Trust::Insecure).then(|| endpoint.host.clone());
     let mut budget = Budget::new(policy(shared, endpoint), &shared.patience, &endpoint.host);
     loop {
-        let (mut said, mut passing) = (Vec::new(), false);
+        let (mut said, mut passing, mut distrusted) = (Vec::new(), false, false);
         for scheme in [first, second] {
             let mut url = root(endpoint, scheme)?;
             url.set_path("/v2/");
@@ -396,6 +396,8 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
                 Err(b @ (Break::Passing(_) | Break::Lasting(_) | Break::Refused(_))) => {
                     passing |= matches!(b, Break::Passing(_));
                     let (Break::Passing(words) | Break::Lasting(words) | Break::Refused(words)) = b else { continue };
+                    // Whoever shows a certificate speaks TLS: how plain http failed says nothing.
+                    distrusted |= words.contains(CERTIFICATE);
                     said.push(format!("{}: {words}", scheme.name()));
                 }
                 Err(b) => return Err(broke(b, &asked(endpoint, "GET /v2/"))),
@@ -404,7 +406,9 @@ async fn scheme(shared: &Shared, endpoint: &Endpoint) -> Result<Scheme, Registry
         let cause = said.join("; ");
         let failure = RegistryError::Network { asked: Box::new(asked(endpoint, "GET /v2/")), cause };
         // A certificate that is not trusted will not be the next time either.
-        let Some(wait) = budget.next(Failed::Away, None).filter(|_| passing) else { return Err(failure) };
+        let Some(wait) = budget.next(Failed::Away, None).filter(|_| passing && !distrusted) else {
+            return Err(failure);
+        };
         budget.pause(wait, &failure).await;
     }
 }

@@ -1,16 +1,20 @@
 //! What a client needs from the machine: certificates and credential helpers. Each case runs in a
 //! process of its own with an environment made for it.
+use crate::support::clock::Virtual;
 use crate::support::told::Told;
 use crate::support::wire::{From, Line, Wire};
 use crate::support::{Access, DockerRegistry, Scripted, answer, quick, run};
 use cooper_image::{Descriptor, MediaType, Platform, Reference};
 use cooper_registry::credentials::DockerConfig;
-use cooper_registry::{Authority, Client, ClientOptions, Fault, HostCertificates, ProxyOptions, RegistryError};
+use cooper_registry::{
+    Authority, Client, ClientOptions, Clock as _, Fault, HostCertificates, ProxyOptions, RegistryError,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Names the inner case to the process that runs it.
 const INNER: &str = "COOPER_TEST_INNER";
@@ -140,8 +144,10 @@ async fn certificates_count_unless_somebody_says_otherwise() {
     };
     pull(ClientOptions { extra_authorities: vec![authority.clone()], ..quick() }, "a/b").await.unwrap();
     pull(ClientOptions { insecure: vec![host.clone()], ..quick() }, "a/b").await.unwrap();
-    let error = pull(quick(), "a/b").await.unwrap_err();
+    let clock = Arc::new(Virtual::default());
+    let error = pull(ClientOptions { clock: clock.clone(), ..quick() }, "a/b").await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
+    assert_eq!(clock.now(), Duration::ZERO, "it would not be trusted the next time either");
     assert!(error.hint().unwrap().contains("--insecure-registry"), "{:?}", error.hint());
     let error = pull(ClientOptions { extra_authorities: vec![authority], ..quick() }, "down/b").await.unwrap_err();
     assert!(error.to_string().contains("a redirect leads from https to http"), "{error}");
