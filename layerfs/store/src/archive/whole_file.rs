@@ -102,18 +102,22 @@ fn begin_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let partial = partial_name(path);
         let file = File::create_new(&partial)?;
-        hold(&file);
-        // Somebody may have swept it away before it was held.
-        if file.metadata()?.nlink() > 0 {
+        if is_held(&file)? {
             return Ok((partial, file));
         }
     }
 }
 
-/// Lets [`sweep`] see that somebody is at work on the file: the lock ends with the process. Where the file system has no
-/// locks, nobody can sweep either.
-fn hold(file: &File) {
-    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+/// Is it this process's from now on? Somebody may have swept it away before it was held, or is about to.
+fn is_held(file: &File) -> io::Result<bool> {
+    Ok(hold(file) && file.metadata()?.nlink() > 0)
+}
+
+/// Lets [`sweep`] see that somebody is at work on the file, unless that has it already: the lock ends with the process.
+/// Where the file system has no locks, nobody can sweep either.
+#[must_use]
+fn hold(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
 /// Takes away the second names that are left of a layout's files when a writer was killed before it could put them in
@@ -169,7 +173,8 @@ fn descriptor(file: &impl AsRawFd) -> PathBuf {
 /// Gives a file that has none a name beside the one that it is to have, and holds it until it has that.
 fn name_beside(file: &File, path: &Path) -> rustix::io::Result<PathBuf> {
     let partial = partial_name(path);
-    hold(file);
+    // Nobody else can have what has no name.
+    let _ = hold(file);
     linkat(CWD, descriptor(file), CWD, &partial, AtFlags::SYMLINK_FOLLOW)?;
     Ok(partial)
 }
@@ -276,6 +281,21 @@ mod tests {
             writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
         });
         assert_eq!(fs::read(&blob).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_a_sweep_has_or_had_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let new = File::create_new(&path).unwrap();
+        let sweeping = open_regular(&path).unwrap();
+        flock(&sweeping, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(!is_held(&new).unwrap(), "it is about to be deleted");
+        drop(sweeping);
+        assert!(is_held(&new).unwrap());
+        assert!(is_held(&new).unwrap(), "it stays so");
+        fs::remove_file(&path).unwrap();
+        assert!(!is_held(&new).unwrap(), "it was deleted");
     }
 
     #[test]
