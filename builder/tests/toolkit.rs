@@ -223,3 +223,53 @@ fn documents_of_an_image_that_was_never_compressed() {
     let arm = place.done(&["inspect", "--config", "--platform", "linux/arm64", "two:1"]);
     assert!(arm.contains("\"arm64\""), "{arm}");
 }
+
+#[test]
+fn a_name_with_a_digest_is_given_to_that_image_alone() {
+    let place = Place::new();
+    let other = format!("sha256:{}", "1".repeat(64));
+    let pinned = format!("docker.io/library/debian@{other}");
+    let target = format!("store://debian@{other}");
+    place.done(&["export", "store://app:1", "-o", "layer.tar"]);
+    let own = place.done(&["copy", "store://app:1", "oci-layout://layout:docker.io/library/debian:12"]);
+    let before = place.done(&["images", "--json"]);
+    let refused = |args: &[&str], hint: &str| {
+        place.wrong(args, &format!("{pinned} names one image for ever"));
+        place.wrong(args, hint);
+        assert_eq!(place.done(&["images", "--json"]), before, "{args:?}");
+    };
+    for args in [
+        ["copy", "store://app:1", &target].as_slice(),
+        &["mutate", "store://app:1", &target, "--user", "7"],
+        &["append", "store://app:1", &target, "--layer", "layer.tar"],
+        &["index", "create", "-t", &target, "store://app:1"],
+        &["load", "-i", "layout", "--name", &pinned],
+    ] {
+        refused(args, "without the part from the @ on");
+    }
+
+    // A layout, and what docker save wrote in earlier times: both say themselves what their images are called.
+    let index = place.path().join("layout/index.json");
+    let says = std::fs::read_to_string(&index).expect("it is there");
+    let named = |name: &str| says.replace("docker.io/library/debian:12", name);
+    std::fs::write(&index, named(&pinned)).expect("it is ours");
+    refused(&["load", "-i", "layout"], "--name");
+    let manifest: Value = serde_json::from_str(&place.done(&["inspect", "--raw", "app:1"])).expect("JSON");
+    let path = |d: &Value| format!("blobs/{}", d["digest"].as_str().expect("a digest").replace(':', "/"));
+    let layers: Vec<String> = manifest["layers"].as_array().expect("a list").iter().map(path).collect();
+    let listed = json!([{"Config": path(&manifest["config"]), "RepoTags": [pinned], "Layers": layers}]);
+    std::fs::write(place.path().join("layout/manifest.json"), listed.to_string()).expect("it is ours");
+    let mut tar = Command::new("tar");
+    tar.args(["-cf", "old.tar", "-C", "layout", "manifest.json", "blobs"]).current_dir(place.path());
+    assert!(tar.status().expect("tar is there").success());
+    refused(&["load", "-i", "old.tar"], "--name");
+    place.done(&["load", "-i", "old.tar", "--name", "old:1"]);
+
+    // Its own name it has wherever it comes from.
+    let own = format!("docker.io/library/debian@{}", own.trim());
+    place.done(&["copy", "store://app:1", &format!("store://{own}")]);
+    place.done(&["rm", &own]);
+    std::fs::write(&index, named(&own)).expect("it is ours");
+    place.done(&["load", "-i", "layout"]);
+    assert!(place.done(&["images", "--json"]).contains(&own));
+}

@@ -6,7 +6,7 @@ use crate::flags::archive::LoadFlags;
 use crate::places::Places;
 use crate::ui::{Detail, Ui};
 use crate::{report, stdout};
-use cooper_engine::toolkit::{Listing, Name, Place as ImagePlace, Reach, Referrers, Shipment, Top, ship};
+use cooper_engine::toolkit::{Listing, Name, Place as ImagePlace, Reach, Referrers, Shipment, Top, check_name, ship};
 use cooper_image::{Digest, Reference};
 use serde::Serialize;
 
@@ -36,6 +36,11 @@ pub fn run(place: &Place, flags: &LoadFlags) -> Result<Exit, Failure> {
         if names.is_empty() {
             let message = format!("{} does not say what {} is called", origin.place(), descriptor.digest);
             return Err(Failure::usage(message, "give it a name with --name"));
+        }
+        // Of several images none can be given another name here.
+        if flags.name.is_none() && one {
+            let hint = "give it a tag with --name, without the part from the @ on";
+            names.iter().try_for_each(|name| check_name(name, &descriptor, hint))?;
         }
         let digest = descriptor.digest.clone();
         loaded.extend(names.iter().cloned().map(|reference| Loaded { reference, digest: digest.clone() }));

@@ -2,6 +2,7 @@
 
 use super::layout::bare;
 use super::origin::{Checked, Origin, Reader, cause};
+use super::pinned::check_names;
 use super::shipment::{DocumentKey, Name, Put, Shipment, Target, key};
 use crate::{Engine, EngineError, layers};
 use cooper_image::{Descriptor, Digest, Document, MediaType, Reference, limits};
@@ -114,6 +115,7 @@ fn is_image(all: &Shipment, d: &Descriptor, seen: &mut BTreeSet<DocumentKey>) ->
 
 impl Target for StoreTarget<'_> {
     fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
+        check_names(all, "give a tag, without the part from the @ on")?;
         match all.tops().iter().find(|top| !is_image(all, &top.descriptor, &mut BTreeSet::new())) {
             None => Ok(()),
             Some(top) => Err(crate::resolve::no_image(&top.descriptor.digest)),
