@@ -27,6 +27,7 @@ mod registry;
 mod rewrite;
 mod root;
 mod shipment;
+mod stocked;
 mod store;
 pub mod sync;
 mod together;

@@ -1,21 +1,23 @@
 //! Many images from registries to one place, and of them only those that are not there.
 
+use super::layout::bare;
 use super::layout_target::LayoutTarget;
 use super::place::Place;
 use super::reach::Reach;
 use super::registry::{Has, RegistryTarget};
 use super::shipment::{Name, Referrers, Shipment, Shipped, Top, ship};
+use super::stocked::Stocked;
 use super::together::{Gate, Together};
+use crate::EngineError;
 use crate::context::LayoutName;
 use crate::context::layout::Layout;
 use crate::event::Sink;
 use crate::layers::lock;
 use crate::transfer::some_at_once;
-use crate::{EngineError, ErrorClass};
-use cooper_image::{Digest, Reference};
+use cooper_image::{Descriptor, Digest, Reference};
 use cooper_store::archive::{NAME_ANNOTATION, TAG_ANNOTATION};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -103,14 +105,15 @@ pub struct Syncing<'a> {
 struct Growing {
     target: LayoutTarget,
     known: Mutex<Known>,
+    stocked: Stocked,
 }
 
 #[derive(Default)]
 struct Known {
     /// What names lead to.
-    has: BTreeMap<String, Digest>,
+    has: BTreeMap<String, Descriptor>,
     /// What it lists, by whatever name: the garbage of a layout is what it does not.
-    lists: BTreeSet<Digest>,
+    lists: BTreeMap<Digest, Descriptor>,
 }
 
 impl Growing {
@@ -120,13 +123,23 @@ impl Growing {
         if dir.join("index.json").exists() {
             let name = LayoutName { path: dir.to_owned(), tag: None, digest: None };
             for entry in Layout::open_at(&name)?.index()?.manifests {
-                lists.insert(entry.digest.clone());
+                lists.insert(entry.digest.clone(), bare(&entry));
                 for name in [TAG_ANNOTATION, NAME_ANNOTATION].iter().filter_map(|key| entry.annotations.get(*key)) {
-                    has.entry(name.clone()).or_insert_with(|| entry.digest.clone());
+                    has.entry(name.clone()).or_insert_with(|| bare(&entry));
                 }
             }
         }
-        Ok(Self { target, known: Mutex::new(Known { has, lists }) })
+        Ok(Self { target, known: Mutex::new(Known { has, lists }), stocked: Stocked::of(dir) })
+    }
+
+    /// What a name leads to that is written out, or the digest that stands for one; nothing, unless all of it is there.
+    fn held(&self, tag: Option<&String>, digest: Option<&Digest>) -> Result<Option<Digest>, EngineError> {
+        let found = {
+            let known = lock(&self.known);
+            tag.map_or_else(|| known.lists.get(digest?).cloned(), |tag| known.has.get(tag).cloned())
+        };
+        let Some(d) = found else { return Ok(None) };
+        Ok(self.stocked.has(&d)?.then_some(d.digest))
     }
 }
 
@@ -211,8 +224,10 @@ impl<'a> Syncing<'a> {
                 add(Name::Full(named.clone()))?;
                 let shipped = ship(&shipment, &Together::new(&growing.target.beside(), &self.gate), sink)?;
                 let known = &mut *lock(&growing.known);
-                known.lists.insert(wanted.digest.clone());
-                known.has.extend(layout.tag.clone().map(|tag| (tag, wanted.digest.clone())));
+                for top in shipment.tops() {
+                    known.lists.insert(wanted.digest.clone(), bare(&top.descriptor));
+                    known.has.extend(layout.tag.clone().map(|tag| (tag, bare(&top.descriptor))));
+                }
                 shipped
             }
             _ => return Err(EngineError::NoImage(source.clone())),
@@ -239,19 +254,14 @@ impl<'a> Syncing<'a> {
     fn held(&self, place: &Place) -> Result<Option<Digest>, EngineError> {
         let found = match (place, &self.layout) {
             (Place::Registry(name), _) => self.reach.wait(self.reach.client().describe(name)).map(|d| d.digest),
-            (Place::Layout(LayoutName { tag: Some(tag), .. }), Some(growing)) => {
-                return Ok(lock(&growing.known).has.get(tag).cloned());
+            (Place::Layout(layout), Some(growing)) => {
+                return growing.held(layout.tag.as_ref(), layout.digest.as_ref());
             }
-            (Place::Layout(LayoutName { digest: Some(digest), .. }), Some(growing)) => {
-                return Ok(lock(&growing.known).lists.contains(digest).then(|| digest.clone()));
-            }
-            (Place::Layout(layout), _) if !layout.path.join("index.json").exists() => return Ok(None),
             (other, _) => self.reach.origin(other)?.top().map(|d| d.digest),
         };
         match found {
             Ok(digest) => Ok(Some(digest)),
             Err(EngineError::Registry(e)) if e.is_absence() => Ok(None),
-            Err(e) if matches!(place, Place::Layout(_)) && e.class() != ErrorClass::Storage => Ok(None),
             Err(e) => Err(e),
         }
     }
