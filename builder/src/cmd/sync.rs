@@ -10,6 +10,7 @@ use crate::{report, settings, stdout};
 use cooper_engine::EngineError;
 use cooper_engine::toolkit::sync::{Mode, State, Synced, Syncing, all_meant};
 use cooper_image::Reference;
+use std::path::Path;
 
 /// Copies what a place does not have yet. An image that cannot be copied does not keep the others.
 pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
@@ -22,7 +23,7 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
             true => settings::read_stdin()?,
             false => settings::read(file)?.ok_or_else(absent)?,
         };
-        given.extend(listed(&text)?);
+        given.extend(listed(file, &text)?);
     }
     let names = given.into_iter().map(|name| place.followed(name)).collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {
@@ -76,9 +77,16 @@ fn name(text: &str) -> Result<Reference, Failure> {
 }
 
 /// The names of a list.
-fn listed(text: &str) -> Result<Vec<Reference>, Failure> {
+fn listed(file: &Path, text: &str) -> Result<Vec<Reference>, Failure> {
+    let place = if file.as_os_str() == "-" { "standard input".into() } else { file.to_string_lossy() };
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).map(name).collect()
+    let names = lines.zip(1..).filter(|(line, _)| !line.is_empty());
+    let read = names.map(|(line, n)| {
+        let wrong =
+            |e| Failure::usage(format!("{place}, line {n}: {e}"), "each line has the name of an image or a repository");
+        line.parse::<Reference>().map_err(wrong)
+    });
+    read.collect()
 }
 
 #[cfg(test)]
@@ -87,9 +95,13 @@ mod tests {
 
     #[test]
     fn lists_have_remarks() {
-        let names = listed("# all\n debian:12 # stable\n\nr.example/a\n").unwrap();
+        let list = Path::new("images.list");
+        let names = listed(list, "# all\n debian:12 # stable\n\nr.example/a\n").unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["docker.io/library/debian:12", "r.example/a"]);
-        assert!(listed("Not A Name").is_err());
+        for (file, said) in [(list, "images.list, line 3: "), (Path::new("-"), "standard input, line 3: ")] {
+            let wrong = listed(file, "debian:12\n\nNot A Name # at all\n").unwrap_err().to_string();
+            assert!(wrong.starts_with(said) && wrong.contains("Not A Name"), "{wrong}");
+        }
     }
 }

@@ -88,8 +88,10 @@ pub fn mirror(text: &str) -> Result<Mirror, String> {
         };
     }
     let text = text.trim_end_matches('/');
+    // A word before the / is a path at Docker Hub elsewhere, and would be sent there.
+    let host = text.split('/').next().unwrap_or_default();
     match format!("{text}/x").parse::<Reference>() {
-        Ok(name) if text.contains(['.', ':', '/']) || text == "localhost" => match name.tag() {
+        Ok(name) if host.contains(['.', ':']) || host == "localhost" => match name.tag() {
             None => Ok(Mirror::Registry(text.to_owned())),
             Some(_) => Err(format!("{text:?} has a tag")),
         },
@@ -107,7 +109,11 @@ mod tests {
             ("r.example", Some("r.example")),
             ("localhost:5000/a/b/", Some("localhost:5000/a/b")),
             ("localhost", Some("localhost")),
+            ("localhost/a", Some("localhost/a")),
+            ("[::1]:5000/a", Some("[::1]:5000/a")),
             ("word", None),
+            ("mirror/x", None),
+            ("mirror/r.example", None),
             ("oci-layout://", None),
             ("oci-layout://d/:1", None),
             ("oci-layout://d:1/x", Some("d:1/x")),
