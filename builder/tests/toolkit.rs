@@ -207,6 +207,15 @@ fn no_archive_goes_to_a_terminal() {
 }
 
 #[test]
+fn what_a_place_does_not_take_is_wrong_use() {
+    let place = Place::new();
+    place.wrong(
+        &["append", "store://app:1", "store://app:2", "--layer", "ctx"],
+        "ctx is a directory, and a layer is a tar",
+    );
+}
+
+#[test]
 fn documents_of_an_image_that_was_never_compressed() {
     let place = Place::new();
     let id = place.done(&["images", "--json"]);

@@ -119,6 +119,15 @@ pub enum EngineError {
         #[source]
         source: Box<EngineError>,
     },
+    /// A file that was given as a layer is none.
+    #[error("{file} cannot be used as a layer")]
+    NoLayer {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        #[source]
+        source: Box<EngineError>,
+    },
     /// The ignore file, or a list of patterns like it, cannot be used.
     #[error("the ignore file cannot be used: {message}")]
     Ignore {
@@ -218,7 +227,9 @@ impl EngineError {
             Self::At { source, .. } => source.class(),
             Self::Kept { error, .. } => error.class(),
             Self::Unlike(unlike) => unlike.cause().class(),
-            Self::Layer { source, .. } | Self::Context { source, .. } => source.of_stream(),
+            Self::Layer { source, .. } | Self::NoLayer { source, .. } | Self::Context { source, .. } => {
+                source.of_stream()
+            }
             // Nothing of a stranger's was stored, because it was not what it said that it is.
             Self::Store(StoreError::Refused(_) | StoreError::NotAnArchive { .. }) => ErrorClass::Input,
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore { .. } => ErrorClass::Usage,
@@ -272,7 +283,10 @@ impl EngineError {
             Self::Layer { source, .. } if self.class() == ErrorClass::Input => source.hint().or_else(|| {
                 Some("the image is damaged or hostile: ask where it comes from, or choose another one".to_owned())
             }),
-            Self::Layer { source, .. } => source.hint(),
+            Self::NoLayer { .. } if self.class() == ErrorClass::Input => {
+                Some("a layer is a tar, which may be compressed with gzip or zstd".to_owned())
+            }
+            Self::Layer { source, .. } | Self::NoLayer { source, .. } => source.hint(),
             Self::Request { hint, .. } => Some(hint.clone()),
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))

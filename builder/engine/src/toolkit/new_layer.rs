@@ -50,8 +50,16 @@ impl NewLayer {
     /// # Errors
     /// When it is no tar, or cannot be read.
     pub fn read(path: &Path) -> Result<Self, EngineError> {
-        let failed = |e| io(format!("reading {}", path.display()), e);
-        let mut given: Box<dyn Read> = match path == Path::new("-") {
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "standard input".into() } else { path.to_string_lossy() };
+        let failed = |e| io(format!("reading {name}"), e);
+        if !is_stdin && path.is_dir() {
+            return Err(EngineError::Request {
+                message: format!("{name} is a directory, and a layer is a tar"),
+                hint: format!("tar -cC {name} . writes one, which --layer - reads"),
+            });
+        }
+        let mut given: Box<dyn Read> = match is_stdin {
             true => Box::new(std::io::stdin()),
             false => Box::new(File::open(path).map_err(failed)?),
         };
@@ -59,10 +67,11 @@ impl NewLayer {
         let mut writer = DigestWriter::new(copy.try_clone().map_err(failed)?);
         std::io::copy(&mut given, &mut writer).map_err(failed)?;
         let blob = writer.finish();
+        let no_layer = |e| EngineError::NoLayer { file: name.to_string(), source: Box::new(e) };
         let mut head = [0; 4];
         copy.rewind().map_err(failed)?;
         let n = copy.read_at(&mut head, 0).map_err(failed)?;
-        check(Box::new(copy.try_clone().map_err(failed)?)).map_err(|e| e.of_layer(&blob.digest))?;
+        check(Box::new(copy.try_clone().map_err(failed)?)).map_err(no_layer)?;
         copy.rewind().map_err(failed)?;
         let media_type = match head.get(..n).unwrap_or_default() {
             [0x1f, 0x8b, ..] => MediaType::OciLayerGzip,
@@ -116,6 +125,7 @@ fn check(blob: Box<dyn Read + Send>) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorClass;
 
     #[test]
     fn what_is_compressed_stays_so_and_what_is_no_tar_is_refused() {
@@ -140,7 +150,13 @@ mod tests {
         assert_eq!(made.described(true).media_type, MediaType::DockerLayerGzip);
         for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700]] {
             std::fs::write(&path, bytes).unwrap();
-            assert!(NewLayer::read(&path).is_err());
+            let none = NewLayer::read(&path).unwrap_err();
+            assert_eq!(none.to_string(), format!("{} cannot be used as a layer", path.display()));
+            assert_eq!(none.class(), ErrorClass::Input, "{none:?}");
+            assert!(none.hint().unwrap().starts_with("a layer is a tar"), "{none:?}");
         }
+        let none = NewLayer::read(dir.path()).unwrap_err();
+        assert_eq!(none.to_string(), format!("{} is a directory, and a layer is a tar", dir.path().display()));
+        assert_eq!(none.class(), ErrorClass::Usage);
     }
 }
