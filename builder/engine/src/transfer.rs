@@ -8,7 +8,7 @@ use crate::neighbours::Neighbours;
 use crate::output::{Compression, Form, Recompress};
 use crate::product::{Built, Product, Shape};
 use crate::resolve::invalid;
-use crate::toolkit::recompressed;
+use crate::toolkit::{check_name, recompressed};
 use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
@@ -35,8 +35,9 @@ impl Engine {
     /// compressed so; in the store the names lead to what they did.
     ///
     /// # Errors
-    /// [`EngineError::NoImage`], before anything is sent; [`EngineError::Request`] for what cannot be compressed otherwise,
-    /// because it is no image or because the name is one of its digest; registry, storage.
+    /// [`EngineError::NoImage`], and [`EngineError::Request`] for a name with a digest that leads to something else, before
+    /// anything is sent; [`EngineError::Request`] for what cannot be compressed otherwise, because it is no image or because
+    /// the name is one of its digest; registry, storage.
     pub fn push(
         &self,
         names: &[Reference],
@@ -54,7 +55,9 @@ impl Engine {
             });
         }
         for name in &names {
-            self.store.get_ref(name)?.ok_or_else(|| EngineError::NoImage(name.clone()))?;
+            let d = self.store.get_ref(name)?.ok_or_else(|| EngineError::NoImage(name.clone()))?;
+            // Of an index that was pulled the store may have the image for one platform.
+            check_name(name, &d, "give it a tag with cooper tag, and push that")?;
         }
         let mut uplinks: Vec<Uplink> = Vec::new();
         let mut pushes = Vec::with_capacity(names.len());

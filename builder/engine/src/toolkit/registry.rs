@@ -1,8 +1,9 @@
 //! A repository of a registry, to read from and to write to.
 
 use super::origin::{Origin, Reader, cause};
+use super::pinned::check_names;
 use super::reach::Reach;
-use super::shipment::{Name, Put, Target};
+use super::shipment::{Name, Put, Shipment, Target};
 use crate::EngineError;
 use crate::event::Direction;
 use crate::layers::lock;
@@ -167,6 +168,10 @@ impl RegistryTarget {
 }
 
 impl Target for RegistryTarget {
+    fn begin(&self, all: &Shipment) -> Result<(), EngineError> {
+        check_names(all, "send it under a tag, without the part from the @ on")
+    }
+
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
         let (origin, wanted) = (Arc::clone(from), d.clone());
         let source = Arc::new(move |from| {
