@@ -209,10 +209,13 @@ fn no_archive_goes_to_a_terminal() {
 #[test]
 fn what_a_place_does_not_take_is_wrong_use() {
     let place = Place::new();
+    place.wrong(&["index", "create", "-t", "docker-archive://index.tar", "store://app:1"], "holds one image");
+    place.wrong(&["copy", "store://app:1", "oci-layout://ctx:1"], "is no place for an OCI layout");
     place.wrong(
         &["append", "store://app:1", "store://app:2", "--layer", "ctx"],
         "ctx is a directory, and a layer is a tar",
     );
+    assert!(!place.path().join("index.tar").exists());
 }
 
 #[test]

@@ -232,6 +232,8 @@ impl EngineError {
             }
             // Nothing of a stranger's was stored, because it was not what it said that it is.
             Self::Store(StoreError::Refused(_) | StoreError::NotAnArchive { .. }) => ErrorClass::Input,
+            // Nothing is wrong with the disk: another place was meant, or another form.
+            Self::Store(StoreError::NotOneImage(_) | StoreError::NotALayout { .. }) => ErrorClass::Usage,
             Self::Dockerfile(_) | Self::Request { .. } | Self::NoImage(_) | Self::Ignore { .. } => ErrorClass::Usage,
             Self::Layerfs(e) if e.is_storage() => ErrorClass::Storage,
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,

@@ -176,10 +176,14 @@ impl Origin for ArchiveOrigin {
             let names = self.index.manifests.iter().filter_map(label).take(8).collect::<Vec<_>>().join(", ");
             EngineError::Request {
                 message: match wanted {
+                    _ if self.index.manifests.is_empty() => format!("{} holds no image", self.place()),
                     Some(wanted) => format!("{} has no image {wanted:?}", self.place()),
                     None => format!("{} has several images", self.place()),
                 },
-                hint: format!("write FILE:NAME; it has {names}"),
+                hint: match names.as_str() {
+                    "" => "give another archive, whose images have names".to_owned(),
+                    names => format!("write FILE:NAME; it has {names}"),
+                },
             }
         })
     }
@@ -338,6 +342,19 @@ mod tests {
         let path = dir.join("older.tar");
         std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
         path
+    }
+
+    #[test]
+    fn an_archive_without_images_has_not_several() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = older(dir.path(), 0);
+        for wanted in [None, Some("app:1".to_owned())] {
+            let none = ArchiveOrigin::open(&path, wanted).unwrap().top().unwrap_err();
+            assert_eq!(none.to_string(), format!("{} holds no image", path.display()));
+            assert_eq!(none.hint().as_deref(), Some("give another archive, whose images have names"));
+        }
+        let several = ArchiveOrigin::open(&older(dir.path(), 2), Some("db".to_owned())).unwrap().top().unwrap_err();
+        assert_eq!(several.hint().as_deref(), Some("write FILE:NAME; it has app:0, app:1"));
     }
 
     #[test]

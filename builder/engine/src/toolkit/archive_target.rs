@@ -6,7 +6,7 @@ use super::shipment::{Name, Put, Shipment, Target, entries};
 use crate::EngineError;
 use crate::layers::{io, lock};
 use crate::output_file::OutputFile;
-use cooper_image::{Descriptor, Document, Reference};
+use cooper_image::{Descriptor, Document, MediaType, Reference};
 use cooper_store::StoreError;
 use cooper_store::archive::docker::{Listed, listing};
 use cooper_store::archive::tarball::Tarball;
@@ -121,6 +121,12 @@ fn listed(all: &Shipment, top: &super::Top) -> Result<Listed, EngineError> {
     let Ok(Document::Manifest(manifest)) = Document::parse(bytes, Some(&top.descriptor.media_type)) else {
         return Err(one());
     };
+    if !matches!(manifest.config.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+        return Err(EngineError::Request {
+            message: format!("{} is no image, and docker load reads images alone", top.descriptor.digest),
+            hint: "copy it to a registry, an OCI layout or an OCI archive".to_owned(),
+        });
+    }
     let names = top.names.iter().filter_map(|name| match name {
         Name::Full(name) => Some(name.clone()),
         Name::Tag(tag) => tag.parse::<Reference>().ok(),
