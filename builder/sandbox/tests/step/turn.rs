@@ -14,26 +14,37 @@ pub const TESTS: &[(&str, Test)] = &[
     ("one_that_was_killed_keeps_no_step", one_that_was_killed_keeps_no_step),
 ];
 
-/// Set-up processes that this process has started and that live.
+/// What `/proc` says of a process: the letter of its state, and its parent.
+fn state(pid: u32) -> Option<(char, u32)> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = line.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// Set-up processes that this process has started and that live. By their parent: what the threads of this process list as
+/// their children can be in no list while a thread ends.
 fn set_ups() -> Vec<u32> {
-    let children = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    let all: String = fs::read_dir("/proc/self/task").unwrap().map(|task| children(task.unwrap()) + " ").collect();
-    let lives = |pid: &u32| {
+    let names = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids = names.filter_map(|name| name.parse().ok());
+    let is_own = |pid: &u32| state(*pid).is_some_and(|(_, parent)| parent == std::process::id());
+    let is_set_up = |pid: &u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split('\0').nth(1) == Some("__init")
     };
-    all.split_whitespace().map(|pid| pid.parse().unwrap()).filter(lives).collect()
+    pids.filter(is_own).filter(is_set_up).collect()
 }
 
 /// Waits until there are so many, and gives them.
 fn until(wanted: usize) -> Vec<u32> {
     let limit = Instant::now() + Duration::from_secs(20);
-    while set_ups().len() != wanted && Instant::now() < limit {
+    loop {
+        let found = set_ups();
+        if found.len() == wanted {
+            return found;
+        }
+        assert!(Instant::now() < limit, "{found:?} instead of {wanted}");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let found = set_ups();
-    assert_eq!(found.len(), wanted, "{found:?}");
-    found
 }
 
 /// A world of steps that go on when they have been seen.
@@ -101,6 +112,8 @@ fn one_that_was_killed_keeps_no_step(_: Tier) {
     standby.prepare();
     let ready = until(1);
     kill_process(Pid::from_raw(ready[0] as i32).unwrap(), Signal::KILL).unwrap();
-    until(0);
+    while state(ready[0]).is_some_and(|(state, _)| state != 'Z') {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_ne!(step(&mut world, &standby, Next::Nothing), ready);
 }
