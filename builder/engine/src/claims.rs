@@ -11,13 +11,10 @@ use serde::Serialize as _;
 /// The annotation of the configuration's descriptor: for each layer a descriptor, or null.
 const CLAIMS: &str = "cooper.claims";
 
-/// The configuration as a name leads to it.
+/// The configuration as a name leads to it. Also of layers that came from nowhere: the store may have others' blobs of those.
 pub(crate) fn noted(config: &Descriptor, layers: &[Layer]) -> Descriptor {
     let bare = |d: &Descriptor| Descriptor::new(d.media_type.clone(), d.digest.clone(), d.size);
     let claims: Vec<Option<Descriptor>> = layers.iter().map(|layer| layer.claimed.as_ref().map(bare)).collect();
-    if claims.iter().all(Option::is_none) {
-        return config.clone();
-    }
     let mut noted = config.clone();
     if let Ok(text) = serde_json::to_string(&claims) {
         noted.annotations.insert(CLAIMS.to_owned(), text);
@@ -68,6 +65,9 @@ mod tests {
         config.rootfs.diff_ids.pop();
         assert_eq!(of(&named, &config), None);
         assert_eq!(of(&plain, &config), None);
-        assert_eq!(noted(&plain, &[layer(1, None)]), plain, "there is nothing to note");
+        // A layer that came from nowhere is known to.
+        config.rootfs.diff_ids.truncate(1);
+        let made = [layer(1, None)];
+        assert_eq!(of(&noted(&plain, &made), &config).unwrap(), made);
     }
 }
