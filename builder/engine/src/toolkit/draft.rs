@@ -30,6 +30,8 @@ pub struct ImageDraft {
     pub is_docker: bool,
     manifest: Map<String, Value>,
     files: Vec<NewLayer>,
+    /// The configuration as it was, and its bytes.
+    was: (ImageConfig, Vec<u8>),
 }
 
 impl ImageDraft {
@@ -48,8 +50,8 @@ impl ImageDraft {
                 hint: "only images can be changed; cooper copy takes anything".to_owned(),
             });
         }
-        let config = small(origin, &parsed.config, limits::CONFIG_BYTES)?;
-        let config: ImageConfig = serde_json::from_slice(&config).map_err(|e| invalid(e.to_string()))?;
+        let bytes_of_config = small(origin, &parsed.config, limits::CONFIG_BYTES)?;
+        let config: ImageConfig = serde_json::from_slice(&bytes_of_config).map_err(|e| invalid(e.to_string()))?;
         if config.rootfs.diff_ids.len() != parsed.layers.len() {
             return Err(invalid("its configuration and its manifest do not have as many layers".to_owned()));
         }
@@ -57,7 +59,8 @@ impl ImageDraft {
         let layers = manifest.get("layers").and_then(Value::as_array).cloned().unwrap_or_default();
         let is_docker = parsed.config.media_type == MediaType::DockerConfig;
         let (from, annotations) = (super::layout::bare(d), parsed.annotations);
-        Ok(Self { from, config, layers, annotations, is_docker, manifest, files: Vec::new() })
+        let (was, files) = ((config.clone(), bytes_of_config), Vec::new());
+        Ok(Self { from, config, layers, annotations, is_docker, manifest, files, was })
     }
 
     /// Adds a layer on top; `how` is its line in the history.
@@ -82,7 +85,8 @@ impl ImageDraft {
     }
 
     fn finish(self, into: &mut Draft) -> Result<Descriptor, EngineError> {
-        let Self { config, layers, annotations, is_docker, mut manifest, files, .. } = self;
+        let Self { from, config, layers, annotations, is_docker, mut manifest, files, was } = self;
+        let before = manifest.clone();
         if is_docker && !annotations.is_empty() {
             return Err(EngineError::Request {
                 message: "Docker's manifests have no annotations".to_owned(),
@@ -101,7 +105,8 @@ impl ImageDraft {
             true => (MediaType::DockerManifest, MediaType::DockerConfig),
             false => (MediaType::OciManifest, MediaType::OciConfig),
         };
-        let bytes = json_bytes(&config)?;
+        // Who has changed nothing in it gets its very bytes, whoever wrote them.
+        let bytes = if config == was.0 { was.1 } else { json_bytes(&config)? };
         let described = Descriptor::of(config_type, &bytes);
         into.documents.insert(described.digest.clone(), bytes);
         // Docker's have it, OCI's may; it is the same for all who read it.
@@ -113,6 +118,9 @@ impl ImageDraft {
         manifest.remove("annotations");
         if !annotations.is_empty() {
             manifest.insert("annotations".to_owned(), json!(annotations));
+        }
+        if manifest == before && from.media_type == manifest_type {
+            return Ok(from);
         }
         let bytes = json_bytes(&manifest)?;
         let d = Descriptor::of(manifest_type, &bytes);
@@ -288,6 +296,27 @@ mod tests {
     use super::super::memory::{Memory, Types};
     use super::*;
     use cooper_image::Platform;
+
+    #[test]
+    fn what_is_not_changed_keeps_its_bytes() {
+        let mut place = Memory::default();
+        let pretty = |value: &Value| serde_json::to_vec_pretty(value).unwrap();
+        let config = json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}});
+        let config = place.put(MediaType::OciConfig.as_str(), &pretty(&config));
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+        let top = place.put(MediaType::OciManifest.as_str(), &pretty(&manifest));
+        let base = place.shared();
+        let same = Draft::of(&base, &top, &mut |_| Ok(())).unwrap();
+        assert_eq!(same.top().unwrap().digest, top.digest);
+        let noted = Draft::of(&base, &top, &mut |image| {
+            image.annotations.insert("a".to_owned(), "b".to_owned());
+            Ok(())
+        });
+        let (noted, now) = noted.map(|draft| (draft.document(&draft.top().unwrap()).unwrap(), draft)).unwrap();
+        let noted: Value = serde_json::from_slice(&noted).unwrap();
+        assert_ne!(now.top().unwrap().digest, top.digest);
+        assert_eq!(noted["config"]["digest"], json!(config.digest));
+    }
 
     #[test]
     fn an_image_that_is_named_often_is_changed_once() {
