@@ -310,7 +310,7 @@ pub struct PushFlags {
     #[arg(long, value_name = "METHOD")]
     pub compression_format: Option<String>,
     /// How much to compress: gzip (also when no method is said) 0 to 9, zstd 1 to 22, 0 is its usual one; lower is
-    /// faster
+    /// faster. Layers that are compressed by the method already stay what they are, whatever their level
     #[arg(long, value_name = "LEVEL")]
     pub compression_level: Option<String>,
     /// Print JSON, for programs: name and digest; of several names a list
