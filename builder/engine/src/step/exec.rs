@@ -42,6 +42,7 @@ impl Build<'_> {
         let start = Instant::now();
         self.sink.event(Event::Started { step: place.no, label: place.label.clone() });
         if !matches!(self.engine.rooting(), Rooting::Chroot) {
+            // A stage's first one has its process started while its directories are made.
             place.standby.prepare();
         }
         let ingest = self.engine.store.ingest()?;
@@ -93,7 +94,8 @@ impl Build<'_> {
             tail.extend(keep);
             self.sink.event(Event::Output { step: place.no, bytes: bytes.to_vec() });
         };
-        let outcome = cooper_sandbox::run_in_turn(spec, (place.standby, place.next()), &mut output, self.cancel)?;
+        let next = super::next(&place.stage.steps, place.index);
+        let outcome = cooper_sandbox::run_in_turn(spec, (place.standby, next), &mut output, self.cancel)?;
         if self.cancel.load(Ordering::SeqCst) {
             return Err(EngineError::Interrupted);
         }

@@ -46,12 +46,10 @@ pub fn ends_files(steps: &[Step], index: usize) -> bool {
     steps.iter().skip(index + 1).all(|step| matches!(step.op, Op::Edit(_)))
 }
 
-impl Place<'_> {
-    /// What the stage does after this step.
-    pub fn next(&self) -> Next {
-        let mut later = self.stage.steps.iter().skip(self.index + 1);
-        if later.any(|step| matches!(step.op, Op::Exec(_))) { Next::Step } else { Next::Nothing }
-    }
+/// Does a step after this one of a stage run something?
+pub fn next(steps: &[Step], index: usize) -> Next {
+    let runs = steps.iter().skip(index + 1).any(|step| matches!(step.op, Op::Exec(_)));
+    if runs { Next::Step } else { Next::Nothing }
 }
 
 #[cfg(test)]
@@ -81,5 +79,7 @@ mod tests {
         assert!(!ends_files(steps, at(|op| matches!(op, Op::Copy(_)))));
         assert!(ends_files(steps, at(|op| matches!(op, Op::Exec(_)))));
         assert!(ends_files(steps, steps.len() - 1));
+        assert_eq!(next(steps, at(|op| matches!(op, Op::Copy(_)))), Next::Step);
+        assert_eq!(next(steps, at(|op| matches!(op, Op::Exec(_)))), Next::Nothing);
     }
 }

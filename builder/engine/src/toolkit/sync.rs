@@ -224,7 +224,7 @@ impl<'a> Syncing<'a> {
                 add(Name::Full(named.clone()))?;
                 let shipped = ship(&shipment, &Together::new(&growing.target.beside(), &self.gate), sink)?;
                 let known = &mut *lock(&growing.known);
-                for top in shipment.tops() {
+                if let Some(top) = shipment.tops().first() {
                     known.lists.insert(wanted.digest.clone(), bare(&top.descriptor));
                     known.has.extend(layout.tag.clone().map(|tag| (tag, bare(&top.descriptor))));
                 }
