@@ -9,6 +9,7 @@
 //! | `XDG_CONFIG_HOME` | `containers/registries.conf` in it, and `containers/auth.json`, which is read after that of `XDG_RUNTIME_DIR` |
 //! | `CONTAINERS_REGISTRIES_CONF` | the registries.conf to follow; `--registries-conf` wins |
 //! | `REGISTRY_AUTH_FILE` | the file with credentials, in the format of `auth.json`; `cooper login` writes to it |
+//! | `DOCKER_AUTH_CONFIG` | credentials themselves, as the text of a `config.json`; before those of files, or after them where `GITLAB_CI` is set, as for docker |
 //! | `DOCKER_CONFIG` | directory of docker's `config.json`; without the variable before, `cooper login` writes to it |
 //! | `XDG_RUNTIME_DIR` | `containers/auth.json` in it holds credentials; without the variable `/run/containers/UID/auth.json` does, as for podman |
 //! | `SOURCE_DATE_EPOCH` | Unix time that images are dated with, and that newer files are set back to; the same as a build argument of that name, which wins |
@@ -27,7 +28,7 @@
 use crate::failure::Failure;
 use crate::flags::steps::Bytes;
 use cooper_engine::GitSurroundings;
-use cooper_registry::ProxyOptions;
+use cooper_registry::{ProxyOptions, Secret};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,6 +59,8 @@ pub struct Environment {
     registries_conf: Option<PathBuf>,
     auth_file: Option<PathBuf>,
     docker_config: Option<PathBuf>,
+    auth_config: Option<Secret>,
+    gitlab: bool,
     source_date_epoch: Option<String>,
     no_color: bool,
     term: Option<String>,
@@ -90,6 +93,8 @@ impl Environment {
             registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
             auth_file: path("REGISTRY_AUTH_FILE"),
             docker_config: path("DOCKER_CONFIG"),
+            auth_config: text("DOCKER_AUTH_CONFIG").map(Secret::new),
+            gitlab: set("GITLAB_CI").is_some(),
             source_date_epoch: text("SOURCE_DATE_EPOCH"),
             no_color: set("NO_COLOR").is_some(),
             term: text("TERM"),
@@ -159,6 +164,17 @@ impl Environment {
         let in_run = || self.uid.map(|uid| PathBuf::from(format!("{RUN}/{uid}/auth.json")));
         let podman = [self.runtime_file().or_else(in_run), self.user_containers().map(|c| c.join("auth.json"))];
         self.docker_file().into_iter().chain(podman.into_iter().flatten()).collect()
+    }
+
+    /// Credentials that are in the environment itself: `$DOCKER_AUTH_CONFIG`, but not beside `$REGISTRY_AUTH_FILE`.
+    pub fn credentials(&self) -> Option<&Secret> {
+        self.auth_config.as_ref().filter(|_| self.auth_file.is_none())
+    }
+
+    /// Do files go before [`Environment::credentials`]? Docker's rule: GitLab gives its jobs the variable for the images
+    /// that they run in, and what a job logs in to itself has to count.
+    pub fn files_go_first(&self) -> bool {
+        self.gitlab
     }
 
     /// The file that logins are written to: of these the one that wins, but none of those that podman only reads or that
@@ -314,6 +330,16 @@ mod tests {
             let file = of_seven(pairs).login_file().ok().map(|p| p.display().to_string());
             assert_eq!(file.as_deref(), place, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn given_credentials_are_not_shown_and_yield_to_a_file_that_is_named() {
+        let given = ("DOCKER_AUTH_CONFIG", "{\"auths\":{}}");
+        let env = of(&[given]);
+        assert_eq!(env.credentials().map(Secret::expose), Some(given.1));
+        assert!(!env.files_go_first() && !format!("{env:?}").contains("auths"));
+        assert!(of(&[given, ("GITLAB_CI", "true")]).files_go_first());
+        assert_eq!(of(&[given, ("REGISTRY_AUTH_FILE", "/a")]).credentials(), None);
     }
 
     #[test]

@@ -69,13 +69,35 @@ fn registries_file(place: &Place, path: &Path) -> Result<Option<RegistriesConf>,
     parsed(place, path, RegistriesConf::parse, "containers-registries.conf(5) says what may stand in it")
 }
 
-/// Credentials, the file that wins first. Files that are not there are passed over.
+/// The variable that holds credentials itself, as errors and reports name it.
+pub const VARIABLE: &str = "$DOCKER_AUTH_CONFIG";
+
+/// Credentials, what wins first: of the environment, and of files. Files that are not there are passed over.
 ///
 /// # Errors
-/// When a file is malformed or cannot be read.
+/// When a file or the variable is malformed, or a file cannot be read.
 pub fn credentials(place: &Place) -> Result<Vec<DockerConfig>, Failure> {
     let files = place.env.credential_files();
-    files.iter().filter_map(|f| credential_file(place, f).transpose()).collect()
+    let mut all: Vec<DockerConfig> =
+        files.iter().filter_map(|f| credential_file(place, f).transpose()).collect::<Result<_, _>>()?;
+    if let Some(given) = given_credentials(place)? {
+        all.insert(if place.env.files_go_first() { all.len() } else { 0 }, given);
+    }
+    Ok(all)
+}
+
+/// The credentials in the environment; `None` when there are none.
+///
+/// # Errors
+/// When they are malformed.
+pub fn given_credentials(place: &Place) -> Result<Option<DockerConfig>, Failure> {
+    let Some(text) = place.env.credentials() else { return Ok(None) };
+    let parsed = DockerConfig::parse(text.expose()).map_err(|e| {
+        let hint = "it holds the text of a config.json: {\"auths\":{\"REGISTRY\":{\"auth\":\"…\"}}}; unset it for the files alone";
+        Failure::usage(format!("reading {VARIABLE}: {}", cause(e)), hint)
+    })?;
+    place.note(|| format!("settings {VARIABLE}"));
+    Ok(Some(parsed.named(VARIABLE)))
 }
 
 /// One file of credentials; `None` when it is not there.
@@ -94,16 +116,17 @@ fn parsed<T>(
     hint: &str,
 ) -> Result<Option<T>, Failure> {
     let Some(text) = read(path)? else { return Ok(None) };
-    let parsed = parse(&text).map_err(|e| {
-        let cause = match e {
-            // The path says which file it is.
-            RegistryError::Config { cause, .. } => cause,
-            other => other.to_string(),
-        };
-        Failure::usage(format!("reading {}: {cause}", path.display()), hint)
-    })?;
+    let parsed = parse(&text).map_err(|e| Failure::usage(format!("reading {}: {}", path.display(), cause(e)), hint))?;
     place.note(|| format!("settings {}", path.display()));
     Ok(Some(parsed))
+}
+
+/// What is wrong, where the place is told already.
+fn cause(e: RegistryError) -> String {
+    match e {
+        RegistryError::Config { cause, .. } => cause,
+        other => other.to_string(),
+    }
 }
 
 /// A file's text; `None` when there is no such file.

@@ -241,12 +241,10 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Auth { advice, .. } => Some(advice.clone()),
-            Self::Login { file, key, .. } => Some(match key.split_once('/') {
-                None => format!("log in again with: cooper login {key}"),
-                Some((host, _)) => {
-                    format!("take the entry {key} out of {file}, and log in again with: cooper login {host}")
-                }
-            }),
+            Self::Login { file, key, .. } => {
+                let host = key.split('/').next().unwrap_or(key);
+                Some(format!("take the entry {key} out of {file}, and log in again with: cooper login {host}"))
+            }
             Self::Status { status, asked, .. } => Some(status_hint(*status, asked)),
             Self::Later { wait, .. } => {
                 Some(format!("try again in {}; who is logged in, or uses a mirror, may wait less", length(*wait)))

@@ -49,6 +49,13 @@ pub fn run(place: &Place, flags: &LoginFlags) -> Result<Exit, Failure> {
         Some(name) => format!("docker-credential-{name}"),
         None => file.display().to_string(),
     };
+    let given = settings::given_credentials(place)?.filter(|_| !place.env.files_go_first());
+    if given.is_some_and(|given| given.find(host, "").is_some()) {
+        say(&escape::line(&format!(
+            "warning: {} has a login for {host} as well, and goes before this one: unset it to use this one",
+            settings::VARIABLE
+        )));
+    }
     if flags.json {
         let (username, tried) = (&login.username, greeting != Greeting::Open);
         let said = json!({"registry": host, "username": username, "kept_by": kept, "tried": tried});

@@ -7,6 +7,7 @@ use crate::flags::login::LogoutFlags;
 use crate::ui::{escape, say};
 use crate::{open, settings, stdout};
 use cooper_engine::EngineError;
+use cooper_registry::credentials::DockerConfig;
 use cooper_registry::{RegistryError, edit, helper};
 use serde_json::json;
 
@@ -30,22 +31,32 @@ pub fn run(place: &Place, flags: &LogoutFlags) -> Result<Exit, Failure> {
         say(&if was { format!("logged out of {host}") } else { format!("nobody was logged in to {host}") });
     }
     let mut left = Vec::new();
-    for other in place.env.credential_files().iter().filter(|other| **other != file) {
-        let Some(config) = settings::credential_file(place, other)? else { continue };
+    let mut look = |place: String, config: Option<DockerConfig>| -> Result<(), Failure> {
+        let Some(config) = config else { return Ok(()) };
         let is_there = match runtime.block_on(config.credential(host, "")) {
             Err(RegistryError::Login { .. }) => true,
             found => found.map_err(EngineError::from)?.is_some(),
         };
         if is_there {
-            left.push(other.display().to_string());
+            left.push(place);
         }
+        Ok(())
+    };
+    look(settings::VARIABLE.to_owned(), settings::given_credentials(place)?)?;
+    for other in place.env.credential_files().iter().filter(|other| **other != file) {
+        look(other.display().to_string(), settings::credential_file(place, other)?)?;
     }
     if flags.json {
         stdout::json(&json!({"registry": host, "was_logged_in": was, "left_in": left}))?;
         return Ok(Exit::Done);
     }
     for file in &left {
-        say(&escape::line(&format!("{file} still has a login for {host}: podman logout --authfile {file} {host}")));
+        let advice = if file == settings::VARIABLE {
+            "unset it, or take the entry out".to_owned()
+        } else {
+            format!("podman logout --authfile {file} {host}")
+        };
+        say(&escape::line(&format!("{file} still has a login for {host}: {advice}")));
     }
     Ok(Exit::Done)
 }

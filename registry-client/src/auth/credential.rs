@@ -267,7 +267,12 @@ mod tests {
         assert_eq!(file.credential("b.example", "other").await.unwrap(), None);
         let form = "it is not of the form that entries have";
         for (host, repository, why, hint) in [
-            ("a.example", "x", "auth is not base64", "log in again with: cooper login a.example"),
+            (
+                "a.example",
+                "x",
+                "auth is not base64",
+                "out of /h/config.json, and log in again with: cooper login a.example",
+            ),
             ("b.example", "team/x", "auth has no colon between user and password", "take the entry b.example/team out"),
             ("c.example", "x", form, "cooper login c.example"),
             ("d.example", "x", form, "cooper login d.example"),
