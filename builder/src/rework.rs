@@ -82,7 +82,9 @@ pub fn run(
         let sink = ui.sink();
         let given = Given { places, origin, top, sink: &*sink };
         let mut shipment = Shipment::default();
-        let draft: Arc<dyn Origin> = Arc::new(work(&given, &mut shipment)?);
+        let draft = work(&given, &mut shipment)?;
+        draft.tell(given.sink);
+        let draft: Arc<dyn Origin> = Arc::new(draft);
         let descriptor = draft.top()?;
         shipment.add(&draft, Top { descriptor: descriptor.clone(), names }, Referrers::Stay)?;
         let shipped = ship(&shipment, &*places.target(&ways.target)?, given.sink)?;

@@ -66,7 +66,7 @@ impl Engine {
                 uplinks.push(self.uplink(&name));
             }
             let uplink = uplinks.iter().find(|uplink| uplink.leads_to(&name));
-            let descriptor = self.finished_so(&name, method, uplink)?;
+            let descriptor = self.finished_so(&name, method.map(|method| (method, sink)), uplink)?;
             pushes.push((name, descriptor));
         }
         let digests = pushes.iter().map(|(_, descriptor)| descriptor.digest.clone()).collect();
@@ -90,7 +90,7 @@ impl Engine {
     fn finished_so(
         &self,
         reference: &Reference,
-        method: Option<Compression>,
+        method: Option<(Compression, &dyn Sink)>,
         uplink: Option<&Uplink>,
     ) -> Result<Descriptor, EngineError> {
         let missing = || EngineError::NoImage(reference.clone());
@@ -101,7 +101,7 @@ impl Engine {
             let built =
                 Built { platform: config.platform(), config, config_descriptor: claims::without(&named), layers };
             let product = Product { images: vec![built], shape: Shape::Image };
-            let form = method.map_or_else(Form::default, |compression| Form {
+            let form = method.map_or_else(Form::default, |(compression, _)| Form {
                 compression,
                 recompress: Recompress::All,
                 ..Form::default()

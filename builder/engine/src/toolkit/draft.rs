@@ -6,6 +6,7 @@
 use super::new_layer::NewLayer;
 use super::origin::{Origin, Reader, skipped, small};
 use super::shipment::{DocumentKey, key};
+use crate::event::{Event, Sink};
 use crate::{EngineError, resolve};
 use cooper_image::config::History;
 use cooper_image::{Descriptor, Digest, Document, ImageConfig, MediaType, Reference, Verified, limits};
@@ -143,13 +144,15 @@ pub struct Draft {
     /// What became of documents: an index may name one again and again.
     became: BTreeMap<DocumentKey, Descriptor>,
     top: Descriptor,
+    /// How many entries of indexes were about images that are no more.
+    left_out: usize,
 }
 
 impl Draft {
     /// Documents beside those of a place.
     pub(super) fn beside(base: Arc<dyn Origin>, top: Descriptor, bytes: Vec<u8>) -> Self {
         let documents = [(top.digest.clone(), bytes)].into();
-        Self { base, documents, layers: BTreeMap::new(), became: BTreeMap::new(), top }
+        Self { base, documents, layers: BTreeMap::new(), became: BTreeMap::new(), top, left_out: 0 }
     }
 
     /// Changes an image, or every image of an index.
@@ -162,7 +165,7 @@ impl Draft {
         change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
     ) -> Result<Self, EngineError> {
         let (documents, layers, became) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut draft = Self { base: Arc::clone(base), documents, layers, became, top: top.clone() };
+        let mut draft = Self { base: Arc::clone(base), documents, layers, became, top: top.clone(), left_out: 0 };
         draft.top = draft.changed(top, 0, change)?;
         Ok(draft)
     }
@@ -170,6 +173,18 @@ impl Draft {
     /// The documents that are new.
     pub(super) fn documents(&self) -> impl Iterator<Item = &[u8]> {
         self.documents.values().map(Vec::as_slice)
+    }
+
+    /// Warns of what an index had and the new one has not.
+    pub fn tell(&self, sink: &dyn Sink) {
+        if self.left_out > 0 {
+            let text = format!(
+                "{}: left out {} of its entries that are about its other images (attestations), for those are replaced",
+                self.place(),
+                self.left_out
+            );
+            sink.event(Event::Warning { text });
+        }
     }
 
     fn changed(
@@ -213,6 +228,7 @@ impl Draft {
             let is_image = images.next_if(|image| std::ptr::eq(*image, entry)).is_some();
             // What is said of an image that is no more would be said of nothing.
             if entry.annotations.contains_key(ABOUT) {
+                self.left_out += 1;
                 continue;
             }
             if is_image {
@@ -357,5 +373,37 @@ mod tests {
             .map(|entry| entry["digest"] == json!(image.digest))
             .collect();
         assert_eq!(same, [true, false, true], "{changed}");
+    }
+
+    #[test]
+    fn what_is_about_images_that_are_no_more_goes_with_a_warning() {
+        struct Told(std::sync::Mutex<Vec<String>>);
+        impl Sink for Told {
+            fn event(&self, event: Event) {
+                if let Event::Warning { text } = event {
+                    self.0.lock().unwrap().push(text);
+                }
+            }
+        }
+        let mut place = Memory::default();
+        let image = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let mut about = json!(image);
+        about["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+        about["annotations"] = json!({ABOUT: image.digest});
+        for (entries, warnings) in [(vec![json!(image)], 0), (vec![json!(image), about.clone(), about], 1)] {
+            let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+            let top = place.lead(&MediaType::OciIndex, &index);
+            let draft = Draft::of(&place.shared(), &top, &mut |image| {
+                image.config.config.user = Some("7".to_owned());
+                Ok(())
+            });
+            let (draft, told) = (draft.unwrap(), Told(std::sync::Mutex::default()));
+            draft.tell(&told);
+            let told = told.0.into_inner().unwrap();
+            assert_eq!(told.len(), warnings, "{told:?}");
+            assert!(told.iter().all(|text| text.contains("left out 2 of its entries")), "{told:?}");
+            let made: Value = serde_json::from_slice(&draft.document(&draft.top().unwrap()).unwrap()).unwrap();
+            assert_eq!(made["manifests"].as_array().map(Vec::len), Some(1), "{made}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use super::draft::{Draft, ImageDraft};
 use super::origin::Origin;
 use super::store::StoreOrigin;
+use crate::event::Sink;
 use crate::layers::Layer;
 use crate::output::{Compression, Form, Recompress, is_compressed_by};
 use crate::product::COMPRESSED;
@@ -27,14 +28,15 @@ struct Recompression<'a> {
     has_changed: bool,
 }
 
-/// What `top`, to which `name` leads, is with layers that are compressed so. Levels are not told apart.
+/// What `top`, to which `name` leads, is with layers that are compressed so. Levels are not told apart. What an index
+/// loses is told.
 ///
 /// # Errors
 /// [`EngineError::InvalidImage`], [`EngineError::Request`] for artifacts; storage.
 pub(crate) fn recompressed(
     engine: &Engine,
     (name, top): (&Reference, &Descriptor),
-    method: Compression,
+    (method, sink): (Compression, &dyn Sink),
     uplink: Option<&Uplink>,
 ) -> Result<Descriptor, EngineError> {
     let origin: Arc<dyn Origin> = Arc::new(StoreOrigin::new(engine.store.clone(), name.clone()));
@@ -43,6 +45,7 @@ pub(crate) fn recompressed(
     if !recompression.has_changed {
         return Ok(top.clone());
     }
+    draft.tell(sink);
     for bytes in draft.documents() {
         engine.store.put_blob(bytes)?;
     }
