@@ -7,7 +7,9 @@ use crate::flags::archive::{Format, SaveFlags};
 use crate::places::{self, Places};
 use crate::ui::{Detail, Ui};
 use crate::{report, stdout};
-use cooper_engine::toolkit::{Kind, Name, Place as ImagePlace, Referrers, Shipment, Shipped, Top, pick, ship};
+use cooper_engine::toolkit::{
+    Kind, Name, Place as ImagePlace, Referrers, Shipment, Shipped, Top, may_have, pick, ship,
+};
 use serde::Serialize;
 use std::path::Path;
 
@@ -43,7 +45,9 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
             let platform = places::chosen(&target, flags.platform.as_ref(), &*origin)?;
             let descriptor = pick(&*origin, platform.as_ref())?;
             images.push(Described { reference: name.clone(), descriptor: descriptor.clone() });
-            shipment.add(&origin, Top { descriptor, names: vec![Name::Full(name)] }, Referrers::Stay)?;
+            // Of an index whose digest is the name, the store may have one platform's image alone: it has no name then.
+            let names = Some(name).filter(|name| may_have(&descriptor, name)).map(Name::Full);
+            shipment.add(&origin, Top { descriptor, names: names.into_iter().collect() }, Referrers::Stay)?;
         }
         let shipped = ship(&shipment, &*places.target(&target)?, &*ui.sink())?;
         Ok::<_, Failure>(Saved { target: target.to_string(), images, shipped })

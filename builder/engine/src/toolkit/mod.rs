@@ -40,7 +40,7 @@ pub use layout_target::LayoutTarget;
 pub use new_layer::NewLayer;
 pub(crate) use origin::damaged;
 pub use origin::{Origin, Reader, small};
-pub use pinned::check_name;
+pub use pinned::{check_name, may_have};
 pub use place::{Kind, Place, PlaceError};
 pub use reach::{Listing, Reach};
 pub(crate) use recompress::recompressed;

@@ -8,11 +8,16 @@ use crate::EngineError;
 use cooper_image::{Descriptor, Reference};
 
 /// Can it have that name? One with a digest is that image's alone.
+pub fn may_have(d: &Descriptor, name: &Reference) -> bool {
+    name.digest().is_none_or(|pinned| *pinned == d.digest)
+}
+
+/// [`may_have`], as an error.
 ///
 /// # Errors
 /// [`EngineError::Request`] with this hint, when the name is another image's.
 pub fn check_name(name: &Reference, d: &Descriptor, hint: &str) -> Result<(), EngineError> {
-    if name.digest().is_none_or(|pinned| *pinned == d.digest) {
+    if may_have(d, name) {
         return Ok(());
     }
     Err(EngineError::Request {
