@@ -362,6 +362,17 @@ impl EngineError {
             e => Self::Context { name: name.to_string(), source: Box::new(e) },
         }
     }
+    /// A place that somebody named cannot be opened, doing `what`: theirs to name another one, unless the disk has failed.
+    pub fn named(what: String, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        match hint_of_io(&source) {
+            Some(hint) if matches!(source.kind(), NotFound | NotADirectory | PermissionDenied) => {
+                Self::Request { message: format!("{what}: {source}"), hint: hint.to_owned() }
+            }
+            _ => Self::Io { what, source },
+        }
+    }
+
     /// Names the instruction that failed, unless one is named already.
     pub(crate) fn at(self, span: Span, text: &str) -> Self {
         match self {
@@ -379,7 +390,9 @@ fn hint_of_io(source: &std::io::Error) -> Option<&'static str> {
         ErrorKind::QuotaExceeded => Some("make room within your quota, or name a place on another disk"),
         ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written to"),
         ErrorKind::PermissionDenied => Some("give this user access to it, or name another place"),
-        ErrorKind::NotFound => Some("check the path; a relative one begins at the current directory"),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Some("check the path; a relative one begins at the current directory")
+        }
         _ => None,
     }
 }
@@ -437,6 +450,22 @@ mod tests {
             (damaged.to_string().as_str(), damaged.class()),
             ("sha256:… of a/layout is damaged", ErrorClass::Input)
         );
+    }
+
+    #[test]
+    fn a_place_that_somebody_named_is_theirs_unless_the_disk_fails() {
+        for (kind, class) in [
+            (ErrorKind::NotFound, ErrorClass::Usage),
+            (ErrorKind::NotADirectory, ErrorClass::Usage),
+            (ErrorKind::PermissionDenied, ErrorClass::Usage),
+            (ErrorKind::StorageFull, ErrorClass::Storage),
+            (ErrorKind::Other, ErrorClass::Storage),
+        ] {
+            let error = EngineError::named("opening x.tar".to_owned(), kind.into());
+            assert_eq!(error.class(), class, "{error}");
+            assert!(error.to_string().starts_with("opening x.tar"), "{error}");
+            assert!(class == ErrorClass::Storage || error.hint().is_some(), "{error}");
+        }
     }
 
     #[test]

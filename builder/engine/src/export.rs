@@ -127,5 +127,5 @@ fn write_to(dest: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Engine
         write(&mut out)?;
         return out.flush().map_err(|e| io("writing to standard output", e));
     }
-    write_whole(dest, |e| io(format!("writing {}", dest.display()), e), write)
+    write_whole(dest, |e| EngineError::named(format!("writing {}", dest.display()), e), write)
 }

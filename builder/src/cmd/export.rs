@@ -39,7 +39,7 @@ pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
         let d = pick(&*origin, wanted(&*origin, flags)?.as_ref())?;
         let engine = places.engine()?;
         let write = |out: &mut dyn Write| engine.write_root(&origin, &d, &*ui.sink(), out);
-        let failed = |source| EngineError::Io { what: format!("writing {}", flags.output.display()), source };
+        let failed = |e| EngineError::named(format!("writing {}", flags.output.display()), e);
         if to_stdout {
             let mut out = BufWriter::with_capacity(1 << 18, std::io::stdout().lock());
             write(&mut out)?;

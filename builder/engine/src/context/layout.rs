@@ -11,6 +11,7 @@ use crate::{Engine, EngineError};
 use cooper_image::{
     Descriptor, Digest, Document, Index, Leaves, Manifest, MediaType, Platform, Reference, RelPath, Verified, limits,
 };
+use cooper_layerfs::LayerfsError;
 use cooper_layerfs::root::Root;
 use cooper_layerfs::stat::{Kind, Meta};
 use cooper_store::archive::{NAME_ANNOTATION as NAME, TAG_ANNOTATION as TAG, full_name, label};
@@ -151,7 +152,11 @@ impl Engine {
 impl<'a> Layout<'a> {
     /// Opens the directory.
     pub(crate) fn open_at(name: &'a LayoutName) -> Result<Self, EngineError> {
-        Ok(Self { name, root: Root::open(&name.path)? })
+        let root = Root::open(&name.path).map_err(|e| match e {
+            LayerfsError::Io { source, .. } => EngineError::named(format!("opening {}", name.path.display()), source),
+            other => other.into(),
+        })?;
+        Ok(Self { name, root })
     }
 
     /// The image's manifest, through as many indexes as are allowed.

@@ -269,7 +269,7 @@ fn seekable(path: &Path) -> Result<File, EngineError> {
     let file = if is_stdin {
         File::from(rustix::io::dup(rustix::stdio::stdin()).map_err(|e| failed(e.into()))?)
     } else {
-        File::open(path).map_err(failed)?
+        File::open(path).map_err(|e| EngineError::named(format!("reading {}", path.display()), e))?
     };
     let there = file.metadata().map_err(failed)?;
     if there.is_dir() {

@@ -45,7 +45,8 @@ impl ArchiveTarget {
                     ),
                 });
             }
-            let output = OutputFile::begin(path).map_err(failed)?;
+            let output =
+                OutputFile::begin(path).map_err(|e| EngineError::named(format!("writing {}", path.display()), e))?;
             (Box::new(output.file().try_clone().map_err(failed)?), Some(output))
         };
         let out: Out = Box::new(BufWriter::with_capacity(1 << 18, out));

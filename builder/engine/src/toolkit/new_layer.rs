@@ -61,7 +61,7 @@ impl NewLayer {
         }
         let mut given: Box<dyn Read> = match is_stdin {
             true => Box::new(std::io::stdin()),
-            false => Box::new(File::open(path).map_err(failed)?),
+            false => Box::new(File::open(path).map_err(|e| EngineError::named(format!("reading {name}"), e))?),
         };
         let mut copy = nameless().map_err(failed)?;
         let mut writer = DigestWriter::new(copy.try_clone().map_err(failed)?);
