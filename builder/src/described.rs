@@ -13,7 +13,7 @@ const BASE: [&str; 2] = ["org.opencontainers.image.base.name", "org.opencontaine
 /// The whole text, without a line feed at its end.
 pub fn text(detail: &ImageDetail) -> String {
     let mut rows = Rows::default();
-    rows.one("Name", detail.reference.familiar());
+    rows.one("Name", &detail.reference);
     rows.one("Digest", &detail.descriptor.digest);
     rows.one("Media type", detail.descriptor.media_type.as_str());
     // What is within them is not in the list of the manifests.
@@ -135,7 +135,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cooper_engine::images::Documents;
+    use cooper_engine::images::{Asked, Documents};
     use cooper_image::{Digest, MediaType, Platform};
 
     fn detail() -> ImageDetail {
@@ -148,7 +148,7 @@ mod tests {
             "rootfs": {"type": "layers", "diff_ids": [Digest::sha256("diff")]},
         });
         ImageDetail {
-            reference: "docker.io/library/app:1".parse().unwrap(),
+            reference: Asked::Name("docker.io/library/app:1".parse().unwrap()),
             descriptor: Descriptor::of(MediaType::OciConfig, b"x"),
             chosen: Descriptor::of(MediaType::OciConfig, b"x"),
             platforms: Vec::new(),

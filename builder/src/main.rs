@@ -17,7 +17,6 @@ mod metadata;
 mod open;
 mod outputs;
 mod places;
-mod remote;
 mod report;
 mod rework;
 mod secrets;

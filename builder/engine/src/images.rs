@@ -40,11 +40,30 @@ pub struct ImageSummary {
     pub size: u64,
 }
 
+/// By what an image was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Asked {
+    /// A name of the store or of a registry.
+    Name(Reference),
+    /// Another place, in words.
+    Place(String),
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(&name.familiar()),
+            Self::Place(place) => f.write_str(place),
+        }
+    }
+}
+
 /// Everything about one image.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct ImageDetail {
-    /// Its name.
-    pub reference: Reference,
+    /// Its name or place.
+    pub reference: Asked,
     /// What the name leads to.
     #[serde(serialize_with = "claims::serialize_without")]
     pub descriptor: Descriptor,
@@ -257,6 +276,7 @@ impl Engine {
         let documents = Documents { config: document(&image.config_descriptor, limits::CONFIG_BYTES)?, manifest };
         let (config, manifest) = (image.config, image.manifest.map(|(_, m)| m));
         let manifests = self.entries(&reference, &descriptor)?;
+        let reference = Asked::Name(reference);
         Ok(ImageDetail { reference, descriptor, chosen, platforms, manifests, config, manifest, documents })
     }
 

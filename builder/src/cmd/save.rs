@@ -7,6 +7,7 @@ use crate::flags::archive::{Format, SaveFlags};
 use crate::places::{self, Places};
 use crate::ui::{Detail, Ui};
 use crate::{report, stdout};
+use cooper_engine::images::Asked;
 use cooper_engine::toolkit::{
     Kind, Name, Place as ImagePlace, Referrers, Shipment, Shipped, Top, may_have, pick, ship,
 };
@@ -44,7 +45,7 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
             let origin = places.origin(&ImagePlace::Store(name.clone()))?;
             let platform = places::chosen(&target, flags.platform.as_ref(), &*origin)?;
             let descriptor = pick(&*origin, platform.as_ref())?;
-            images.push(Described { reference: name.clone(), descriptor: descriptor.clone() });
+            images.push(Described { reference: Asked::Name(name.clone()), descriptor: descriptor.clone() });
             // Of an index whose digest is the name, the store may have one platform's image alone: it has no name then.
             let names = Some(name).filter(|name| may_have(&descriptor, name)).map(Name::Full);
             shipment.add(&origin, Top { descriptor, names: names.into_iter().collect() }, Referrers::Stay)?;

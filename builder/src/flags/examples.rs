@@ -135,7 +135,8 @@ Examples:
   cooper inspect --json app:1 | jq .config.config.Env
   cooper inspect --remote --platform linux/arm64 debian:12
   cooper inspect --remote --manifest debian:12 | sha256sum
-      the very bytes";
+      the very bytes
+  cooper inspect --config oci-layout://DIR:1";
 pub const LS_TAGS: &str = "\
 Examples:
   cooper ls-tags registry.example/team/app

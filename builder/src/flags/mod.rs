@@ -219,11 +219,13 @@ pub enum Command {
     /// List the images that have names in the store
     #[command(after_long_help = examples::IMAGES)]
     Images(ListFlags),
-    /// Show what an image of the store is, or with --remote one of a registry: platforms, settings, layers
+    /// Show what an image of the store is, or of another place: platforms, settings, layers
     ///
-    /// --json gives all of it to programs. With --raw, --manifest and --config it is the very bytes of one document, so that their digest can be computed:
-    /// `cooper inspect --remote --manifest debian:bookworm | sha256sum`. --remote fetches documents alone, never a layer,
-    /// and needs no store.
+    /// NAME alone is the store's, and with --remote its registry's; oci-layout://DIR:TAG, oci-archive://FILE and
+    /// docker-archive://FILE are read where they are. --json gives all of it to programs. With --raw, --manifest and
+    /// --config it is the very bytes of one document, so that their digest can be computed:
+    /// `cooper inspect --remote --manifest debian:bookworm | sha256sum`. Documents alone are fetched, never a layer; only
+    /// images of the store need a store.
     #[command(after_long_help = examples::INSPECT)]
     Inspect(toolkit::InspectFlags),
     /// List the tags of a repository of a registry, one on each line
@@ -240,7 +242,8 @@ pub enum Command {
     /// Print the digest that an image has at its registry, without fetching it
     ///
     /// It is that of what the name itself leads to, which of an image for several platforms is their index; with
-    /// --platform that of the one image. `NAME@DIGEST` then means the same for ever.
+    /// --platform that of the one image. `NAME@DIGEST` then means the same for ever. Of a layout or an archive it is
+    /// what that leads to.
     #[command(after_long_help = examples::DIGEST)]
     Digest(toolkit::DigestFlags),
     /// Ask a registry whether it has an image: ends with 0 when it has, with 1 when it has not

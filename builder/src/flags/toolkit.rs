@@ -2,8 +2,10 @@
 
 use super::login::Host;
 use clap::Args;
+use cooper_engine::toolkit::{Place, PlaceError};
 use cooper_image::{Platform, Reference};
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 
 /// `cooper tag`.
 #[derive(Debug, Args)]
@@ -36,13 +38,42 @@ pub struct HistoryFlags {
     pub json: bool,
 }
 
+/// A name alone, or a place that says of what kind it is.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// `NAME`: what is meant depends on the command.
+    Name(Reference),
+    /// `KIND://…`.
+    Place(Place),
+}
+
+impl FromStr for Subject {
+    type Err = PlaceError;
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        Ok(match text.parse()? {
+            Place::Registry(name) if !text.contains("://") => Self::Name(name),
+            place => Self::Place(place),
+        })
+    }
+}
+
+impl Subject {
+    /// The name that is looked up in a registry or the store.
+    pub fn name_mut(&mut self) -> Option<&mut Reference> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Place(place) => place.name_mut(),
+        }
+    }
+}
+
 /// `cooper inspect`.
 #[derive(Debug, Args)]
 pub struct InspectFlags {
-    /// The image's name
-    #[arg(value_name = "NAME")]
-    pub name: Reference,
-    /// Which of the image's platforms to show; default: this machine's, else of the store's images the first
+    /// The image: a name of the store, or a place as `cooper copy` has them
+    #[arg(value_name = "NAME|PLACE")]
+    pub image: Subject,
+    /// Which of the image's platforms to show; default: this machine's, else the first that is not a registry's
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
     /// Ask the image's registry, not the store
@@ -93,9 +124,9 @@ pub struct CatalogFlags {
 /// `cooper digest`.
 #[derive(Debug, Args)]
 pub struct DigestFlags {
-    /// The image's name; without a tag `latest`
-    #[arg(value_name = "IMAGE")]
-    pub name: Reference,
+    /// The image's name at its registry, without a tag `latest`, or another place as `cooper copy` has them
+    #[arg(value_name = "PLACE")]
+    pub image: Place,
     /// The digest of the image for this platform, as linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,

@@ -8,6 +8,7 @@
 
 mod archive;
 mod archive_target;
+mod detail;
 pub mod diff;
 mod draft;
 pub mod files;
@@ -34,6 +35,7 @@ mod together;
 pub mod validate;
 
 pub use archive_target::ArchiveTarget;
+pub use detail::{Chosen, Unnamed};
 pub use draft::{Draft, ImageDraft};
 pub use index::{EntryChange, IndexDraft, SamePlatform};
 pub use layout_target::LayoutTarget;
