@@ -42,8 +42,15 @@ pub fn run(place: &Place, flags: ShellFlags) -> Result<Exit, Failure> {
         return Err(Failure::Interrupted(exit));
     }
     match ended? {
-        Outcome::Exited(0) | Outcome::DoneWithoutMemory => Ok(Exit::Done),
-        Outcome::OutOfMemory => Err(Failure::Program(KILLED)),
+        Outcome::Exited(0) => Ok(Exit::Done),
+        Outcome::DoneWithoutMemory => {
+            say("warning: it ended with 0, but a process of it was killed: out of memory");
+            Ok(Exit::Done)
+        }
+        Outcome::OutOfMemory => {
+            say("it was killed: out of memory");
+            Err(Failure::Program(KILLED))
+        }
         Outcome::Exited(code) => Err(Failure::Program(u8::try_from(code).unwrap_or(u8::MAX))),
         Outcome::Signaled(signal) => Err(Failure::Program(u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX))),
     }
