@@ -151,7 +151,7 @@ pub enum Command {
     /// Put a tar on an image as a further layer
     ///
     /// `tar c app | cooper append debian:12 registry.example/app:1 --layer -`. A tar that is compressed with gzip or zstd
-    /// stays as it is, any other is compressed. The layers below are not read.
+    /// stays as it is, any other becomes gzip. The layers below are not read.
     #[command(after_long_help = examples::APPEND)]
     Append(rework::AppendFlags),
     /// Make one layer of all layers of an image; settings stay

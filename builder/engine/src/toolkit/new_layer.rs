@@ -44,8 +44,7 @@ impl NewLayer {
         Ok(Self { diff: DiffId(diff), digest, size, media_type: MediaType::OciLayerGzip, file: Arc::new(file) })
     }
 
-    /// The layer in a file, `-` for standard input: a tar, which may be compressed with gzip or zstd and then stays as
-    /// it is.
+    /// The layer in a file, `-` for standard input: a tar, which may be compressed, and with gzip or zstd stays as it is.
     ///
     /// # Errors
     /// When it is no tar, or cannot be read.
@@ -76,8 +75,10 @@ impl NewLayer {
         let media_type = match head.get(..n).unwrap_or_default() {
             [0x1f, 0x8b, ..] => MediaType::OciLayerGzip,
             [0x28, 0xb5, 0x2f, 0xfd] => MediaType::OciLayerZstd,
+            // A manifest has no media type for any other compression.
             _ => {
-                return Self::of(|out| Ok(compress::copy(&mut copy, out)?));
+                let mut plain = compress::decompress(Box::new(copy))?;
+                return Self::of(|out| Ok(compress::copy(&mut plain, out)?));
             }
         };
         let mut tar = DigestWriter::new(std::io::sink());
