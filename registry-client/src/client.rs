@@ -13,6 +13,7 @@ use crate::options::ClientOptions;
 use crate::referrers::{self, Referrer};
 use crate::session::{Access, Session, Shared};
 use crate::{Asked, RegistryError, blob, list, manifest};
+use cooper_image::digest::Algorithm;
 use cooper_image::{Descriptor, Digest, MediaType, Platform, Reference};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -375,18 +376,20 @@ impl Client {
         self.put(&session, name, bytes, media_type, None).await
     }
 
-    /// Sends a manifest under several tags of the name's repository, as [`Client::push_manifest`] does under one: in one
-    /// request where the registry takes several, else in one for each.
+    /// Sends a manifest under tags of the name's repository, as [`Client::push_manifest`] does under one: in one request
+    /// where the registry takes several, else in one for each. Its digest is the one that is given: where that is no
+    /// SHA-256, a request for a tag alone would have the registry compute another one.
     ///
     /// # Errors
-    /// As [`Client::push_manifest`]. Tags that came before have the manifest then.
+    /// As [`Client::push_manifest`], and [`RegistryError::Protocol`] where the registry cannot give a tag to such a digest.
+    /// Tags that came before have the manifest then.
     pub async fn push_manifest_tagged(
         &self,
         name: &Reference,
         tags: &[&str],
         bytes: &[u8],
-        media_type: &MediaType,
-    ) -> Result<Digest, RegistryError> {
+        (media_type, digest): (&MediaType, &Digest),
+    ) -> Result<(), RegistryError> {
         let endpoint = for_push(&self.shared.options.registries, &self.shared.options.insecure, name)?;
         let session = Session::open(&self.shared, &endpoint, Access::Push).await?;
         let mut wanted = Vec::new();
@@ -395,21 +398,25 @@ impl Client {
                 wanted.push(tag);
             }
         }
-        while wanted.len() > 1 {
-            let (put, given) = manifest::push_tagged(&session, &wanted, bytes, media_type).await?;
+        let is_usual = digest.algorithm() == Algorithm::Sha256;
+        while wanted.len() > usize::from(is_usual) {
+            let (put, given) = manifest::push_tagged(&session, &wanted, bytes, (media_type, digest)).await?;
             let before = wanted.len();
             wanted.retain(|tag| !given.iter().any(|given| given == tag));
             if wanted.len() == before {
                 break;
             }
             if wanted.is_empty() {
-                return self.noted(&session, name, put, bytes, media_type).await;
+                return self.noted(&session, name, put, bytes, media_type).await.map(drop);
             }
+        }
+        if !is_usual && let Some(tag) = wanted.first() {
+            return Err(manifest::untagged(&session, tag, digest));
         }
         for tag in wanted {
             self.put(&session, &name.with_tag(tag), bytes, media_type, None).await?;
         }
-        Ok(Digest::sha256(bytes))
+        Ok(())
     }
 
     /// As [`Client::push_manifest`], in one conversation and under a condition where there is one.

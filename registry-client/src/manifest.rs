@@ -191,7 +191,8 @@ async fn fetch(
     Ok(Fetched { bytes, document, media_type })
 }
 
-/// Compares the body with the digest that was asked for, else computes one; then with the header.
+/// Compares the body with the digest that was asked for and with that of the header; where neither says one, it is the
+/// SHA-256.
 pub(crate) fn verify(
     s: &Session<'_>,
     call: &Call,
@@ -201,10 +202,11 @@ pub(crate) fn verify(
     size: Option<u64>,
 ) -> Result<Verified<Vec<u8>>, RegistryError> {
     let wrong = |source| RegistryError::Digest { asked: Box::new(s.asked(call)), source };
-    if let Some(said) = said_digest(s, call, response)? {
-        Verified::check(body.as_slice(), &said, None).map_err(wrong)?;
+    let said = said_digest(s, call, response)?;
+    if let Some(said) = &said {
+        Verified::check(body.as_slice(), said, None).map_err(wrong)?;
     }
-    let digest = wanted.cloned().unwrap_or_else(|| Digest::sha256(&body));
+    let digest = wanted.cloned().or(said).unwrap_or_else(|| Digest::sha256(&body));
     Verified::check(body, &digest, size).map_err(wrong)
 }
 
@@ -232,10 +234,12 @@ pub(crate) async fn push_tagged(
     s: &Session<'_>,
     tags: &[&str],
     bytes: &[u8],
-    media_type: &MediaType,
+    (media_type, digest): (&MediaType, &Digest),
 ) -> Result<(Put, Vec<String>), RegistryError> {
-    let digest = Digest::sha256(bytes);
     let mut call = s.call(Method::PUT, &Route::Manifest(&digest.to_string()));
+    Verified::check(bytes, digest, None)
+        .map_err(|source| RegistryError::Digest { asked: Box::new(s.asked(&call)), source })?;
+    let digest = digest.clone();
     call.url.query_pairs_mut().extend_pairs(tags.iter().take(TAGS).map(|tag| ("tag", *tag)));
     fill(s, &mut call, bytes, media_type, None)?;
     let response = s.send(&call, &mut s.budget()).await?;
@@ -250,6 +254,13 @@ pub(crate) async fn push_tagged(
     // One header with a list says the same as one for each.
     let given = given.flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect();
     Ok((Put { digest, subject_noted: response.headers().contains_key(SUBJECT) }, given))
+}
+
+/// No registry can be told in another way under which digest a tag has a manifest.
+pub(crate) fn untagged(s: &Session<'_>, tag: &str, digest: &Digest) -> RegistryError {
+    let asked = Box::new(s.asked(&s.call(Method::PUT, &Route::Manifest(tag))));
+    let cause = format!("it gives no tag to {digest}, and would keep what is sent for the tag under another digest");
+    RegistryError::Protocol { asked, cause }
 }
 
 /// Sends a manifest, under a condition where there is one.

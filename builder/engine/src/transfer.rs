@@ -166,7 +166,7 @@ impl Engine {
         }
         if let Some(name) = tagged.first() {
             let tags: Vec<&str> = tagged.iter().filter_map(|name| name.tag()).collect();
-            let sent = self.client.push_manifest_tagged(name, &tags, bytes, &d.media_type);
+            let sent = self.client.push_manifest_tagged(name, &tags, bytes, (&d.media_type, &d.digest));
             self.runtime.block_on(sent)?;
         }
         Ok(())

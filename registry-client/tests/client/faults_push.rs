@@ -108,14 +108,17 @@ async fn several_tags_in_one_request_where_the_registry_takes_that() {
         let wanted: Vec<&str> = tags.iter().chain(&tags).map(String::as_str).collect();
         let client = Client::new(quick()).unwrap();
         let name = named(&server);
-        client.push_manifest_tagged(&name, &wanted, bytes, &MediaType::OciManifest).await.unwrap();
+        let digest = Digest::sha256(bytes);
+        client.push_manifest_tagged(&name, &wanted, bytes, (&MediaType::OciManifest, &digest)).await.unwrap();
         assert_eq!(*set.lock().unwrap(), tags.into_iter().collect(), "{case}");
         assert_eq!(server.requests().iter().filter(|seen| seen.method == "PUT").count(), puts, "{case}");
     }
     // What would be said to each tag is said at once.
     let server = blobs(|_, _| answer("403 Forbidden", "", b""));
     let client = Client::new(quick()).unwrap();
-    let refused = client.push_manifest_tagged(&named(&server), &["1", "2"], bytes, &MediaType::OciManifest).await;
+    let digest = Digest::sha256(bytes);
+    let sent = (&MediaType::OciManifest, &digest);
+    let refused = client.push_manifest_tagged(&named(&server), &["1", "2"], bytes, sent).await;
     assert!(refused.is_err());
     assert_eq!(server.requests().iter().filter(|seen| seen.method == "PUT").count(), 1);
 }

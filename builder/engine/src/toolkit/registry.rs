@@ -217,8 +217,8 @@ impl Target for RegistryTarget {
             return Ok(());
         }
         let client = self.reach.client();
-        let sent = client.push_manifest_tagged(&self.repository, &tags, bytes, &d.media_type);
-        self.reach.wait(sent).map(drop)
+        let sent = client.push_manifest_tagged(&self.repository, &tags, bytes, (&d.media_type, &d.digest));
+        self.reach.wait(sent)
     }
 
     fn direction(&self) -> Direction {
