@@ -16,22 +16,22 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Processor, in Go's names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
     /// Operating system.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// Variant of the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// What a container of this image runs with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub config: RuntimeConfig,
     /// The layers, lowest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub rootfs: RootFs,
     /// How each layer came to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Everything else, verbatim.
     #[serde(flatten)]
@@ -67,7 +67,7 @@ pub struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// Set when the instruction made no layer.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
     /// Everything else, verbatim.
     #[serde(flatten)]
@@ -112,7 +112,7 @@ pub struct RuntimeConfig {
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
 pub struct Healthcheck {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<u64>,
@@ -173,7 +173,7 @@ impl ImageConfig {
 fn is_empty_map(m: &Option<BTreeMap<String, serde_json::Value>>) -> bool {
     m.as_ref().is_none_or(BTreeMap::is_empty)
 }
-/// Go writes lists and maps without anything in them as `null`.
+/// Go writes lists and maps without anything in them as `null`, and reads `null` as nothing in any place.
 pub(crate) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
     d: D,
 ) -> Result<T, D::Error> {
@@ -206,5 +206,11 @@ mod tests {
         assert_eq!(again["moby.x"], 1);
         assert_eq!(again["config"]["ArgsEscaped"], true);
         assert!(c.rootfs.diff_ids.is_empty());
+        let all = r#"{"architecture":null,"os":null,"config":null,"rootfs":null,"history":null}"#;
+        assert_eq!(serde_json::from_str::<ImageConfig>(all).unwrap(), ImageConfig::default());
+        let within = r#"{"history":[{"empty_layer":null}],"config":{"Healthcheck":{"Test":null}}}"#;
+        let within: ImageConfig = serde_json::from_str(within).unwrap();
+        assert_eq!(within.history, [History::default()]);
+        assert_eq!(within.config.healthcheck, Some(Healthcheck::default()));
     }
 }
