@@ -123,7 +123,11 @@ pub fn names(place: &Place, tags: &[String]) -> Result<Vec<Name>, Failure> {
             std::iter::once(Name::Full(name.clone())).chain(further).collect()
         }
         Place::Layout(layout) => layout.tag.iter().map(|name| in_a_layout(name)).chain(further).collect(),
-        Place::Archive { name, .. } => match name {
+        Place::Archive { name, kind, .. } => match name {
+            None if *kind == Kind::Docker && !tags.is_empty() => {
+                let message = format!("{place} says no name that the tags could be of");
+                return Err(Failure::usage(message, "write docker-archive://FILE:NAME"));
+            }
             None => further.collect(),
             Some(text) => {
                 let name = text.parse::<cooper_image::Reference>();

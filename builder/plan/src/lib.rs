@@ -35,5 +35,6 @@ pub mod reason;
 pub mod record;
 pub mod request;
 mod scope;
+pub mod signal;
 mod stage;
 mod support;

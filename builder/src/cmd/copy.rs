@@ -6,7 +6,7 @@ use crate::flags::copy::CopyFlags;
 use crate::places::{self, Places};
 use crate::ui::{Detail, Ui};
 use crate::{report, stdout};
-use cooper_engine::toolkit::{Referrers, Shipment, Shipped, Top, pick, ship};
+use cooper_engine::toolkit::{Place as ImagePlace, Referrers, Shipment, Shipped, Top, pick, ship};
 use cooper_image::Descriptor;
 use serde::Serialize;
 
@@ -25,6 +25,12 @@ struct Copied {
 pub fn run(place: &Place, flags: &CopyFlags) -> Result<Exit, Failure> {
     if flags.json && places::is_stdout(&flags.target) {
         return Err(Failure::usage("the archive and the JSON both go to standard output", "leave --json away"));
+    }
+    if flags.referrers && matches!(flags.target, ImagePlace::Store(_)) {
+        return Err(Failure::usage(
+            "the store keeps images alone, and nothing that refers to them",
+            "leave --referrers away, or copy to an OCI layout, an archive or a registry",
+        ));
     }
     let names = places::names(&flags.target, &flags.tags)?;
     let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;

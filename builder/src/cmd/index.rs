@@ -68,7 +68,14 @@ fn add(place: &Place, flags: &AddFlags) -> Result<Exit, Failure> {
     let places = open(place, flags.sources.iter().chain([&flags.index]))?;
     let sources = sources(&places, &flags.sources)?;
     let answer = Answer { ui: &ui, targets: std::slice::from_ref(&flags.index), json: flags.json };
-    changed(&places, (&flags.index, &[]), &answer, |draft, _| take(draft, &sources, flags.same.platform()))
+    changed(&places, (&flags.index, &[]), &answer, |draft, top| {
+        if !top.media_type.is_index() {
+            let message = format!("{} is one image and no index", flags.index);
+            let hint = format!("cooper index create -t {0} {0} OTHER makes an index of both", flags.index);
+            return Err(Failure::usage(message, hint));
+        }
+        take(draft, &sources, flags.same.platform())
+    })
 }
 
 fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {

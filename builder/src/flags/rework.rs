@@ -6,6 +6,7 @@ use super::view::ViewFlags;
 use clap::Args;
 use cooper_engine::toolkit::Place;
 use cooper_image::Platform;
+use cooper_plan::signal::is_signal;
 use std::path::PathBuf;
 
 /// From where to where.
@@ -62,7 +63,7 @@ pub struct MutateFlags {
     #[arg(long = "expose", value_name = "PORT[/PROTOCOL]", value_parser = port)]
     pub ports: Vec<String>,
     /// Set the signal that ends a container
-    #[arg(long, value_name = "SIGNAL")]
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub stop_signal: Option<String>,
 }
 
@@ -72,7 +73,7 @@ pub struct AppendFlags {
     /// From where to where.
     #[command(flatten)]
     pub ways: Ways,
-    /// A tar of the new layer, plain or compressed with gzip or zstd, - for standard input; repeatable, lowest first
+    /// A tar of the new layer, plain or compressed, - for standard input; repeatable, lowest first
     #[arg(short = 'f', long = "layer", value_name = "FILE", required = true)]
     pub layers: Vec<PathBuf>,
 }
@@ -134,6 +135,14 @@ fn argv(text: &str) -> Result<Argv, String> {
         return serde_json::from_str(text).map(Argv).map_err(|e| format!("no list of texts as JSON: {e}"));
     }
     Ok(Argv(["/bin/sh", "-c", text].map(str::to_owned).to_vec()))
+}
+
+/// What STOPSIGNAL takes.
+fn signal(text: &str) -> Result<String, String> {
+    match is_signal(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is no signal; give a name as SIGTERM, or a number from 1 to 64".to_owned()),
+    }
 }
 
 fn absolute(text: &str) -> Result<String, String> {

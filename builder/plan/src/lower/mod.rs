@@ -10,7 +10,6 @@ pub(crate) mod mount;
 mod ports;
 mod run;
 mod settings;
-mod signal;
 mod variables;
 
 use crate::context::ContextName;

@@ -2,9 +2,10 @@
 //!
 //! Takes words as written; gives edits of the configuration, and the making of a working directory.
 
-use super::{Done, Lowering, ports, signal};
+use super::{Done, Lowering, ports};
 use crate::expand::Word;
 use crate::op::{Op, Workdir};
+use crate::signal;
 use crate::{fault, history};
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::instruction::Span;
