@@ -1,5 +1,7 @@
 //! The calls that are answered here, as one table for the filter and for the server.
 
+#[cfg(target_arch = "x86_64")]
+use super::older;
 use super::server::Server;
 use super::{files, people};
 use crate::answers::{Asks, Call, Replied, Table};
@@ -47,15 +49,15 @@ const EVERYWHERE: Table<Handler> = &[
 /// The older ones of this architecture.
 #[cfg(target_arch = "x86_64")]
 const HERE: Table<Handler> = &[
-    (libc::SYS_stat, Asks::Always, files::stat),
-    (libc::SYS_lstat, Asks::Always, files::lstat),
-    (libc::SYS_chown, Asks::Always, files::chown),
-    (libc::SYS_lchown, Asks::Always, files::lchown),
-    (libc::SYS_open, Asks::Bits(1, MAKES), files::open),
-    (libc::SYS_creat, Asks::Always, files::creat),
-    (libc::SYS_mkdir, Asks::Always, files::mkdir),
-    (libc::SYS_mknod, Asks::Always, files::mknod),
-    (libc::SYS_symlink, Asks::Always, files::symlink),
+    (libc::SYS_stat, Asks::Always, older::stat),
+    (libc::SYS_lstat, Asks::Always, older::lstat),
+    (libc::SYS_chown, Asks::Always, older::chown),
+    (libc::SYS_lchown, Asks::Always, older::lchown),
+    (libc::SYS_open, Asks::Bits(1, MAKES), older::open),
+    (libc::SYS_creat, Asks::Always, older::creat),
+    (libc::SYS_mkdir, Asks::Always, older::mkdir),
+    (libc::SYS_mknod, Asks::Always, older::mknod),
+    (libc::SYS_symlink, Asks::Always, older::symlink),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const HERE: Table<Handler> = &[];

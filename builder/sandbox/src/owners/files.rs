@@ -21,24 +21,21 @@ use std::os::fd::AsFd as _;
 const UNCHANGED: u32 = u32::MAX;
 /// Longest chain of links at whose end a file is made.
 const LINKS: usize = 16;
-const HERE: u32 = libc::AT_FDCWD as u32;
+pub(super) const HERE: u32 = libc::AT_FDCWD as u32;
 /// The size of `struct open_how` when it was new; what is behind it are questions that nobody knows here.
 const OPEN_HOW: usize = 24;
-
-pub(super) fn stat(server: &mut Server, call: &Call<'_>) -> Replied {
-    told(server, call, (HERE, 0, 1), AtFlags::empty())
-}
-
-pub(super) fn lstat(server: &mut Server, call: &Call<'_>) -> Replied {
-    told(server, call, (HERE, 0, 1), AtFlags::SYMLINK_NOFOLLOW)
-}
 
 pub(super) fn fstatat(server: &mut Server, call: &Call<'_>) -> Replied {
     told(server, call, (call.word(0), 1, 2), AtFlags::from_bits_retain(call.word(3)))
 }
 
 /// Directory, and the numbers of the arguments with the path and with the place for the answer.
-fn told(server: &mut Server, call: &Call<'_>, (directory, path, to): (u32, usize, usize), flags: AtFlags) -> Replied {
+pub(super) fn told(
+    server: &mut Server,
+    call: &Call<'_>,
+    (directory, path, to): (u32, usize, usize),
+    flags: AtFlags,
+) -> Replied {
     // What cannot be looked up here is the kernel's to explain.
     let Ok(place) = call.place_at(directory, call.argument(path), flags) else { return Ok(Reply::Kernel) };
     tell(server, call, place, to)
@@ -99,16 +96,6 @@ fn led_on(call: &Call<'_>, place: &Place, link: CString) -> Result<Place, Errno>
     Ok(Place { path: CString::new(path).map_err(|_| Errno::INVAL)?, ..place.clone() })
 }
 
-pub(super) fn chown(server: &mut Server, call: &Call<'_>) -> Replied {
-    let place = call.place_at(HERE, call.argument(0), AtFlags::empty())?;
-    give(server, call, place, (call.word(1), call.word(2)))
-}
-
-pub(super) fn lchown(server: &mut Server, call: &Call<'_>) -> Replied {
-    let place = call.place_at(HERE, call.argument(0), AtFlags::SYMLINK_NOFOLLOW)?;
-    give(server, call, place, (call.word(1), call.word(2)))
-}
-
 pub(super) fn fchownat(server: &mut Server, call: &Call<'_>) -> Replied {
     let flags = AtFlags::from_bits_retain(call.word(4));
     if !(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW).contains(flags) {
@@ -128,7 +115,7 @@ pub(super) fn fchown(server: &mut Server, call: &Call<'_>) -> Replied {
 
 /// As the kernel does it, to the only owner that it knows; then the record. That order is right for it takes set-id bits
 /// and capabilities away, and with these the records of links.
-fn give(server: &mut Server, call: &Call<'_>, mut place: Place, (uid, gid): (u32, u32)) -> Replied {
+pub(super) fn give(server: &mut Server, call: &Call<'_>, mut place: Place, (uid, gid): (u32, u32)) -> Replied {
     let now = look(server, call, &mut place)?.unwrap_or_default();
     let owner = server.people.of(call)?.chown(now, uid, gid)?;
     call.check()?;
@@ -203,29 +190,21 @@ fn mask(call: &Call<'_>) -> Result<Mode, Errno> {
     mask.map(Mode::from_raw_mode).ok_or(Errno::SRCH)
 }
 
-pub(super) fn mkdir(server: &mut Server, call: &Call<'_>) -> Replied {
-    made_directory(server, call, (HERE, 0))
-}
-
 pub(super) fn mkdirat(server: &mut Server, call: &Call<'_>) -> Replied {
     made_directory(server, call, (call.word(0), 1))
 }
 
-fn made_directory(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
+pub(super) fn made_directory(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
     let place = call.place_at(directory, call.argument(path), AtFlags::SYMLINK_NOFOLLOW)?;
     let mode = Mode::from_raw_mode(call.word(path + 1));
     make(server, call, &place, |path| rustix::fs::mkdir(path, mode))
-}
-
-pub(super) fn mknod(server: &mut Server, call: &Call<'_>) -> Replied {
-    made_node(server, call, (HERE, 0))
 }
 
 pub(super) fn mknodat(server: &mut Server, call: &Call<'_>) -> Replied {
     made_node(server, call, (call.word(0), 1))
 }
 
-fn made_node(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
+pub(super) fn made_node(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
     let bits = call.word(path + 1);
     // Devices are the kernel's to refuse.
     let kind = match bits & libc::S_IFMT {
@@ -238,36 +217,20 @@ fn made_node(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usiz
     make(server, call, &place, |path| rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(bits), 0))
 }
 
-pub(super) fn symlink(server: &mut Server, call: &Call<'_>) -> Replied {
-    made_link(server, call, (HERE, 1))
-}
-
 pub(super) fn symlinkat(server: &mut Server, call: &Call<'_>) -> Replied {
     made_link(server, call, (call.word(1), 2))
 }
 
-fn made_link(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
+pub(super) fn made_link(server: &mut Server, call: &Call<'_>, (directory, path): (u32, usize)) -> Replied {
     let target = CString::new(call.string(call.argument(0))?).map_err(|_| Errno::INVAL)?;
     let place = call.place_at(directory, call.argument(path), AtFlags::SYMLINK_NOFOLLOW)?;
     make(server, call, &place, |path| rustix::fs::symlink(&target, path))
 }
 
 /// How a file is opened that may have to be made.
-struct Opening {
-    flags: OFlags,
-    mode: Mode,
-}
-
-pub(super) fn open(server: &mut Server, call: &Call<'_>) -> Replied {
-    let place = call.place_at(HERE, call.argument(0), AtFlags::empty())?;
-    let flags = OFlags::from_bits_retain(call.word(1));
-    opened(server, call, place, &Opening { flags, mode: Mode::from_raw_mode(call.word(2)) })
-}
-
-pub(super) fn creat(server: &mut Server, call: &Call<'_>) -> Replied {
-    let place = call.place_at(HERE, call.argument(0), AtFlags::empty())?;
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
-    opened(server, call, place, &Opening { flags, mode: Mode::from_raw_mode(call.word(1)) })
+pub(super) struct Opening {
+    pub flags: OFlags,
+    pub mode: Mode,
 }
 
 pub(super) fn openat(server: &mut Server, call: &Call<'_>) -> Replied {
@@ -290,7 +253,7 @@ pub(super) fn openat2(server: &mut Server, call: &Call<'_>) -> Replied {
     opened(server, call, place, &Opening { flags: OFlags::from_bits_retain(flags), mode })
 }
 
-fn opened(server: &mut Server, call: &Call<'_>, mut place: Place, how: &Opening) -> Replied {
+pub(super) fn opened(server: &mut Server, call: &Call<'_>, mut place: Place, how: &Opening) -> Replied {
     if how.flags.contains(OFlags::PATH) || place.from == From::Descriptors {
         return Ok(Reply::Kernel);
     }

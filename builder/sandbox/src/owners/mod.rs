@@ -11,6 +11,7 @@
 //! | `calls` | which calls are answered, and by what |
 //! | `place` | where the paths of a call lead |
 //! | `files` | `stat`, `chown`, and files that are made for another owner than root |
+//! | `older` | the same by calls that not every architecture has |
 //! | `people` | ids and groups of processes |
 //! | `identity` | the rules by which they change |
 //! | `record` | owners beside files |
@@ -26,6 +27,8 @@
 mod calls;
 mod files;
 mod identity;
+#[cfg(target_arch = "x86_64")]
+mod older;
 mod people;
 mod place;
 mod record;
