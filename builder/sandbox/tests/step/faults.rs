@@ -61,8 +61,8 @@ struct Strike {
 }
 
 /// Calls that are made beside the process that becomes the step, and how long they take before they fail, in
-/// microseconds: it has begun by then, if it does not wait.
-const BESIDE: &[&str] = &["dup2", "pidfd_open"];
+/// microseconds: it has begun by then, if it does not wait. Not every processor has `dup2`.
+const BESIDE: &[&str] = &["dup2", "dup3", "pidfd_open"];
 const DELAY: u32 = 300_000;
 /// How long a set-up may take. One that was let keep a descriptor can wait for ever for its end, which the kernel never
 /// does to it: a close that fails has closed.
