@@ -16,6 +16,7 @@ const LARGEST: u32 = i32::MAX as u32;
 pub(crate) struct Identity {
     pub uid: u32,
     pub gid: u32,
+    /// All groups, the first one as well.
     pub groups: Vec<u32>,
     pub home: String,
 }
@@ -66,13 +67,17 @@ pub(crate) fn look_up(text: &str, databases: &Databases) -> Result<Identity, Str
         (None, Some(entry)) => entry.uid,
         (None, None) => return Err(format!("no user {user:?} in /etc/passwd of the image")),
     };
-    let (gid, groups) = match group {
+    let (gid, mut groups) = match group {
         Some(group) => (group_id(group, &databases.group)?, Vec::new()),
         None => (
             entry.as_ref().map_or(0, |entry| entry.gid),
             entry.as_ref().map_or_else(Vec::new, |entry| memberships(entry.name, &databases.group)),
         ),
     };
+    // A program that is set to another group would leave the user's own otherwise, and what it may not read with it.
+    if !groups.contains(&gid) {
+        groups.insert(0, gid);
+    }
     // Without an entry "/", root too: what runc says.
     let home = match &entry {
         Some(entry) if !entry.home.is_empty() => entry.home.to_owned(),
@@ -155,16 +160,16 @@ mod tests {
             Some(Identity { uid, gid, groups: groups.to_vec(), home: home.into() })
         };
         for (text, expected) in [
-            ("", who(0, 0, &[], "/root")),
-            ("app", who(1000, 1001, &[10, 44], "/home/app")),
-            ("1000", who(1000, 1001, &[10, 44], "/home/app")),
-            ("app:wheel", who(1000, 10, &[], "/home/app")),
-            ("app:77", who(1000, 77, &[], "/home/app")),
-            ("77", who(77, 0, &[], "/")),
-            ("4242:0", who(4242, 0, &[], "/")),
+            ("", who(0, 0, &[0], "/root")),
+            ("app", who(1000, 1001, &[1001, 10, 44], "/home/app")),
+            ("1000", who(1000, 1001, &[1001, 10, 44], "/home/app")),
+            ("app:wheel", who(1000, 10, &[10], "/home/app")),
+            ("app:77", who(1000, 77, &[77], "/home/app")),
+            ("77", who(77, 0, &[0], "/")),
+            ("4242:0", who(4242, 0, &[0], "/")),
             ("nobody", None),
             ("app:nogroup", None),
-            ("0:0", who(0, 0, &[], "/root")),
+            ("0:0", who(0, 0, &[0], "/root")),
             ("bad", None),
             ("4294967296", None),
             ("4294967295", None),
@@ -173,6 +178,6 @@ mod tests {
             assert_eq!(look_up(text, &databases).ok(), expected, "{text:?}");
         }
         let empty = Databases { passwd: String::new(), group: String::new() };
-        assert_eq!(look_up("", &empty).ok(), who(0, 0, &[], "/"));
+        assert_eq!(look_up("", &empty).ok(), who(0, 0, &[0], "/"));
     }
 }

@@ -15,7 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("unmapped_users_are_explained", unmapped_users_are_explained),
 ];
 
-fn users_are_looked_up_inside(_: Tier) {
+fn users_are_looked_up_inside(tier: Tier) {
     let mut world = World::new();
     for (user, expected) in [
         ("", "0 0 0 /root\n"),
@@ -26,6 +26,14 @@ fn users_are_looked_up_inside(_: Tier) {
     ] {
         world.spec.user = user.into();
         assert_eq!(world.sh("echo $(id -u) $(id -g) $(id -G) $HOME"), expected, "{user:?}");
+    }
+    // The first group too: what it may not read stays so for a program that is set to another group. With one id none can
+    // be changed.
+    if tier != Tier::OneId {
+        for (user, expected) in [("", "0"), ("app", "50 1001"), ("app:extra", "50"), ("4242", "0")] {
+            world.spec.user = user.into();
+            assert_eq!(world.sh("sed -n 's/^Groups:[[:space:]]*//p' /proc/self/status").trim(), expected, "{user:?}");
+        }
     }
     for user in ["nobody", "99999999999", "app:nogroup", "2147483648"] {
         world.spec.user = user.into();
