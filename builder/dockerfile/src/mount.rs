@@ -287,8 +287,8 @@ impl<'a> Reader<'a> {
                 let mode = u32::from_str_radix(&value, 8).ok().filter(|m| *m <= MODE);
                 self.options.ownership.mode = self.number(mode, key, &value, "give octal digits, as 0755");
             }
-            "uid" => self.options.ownership.uid = self.number(value.parse().ok(), key, &value, "give a number"),
-            _ => self.options.ownership.gid = self.number(value.parse().ok(), key, &value, "give a number"),
+            "uid" => self.options.ownership.uid = self.number(id(&value), key, &value, "give a number below 2^31"),
+            _ => self.options.ownership.gid = self.number(id(&value), key, &value, "give a number below 2^31"),
         }
     }
 
@@ -388,6 +388,11 @@ fn written<'a>(fields: &'a [Field], name: &str) -> &'a str {
     fields.iter().find(is).map_or("", |f| f.text.as_str())
 }
 
+/// The number of a user or a group: the largest ones mean nobody to the kernel, and are refused as in USER.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| i32::try_from(*id).is_ok())
+}
+
 /// A size as docker writes it: a number with fractions, then k, m, g, t or p for powers of 1024, then perhaps `b` or
 /// `ib`. `None` when it is no size.
 pub fn bytes(text: &str) -> Option<u64> {
@@ -404,10 +409,11 @@ pub fn bytes(text: &str) -> Option<u64> {
         "p" => 5,
         _ => return None,
     };
-    let whole: Option<u64> = digits.parse().ok();
-    match whole {
-        Some(n) => n.checked_mul(1 << (10 * power)),
+    let bytes = match digits.contains('.') {
+        false => digits.parse::<u64>().ok()?.checked_mul(1 << (10 * power))?,
         // Fractions of a byte are cut off; more than 2^53 bytes are nobody's memory.
-        None => digits.parse().ok().map(|n: f64| (n * (1_u64 << (10 * power)) as f64) as u64),
-    }
+        true => (digits.parse::<f64>().ok()? * (1_u64 << (10 * power)) as f64) as u64,
+    };
+    // The kernel rounds up to whole pages, and what is too large for that would be no limit at all.
+    (bytes <= i64::MAX as u64).then_some(bytes)
 }

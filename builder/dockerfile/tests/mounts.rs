@@ -103,6 +103,11 @@ fn what_is_wrong() {
         ("type=tmpfs,from=a", &["--mount=type=tmpfs has no option from"]),
         ("type=tmpfs,size=big", &["--mount size=big is not a value of size"]),
         ("type=tmpfs,size=-1", &["--mount size=-1 is not a value of size"]),
+        // What the kernel would take for no limit at all.
+        ("type=tmpfs,size=18446744073709551615", &["--mount size=18446744073709551615 is not a value of size"]),
+        ("type=tmpfs,size=99999999999999999999", &["--mount size=99999999999999999999 is not a value of size"]),
+        ("type=tmpfs,size=9999999999.9p", &["--mount size=9999999999.9p is not a value of size"]),
+        ("type=secret,id=a,uid=2147483648", &["--mount uid=2147483648 is not a value of uid"]),
         ("type=secret", &["--mount=type=secret names no secret"]),
         ("type=secret,id=a,source=a", &["--mount=type=secret has both source and id"]),
         (
