@@ -70,6 +70,17 @@ const NO_EMULATOR: &str = "binfmt_misc has no emulator for it";
 /// How often a program is started that a new process of another thread still holds open.
 const ATTEMPTS: u32 = 20;
 
+/// Processors, those of 32 bits whose programs they run themselves, and what the names of emulators for these end with.
+const NARROW: [(&str, &str, &str); 2] = [("amd64", "386", "-i386"), ("arm64", "arm", "-arm")];
+/// Where the kernel lists the emulators that it has, one file each.
+const EMULATORS: &str = "/proc/sys/fs/binfmt_misc";
+
+/// Is there an emulator of this name? Unlike the processor it makes no calls of 32 bits.
+fn has_emulator(end: &str) -> bool {
+    let entries = std::fs::read_dir(EMULATORS).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().as_encoded_bytes().ends_with(end.as_bytes()))
+}
+
 /// The processors that are known.
 pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
     MACHINES.iter().map(|machine| machine.architecture)
@@ -99,6 +110,13 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
     let Some(machine) = MACHINES.iter().find(|m| m.architecture == platform.architecture) else {
         return refused("the processor is not known");
     };
+    let runs_itself =
+        |(own, narrow, _): &&(&str, &str, &str)| *own == host.architecture && *narrow == machine.architecture;
+    if let Some((.., emulator)) = NARROW.iter().find(runs_itself)
+        && !has_emulator(emulator)
+    {
+        return refused("the processor runs its programs itself, through calls of 32 bits, which no step may make");
+    }
     match start(&program(machine), work) {
         // A signal means that it ran into something, and so that it ran.
         Ok(status) if status.code() == Some(EXIT) || status.code().is_none() => Ok(()),
@@ -213,6 +231,15 @@ mod tests {
         let says = "programs for linux/pdp11 cannot run on linux/";
         assert!(refused.to_string().starts_with(says), "{refused}");
         assert!(refused.hint().is_some_and(|h| h.contains("qemu-user-static") && h.contains("pdp11")));
+        // What this processor runs, and the filter of a step kills.
+        let host = Platform::host();
+        for (_, narrow, emulator) in NARROW.iter().filter(|(own, ..)| *own == host.architecture) {
+            let tried = check_foreign(&format!("linux/{narrow}").parse().unwrap(), dir.path());
+            match has_emulator(emulator) {
+                true => assert!(tried.is_ok(), "{tried:?}"),
+                false => assert!(tried.unwrap_err().to_string().contains("calls of 32 bits"), "{narrow}"),
+            }
+        }
         // A processor that nobody has: the kernel itself says no.
         let host = MACHINES.iter().find(|m| m.architecture == Platform::host().architecture).unwrap();
         let nobody = Machine { architecture: "nobody", number: 0xfffe, ..*host };

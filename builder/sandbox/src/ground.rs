@@ -3,11 +3,12 @@
 //! Takes the directory of a store, which need not exist. Tries each thing in a directory of its own that is deleted again.
 //! `cooper doctor` tells what a build finds: both ask here.
 
+use crate::Tier;
 use crate::foreign::{self, check_foreign};
 use crate::probe::{self, Finding};
 use crate::trial::{self, Tried};
 use cooper_image::Platform;
-use rustix::fs::XattrFlags;
+use rustix::fs::{StatVfsMountFlags, XattrFlags};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -35,9 +36,6 @@ const NFS: i64 = 0x6969;
 
 /// How many names of a trial are tried: another doctor may have the same number, in a container with the same volume.
 const ATTEMPTS: u32 = 100;
-
-/// Processors that run another one's programs by themselves: the processor, and the other.
-const NATIVE: [(&str, &str); 2] = [("amd64", "386"), ("arm64", "arm")];
 
 /// What the root of a step can be on the file system of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,19 +65,32 @@ pub fn rooting(directory: &Path) -> Rooting {
     }
 }
 
-/// Looks at the place of a store.
-pub fn probe_store(root: &Path) -> Vec<Finding> {
-    let there = root.ancestors().find(|dir| dir.is_dir()).unwrap_or(root);
+/// Looks at the place of a store, for steps that run so.
+pub fn probe_store(root: &Path, tier: Option<Tier>) -> Vec<Finding> {
+    // What is no directory is not passed over: nothing can be made below it.
+    let there = root.ancestors().find(|place| place.symlink_metadata().is_ok()).unwrap_or(root);
+    let unfit =
+        |detail: String, hint: &str| vec![Finding { name: "store", ok: false, detail, hint: Some(hint.into()) }];
     let trial = match Trial::new(there) {
         Ok(trial) => trial,
         Err(error) => {
             let detail = format!("nothing can be written in {}: {error}", there.display());
-            let hint = Some("name another place: --root DIR, or COOPER_ROOT".to_owned());
-            return vec![Finding { name: "store", ok: false, detail, hint }];
+            return unfit(detail, "name another place: --root DIR, or COOPER_ROOT");
         }
     };
-    let layers = layers(&trial);
-    vec![probe::overlay(), layers, copies(&trial), emulators(&trial)]
+    if tier != Some(Tier::Container) {
+        return vec![probe::overlay(), layers(&trial), copies(&trial), emulators(&trial)];
+    }
+    // Nothing is stacked there: the root of a step is a directory of the store.
+    let flags = rustix::fs::statvfs(&trial.0).map_or(StatVfsMountFlags::empty(), |fs| fs.f_flag);
+    let named = [(StatVfsMountFlags::NODEV, "nodev"), (StatVfsMountFlags::NOEXEC, "noexec")];
+    match named.into_iter().find(|(flag, _)| flags.contains(*flag)) {
+        Some((_, name)) => unfit(
+            format!("{} is mounted with {name}, and steps have their devices and programs there", there.display()),
+            "put it on a volume, or on a tmpfs with the options exec and dev",
+        ),
+        None => Vec::new(),
+    }
 }
 
 /// A directory to try things in, deleted afterwards.
@@ -181,8 +192,7 @@ fn copies(trial: &Trial) -> Finding {
 /// Only for `--platform` of another processor.
 fn emulators(trial: &Trial) -> Finding {
     let host = Platform::host();
-    let own = |name: &str| name == host.architecture || NATIVE.contains(&(host.architecture.as_str(), name));
-    let others = foreign::architectures().filter(|name| !own(name));
+    let others = foreign::architectures().filter(|name| *name != host.architecture);
     let known: Vec<&str> = others
         .filter(|name| {
             format!("{}/{name}", host.os).parse().is_ok_and(|platform| check_foreign(&platform, &trial.0).is_ok())
@@ -263,11 +273,18 @@ mod tests {
     #[test]
     fn a_place_is_left_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let found = probe_store(&dir.path().join("not/yet"));
+        let found = probe_store(&dir.path().join("not/yet"), None);
         let names: Vec<&str> = found.iter().map(|f| f.name).collect();
         assert_eq!(names, ["overlay file system", "store", "copies of files", "other processors"]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let nowhere = probe_store(Path::new("/proc/self/cooper"));
-        assert!(nowhere.len() == 1 && !nowhere[0].ok && nowhere[0].hint.is_some(), "{nowhere:?}");
+        assert!(probe_store(dir.path(), Some(Tier::Container)).is_empty());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for place in [Path::new("/proc/self/cooper"), &file, &file.join("below"), Path::new("/dev/null/x/y")] {
+            for tier in [None, Some(Tier::Container)] {
+                let nowhere = probe_store(place, tier);
+                assert!(nowhere.len() == 1 && !nowhere[0].ok && nowhere[0].hint.is_some(), "{place:?}: {nowhere:?}");
+            }
+        }
     }
 }

@@ -3,11 +3,15 @@
 use super::Place;
 use crate::failure::{Exit, Failure};
 use crate::flags::ListFlags;
-use crate::open;
-use crate::stdout;
+use crate::open::{self, Session};
 use crate::ui::escape;
-use cooper_sandbox::{Report, Tier};
+use crate::{report, stdout};
+use cooper_sandbox::{Finding as Seen, Report, Tier};
 use serde::Serialize;
+use std::path::Path;
+
+/// What every store has.
+const FORMAT: &str = "format";
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -40,9 +44,10 @@ struct Finding {
 pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     let store = place.root().ok().map(|r| r.display().to_string());
     let mut report = cooper_sandbox::probe();
-    // In a chroot nothing is stacked on the store's file system.
-    if !matches!(report.tier, Ok(Tier::Container)) {
-        report.findings.extend(place.root().iter().flat_map(|root| cooper_sandbox::probe_store(root)));
+    let tier = report.tier.as_ref().ok().copied();
+    if let Ok(root) = place.root() {
+        report.findings.extend(cooper_sandbox::probe_store(&root, tier));
+        report.findings.extend(tier.and_then(|tier| unusable(place, &root, tier)));
     }
     let diagnosis = diagnose(report, store);
     if flags.json {
@@ -51,6 +56,14 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
         stdout::line(&table(&diagnosis))?;
     }
     Ok(if diagnosis.can_build { Exit::Done } else { Exit::Sandbox })
+}
+
+/// Why a store that is there cannot be used by builds that run so. None is made.
+fn unusable(place: &Place, root: &Path, tier: Tier) -> Option<Seen> {
+    root.join(FORMAT).symlink_metadata().ok()?;
+    let used = Session::open(place, root, tier).and_then(|session| Ok(session.engine.slow_roots().map(drop)?));
+    let failure = used.err()?;
+    Some(Seen { name: "store", ok: false, detail: report::line(&failure), hint: failure.hint() })
 }
 
 fn diagnose(report: Report, store: Option<String>) -> Diagnosis {
@@ -96,7 +109,7 @@ fn table(d: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cooper_sandbox::{Finding as Seen, SandboxError};
+    use cooper_sandbox::SandboxError;
 
     fn seen(name: &'static str, hint: Option<&str>) -> Seen {
         Seen { name, ok: hint.is_none(), detail: "seen".to_owned(), hint: hint.map(str::to_owned) }
