@@ -18,6 +18,7 @@ pub mod read_ahead;
 pub mod root;
 pub mod seen;
 pub mod select;
+mod sparse;
 pub mod stat;
 pub mod tar;
 pub mod userdb;

@@ -9,6 +9,7 @@ use super::{FirstNames, Part, dated};
 use crate::LayerfsError;
 use crate::root::Root;
 use crate::select::Reader;
+use crate::sparse;
 use crate::stat::{Kind, Meta};
 use crate::view::{Found, View};
 use crate::walk::Dir;
@@ -190,10 +191,10 @@ impl Exporter<'_> {
             let first = first.file_name().unwrap_or_default();
             return Ok(rustix::fs::linkat(dir.as_fd(), first, out.as_fd(), name, AtFlags::empty())?);
         }
-        let mut from = self.reader.open(found.layer, path)?;
+        let from = self.reader.open(found.layer, path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut to = File::from(rustix::fs::openat(out.as_fd(), name, flags, Mode::from_raw_mode(0o600))?);
-        let written = io::copy(&mut from, &mut to).and_then(|_| set_meta(&to, &found.meta, self.time));
+        let written = sparse::copy(&from, &mut to, &|| Ok(())).and_then(|()| set_meta(&to, &found.meta, self.time));
         if written.is_err() {
             // Half a file must not be taken for a whole one. That it cannot be removed says nothing new.
             let _ = rustix::fs::unlinkat(out.as_fd(), name, AtFlags::empty());

@@ -3,16 +3,14 @@
 use super::is_wanted;
 use crate::apply::Devices;
 use crate::owners::{self, Owners};
+use crate::sparse;
 use crate::stat::{Kind, Meta};
 use crate::walk::{self, Dir, Xattrs};
 use cooper_image::Owner;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// So many bytes are copied between two looks at whether anybody still wants them.
-const PIECE: u64 = 16 << 20;
 
 /// Tells whether the work is still wanted; the error that ends it when it is not.
 pub(super) fn go_on(given_up: &dyn Fn() -> bool) -> io::Result<()> {
@@ -25,9 +23,7 @@ pub(super) fn file(from: &File, meta: &Meta, to: &Dir, name: &[u8], given_up: &d
     let mut out = File::from(rustix::fs::openat(to.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?);
     // Most file systems cannot, each in words of its own.
     if meta.size > 0 && rustix::fs::ioctl_ficlone(&out, from).is_err() {
-        while io::copy(&mut from.take(PIECE), &mut out)? > 0 {
-            go_on(given_up)?;
-        }
+        sparse::copy(from, &mut out, &|| go_on(given_up))?;
     }
     set(out.as_fd(), meta, &walk::travelling_xattrs(from.as_fd())?, to.owners())
 }
