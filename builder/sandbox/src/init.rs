@@ -238,10 +238,9 @@ fn inner(
     if spec.surroundings.security == Security::Sandbox {
         control.hand_over(&Status::Mounts, mounts.as_fd()).at(Stage::Process, "report")?;
     }
-    let root = build_world(control, spec, rooted, tier)?;
+    let (root, databases) = build_world(control, spec, rooted, tier)?;
     enter(&root).at(Stage::Pivot, "/")?;
     rustix::system::sethostname(spec.surroundings.hostname.as_bytes()).at(Stage::Process, "host name")?;
-    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
     cwd::enter(root.as_fd(), &spec.cwd, &who, tier)?;
     drop(root);
@@ -256,8 +255,13 @@ fn inner(
     start(control, spec, &who, (gate, 1))
 }
 
-/// Everything that is mounted; gives the top of the root.
-fn build_world(control: &Control, spec: &StepSpec, rooted: Rooted<'_>, tier: Tier) -> Result<OwnedFd, Fault> {
+/// Everything that is mounted; gives the top of the root, and whom the image knows.
+fn build_world(
+    control: &Control,
+    spec: &StepSpec,
+    rooted: Rooted<'_>,
+    tier: Tier,
+) -> Result<(OwnedFd, user::Databases), Fault> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Stage::Namespaces, "mount propagation")?;
     let mountpoint = match rooted {
@@ -269,6 +273,8 @@ fn build_world(control: &Control, spec: &StepSpec, rooted: Rooted<'_>, tier: Tie
         Rooted::Stacked(stack) => overlay::mount_root(stack, Marks::of(tier))?,
         Rooted::Bound(bound) => bound::mount_root(bound)?,
     };
+    // Whom the image knows, whatever the step has mounted there.
+    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let stubs = Stubs { root: root.as_fd(), control };
     let devices = dev::mount_dev(&stubs, &private, tier, &spec.surroundings)?;
     let mut masks = kernel_fs::Masks::new(&devices.null);
@@ -277,7 +283,7 @@ fn build_world(control: &Control, spec: &StepSpec, rooted: Rooted<'_>, tier: Tie
     kernel_fs::mount_sys(&stubs, &mut masks, around)?;
     provided::mount_files(&stubs, &private, &devices.top, spec)?;
     mounts::mount_all(&stubs, &private, spec, tier)?;
-    Ok(root)
+    Ok((root, databases))
 }
 
 fn enter(root: &OwnedFd) -> rustix::io::Result<()> {
@@ -300,8 +306,11 @@ pub(crate) fn limit(spec: &StepSpec) -> Result<(), Fault> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EDQUOT)) => {}
         other => other.at(Stage::Process, "session keyring")?,
     }
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(Resource::Core, none).at(Stage::Process, "core limit")?;
+    // What was asked for could not be had any more.
+    if !spec.surroundings.limits.iter().any(|limit| limit.resource == crate::spec::Resource::Core) {
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        rustix::process::setrlimit(Resource::Core, none).at(Stage::Process, "core limit")?;
+    }
     // The builder raises its own; programs that walk over all possible descriptors expect the usual one.
     let files = rustix::process::getrlimit(Resource::Nofile).maximum;
     let usual = Rlimit { current: Some(files.map_or(OPEN_FILES, |most| most.min(OPEN_FILES))), maximum: files };

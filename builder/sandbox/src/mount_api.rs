@@ -6,8 +6,8 @@
 use crate::sys::{self, Reach};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use rustix::path::Arg;
 use std::io;
@@ -24,7 +24,22 @@ const AGAIN: usize = 128;
 
 /// A new file system, not attached yet.
 pub(crate) fn new_filesystem(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    made(fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?, options, attributes)
+}
+
+/// A tmpfs whose files are never written to the swap, where the kernel lets this process have one (Linux 6.4, and root of
+/// the machine).
+pub(crate) fn new_memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    match fsconfig_set_flag(&context, "noswap") {
+        // What kernels say that do not know it, or not for this process: it is memory like that of every process then.
+        Err(rustix::io::Errno::INVAL) => {}
+        other => other?,
+    }
+    made(context, options, attributes)
+}
+
+fn made(context: OwnedFd, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     for (key, value) in options {
         fsconfig_set_string(&context, *key, *value)?;
     }

@@ -3,7 +3,7 @@
 
 use crate::StepSpec;
 use crate::isolated;
-use crate::mount_api::{attach, inside, inside_layers, new_filesystem, on_host, plainly_inside, read_only_copy_of};
+use crate::mount_api::{attach, inside, inside_layers, new_memory, on_host, plainly_inside, read_only_copy_of};
 use crate::protocol::{At, Control, Fault, Stage, Status, StubKind};
 use crate::spec::{Network, Surroundings};
 use crate::sys::Reach;
@@ -63,13 +63,9 @@ impl Stubs<'_> {
             let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
             let above = if above.is_empty() { "/" } else { above };
             let parent = self.directory(above, LINKS)?;
-            match rustix::fs::readlinkat(&parent, name, Vec::new()) {
-                Ok(link) => {
-                    let link = link.into_string().map_err(|_| Errno::ILSEQ)?;
-                    path = if link.starts_with('/') { link } else { format!("{above}/{link}") };
-                }
-                Err(Errno::NOENT) => self.make(parent.as_fd(), name, StubKind::File)?,
-                Err(error) => return Err(error.into()),
+            match end_of_link(&parent, above, name)? {
+                Some(end) => path = end,
+                None => self.make(parent.as_fd(), name, StubKind::File)?,
             }
         }
         Err(Errno::LOOP.into())
@@ -81,13 +77,20 @@ impl Stubs<'_> {
         if let StubKind::Directory = kind {
             return self.directory(path, DEPTH);
         }
-        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent = self.directory(if above.is_empty() { "/" } else { above }, DEPTH)?;
-        match inside(self.root, path, OFlags::PATH) {
-            Err(Errno::NOENT) => self.make(parent.as_fd(), name, StubKind::File)?,
-            other => return Ok(other?),
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            let parent = self.directory(if above.is_empty() { "/" } else { above }, DEPTH)?;
+            match inside(self.root, &path, OFlags::PATH) {
+                Err(Errno::NOENT) => {}
+                other => return Ok(other?),
+            }
+            match end_of_link(&parent, above, name)? {
+                Some(end) => path = end,
+                None => self.make(parent.as_fd(), name, StubKind::File)?,
+            }
         }
-        Ok(inside(self.root, path, OFlags::PATH)?)
+        Err(Errno::LOOP.into())
     }
 
     fn directory(&self, path: &str, depth: usize) -> io::Result<OwnedFd> {
@@ -98,7 +101,10 @@ impl Stubs<'_> {
         }
         let (above, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
         let parent = self.directory(if above.is_empty() { "/" } else { above }, depth - 1)?;
-        self.make(parent.as_fd(), name, StubKind::Directory)?;
+        match end_of_link(&parent, above, name)? {
+            Some(end) => return self.directory(&end, depth - 1),
+            None => self.make(parent.as_fd(), name, StubKind::Directory)?,
+        }
         Ok(inside(self.root, path, flags)?)
     }
 
@@ -117,6 +123,18 @@ impl Stubs<'_> {
             StubKind::Directory => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
         })?;
         self.control.say(&Status::Stub { path: relative, kind })
+    }
+}
+
+/// Where a link that leads to nothing leads; `None` when nothing has the name.
+fn end_of_link(parent: &OwnedFd, above: &str, name: &str) -> io::Result<Option<String>> {
+    match rustix::fs::readlinkat(parent, name, Vec::new()) {
+        Ok(link) => {
+            let link = link.into_string().map_err(|_| Errno::ILSEQ)?;
+            Ok(Some(if link.starts_with('/') { link } else { format!("{above}/{link}") }))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -201,7 +219,7 @@ fn provide_script(
 /// A tmpfs that only the set-up can reach: mounted under the place where the root goes.
 pub(crate) fn private_tmpfs(mountpoint: &Path) -> io::Result<OwnedFd> {
     let target = on_host(mountpoint)?;
-    let private = new_filesystem("tmpfs", &[("mode", "0700")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+    let private = new_memory(&[("mode", "0700")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     attach(&private, target)?;
     Ok(private)
 }
