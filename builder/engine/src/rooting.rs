@@ -8,7 +8,7 @@ use crate::solve::Build;
 use crate::{Engine, EngineError};
 use cooper_layerfs::apply::{Devices, OverlayXattr};
 use cooper_plan::op::{Op, Plan};
-use cooper_sandbox::{ELSEWHERE, Rooting as Possible, SandboxError, Tier, rooting};
+use cooper_sandbox::{ELSEWHERE, Rooting as Possible, SandboxError, Tier, check_kernel, rooting};
 use cooper_store::TreeMarks;
 
 /// What the roots of steps are.
@@ -97,12 +97,13 @@ impl Engine {
 }
 
 impl Build<'_> {
-    /// Refuses to run anything where nothing can be the root of a step, before anything runs.
+    /// Refuses to run anything where the kernel is too old for it, or nothing can be the root of a step, before anything runs.
     pub fn check_rooting(&self, plan: &Plan) -> Result<(), EngineError> {
-        let Rooting::None(why) = self.engine.rooting() else { return Ok(()) };
         let Some(step) = plan.stages.iter().flat_map(|s| &s.steps).find(|s| matches!(s.op, Op::Exec(_))) else {
             return Ok(());
         };
+        check_kernel().map_err(|error| EngineError::from(error).at(step.span, &step.text))?;
+        let Rooting::None(why) = self.engine.rooting() else { return Ok(()) };
         let cause = format!("the store is on {why}");
         let refused = SandboxError::Unavailable { feature: "a root for RUN", cause, hint: ELSEWHERE.to_owned() };
         Err(EngineError::from(refused).at(step.span, &step.text))

@@ -2,7 +2,7 @@
 //! administrator gave to the user. Takes the user's identity from the process and the machine's
 //! files; never maps an id that was not given.
 
-use crate::{IDMAP_ARGUMENT, SandboxError, container, owners, sys};
+use crate::{IDMAP_ARGUMENT, SandboxError, container, owners, probe, sys};
 use cooper_image::limits::PASSWD_BYTES;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,8 @@ pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     let maps = match plan() {
         Ok(maps) => maps,
         Err(lacking) if owners::are_recorded_here() => return enter_with_one_id(&lacking),
-        Err(lacking) => return Err(lacking),
+        // More ids would not help there.
+        Err(lacking) => return Err(probe::check_kernel().err().unwrap_or(lacking)),
     };
     crate::caller::remember();
     let mut helper = Command::new("/proc/self/exe")

@@ -52,7 +52,7 @@ pub use ground::{ELSEWHERE, Rooting, probe_store, rooting};
 pub use holds::mappings_tell;
 pub use idmap::{Tier, enter_user_namespace, lacking_ids};
 pub use isolated::check_network;
-pub use probe::{Finding, Report, probe};
+pub use probe::{Finding, Report, check_kernel, probe};
 pub use protocol::Stage;
 pub use provided::PROVIDED;
 pub use set_up::Standby;

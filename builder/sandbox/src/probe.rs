@@ -10,6 +10,9 @@ use crate::{SandboxError, owners, sys};
 /// The version of Landlock that can hide abstract sockets (Linux 6.12).
 pub(crate) const SCOPES: i64 = 6;
 
+/// The oldest kernel on which steps run: it brought mount_setattr, and the one before it overlay in user namespaces.
+const OLDEST: (u32, u32) = (5, 12);
+
 /// The findings without which an ordinary user has one id.
 const OF_IDS: [&str; 4] = ["newuidmap", "subordinate user ids", "newgidmap", "subordinate group ids"];
 
@@ -42,7 +45,8 @@ pub fn probe() -> Report {
     }
     let privileged = idmap::is_privileged();
     let mut findings = vec![identity(privileged), kernel(), seccomp(), abstract_sockets(), limits(), network()];
-    let mut tier = Ok(if privileged { idmap::tier_here() } else { Tier::Rootless });
+    // What else is missing matters only where the kernel can do it.
+    let mut tier = check_kernel().map(|()| if privileged { idmap::tier_here() } else { Tier::Rootless });
     if !privileged {
         let mut look = |name, result: Result<String, SandboxError>| {
             findings.push(match &result {
@@ -105,16 +109,37 @@ fn identity(privileged: bool) -> Finding {
 }
 
 fn kernel() -> Finding {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    // 5.12 brought mount_setattr; overlay in user namespaces came with 5.11.
-    let ok = is_linux(5, 12);
-    let hint = (!ok).then(|| "Linux 5.12 or newer is needed".to_owned());
-    Finding { name: "kernel", ok, detail: release, hint }
+    let hint = check_kernel().err().and_then(|error| error.hint());
+    Finding { name: "kernel", ok: hint.is_none(), detail: release(), hint }
+}
+
+/// Can steps run on this kernel?
+///
+/// # Errors
+/// [`SandboxError::Unavailable`] when it is too old.
+pub fn check_kernel() -> Result<(), SandboxError> {
+    check_release(&release())
+}
+
+fn check_release(release: &str) -> Result<(), SandboxError> {
+    if is_from(release, OLDEST) {
+        return Ok(());
+    }
+    let ((major, minor), feature) = (OLDEST, "a kernel for RUN");
+    let hint = format!("Linux {major}.{minor} or newer is needed");
+    Err(SandboxError::Unavailable { feature, cause: format!("this is Linux {release}"), hint })
+}
+
+fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// Is the kernel this version or a newer one?
 pub(crate) fn is_linux(major: u32, minor: u32) -> bool {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    is_from(&release(), (major, minor))
+}
+
+fn is_from(release: &str, (major, minor): (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     (numbers.next().and_then(Result::ok), numbers.next().and_then(Result::ok)) >= (Some(major), Some(minor))
 }
@@ -203,6 +228,26 @@ fn subordinate(ids: Ids) -> Result<String, SandboxError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn kernels_that_are_too_old_are_told() {
+        for (release, enough) in [
+            ("4.19.0-27-amd64", false),
+            ("5.10.0-32-amd64", false),
+            ("5.9", false),
+            ("5.12.0", true),
+            ("5.15.0-204-generic", true),
+            ("6.1.0-50-amd64", true),
+            ("10.0-rc1", true),
+            ("odd", false),
+        ] {
+            let checked = super::check_release(release);
+            assert_eq!(checked.is_ok(), enough, "{release}");
+            let Err(error) = checked else { continue };
+            assert_eq!(error.to_string(), format!("a kernel for RUN not available: this is Linux {release}"));
+            assert!(error.hint().is_some_and(|hint| hint == "Linux 5.12 or newer is needed"), "{error:?}");
+        }
+    }
+
     #[test]
     fn every_no_has_a_hint() {
         let report = super::probe();

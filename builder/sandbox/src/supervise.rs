@@ -6,6 +6,7 @@ use crate::cgroup::Group;
 use crate::idmap::{Tier, tier_here};
 use crate::isolated::{Helper, check_network};
 use crate::leftover::{self, Leftover};
+use crate::probe::check_kernel;
 use crate::protocol::{LINE_BYTES, Order, Stage, Status, StubKind, receive, send_order};
 use crate::set_up::{SetUp, Standby};
 use crate::spec::{Files, Resources, Security};
@@ -145,6 +146,7 @@ pub fn check_resources(wanted: &Resources) -> Result<(), SandboxError> {
 
 /// In a user namespace no step can have what an insecure one is promised; in a chroot even less.
 fn refuse_what_is_not_here(spec: &StepSpec) -> Result<(), SandboxError> {
+    check_kernel()?;
     if let Files::Whole(_) = &spec.files {
         return container::refuse(spec);
     }

@@ -6,6 +6,7 @@
 
 use crate::idmap::{self, Tier, enter_user_namespace};
 use crate::overlay::{Layers, Marks, mount_at};
+use crate::probe::check_kernel;
 use crate::{TRIAL_ARGUMENT, bound, holds, mount_api, sys};
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
@@ -50,7 +51,7 @@ pub(crate) fn on(directory: &Path) -> Tried {
 /// The internal entry point: `DIRECTORY`. Says what came of it on standard output.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let [directory] = arguments else { return ExitCode::FAILURE };
-    let tried = match enter_user_namespace() {
+    let tried = match check_kernel().and_then(|()| enter_user_namespace()) {
         Err(error) => Tried::NoSteps(error.to_string(), error.hint()),
         Ok(Tier::Container) => Tried::NotMade("nothing can be mounted here".to_owned()),
         Ok(tier @ (Tier::Root | Tier::Rootless | Tier::OneId)) => stack_in(Path::new(directory), tier),
