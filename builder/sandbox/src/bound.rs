@@ -37,11 +37,37 @@ pub(crate) fn mount_root(bound: &Bound) -> Result<OwnedFd, Fault> {
     open(&bound.mountpoint).at(Stage::Files, &object)
 }
 
+/// What the mount of the store has and a user namespace may not take from it is refused with this error alone.
+fn told(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => io::Error::new(
+            error.kind(),
+            format!(
+                "the store is mounted so that programs do not run as they should (noexec, nosuid or nosymfollow): {error}"
+            ),
+        ),
+        _ => error,
+    }
+}
+
 /// Mounts a directory on what `target` refers to.
 pub(crate) fn mount_at(root: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     let copy = copy_of(root, Reach::Mount)?;
     let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
     sys::change_mount_attributes(copy.as_fd(), (nodev.bits().into(), CLEARED.bits().into()), Reach::Mount)
-        .map_err(|e| io::Error::new(e.kind(), format!("the store is mounted so that programs do not run as they should (noexec, nosuid or nosymfollow): {e}")))?;
+        .map_err(told)?;
     mount_api::attach(copy, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_about_how_the_store_is_mounted() {
+        for (code, about_mount) in [(libc::EPERM, true), (libc::ENOSYS, false), (libc::EINVAL, false)] {
+            let error = told(io::Error::from_raw_os_error(code));
+            assert_eq!(error.to_string().contains("the store is mounted so"), about_mount, "{error}");
+        }
+    }
 }
