@@ -19,7 +19,7 @@ const NAMES: [(i64, &str); 13] = [
     (0xef53, "ext4"),
     (0x5846_5342, "xfs"),
     (0x9123_683e, "btrfs"),
-    (0x0102_1994, "tmpfs"),
+    (TMPFS, "tmpfs"),
     (0xf2f5_2010, "f2fs"),
     (0x2fc1_2fc1, "zfs"),
     (0x794c_7630, "overlay"),
@@ -33,6 +33,8 @@ const NAMES: [(i64, &str); 13] = [
 /// The one that is refused untried: what is deleted while it is open stays there under another name, in the middle of a
 /// layer, and others may change it at any time.
 const NFS: i64 = 0x6969;
+/// The one that keeps what root says, and what ordinary users say only on newer kernels.
+const TMPFS: i64 = 0x0102_1994;
 
 /// How many names of a trial are tried: another doctor may have the same number, in a container with the same volume.
 const ATTEMPTS: u32 = 100;
@@ -52,7 +54,7 @@ pub enum Rooting {
 
 /// Where a store is better placed.
 pub const ELSEWHERE: &str =
-    "put the store on ext4, xfs, btrfs or tmpfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
+    "put the store on ext4, xfs or btrfs: --root DIR, or COOPER_ROOT; in a container, on a volume";
 
 /// Tries which roots steps can have in an empty directory that nobody else uses; leaves it empty.
 pub fn rooting(directory: &Path) -> Rooting {
@@ -150,6 +152,9 @@ fn judged(number: i64, no_attributes: Option<String>, tried: impl FnOnce() -> Tr
     let name = name.map_or_else(|| format!("type {number:#x}"), |(_, name)| (*name).to_owned());
     match no_attributes {
         _ if number == NFS => Judged::Unfit("nfs, which does not keep layers as they are".to_owned()),
+        Some(why) if number == TMPFS => {
+            Judged::Unfit(format!("{name}, which keeps no attributes here (those of users from Linux 6.6 on): {why}"))
+        }
         Some(why) => Judged::Unfit(format!("{name}, which keeps no attributes here: {why}")),
         None => match tried() {
             Tried::Fits => Judged::Stacked(name),
@@ -235,7 +240,14 @@ mod tests {
             (0xef53, None, &not_made, true, "ext4; overlay was not tried on it: no namespaces"),
             (0xef53, None, &no_steps, false, "ext4; no step can run: no ids"),
             (0x6969, None, &fits, false, "nfs, which does not keep layers as they are"),
-            (0x0102_1994, Some("not supported"), &fits, false, "tmpfs, which keeps no attributes here: not supported"),
+            (0x8584_58f6, Some("no"), &fits, false, "type 0x858458f6, which keeps no attributes here: no"),
+            (
+                0x0102_1994,
+                Some("not supported"),
+                &fits,
+                false,
+                "tmpfs, which keeps no attributes here (those of users from Linux 6.6 on): not supported",
+            ),
         ] {
             let found = told(judged(number, no_attributes.map(str::to_owned), || tried.clone()));
             let more = matches!(tried, Tried::Whole(_)) || !ok;
