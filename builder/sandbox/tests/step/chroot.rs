@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::world::{World, processes_with};
 use cooper_sandbox::{
-    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Stage, Tier, Whole, run,
+    Access, Content, Files, Mount, Network, OWN_NAMES, Outcome, SandboxError, Security, Stage, Tier, Whole, probe, run,
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::fs;
@@ -52,6 +52,11 @@ pub fn in_a_directory() -> World {
     fs::write(world.dir.path().join("outside/canary"), "whole").unwrap();
     world.spec.files = Files::Whole(Whole { root, aside: PathBuf::new() });
     world
+}
+
+/// Does Landlock keep signals among the processes of a step (Linux 6.12)? As the doctor says it of its other scope.
+fn has_scopes() -> bool {
+    probe().findings.iter().any(|finding| finding.name == "abstract sockets" && finding.hint.is_none())
 }
 
 pub fn step(world: &mut World, script: &str) -> (Result<Outcome, SandboxError>, String) {
@@ -125,6 +130,10 @@ fn keeps_a_step_inside(world: &mut World) {
 }
 
 fn keeps_signals_inside(world: &mut World) {
+    // Elsewhere the step would end whoever runs this, and the machine's processes.
+    if !has_scopes() {
+        return;
+    }
     let me = std::process::id();
     let (_, text) =
         step(world, &format!("kill -0 {me} && echo reached; kill -9 {me}; kill -9 $PPID; kill -9 1; echo on"));
