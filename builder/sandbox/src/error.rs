@@ -95,6 +95,8 @@ impl SandboxError {
     pub fn is_storage(&self) -> bool {
         let of_disks = [Errno::NOSPC, Errno::DQUOT, Errno::IO];
         match self {
+            // Of namespaces there are as many as the settings say.
+            Self::Setup { stage: Stage::Namespaces, .. } => false,
             Self::Setup { cause, .. } => of_disks.iter().any(|error| *cause == error.to_string()),
             Self::Io { source, .. } => of_disks.iter().any(|e| source.raw_os_error() == Some(e.raw_os_error())),
             _ => false,
@@ -121,6 +123,11 @@ impl SandboxError {
             Self::Exec { .. } => Some(
                 "check that the program is in the image, is executable and is built for this machine's architecture; \
                  an emulator for another one has to be in binfmt_misc with the flag F"
+                    .into(),
+            ),
+            Self::Setup { stage: Stage::Namespaces, cause, .. } if *cause == Errno::NOSPC.to_string() => Some(
+                "a limit of namespaces is reached: fewer builds at once, or more of user.max_pid_namespaces and its \
+                 like (sysctl user); cooper doctor says which one is 0"
                     .into(),
             ),
             Self::Setup { stage: Stage::Namespaces, .. } => Some(
@@ -154,11 +161,18 @@ mod tests {
 
     #[test]
     fn who_may_not_mount_is_sent_to_the_doctor() {
-        let hint = |cause: Errno| {
+        let failed = |stage: Stage, cause: Errno| {
             let (object, cause) = ("mount propagation".to_owned(), cause.to_string());
-            SandboxError::Setup { stage: Stage::Namespaces, object, cause }.hint().unwrap()
+            SandboxError::Setup { stage, object, cause }
         };
-        assert!(hint(Errno::ACCESS).contains("cooper doctor"), "{}", hint(Errno::ACCESS));
-        assert!(hint(Errno::NOSPC).contains("disk"), "{}", hint(Errno::NOSPC));
+        for (stage, cause, said, of_storage) in [
+            (Stage::Namespaces, Errno::ACCESS, "cooper doctor", false),
+            (Stage::Namespaces, Errno::NOSPC, "user.max_pid_namespaces", false),
+            (Stage::Overlay, Errno::NOSPC, "disk", true),
+        ] {
+            let error = failed(stage, cause);
+            assert!(error.hint().unwrap().contains(said), "{error:?}");
+            assert_eq!(error.is_storage(), of_storage, "{error:?}");
+        }
     }
 }

@@ -150,9 +150,17 @@ fn prove_rights() -> Result<(), SandboxError> {
 /// What root of a user namespace with rights can leave, beside it.
 const PROOF: UnshareFlags = UnshareFlags::NEWUTS.union(UnshareFlags::NEWNS);
 
-/// Would [`enter_user_namespace`] get one with rights? Tried in a child process.
+/// What every step leaves as well.
+const OF_STEPS: UnshareFlags = UnshareFlags::NEWPID.union(UnshareFlags::NEWIPC).union(UnshareFlags::NEWCGROUP);
+
+/// Would [`enter_user_namespace`] get one with rights, and a step its namespaces in it? Tried in a child process.
 pub(crate) fn may_have_namespaces() -> bool {
-    sys::may_unshare(&[UnshareFlags::NEWUSER, PROOF]).unwrap_or(false)
+    sys::may_unshare(&[UnshareFlags::NEWUSER, PROOF, OF_STEPS]).unwrap_or(false)
+}
+
+/// Would a step get its namespaces from this process, which has what it takes to make some? Tried in a child process.
+pub(crate) fn prove_namespaces() -> Result<(), SandboxError> {
+    if sys::may_unshare(&[PROOF, OF_STEPS]).unwrap_or(false) { Ok(()) } else { Err(namespaces_denied("tried")) }
 }
 
 /// Becomes root of a user namespace that has the user's own id alone: the kernel lets everybody map that.
@@ -185,9 +193,11 @@ pub fn lacking_ids() -> Option<SandboxError> {
 pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
     let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
     let is = |path: &str, value: &str| setting(path).is_ok_and(|found| found == value);
-    let (cause, hint) = if is("/proc/sys/user/max_user_namespaces", "0") {
-        ("user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=28633")
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+    let none_of = |kind: &&str| is(&format!("/proc/sys/user/max_{kind}_namespaces"), "0");
+    if let Some(kind) = ["user", "mnt", "pid", "uts", "ipc", "cgroup"].into_iter().find(none_of) {
+        return none_allowed(kind, observed);
+    }
+    let (cause, hint) = if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         ("kernel.unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1")
     } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         (
@@ -199,6 +209,13 @@ pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
         return denied_untold("user namespaces", observed, profile().as_deref());
     };
     SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }
+}
+
+fn none_allowed(kind: &str, observed: &str) -> SandboxError {
+    let setting = format!("user.max_{kind}_namespaces");
+    let (cause, hint) = (format!("{setting} is 0 ({observed})"), format!("sysctl -w {setting}=28633"));
+    let feature = if kind == "user" { "user namespaces" } else { "namespaces" };
+    SandboxError::Unavailable { feature, cause, hint }
 }
 
 /// Why nothing can be mounted by whoever has namespaces.

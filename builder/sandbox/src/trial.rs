@@ -63,6 +63,9 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn stack_in(directory: &Path, tier: Tier) -> Tried {
+    if let Err(denied) = idmap::prove_namespaces() {
+        return Tried::NoSteps(denied.to_string(), denied.hint());
+    }
     let leave = || -> io::Result<()> {
         sys::unshare(UnshareFlags::NEWNS)?;
         Ok(rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
