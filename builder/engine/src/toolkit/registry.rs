@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 
 /// Pieces of a blob that wait to be read.
 const WAITING: usize = 4;
@@ -68,16 +70,27 @@ impl Origin for RegistryOrigin {
         self.open_at(d, 0)
     }
 
-    /// The transfer runs on a thread of its own, and no faster than it is read.
+    /// The transfer runs on a thread of its own, and no faster than it is read. It ends with its reader: the runtime may
+    /// be gone soon after that.
     fn open_at(&self, d: &Descriptor, from: u64) -> Result<Reader, EngineError> {
-        let (send, receive) = sync_channel::<io::Result<Vec<u8>>>(WAITING);
+        let (send, receive) = sync_channel::<Piece>(WAITING);
+        let (stay, left) = oneshot::channel::<()>();
         let (reach, name, d) = (self.reach.clone(), self.name.clone(), d.clone());
-        std::thread::spawn(move || {
+        let transfer = std::thread::spawn(move || {
             let mut sink = |bytes: &[u8]| hand_on(&send, bytes);
-            let done = match from {
-                0 => reach.wait(reach.client().blob(&name, &d, &mut sink)),
-                _ => reach.wait(reach.client().end_of_blob(&name, &d, from, &mut sink)),
+            let transfer = async {
+                match from {
+                    0 => reach.client().blob(&name, &d, &mut sink).await,
+                    _ => reach.client().end_of_blob(&name, &d, from, &mut sink).await,
+                }
             };
+            let done = reach.runtime().block_on(async {
+                tokio::select! {
+                    done = transfer => done.map_err(EngineError::from),
+                    // A reader that is gone wants no more of it.
+                    _ = left => Ok(()),
+                }
+            });
             if let Err(error) = done {
                 let kind = match &error {
                     // When a mirror was wrong, whoever reads again is served by another place.
@@ -85,11 +98,11 @@ impl Origin for RegistryOrigin {
                     EngineError::Registry(RegistryError::Digest { .. }) => io::ErrorKind::InvalidData,
                     _ => io::ErrorKind::Other,
                 };
-                // A reader that is gone wants no more of it.
                 let _ = send.send(Err(io::Error::new(kind, error)));
             }
         });
-        Ok(Box::new(Arriving { receive, piece: Vec::new(), at: 0 }))
+        let ends = Some((receive, stay, transfer));
+        Ok(Box::new(Arriving { ends, piece: Vec::new(), at: 0 }))
     }
 
     fn size(&self, d: &Descriptor) -> Result<Option<u64>, EngineError> {
@@ -106,25 +119,39 @@ impl Origin for RegistryOrigin {
 }
 
 /// Gives bytes to the reader; waits for it while enough of them wait.
-fn hand_on(send: &SyncSender<io::Result<Vec<u8>>>, bytes: &[u8]) -> io::Result<()> {
+fn hand_on(send: &SyncSender<Piece>, bytes: &[u8]) -> io::Result<()> {
     let mut pieces = bytes.chunks(PIECE).map(|piece| send.send(Ok(piece.to_vec())));
     pieces.try_for_each(|sent| sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe)))
 }
 
+/// Bytes of a blob, or why no more come.
+type Piece = io::Result<Vec<u8>>;
+
 /// A blob on its way.
 struct Arriving {
-    receive: Receiver<io::Result<Vec<u8>>>,
+    /// What comes, what holds the transfer, and its thread.
+    ends: Option<(Receiver<Piece>, oneshot::Sender<()>, JoinHandle<()>)>,
     piece: Vec<u8>,
     at: usize,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let Some((receive, stay, transfer)) = self.ends.take() else { return };
+        // It waits for this reader to take something, or for the registry.
+        drop((receive, stay));
+        // Whatever went wrong was said, or nobody asked.
+        let _ = transfer.join();
+    }
 }
 
 impl Read for Arriving {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.at >= self.piece.len() {
-            match self.receive.recv() {
-                Ok(piece) => (self.piece, self.at) = (piece?, 0),
+            match self.ends.as_ref().map(|(receive, ..)| receive.recv()) {
+                Some(Ok(piece)) => (self.piece, self.at) = (piece?, 0),
                 // The transfer has ended well: whatever went wrong would have been said.
-                Err(_) => return Ok(0),
+                Some(Err(_)) | None => return Ok(0),
             }
         }
         let rest = self.piece.get(self.at..).unwrap_or_default();
@@ -233,6 +260,48 @@ impl Target for RegistryTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A transfer that stays behind would wait on a runtime that is gone.
+    #[test]
+    fn a_transfer_ends_with_its_reader() {
+        use std::io::Write as _;
+        use std::net::TcpListener;
+        use std::time::Duration;
+        // A registry that sends the beginning of a blob, and then nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let name: Reference = format!("{}/team/app:1", listener.local_addr().unwrap()).parse().unwrap();
+        let blob = vec![7_u8; 1 << 20];
+        let part = blob.get(..1 << 16).unwrap().to_vec();
+        let registry = std::thread::spawn(move || {
+            let mut space = [0; 4096];
+            let next = || {
+                let end = listener.accept().unwrap().0;
+                end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                end
+            };
+            let mut end = next();
+            loop {
+                match end.read(&mut space).unwrap() {
+                    0 => end = next(),
+                    n if String::from_utf8_lossy(&space[..n]).contains("/blobs/") => break,
+                    _ => end.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap(),
+                }
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 1048576\r\n\r\n";
+            end.write_all(&[head.as_bytes(), &part].concat()).unwrap();
+            match end.read(&mut space) {
+                Ok(n) => n == 0,
+                Err(e) => e.kind() == io::ErrorKind::ConnectionReset,
+            }
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let client = cooper_registry::Client::new(Default::default()).unwrap();
+        let origin = RegistryOrigin::new(Reach::without_store(client, runtime.handle().clone()), name);
+        let mut reader = origin.open(&Descriptor::of(cooper_image::MediaType::OciLayer, &blob)).unwrap();
+        reader.read_exact(&mut [0; 1000]).unwrap();
+        drop(reader);
+        assert!(registry.join().unwrap(), "the transfer goes on though nobody reads it");
+    }
 
     #[test]
     fn little_waits_however_much_comes_at_once() {
