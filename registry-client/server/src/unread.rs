@@ -14,9 +14,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Most bytes that are read for nothing, and for how long.
+/// Most bytes that are read for nothing, for how long, and how long it is waited for more of them.
 const MOST: usize = 16 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_millis(200);
 
 /// A body that comes back when it is let go before its end.
 struct Lent {
@@ -50,7 +51,8 @@ impl Unread {
         }
         let all = async {
             let (mut left, mut stream) = (MOST, body.into_data_stream());
-            while let Some(Ok(piece)) = stream.next().await {
+            // Where nothing comes, nothing is lost either.
+            while let Ok(Some(Ok(piece))) = tokio::time::timeout(QUIET, stream.next()).await {
                 match left.checked_sub(piece.len()) {
                     Some(less) => left = less,
                     None => break,

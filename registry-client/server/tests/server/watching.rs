@@ -208,6 +208,30 @@ fn who_takes_nothing_of_an_answer_loses_the_connection() {
     assert!(got.len() < 64 << 20);
 }
 
+/// The time-out is when it is answered, and not when something else begins to wait.
+#[test]
+fn a_body_that_stops_is_waited_for_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.limits.silence = Duration::from_secs(1);
+    let server = Server::with(options);
+    let (place, digest) = (server.begin("a"), cooper_image::Digest::sha256("abcdef"));
+    for (request, status) in [
+        ("PUT /v2/a/manifests/x".to_owned(), 400),
+        (format!("PATCH {place}"), 400),
+        (format!("POST /v2/a/blobs/uploads/?digest={digest}"), 400),
+        ("PUT /v2/nothing/of/that/kind".to_owned(), 404),
+    ] {
+        let begun = std::time::Instant::now();
+        let mut client = TcpStream::connect(server.address).unwrap();
+        write!(client, "{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc").unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{request}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{request}: {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn a_request_under_way_ends_before_the_server_does() {
     let dir = tempfile::tempdir().unwrap();
