@@ -63,6 +63,9 @@ pub enum DocumentError {
     /// Not JSON of either shape.
     #[error("the manifest is malformed: {0}")]
     Json(#[from] serde_json::Error),
+    /// JSON that can be no document.
+    #[error("the manifest is no JSON object")]
+    NoObject,
     /// Both shapes at once, or none (CVE-2021-41190 class).
     #[error("the manifest is ambiguous: {0}")]
     Ambiguous(&'static str),
@@ -87,6 +90,11 @@ impl Document {
             manifests: Option<serde::de::IgnoredAny>,
             layers: Option<serde::de::IgnoredAny>,
             config: Option<serde::de::IgnoredAny>,
+        }
+        // A list would be taken for the fields in their order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            serde_json::from_slice::<serde::de::IgnoredAny>(bytes)?;
+            return Err(DocumentError::NoObject);
         }
         let shape: Shape = serde_json::from_slice(bytes)?;
         let known = |m: &MediaType| m.is_index() || m.is_manifest();
@@ -166,5 +174,9 @@ mod tests {
         assert!(Document::parse(br#"{"schemaVersion":2}"#, None).is_err());
         assert!(Document::parse(manifest.as_bytes(), Some(&MediaType::OciIndex)).is_err());
         assert!(Document::parse(b"<html>", None).is_err());
+        for text in ["[]", " [1]", "5", "\"text\"", "null"] {
+            let error = Document::parse(text.as_bytes(), None).unwrap_err().to_string();
+            assert_eq!(error, "the manifest is no JSON object", "{text}");
+        }
     }
 }
