@@ -15,13 +15,16 @@
 //! Directories that the tar does not mention but needs are as the layers below have them ([`Below`]); where those
 //! have none they get mode 0755, the owner of this process, and time 0.
 //! Directories are private (0700) until the last entry, and get their metadata at the end, children first.
+//! [`check`] refuses the same of a layer that is only looked at.
 //! Must never: fsync (whoever publishes the tree does), or leave the tree readable by others half-made.
 
+mod check;
 mod finish;
 mod make;
 mod place;
 mod remove;
 
+pub use self::check::check;
 use crate::error::{LayerfsError, Reason};
 use crate::limits;
 use crate::owners::Owners;
@@ -139,38 +142,9 @@ struct DirMeta {
 impl Applier {
     fn entry<R: Read>(&mut self, entry: &ReadEntry, tar: &mut TarReader<R>) -> Result<(), LayerfsError> {
         let path = RelPath::clean(&entry.name);
-        let refuse = |reason| LayerfsError::Entry { entry: path.display(), reason };
-        let Some(name) = path.file_name() else {
-            return match entry.kind {
-                ReadKind::Dir => self.root(entry),
-                _ => Err(refuse(Reason::Root)),
-            };
+        let About::Name { parent, name, marker } = About::of(entry, &path, self.options.meaning)? else {
+            return if path.is_root() { self.root(entry) } else { Ok(()) };
         };
-        if path.components().count() > limits::DEPTH {
-            return Err(LayerfsError::Limit {
-                what: "components in the name of a layer entry",
-                limit: limits::DEPTH as u64,
-            });
-        }
-        let parent = path.parent().unwrap_or_default();
-        for component in parent.components().filter(|_| self.options.meaning == Meaning::Layer) {
-            match whiteout::parse(component).map_err(refuse)? {
-                Marker::Plain => {}
-                Marker::Bookkeeping => return Ok(()),
-                Marker::Opaque | Marker::Deletes(_) => return Err(refuse(Reason::Whiteout)),
-            }
-        }
-        let marker = match self.options.meaning {
-            Meaning::Layer => whiteout::parse(name).map_err(refuse)?,
-            Meaning::Files => Marker::Plain,
-        };
-        match marker {
-            Marker::Bookkeeping => return Ok(()),
-            Marker::Opaque | Marker::Deletes(_) if !matches!(entry.kind, ReadKind::File { .. }) => {
-                return Err(refuse(Reason::Whiteout));
-            }
-            _ => {}
-        }
         let place = self.places.parent(&parent, &path)?;
         let target = make::Target { place: &place, name, path: &path };
         match marker {
@@ -190,6 +164,48 @@ impl Applier {
         self.dir_xattrs(&dir, entry, &path)?;
         self.places.set_meta(place::ROOT, DirMeta::of(entry));
         Ok(())
+    }
+}
+
+/// What an entry speaks of.
+enum About<'p> {
+    /// The root, or nothing that counts.
+    NoName,
+    /// A name in a directory, or that something below it is gone.
+    Name { parent: RelPath, name: &'p [u8], marker: Marker<'p> },
+}
+
+impl<'p> About<'p> {
+    /// Reads the entry's clean path, and refuses what no entry may be called.
+    fn of(entry: &ReadEntry, path: &'p RelPath, meaning: Meaning) -> Result<Self, LayerfsError> {
+        let refuse = |reason| LayerfsError::Entry { entry: path.display(), reason };
+        let Some(name) = path.file_name() else {
+            return if entry.kind == ReadKind::Dir { Ok(Self::NoName) } else { Err(refuse(Reason::Root)) };
+        };
+        if path.components().count() > limits::DEPTH {
+            return Err(LayerfsError::Limit {
+                what: "components in the name of a layer entry",
+                limit: limits::DEPTH as u64,
+            });
+        }
+        let parent = path.parent().unwrap_or_default();
+        if meaning == Meaning::Files {
+            return Ok(Self::Name { parent, name, marker: Marker::Plain });
+        }
+        for component in parent.components() {
+            match whiteout::parse(component).map_err(refuse)? {
+                Marker::Plain => {}
+                Marker::Bookkeeping => return Ok(Self::NoName),
+                Marker::Opaque | Marker::Deletes(_) => return Err(refuse(Reason::Whiteout)),
+            }
+        }
+        match whiteout::parse(name).map_err(refuse)? {
+            Marker::Bookkeeping => Ok(Self::NoName),
+            Marker::Opaque | Marker::Deletes(_) if !matches!(entry.kind, ReadKind::File { .. }) => {
+                Err(refuse(Reason::Whiteout))
+            }
+            marker => Ok(Self::Name { parent, name, marker }),
+        }
     }
 }
 

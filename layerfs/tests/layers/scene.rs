@@ -2,7 +2,7 @@
 
 use crate::forge::{Forged, archive};
 use cooper_layerfs::LayerfsError;
-use cooper_layerfs::apply::{Applied, ApplyOptions, Devices, OverlayXattr, apply};
+use cooper_layerfs::apply::{Applied, ApplyOptions, Devices, Meaning, OverlayXattr, apply, check};
 use cooper_layerfs::error::Reason;
 use cooper_layerfs::root::Root;
 use std::fs;
@@ -51,6 +51,10 @@ impl Scene {
         let bytes = archive(entries);
         let result = apply(&mut &*bytes, &Root::open(&self.tree()).unwrap(), &options, &|_| Ok(None));
         assert_eq!(self.before, self.fingerprint(), "something outside the tree changed");
+        if options.meaning == Meaning::Layer {
+            let looked = check(&mut &*bytes, options.bounds);
+            assert!(agree(&result, &looked), "unpacked: {result:?}\nlooked at: {looked:?}");
+        }
         result
     }
     /// The same with the options that work everywhere.
@@ -60,6 +64,18 @@ impl Scene {
     /// Contents of a file in the tree.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.tree().join(path)).unwrap()
+    }
+}
+
+/// Is a layer refused by whoever looks at it if, and for the same reason as, it cannot be unpacked?
+fn agree(unpacked: &Result<Applied, LayerfsError>, looked: &Result<(), LayerfsError>) -> bool {
+    match (unpacked, looked) {
+        (Ok(_), Ok(())) => true,
+        (Err(LayerfsError::Entry { reason: one, .. }), Err(LayerfsError::Entry { reason: other, .. })) => one == other,
+        (Err(one), Err(other)) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        // What the machine does not grant.
+        (Err(LayerfsError::Io { .. } | LayerfsError::Unmapped { .. }), Ok(())) => true,
+        _ => false,
     }
 }
 

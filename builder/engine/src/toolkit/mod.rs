@@ -32,6 +32,7 @@ mod stocked;
 mod store;
 pub mod sync;
 mod together;
+mod unpacking;
 pub mod validate;
 
 pub use archive_target::ArchiveTarget;

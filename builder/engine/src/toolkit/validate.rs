@@ -6,6 +6,7 @@
 use super::draft::made;
 use super::origin::{Origin, Reader, cause, small};
 use super::shipment::{PARTS, key, parts};
+use super::unpacking::{Hashed, no_tar};
 use crate::layers::lock;
 use crate::transfer::some_at_once;
 use crate::{EngineError, ErrorClass};
@@ -330,10 +331,12 @@ fn content(
         if is != form {
             problems.push(format!("its type {} says {form}, and it is {is}", d.media_type));
         }
-        let mut hasher = Hasher::with(diff.0.algorithm());
         let plain = compress::decompress(Box::new(Cursor::new(head).chain(blob.clone())))?;
-        std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut hasher).map_err(said)?;
-        let actual = hasher.finish();
+        let mut plain = Hashed { inner: plain.take(limits::LAYER_BYTES), hasher: Hasher::with(diff.0.algorithm()) };
+        problems.extend(no_tar(&mut plain).map_err(|e| e.of_layer(&d.digest))?);
+        // What stands behind the end of the archive has no meaning, and belongs to the DiffId.
+        std::io::copy(&mut plain, &mut sink()).map_err(said)?;
+        let actual = plain.hasher.finish();
         if actual != diff.0 {
             problems.push(format!("it unpacks to {actual}, and the configuration says {}", diff.0));
         }
@@ -461,10 +464,10 @@ mod tests {
     /// Clients go by the type and by the bytes, each by one of them.
     #[test]
     fn a_layer_is_what_its_type_says() {
-        let tar = b"a tar, as far as anybody looks";
+        let tar = [0; 1024];
         let packed = |method| {
             let mut out = Vec::new();
-            let produce = |writer: &mut dyn std::io::Write| compress::copy(&mut &tar[..], writer);
+            let produce = |writer: &mut dyn std::io::Write| compress::copy(&mut tar.as_slice(), writer);
             compress::compress(method, &compress::NoChunks, &mut out, produce).unwrap();
             out
         };
@@ -506,6 +509,52 @@ mod tests {
         let nowhere = Platform { os: "unknown".to_owned(), ..Platform::linux("unknown") };
         let attestation = place.image(Types::Oci, &nowhere, &[(statement, Digest::sha256(b"{}"))]);
         assert_eq!(problems(&place, &attestation, PARTS), Vec::<String>::new());
+    }
+
+    /// What cannot be used is not valid.
+    #[test]
+    fn a_layer_is_a_tar_that_can_be_unpacked() {
+        let packed = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            let produce = |writer: &mut dyn std::io::Write| compress::copy(&mut &*bytes, writer);
+            compress::compress(compress::Method::Gzip(4), &compress::NoChunks, &mut out, produce).unwrap();
+            out
+        };
+        let tar = |link: Option<&str>| {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(2000);
+            tar.append_data(&mut header, "file", &[b'x'; 2000][..]).unwrap();
+            header.set_size(0);
+            header.set_entry_type(tar::EntryType::Link);
+            link.into_iter().for_each(|to| tar.append_link(&mut header, "other", to).unwrap());
+            tar.into_inner().unwrap()
+        };
+        let text = b"text, and more than one block of it\n".repeat(100);
+        for (plain, says) in [
+            (tar(None), None),
+            (tar(Some("file")), None),
+            (Vec::new(), None),
+            ([tar(None), b"behind the end".to_vec()].concat(), None),
+            (tar(Some("below")), Some("hard link to something that the layer does not hold")),
+            (tar(None)[..1500].to_vec(), Some("cut short")),
+            (text, Some("header checksum does not match")),
+            (b"\x7fELF, and not much more".to_vec(), Some("it is no tar that can be unpacked")),
+            (packed(&tar(None)), Some("it unpacks to gzip, and a layer is a tar")),
+            (b"BZh91AY".to_vec(), Some("it unpacks to bzip2")),
+        ] {
+            let mut place = Memory::default();
+            let layer = place.put(MediaType::OciLayerGzip.as_str(), &packed(&plain));
+            let image = place.image(Types::Oci, &Platform::linux("amd64"), &[(layer, Digest::sha256(&plain))]);
+            let found = problems(&place, &image, PARTS);
+            match says {
+                None => assert_eq!(found, Vec::<String>::new()),
+                Some(says) => assert!(found.len() == 1 && found[0].contains(says), "{says}: {found:?}"),
+            }
+            let fast = validate(&place, &image, Depth::Documents).unwrap();
+            assert!(fast.findings.is_empty(), "{fast:?}");
+        }
     }
 
     #[test]
