@@ -128,6 +128,15 @@ pub enum EngineError {
         #[source]
         source: Box<EngineError>,
     },
+    /// A compressed archive that ends early, or does not inflate.
+    #[error("{file} is no archive of images, or a damaged one")]
+    NoArchive {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        #[source]
+        source: Box<EngineError>,
+    },
     /// The ignore file, or a list of patterns like it, cannot be used.
     #[error("the ignore file cannot be used: {message}")]
     Ignore {
@@ -239,6 +248,7 @@ impl EngineError {
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
             Self::InvalidImage { .. }
             | Self::MissingPart { .. }
+            | Self::NoArchive { .. }
             | Self::Damaged { .. }
             | Self::Layerfs(_)
             | Self::Digest(_)
@@ -289,6 +299,9 @@ impl EngineError {
                 Some("a layer is a tar, which may be compressed with gzip or zstd".to_owned())
             }
             Self::Layer { source, .. } | Self::NoLayer { source, .. } => source.hint(),
+            Self::NoArchive { .. } => {
+                Some("get it anew: it ends early, or its bytes were changed on the way".to_owned())
+            }
             Self::Request { hint, .. } => Some(hint.clone()),
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))

@@ -7,7 +7,7 @@ use crate::EngineError;
 use crate::context::layout::{blob_path, chosen};
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Manifest, MediaType, Verified, limits};
-use cooper_layerfs::compress;
+use cooper_layerfs::{LayerfsError, compress};
 use cooper_store::archive::docker::Entry;
 use cooper_store::archive::reader::{Archive, Part};
 use cooper_store::archive::{NAME_ANNOTATION, full_name, label};
@@ -16,8 +16,8 @@ use std::fs::File;
 use std::io::{Read, Seek as _};
 use std::path::Path;
 
-/// First bytes of what is compressed.
-const PACKED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
+/// First bytes of a layer that is compressed.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What a file of an older archive is to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,8 +258,7 @@ fn hashed(part: &mut Part) -> std::io::Result<(MediaType, Digest)> {
     }
     hasher.update(head.get(..n).unwrap_or_default());
     std::io::copy(part, &mut hasher)?;
-    let packed = head == *PACKED.first().copied().unwrap_or_default();
-    Ok((if packed { MediaType::DockerLayerGzip } else { MediaType::DockerLayer }, hasher.finish()))
+    Ok((if head == GZIP { MediaType::DockerLayerGzip } else { MediaType::DockerLayer }, hasher.finish()))
 }
 
 /// The file, or a nameless copy of what is compressed or comes through a pipe.
@@ -277,16 +276,21 @@ fn seekable(path: &Path) -> Result<File, EngineError> {
     }
     if there.is_file() {
         use std::os::unix::fs::FileExt as _;
-        let mut head = [0; 4];
+        let mut head = [0; compress::MAGIC_BYTES];
         let n = file.read_at(&mut head, 0).map_err(failed)?;
-        let head = head.get(..n).unwrap_or_default();
-        if !PACKED.iter().any(|magic| head.starts_with(magic)) {
+        if compress::named(head.get(..n).unwrap_or_default()).is_none() {
             return Ok(file);
         }
     }
     let mut copy = nameless().map_err(failed)?;
-    let plain = compress::decompress(Box::new(file))?;
-    std::io::copy(&mut plain.take(limits::LAYER_BYTES), &mut copy).map_err(failed)?;
+    let inflated = compress::decompress(Box::new(file)).and_then(|mut plain| compress::copy(&mut plain, &mut copy));
+    let none = |cause| EngineError::NoArchive { file: path.display().to_string(), source: Box::new(cause) };
+    inflated.map_err(|e| match e {
+        LayerfsError::Io { source, .. } => io(format!("unpacking {}", path.display()), source),
+        LayerfsError::Stream { source } if source.raw_os_error().is_some() => failed(source),
+        LayerfsError::Stream { source } => none(io("it does not inflate", source)),
+        other => none(other.into()),
+    })?;
     copy.rewind().map_err(failed)?;
     Ok(copy)
 }
@@ -355,6 +359,30 @@ mod tests {
         }
         let several = ArchiveOrigin::open(&older(dir.path(), 2), Some("db".to_owned())).unwrap().top().unwrap_err();
         assert_eq!(several.hint().as_deref(), Some("write FILE:NAME; it has app:0, app:1"));
+    }
+
+    /// Others read a cut tar as far as it goes; an image is whole or none.
+    #[test]
+    fn a_compressed_archive_is_whole_or_refused_as_input() {
+        use crate::ErrorClass;
+        let dir = tempfile::tempdir().unwrap();
+        let plain = std::fs::read(older(dir.path(), 1)).unwrap();
+        let path = dir.path().join("packed");
+        for method in [compress::Method::Gzip(4), compress::Method::Zstd(3)] {
+            let mut packed = Vec::new();
+            let produce = |out: &mut dyn std::io::Write| compress::copy(&mut plain.as_slice(), out);
+            compress::compress(method, &compress::NoChunks, &mut packed, produce).unwrap();
+            std::fs::write(&path, &packed).unwrap();
+            assert_eq!(ArchiveOrigin::open(&path, None).unwrap().listed().len(), 1, "{method:?}");
+            let cut = packed.get(..packed.len() / 2).unwrap().to_vec();
+            for damaged in [cut, [packed.as_slice(), b"something behind it"].concat()] {
+                std::fs::write(&path, damaged).unwrap();
+                let error = ArchiveOrigin::open(&path, None).err().unwrap();
+                assert_eq!(error.class(), ErrorClass::Input, "{method:?}: {error:?}");
+                assert!(error.to_string().starts_with(path.to_str().unwrap()), "{error}");
+                assert!(error.hint().is_some(), "{error:?}");
+            }
+        }
     }
 
     #[test]

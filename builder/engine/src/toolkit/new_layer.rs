@@ -82,8 +82,9 @@ impl NewLayer {
             }
         };
         let mut tar = DigestWriter::new(std::io::sink());
-        let mut plain = compress::decompress(Box::new(copy.try_clone().map_err(failed)?))?;
-        std::io::copy(&mut plain, &mut tar).map_err(failed)?;
+        // Also what stands behind the end of the archive has to inflate.
+        let inflated = compress::decompress(Box::new(copy.try_clone().map_err(failed)?));
+        inflated.and_then(|mut plain| compress::copy(&mut plain, &mut tar)).map_err(|e| no_layer(e.into()))?;
         let diff = DiffId(tar.finish().digest);
         Ok(Self { diff, digest: blob.digest, size: blob.size, media_type, file: Arc::new(copy) })
     }
@@ -149,7 +150,9 @@ mod tests {
             assert_eq!((read.diff.clone(), read.described(false)), (made.diff.clone(), d.clone()));
         }
         assert_eq!(made.described(true).media_type, MediaType::DockerLayerGzip);
-        for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700]] {
+        let behind = [packed.as_slice(), b"something behind it"].concat();
+        let cut = packed.get(..packed.len() - 9).unwrap();
+        for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700], cut, &behind] {
             std::fs::write(&path, bytes).unwrap();
             let none = NewLayer::read(&path).unwrap_err();
             assert_eq!(none.to_string(), format!("{} cannot be used as a layer", path.display()));
