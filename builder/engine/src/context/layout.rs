@@ -21,6 +21,9 @@ use std::io::Read as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+/// Most names that a hint has.
+const NAMES: usize = 8;
+
 /// `DIR[:NAME][@DIGEST]`. The name is a tag, or a full one with its registry, as `sync` gives it: what looks like one of the
 /// two is taken for that, also where a directory may be called so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +174,7 @@ impl<'a> Layout<'a> {
         };
         let mut images = Images::of(Leaves::satisfying(index, platform));
         let found = images.next(&self.name, |d| self.document(&d.digest))?;
-        let none = || offering(format!("{} has no image for {platform}", self.name), images.passed().take(8).collect());
+        let none = || offering(format!("{} has no image for {platform}", self.name), images.passed().collect());
         let digest = found.ok_or_else(none)?.digest;
         match self.parsed(&digest)? {
             (bytes, Document::Manifest(manifest)) => Ok(image(digest, bytes, manifest)),
@@ -290,13 +293,13 @@ impl<'a> Layout<'a> {
         for tag in index.manifests.iter().filter_map(tag) {
             *times.entry(tag).or_default() += 1;
         }
-        let mut has: Vec<String> = Vec::new();
+        let (mut has, mut known) = (Vec::new(), BTreeSet::new());
         for d in &index.manifests {
             // What several have is no name of one.
             let is_own = |tag: &String| full_name(d).is_none() || times.get(tag) == Some(&1);
             let name = tag(d).filter(is_own).or_else(|| full_name(d).map(str::to_owned));
             let name = name.or_else(|| d.platform.as_ref().map(ToString::to_string));
-            has.extend(name.filter(|name| has.len() < 8 && !has.contains(name)));
+            has.extend(name.filter(|name| known.insert(name.clone())));
         }
         offering(message, has)
     }
@@ -309,7 +312,7 @@ fn image(digest: Digest, bytes: Vec<u8>, manifest: Manifest) -> Image {
 
 /// Nobody knows which of these is meant.
 fn several<'n>(message: String, names: impl Iterator<Item = &'n str>) -> EngineError {
-    let names = names.take(8).collect::<Vec<_>>().join(", ");
+    let names = some_of(&names.collect::<Vec<_>>());
     EngineError::Request { message, hint: format!("write the full name: it has {names}") }
 }
 
@@ -317,9 +320,18 @@ fn several<'n>(message: String, names: impl Iterator<Item = &'n str>) -> EngineE
 fn offering(message: String, has: Vec<String>) -> EngineError {
     let hint = match has.is_empty() {
         true => "choose an image by its digest: oci-layout://DIR@sha256:…".to_owned(),
-        false => format!("it has {}", has.join(", ")),
+        false => format!("it has {}", some_of(&has)),
     };
     EngineError::Request { message, hint }
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 pub(crate) fn blob_path(digest: &Digest) -> String {
@@ -390,6 +402,24 @@ mod tests {
         assert_eq!(hint_of(&[&a], None, true), Ok(a.clone()));
         let other = full("a.example/y:2", "of y");
         assert_eq!(hint_of(&[&a, &b, &other], Some("3"), false), Err(format!("it has {both}, 2")));
+    }
+
+    #[test]
+    fn of_many_names_some_are_offered_and_the_others_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let hint_of = |count: usize, full: bool| {
+            let entry = |n: usize| {
+                let d = Descriptor::of(MediaType::OciManifest, n.to_string().as_bytes());
+                if full { named(&d, &format!("{n}.example/x:1").parse().unwrap()) } else { tagged(&d, &n.to_string()) }
+            };
+            let index = Index::of((0..count).map(entry).collect());
+            let tag = Some(if full { "1" } else { "no" }.to_owned());
+            let name = LayoutName { path: dir.path().to_owned(), tag, digest: None };
+            Layout::open_at(&name).unwrap().entry_of(&index, None).unwrap_err().hint().unwrap_or_default()
+        };
+        assert_eq!(hint_of(8, false), "it has 0, 1, 2, 3, 4, 5, 6, 7");
+        assert_eq!(hint_of(12, false), "it has 0, 1, 2, 3, 4, 5, 6, 7 and 4 more");
+        assert!(hint_of(9, true).ends_with("6.example/x:1, 7.example/x:1 and 1 more"), "{}", hint_of(9, true));
     }
 
     #[test]

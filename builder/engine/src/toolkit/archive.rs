@@ -4,7 +4,7 @@
 use super::layout::{bare, referring};
 use super::origin::{Checked, Origin, Reader, damaged, skipped};
 use crate::EngineError;
-use crate::context::layout::{blob_path, chosen};
+use crate::context::layout::{blob_path, chosen, some_of};
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Manifest, MediaType, Verified, limits};
 use cooper_layerfs::{LayerfsError, compress};
@@ -173,7 +173,7 @@ impl Origin for ArchiveOrigin {
             _ => None,
         };
         found.or_else(|| if wanted.is_none() { only() } else { None }).map(bare).ok_or_else(|| {
-            let names = self.index.manifests.iter().filter_map(label).take(8).collect::<Vec<_>>().join(", ");
+            let names = some_of(&self.index.manifests.iter().filter_map(label).collect::<Vec<_>>());
             EngineError::Request {
                 message: match wanted {
                     _ if self.index.manifests.is_empty() => format!("{} holds no image", self.place()),

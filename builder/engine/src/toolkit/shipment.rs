@@ -393,8 +393,9 @@ pub fn pick(origin: &dyn Origin, platform: Option<&Platform>) -> Result<Descript
             let config = small(origin, &manifest.config, limits::CONFIG_BYTES)?;
             match serde_json::from_slice::<ImageConfig>(&config).map(|c| c.platform()) {
                 Ok(is) if is.satisfies(wanted) => Ok(top),
-                Ok(is) => Err(none(vec![is.to_string()])),
-                Err(_) => Err(none(Vec::new())),
+                Ok(is) if !is.os.is_empty() => Err(none(vec![is.to_string()])),
+                // Artifacts are for nothing that runs.
+                _ => Err(none(Vec::new())),
             }
         }
     }
@@ -470,6 +471,19 @@ mod tests {
         let tag = |tag: &str| Name::Tag(tag.to_owned());
         let mut shipment = Shipment::default();
         for names in [vec![tag("1"), full("app"), tag("1"), tag("2")], vec![full("app:latest"), tag("2"), full("db")]] {
+    #[test]
+    fn an_artifact_is_for_no_platform() {
+        let mut place = Memory::default();
+        let config = place.put("application/vnd.oci.empty.v1+json", b"{}");
+        let oci = MediaType::OciManifest;
+        place.lead(&oci, &json!({"schemaVersion": 2, "mediaType": oci, "config": config, "layers": []}));
+        let none = pick(&place, Some(&Platform::linux("amd64"))).unwrap_err();
+        assert_eq!(none.hint().as_deref(), Some("it has none that says for what"));
+        place.image(Types::Oci, &Platform::linux("arm64"), &[]);
+        let none = pick(&place, Some(&Platform::linux("amd64"))).unwrap_err();
+        assert_eq!(none.hint().as_deref(), Some("it has linux/arm64"));
+    }
+
             let top = Top { descriptor: descriptor.clone(), names };
             shipment.add(&place.shared(), top, Referrers::Stay).unwrap();
         }
