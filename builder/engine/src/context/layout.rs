@@ -21,6 +21,8 @@ use std::io::Read as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+/// Most entries that are read to see whether they refer to others.
+const REFERRERS: usize = 10_000;
 /// Most names that a hint has.
 const NAMES: usize = 8;
 
@@ -123,6 +125,26 @@ pub(crate) fn chosen<'i>(
     }
 }
 
+/// An index without what refers to another image of the same place, for whoever gives no name: an image is still the only
+/// one when its signature lies beside it. `has` says whether something is there; what cannot be read refers to nothing.
+pub(crate) fn without_referrers(
+    index: &Index,
+    read: &dyn Fn(&Descriptor) -> Option<Vec<u8>>,
+    has: &dyn Fn(&Digest) -> bool,
+) -> Index {
+    let refers = |d: &Descriptor| match read(d).map(|bytes| Document::parse(&bytes, None)) {
+        Some(Ok(Document::Manifest(manifest))) => manifest.subject.is_some_and(|subject| has(&subject.digest)),
+        _ => false,
+    };
+    let mut images = index.clone();
+    let mut looked_at = 0;
+    images.manifests.retain(|d| {
+        looked_at += 1;
+        looked_at > REFERRERS || !d.media_type.is_manifest() || !refers(d)
+    });
+    images
+}
+
 impl Engine {
     /// Takes the layout's image for a platform into the store.
     pub(super) fn import_layout(&self, name: &LayoutName, platform: &Platform) -> Result<Descriptor, EngineError> {
@@ -201,9 +223,20 @@ impl<'a> Layout<'a> {
         platform: Option<&Platform>,
     ) -> Result<&'i Descriptor, EngineError> {
         let (tag, place) = (self.name.tag.as_deref(), format!("the OCI layout {}", self.name.path.display()));
-        let found = chosen(index, (tag, &place), platform)?;
+        let mut found = chosen(index, (tag, &place), platform)?;
+        if found.is_none() && tag.is_none() {
+            let images = self.images(index);
+            let only = chosen(&images, (None, &place), platform)?;
+            found = index.manifests.iter().find(|d| only == Some(*d));
+        }
         let none = || self.no_image(format!("{place} has no image {:?}", tag.unwrap_or("latest")), index);
         found.ok_or_else(none)
+    }
+
+    /// What is in `index.json` without what refers to another image of the layout.
+    pub(crate) fn images(&self, index: &Index) -> Index {
+        let has = |digest: &Digest| self.size(&blob_path(digest)).is_ok_and(|size| size.is_some());
+        without_referrers(index, &|d| self.document(&d.digest).ok(), &has)
     }
 
     /// The entry of `index.json` that the name leads to, and that is to lead to something else.

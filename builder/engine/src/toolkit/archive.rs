@@ -4,7 +4,7 @@
 use super::layout::{bare, referring};
 use super::origin::{Checked, Origin, Reader, damaged, skipped};
 use crate::EngineError;
-use crate::context::layout::{blob_path, chosen, some_of};
+use crate::context::layout::{blob_path, chosen, some_of, without_referrers};
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Manifest, MediaType, Verified, limits};
 use cooper_layerfs::{LayerfsError, compress};
@@ -65,7 +65,12 @@ impl ArchiveOrigin {
 
     /// The images in it with their names ([`listed`]).
     pub(super) fn listed(&self) -> Vec<(Descriptor, Vec<cooper_image::Reference>)> {
-        listed(&self.index)
+        listed(&self.images())
+    }
+
+    fn images(&self) -> Index {
+        let has = |digest: &Digest| self.archive.size(&blob_path(digest)).is_some();
+        without_referrers(&self.index, &|d| self.document(d).ok(), &has)
     }
 
     /// Makes a manifest for an image of an older archive.
@@ -163,11 +168,12 @@ impl Origin for ArchiveOrigin {
     fn top(&self) -> Result<Descriptor, EngineError> {
         let wanted = self.wanted.as_deref();
         let full = wanted.and_then(|w| w.parse::<cooper_image::Reference>().ok()).map(|r| r.or_latest());
-        let found = chosen(&self.index, (wanted, &self.place()), None)?.or_else(|| {
+        let images = if wanted.is_none() { self.images() } else { self.index.clone() };
+        let found = chosen(&images, (wanted, &self.place()), None)?.or_else(|| {
             let full = full.as_ref()?;
-            self.index.manifests.iter().find(|d| names_of(d).any(|name| name == *full))
+            images.manifests.iter().find(|d| names_of(d).any(|name| name == *full))
         });
-        let only = || match self.index.manifests.split_first() {
+        let only = || match images.manifests.split_first() {
             // One image under several names is one image.
             Some((first, rest)) if rest.iter().all(|d| d.digest == first.digest) => Some(first),
             _ => None,
@@ -316,6 +322,7 @@ pub(super) fn nameless() -> std::io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::LayoutOrigin;
     use super::*;
     use serde_json::json;
 
@@ -359,6 +366,62 @@ mod tests {
         }
         let several = ArchiveOrigin::open(&older(dir.path(), 2), Some("db".to_owned())).unwrap().top().unwrap_err();
         assert_eq!(several.hint().as_deref(), Some("write FILE:NAME; it has app:0, app:1"));
+    }
+
+    /// An image beside its signature is the only image, wherever it lies.
+    #[test]
+    fn what_refers_to_an_image_is_not_another_one() {
+        use super::super::memory::{Memory, Types};
+        use super::super::reach::Reach;
+        use crate::context::LayoutName;
+        let dir = tempfile::tempdir().unwrap();
+        let mut place = Memory::default();
+        let image = place.image(Types::Oci, &cooper_image::Platform::linux("amd64"), &[]);
+        let config = place.put("application/vnd.oci.empty.v1+json", b"{}");
+        let oci = MediaType::OciManifest;
+        let mut referrer = |subject: &Descriptor| {
+            let manifest =
+                json!({"schemaVersion": 2, "mediaType": oci, "config": config, "layers": [], "subject": subject});
+            place.lead(&oci, &manifest)
+        };
+        let (signature, astray) =
+            (referrer(&image), referrer(&Descriptor::of(MediaType::OciManifest, b"somewhere else")));
+        let of_signature = referrer(&signature);
+        for (n, (entries, only)) in [
+            (vec![&image, &signature], Some(&image)),
+            (vec![&of_signature, &signature, &image], Some(&image)),
+            (vec![&astray], Some(&astray)),
+            (vec![&image, &astray], None),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": entries});
+            let mut files = vec![
+                ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
+                ("index.json".to_owned(), index.to_string().into_bytes()),
+            ];
+            files.extend(place.blobs.iter().map(|(digest, bytes)| (blob_path(digest), bytes.clone())));
+            let (layout, archive) = (dir.path().join(format!("{n}")), dir.path().join(format!("{n}.tar")));
+            let mut tar = tar::Builder::new(Vec::new());
+            for (name, bytes) in files {
+                std::fs::create_dir_all(layout.join(&name).parent().unwrap()).unwrap();
+                std::fs::write(layout.join(&name), &bytes).unwrap();
+                let mut header = tar::Header::new_gnu();
+                header.set_mode(0o644);
+                header.set_size(bytes.len() as u64);
+                tar.append_data(&mut header, &name, &bytes[..]).unwrap();
+            }
+            std::fs::write(&archive, tar.into_inner().unwrap()).unwrap();
+            let name = LayoutName { path: layout.clone(), tag: None, digest: None };
+            let tops = [ArchiveOrigin::open(&archive, None).unwrap().top(), LayoutOrigin::new(name).top()];
+            for top in tops {
+                assert_eq!(top.ok().map(|d| d.digest), only.map(|d| d.digest.clone()), "{n}");
+            }
+            for path in [&layout, &archive] {
+                assert_eq!(Reach::archive(path).unwrap().images.len(), if only.is_some() { 1 } else { 2 }, "{n}");
+            }
+        }
     }
 
     /// Others read a cut tar as far as it goes; an image is whole or none.

@@ -80,7 +80,8 @@ impl Reach {
     pub fn archive(path: &Path) -> Result<Listing, EngineError> {
         if path.join("oci-layout").exists() {
             let name = LayoutName { path: path.to_owned(), tag: None, digest: None };
-            let images = listed(&Layout::open_at(&name)?.index()?);
+            let layout = Layout::open_at(&name)?;
+            let images = listed(&layout.images(&layout.index()?));
             return Ok(Listing { origin: Arc::new(LayoutOrigin::new(name)), images });
         }
         let archive = ArchiveOrigin::open(path, None)?;
