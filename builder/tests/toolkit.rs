@@ -285,3 +285,49 @@ fn a_name_with_a_digest_is_given_to_that_image_alone() {
     place.done(&["load", "-i", "layout"]);
     assert!(place.done(&["images", "--json"]).contains(&own));
 }
+
+/// Where it is, an image is used with it; where it is not, that is said, and nobody's disk is blamed.
+#[test]
+fn a_layer_that_nobody_may_pass_on() {
+    let place = Place::new();
+    place.done(&["copy", "store://app:1", "oci-layout://lay:1"]);
+    place.done(&["rm", "app:1"]);
+    place.done(&["prune", "--all", "--force"]);
+    let blob = |digest: &str| place.path().join("lay/blobs").join(digest.replace(':', "/"));
+    let read =
+        |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).expect("it is there")).expect("JSON") };
+    let index = place.path().join("lay/index.json");
+    let mut entries = read(&index);
+    let mut manifest = read(&blob(entries["manifests"][0]["digest"].as_str().expect("it has one")));
+    let layer = manifest["layers"][1]["digest"].as_str().expect("it has two").to_owned();
+    manifest["layers"][1]["mediaType"] = json!("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    let bytes = manifest.to_string().into_bytes();
+    let digest = cooper_image::Digest::sha256(&bytes).to_string();
+    (entries["manifests"][0]["digest"], entries["manifests"][0]["size"]) = (json!(digest), json!(bytes.len()));
+    std::fs::write(blob(&digest), bytes).expect("it is ours");
+    std::fs::write(index, entries.to_string()).expect("it is ours");
+
+    let bytes = std::fs::read(blob(&layer)).expect("it is there");
+    std::fs::remove_file(blob(&layer)).expect("it is ours");
+    place.done(&["validate", "oci-layout://lay:1"]);
+    std::fs::write(place.path().join("ctx/Dockerfile"), "FROM base\nCOPY a /c\n").expect("it is ours");
+    for args in [
+        ["export", "oci-layout://lay:1", "-o", "root.tar"].as_slice(),
+        &["flatten", "oci-layout://lay:1", "oci-layout://flat:1"],
+        &["copy", "oci-layout://lay:1", "store://app:2"],
+        &["build", "-q", "--build-context", "base=oci-layout://lay:1", "ctx"],
+    ] {
+        let output = place.cooper(args);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {err}");
+        for words in ["/lay:1 has not the layer", &layer, "its publisher's registry"] {
+            assert!(err.contains(words), "{args:?}: {words} is not in {err}");
+        }
+    }
+    std::fs::write(blob(&layer), bytes).expect("it is ours");
+    place.done(&["export", "oci-layout://lay:1", "-o", "root.tar"]);
+    place.done(&["copy", "oci-layout://lay:1", "store://app:2"]);
+    let tar = std::fs::read(place.path().join("root.tar")).expect("it was written");
+    assert!(tar.windows(2).any(|bytes| bytes == b"bb"), "what the layer has is in the root");
+    place.done(&["debug", "fsck"]);
+}

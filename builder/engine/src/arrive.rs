@@ -159,7 +159,7 @@ impl Engine {
             if writer.written() == 0 || matches!(error.fault(), Fault::Input | Fault::Local) {
                 writer.discard();
             }
-            return Err(error.into());
+            return Err(EngineError::from(error).of_foreign(d, &reference.familiar()));
         }
         writer.commit(Some((&d.digest, d.size)))?;
         meters.arrived(d, How::Moved);

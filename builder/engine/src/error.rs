@@ -5,7 +5,7 @@ use crate::unlike::Unlike;
 use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::ignore::IgnoreError;
 use cooper_dockerfile::instruction::Span;
-use cooper_image::{Digest, DigestError, Reference};
+use cooper_image::{Descriptor, Digest, DigestError, Reference};
 use cooper_layerfs::LayerfsError;
 use cooper_plan::context::ContextName;
 use cooper_registry::{Fault, RegistryError};
@@ -137,6 +137,14 @@ pub enum EngineError {
         #[source]
         source: Box<EngineError>,
     },
+    /// A layer that nobody may pass on is wanted, and is not where its image is.
+    #[error("{place} has not the layer {digest}, which nobody may pass on and which images are copied without")]
+    Elsewhere {
+        /// Where the image is.
+        place: String,
+        /// The layer.
+        digest: Digest,
+    },
     /// The ignore file, or a list of patterns like it, cannot be used.
     #[error("the ignore file cannot be used: {message}")]
     Ignore {
@@ -248,6 +256,7 @@ impl EngineError {
             Self::Layerfs(e) if e.is_usage() => ErrorClass::Usage,
             Self::InvalidImage { .. }
             | Self::MissingPart { .. }
+            | Self::Elsewhere { .. }
             | Self::NoArchive { .. }
             | Self::Damaged { .. }
             | Self::Layerfs(_)
@@ -301,6 +310,9 @@ impl EngineError {
             Self::Layer { source, .. } | Self::NoLayer { source, .. } => source.hint(),
             Self::NoArchive { .. } => {
                 Some("get it anew: it ends early, or its bytes were changed on the way".to_owned())
+            }
+            Self::Elsewhere { .. } => {
+                Some("take the image from its publisher's registry, which has the layer too".to_owned())
             }
             Self::Request { hint, .. } => Some(hint.clone()),
             Self::NoImage(r) => {
@@ -366,6 +378,13 @@ impl EngineError {
                 Self::Layer { digest: digest.clone(), source: Box::new(e) }
             }
             e => e,
+        }
+    }
+    /// Tells of a layer that is not there when it need not be.
+    pub(crate) fn of_foreign(self, layer: &Descriptor, place: &dyn std::fmt::Display) -> Self {
+        match layer.media_type.is_foreign() && self.is_absence() {
+            true => Self::Elsewhere { place: place.to_string(), digest: layer.digest.clone() },
+            false => self,
         }
     }
     /// Names the context that is at fault.

@@ -164,7 +164,7 @@ impl Engine {
         if self.store.blob_size(&blob.digest)? == Some(blob.size) {
             return Ok(());
         }
-        let file = layout.open(&blob_path(&blob.digest))?;
+        let file = layout.open(&blob_path(&blob.digest)).map_err(|e| e.of_foreign(blob, layout.name))?;
         let mut writer = self.store.blob_writer_with(blob.digest.algorithm())?;
         // One byte more than promised is enough to see that the size is wrong.
         std::io::copy(&mut file.take(blob.size.saturating_add(1)), &mut writer)

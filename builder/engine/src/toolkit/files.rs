@@ -98,7 +98,8 @@ impl Files {
     pub fn read(origin: &dyn Origin, layers: &[Descriptor]) -> Result<Self, EngineError> {
         let mut files = Self::default();
         for layer in layers {
-            files.add(origin, layer, PATHS).map_err(|e| e.of_layer(&layer.digest))?;
+            let added = files.add(origin, layer, PATHS);
+            added.map_err(|e| e.of_foreign(layer, &origin.place()).of_layer(&layer.digest))?;
         }
         Ok(files)
     }
@@ -301,6 +302,22 @@ mod tests {
         assert!(matches!(is("a-b"), Found::Is(_)), "its name only begins like that of what was deleted");
         assert!(matches!(is("d"), Found::Is(_)) && matches!(is("d/new"), Found::Is(_)));
         for gone in ["a", "a/b", "a/b/c", "d/old", "d/other"] {
+    #[test]
+    fn a_layer_that_is_elsewhere_is_said_to_be() {
+        use crate::ErrorClass;
+        for (media_type, says) in [
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", "which nobody may pass on"),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "which nobody may pass on"),
+            ("application/vnd.oci.image.layer.v1.tar", "it has no"),
+        ] {
+            let absent = Descriptor::of(media_type.into(), b"of a publisher");
+            let error = Files::read(&Memory::default(), &[absent]).unwrap_err();
+            assert!(error.to_string().contains(says) && error.to_string().contains("memory"), "{media_type}: {error}");
+            assert_eq!(error.class(), ErrorClass::Input);
+            assert!(error.hint().is_some());
+        }
+    }
+
             assert_eq!(is(gone), Found::Gone, "{gone}");
         }
         for below in ["", "x", "x/y", "a-c"] {

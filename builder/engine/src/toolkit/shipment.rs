@@ -88,6 +88,10 @@ pub trait Target: Sync {
     fn direction(&self) -> Direction {
         Direction::Store
     }
+    /// Does it take layers too that nobody may pass on, because images are used there and not kept for others?
+    fn takes_foreign(&self) -> bool {
+        false
+    }
     /// Is a document there once it has a name, so that it need not be brought besides?
     fn sends_by_name(&self) -> bool {
         false
@@ -215,9 +219,12 @@ impl Shipment {
             return Err(resolve::invalid(&origin.place(), reason));
         }
         let parts = parts(&bytes, &d.media_type).map_err(|reason| resolve::invalid(&origin.place(), reason))?;
-        for blob in parts.blobs.into_iter().filter(|blob| !blob.media_type.is_foreign()) {
+        for blob in parts.blobs {
             let from = self.elsewhere.get(&blob.digest).unwrap_or(origin);
-            self.blobs.entry(blob.digest.clone()).or_insert_with(|| (blob, Arc::clone(from)));
+            // What one image may not pass on may be another one's.
+            if self.blobs.get(&blob.digest).is_none_or(|(known, _)| known.media_type.is_foreign()) {
+                self.blobs.insert(blob.digest.clone(), (blob, Arc::clone(from)));
+            }
         }
         for document in &parts.documents {
             self.visit(origin, document, depth + 1)?;
@@ -314,7 +321,8 @@ pub fn ship(all: &Shipment, target: &dyn Target, sink: &dyn Sink) -> Result<Ship
     target.begin(all)?;
     let count = [const { AtomicU64::new(0) }; 4];
     let [sent, bytes, mounted, existed] = &count;
-    let blobs: Vec<_> = all.blobs.values().collect();
+    let is_taken = |d: &Descriptor| target.takes_foreign() || !d.media_type.is_foreign();
+    let blobs: Vec<_> = all.blobs.values().filter(|(d, _)| is_taken(d)).collect();
     let bring = |(d, from): &&(Descriptor, Arc<dyn Origin>), meters: &Meters<'_>| {
         let counted: Arc<dyn Origin> = Arc::new(Counted { inner: Arc::clone(from), at: meters.begin(d) });
         let (of, size, how) = match brought(target, d, &counted)? {
@@ -464,14 +472,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_given_twice_is_one_name() {
-        let mut place = Memory::default();
-        let descriptor = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
-        let full = |name: &str| Name::Full(name.parse().unwrap());
-        let tag = |tag: &str| Name::Tag(tag.to_owned());
-        let mut shipment = Shipment::default();
-        for names in [vec![tag("1"), full("app"), tag("1"), tag("2")], vec![full("app:latest"), tag("2"), full("db")]] {
-    #[test]
     fn an_artifact_is_for_no_platform() {
         let mut place = Memory::default();
         let config = place.put("application/vnd.oci.empty.v1+json", b"{}");
@@ -484,6 +484,14 @@ mod tests {
         assert_eq!(none.hint().as_deref(), Some("it has linux/arm64"));
     }
 
+    #[test]
+    fn a_name_that_is_given_twice_is_one_name() {
+        let mut place = Memory::default();
+        let descriptor = place.image(Types::Oci, &Platform::linux("amd64"), &[]);
+        let full = |name: &str| Name::Full(name.parse().unwrap());
+        let tag = |tag: &str| Name::Tag(tag.to_owned());
+        let mut shipment = Shipment::default();
+        for names in [vec![tag("1"), full("app"), tag("1"), tag("2")], vec![full("app:latest"), tag("2"), full("db")]] {
             let top = Top { descriptor: descriptor.clone(), names };
             shipment.add(&place.shared(), top, Referrers::Stay).unwrap();
         }

@@ -123,6 +123,10 @@ impl Target for StoreTarget<'_> {
     }
 
     fn put_blob(&self, d: &Descriptor, from: &Arc<dyn Origin>) -> Result<Put, EngineError> {
+        let is_foreign = d.media_type.is_foreign();
+        if is_foreign && self.engine.store.blob_size(&d.digest)?.is_none() && from.size(d)?.is_none() {
+            return Err(EngineError::Elsewhere { place: from.place(), digest: d.digest.clone() });
+        }
         self.keep(
             d,
             || from.open(d),
@@ -137,6 +141,10 @@ impl Target for StoreTarget<'_> {
             || format!("keeping {} in the store {}", d.digest, self.engine.store.root().display()),
         )
         .map(drop)
+    }
+
+    fn takes_foreign(&self) -> bool {
+        true
     }
 
     fn name(&self, d: &Descriptor, _: &[u8], names: &[Name]) -> Result<(), EngineError> {
