@@ -170,7 +170,8 @@ fn files(
     let own_b = Files::read(new.origin, b.layers.get(common..).unwrap_or_default())?;
     let mut paths: BTreeSet<&[u8]> = own_a.paths().chain(own_b.paths()).collect();
     let is_open = |path: &&&[u8]| match (own_a.find(path), own_b.find(path)) {
-        (Found::Below, _) | (_, Found::Below) => true,
+        (Found::Implied, Found::Implied) => false,
+        (Found::Below | Found::Implied, _) | (_, Found::Below | Found::Implied) => true,
         (Found::Is(a), Found::Is(b)) => a.kind != b.kind,
         _ => false,
     };
@@ -194,14 +195,21 @@ fn change(path: &[u8], (a, b): (&Files, &Files), base: &Files, known: bool) -> O
     let state = |files: &Files| match files.find(path) {
         Found::Is(state) => Some(state.clone()),
         Found::Gone => None,
-        Found::Below => match base.find(path) {
-            Found::Is(state) => Some(state.clone()),
+        below => match base.find(path) {
+            Found::Is(state) if below == Found::Below || state.kind == "directory" => Some(state.clone()),
+            Found::Implied => Some(FileState::implied()),
+            // Of what is not known nothing is made up.
+            _ if below == Found::Implied && known => Some(FileState::implied()),
             _ => None,
         },
     };
     let (old, new) = (state(a), state(b));
     let mut what = Vec::new();
-    let is_open = !known && (a.find(path) == Found::Below || b.find(path) == Found::Below);
+    let depends = |files: &Files| matches!(files.find(path), Found::Below | Found::Implied);
+    if a.find(path) == b.find(path) {
+        return None;
+    }
+    let is_open = !known && (depends(a) || depends(b));
     let change = match (&old, &new) {
         (None, None) if is_open => Change::Unwritten,
         (None, None) => return None,
@@ -269,8 +277,82 @@ fn compare(path: &str, a: Option<&Value>, b: Option<&Value>, found: &mut Vec<Set
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::{Memory, Types};
     use super::*;
+    use cooper_image::{Digest, Platform};
     use serde_json::json;
+
+    /// A layer of these names, each with a mode: a directory, a symbolic link to `x`, or a file.
+    fn layer(place: &mut Memory, entries: &[(&str, u32)]) -> (Descriptor, Digest) {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, mode) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(*mode);
+            let kind = match *name {
+                name if name.ends_with('/') => tar::EntryType::Directory,
+                name if name.ends_with("link") => tar::EntryType::Symlink,
+                _ => tar::EntryType::Regular,
+            };
+            header.set_entry_type(kind);
+            if kind.is_symlink() {
+                header.set_link_name("x").unwrap();
+            }
+            tar.append_data(&mut header, name, &b""[..]).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        (place.put("application/vnd.oci.image.layer.v1.tar", &bytes), Digest::sha256(&bytes))
+    }
+
+    /// The paths that differ between two images of these layers, with what became of them.
+    fn changes(old: &[&[(&str, u32)]], new: &[&[(&str, u32)]], reading: Reading) -> Vec<String> {
+        let mut place = Memory::default();
+        let mut image = |layers: &[&[(&str, u32)]]| {
+            let layers: Vec<_> = layers.iter().map(|entries| layer(&mut place, entries)).collect();
+            place.image(Types::Oci, &Platform::linux("amd64"), &layers)
+        };
+        let (old, new) = (image(old), image(new));
+        let side = |descriptor| Side { origin: &place, descriptor };
+        let found = diff(side(&old), side(&new), reading).unwrap().files.unwrap_or_default();
+        found.iter().map(|f| format!("{:?} {} {}", f.change, f.path, f.what.join(","))).collect()
+    }
+
+    #[test]
+    fn a_directory_that_a_layer_leaves_out_is_there_all_the_same() {
+        let bare: &[_] = &[("new/deep/f", 0o644)];
+        let full: &[_] = &[("new/", 0o755), ("new/deep/", 0o755), ("new/deep/f", 0o644)];
+        let private: &[_] = &[("new/", 0o700), ("new/deep/", 0o755), ("new/deep/f", 0o644)];
+        let dir: &[_] = &[("new/", 0o700)];
+        let gone: &[_] = &[(".wh.new", 0)];
+        let base: &[_] = &[("base", 0o644)];
+        let none: [&str; 0] = [];
+        let all = Reading::AllLayers;
+        assert_eq!(changes(&[bare], &[full], all), none);
+        assert_eq!(changes(&[base, bare], &[base, full], all), none);
+        assert_eq!(changes(&[bare], &[private], all), ["Changed /new mode"]);
+        // It is as the layers below have it, wherever these are.
+        assert_eq!(changes(&[dir, bare], &[private], all), none);
+        assert_eq!(changes(&[base, dir, bare], &[base, private], all), none);
+        assert_eq!(changes(&[dir, bare], &[dir, private], all), none);
+        assert_eq!(changes(&[dir, bare], &[dir, full], all), ["Changed /new mode"]);
+        assert_eq!(changes(&[dir, gone, bare], &[full], all), none);
+        assert_eq!(
+            changes(&[base, bare], &[base], all),
+            ["Removed /new ", "Removed /new/deep ", "Removed /new/deep/f "]
+        );
+        assert_eq!(changes(&[base, bare, gone], &[base], all), none);
+        // Where they are not read, nothing is made up of them.
+        let own = changes(&[dir, bare], &[dir, private], Reading::OwnLayers);
+        assert_eq!(own, ["Written /new ", "Written /new/deep "]);
+        let other: &[_] = &[("new/deep/f", 0o644), ("new/g", 0o644)];
+        assert_eq!(changes(&[dir, bare], &[dir, other], Reading::OwnLayers), ["Written /new/g "]);
+    }
+
+    #[test]
+    fn a_link_has_no_mode() {
+        assert!(changes(&[&[("link", 0o777)]], &[&[("link", 0o644)]], Reading::AllLayers).is_empty());
+        assert_eq!(changes(&[&[("f", 0o777)]], &[&[("f", 0o644)]], Reading::AllLayers), ["Changed /f mode"]);
+    }
 
     #[test]
     fn settings_by_their_names() {

@@ -50,7 +50,15 @@ impl FileState {
             xattrs.update(&[name.as_slice(), b"=", value, b"\n"].concat());
         }
         let xattrs = (!entry.xattrs.is_empty()).then(|| xattrs.finish().to_string());
-        Self { kind, mode: entry.mode, uid: entry.uid, gid: entry.gid, size, content, xattrs }
+        // A link's own mode means nothing, and tools write what they like.
+        let mode = if kind == "link" { 0o777 } else { entry.mode };
+        Self { kind, mode, uid: entry.uid, gid: entry.gid, size, content, xattrs }
+    }
+
+    /// A directory that no layer speaks of, and in which one has something.
+    pub(super) fn implied() -> Self {
+        let (kind, mode, content) = ("directory", 0o755, String::new());
+        Self { kind, mode, uid: 0, gid: 0, size: 0, content, xattrs: None }
     }
 
     /// What is not the same, in words.
@@ -76,6 +84,8 @@ pub enum Found<'f> {
     Gone,
     /// What is below, if anything is.
     Below,
+    /// The directory that is below, and if none is, one that was made for what is in it ([`FileState::implied`]).
+    Implied,
 }
 
 /// What layers make of all paths.
@@ -87,6 +97,8 @@ pub struct Files {
     gone: BTreeSet<Vec<u8>>,
     /// Directories of which nothing shows that is below.
     opaque: BTreeSet<Vec<u8>>,
+    /// Directories without an entry of their own.
+    implied: BTreeSet<Vec<u8>>,
     deletes: bool,
 }
 
@@ -108,10 +120,19 @@ impl Files {
     fn add(&mut self, origin: &dyn Origin, layer: &Descriptor, most: usize) -> Result<(), EngineError> {
         let mut tar = TarReader::new(compress::decompress(origin.open(layer)?)?, Default::default());
         let mut new: BTreeMap<Vec<u8>, FileState> = BTreeMap::new();
+        let mut above_all: BTreeSet<RelPath> = BTreeSet::new();
         while let Some(entry) = tar.next_entry()? {
             let path = RelPath::clean(&entry.name);
             let (above, name) = (path.parent().unwrap_or_default(), path.file_name().unwrap_or_default());
-            match whiteout::parse(name).unwrap_or(Marker::Bookkeeping) {
+            let marker = whiteout::parse(name).unwrap_or(Marker::Bookkeeping);
+            if marker != Marker::Bookkeeping {
+                let mut dir = Some(above.clone());
+                // Where one of them is known, those above it are.
+                while let Some(known) = dir.filter(|dir| !dir.is_root() && above_all.insert(dir.clone())) {
+                    dir = known.parent();
+                }
+            }
+            match marker {
                 Marker::Opaque => self.hide(&above),
                 Marker::Deletes(name) => self.delete(&above.join(name)),
                 Marker::Bookkeeping => {}
@@ -136,12 +157,16 @@ impl Files {
                     new.insert(path.as_bytes().to_vec(), state);
                 }
             }
-            if new.len() + self.files.len() + self.gone.len() + self.opaque.len() > most {
+            let below = self.files.len() + self.gone.len() + self.opaque.len() + self.implied.len();
+            if new.len() + above_all.len() + below > most {
                 let reason = format!("it has more than {most} files and deletions");
                 return Err(EngineError::InvalidImage { reference: origin.place(), reason });
             }
         }
         // Deletions of a layer are about those below it, wherever in the tar they stand.
+        for dir in above_all.iter().filter(|dir| !new.contains_key(dir.as_bytes())) {
+            self.imply(dir.as_bytes());
+        }
         for (path, state) in new {
             if state.kind != "directory" {
                 self.drop_below(&path);
@@ -152,6 +177,20 @@ impl Files {
         Ok(())
     }
 
+    /// Something is in a directory of which the layer need not speak.
+    fn imply(&mut self, dir: &[u8]) {
+        match self.find(dir) {
+            Found::Is(state) if state.kind == "directory" => {}
+            Found::Implied => {}
+            Found::Is(_) | Found::Gone => {
+                self.files.insert(dir.to_vec(), FileState::implied());
+            }
+            Found::Below => {
+                self.implied.insert(dir.to_vec());
+            }
+        }
+    }
+
     fn drop_below(&mut self, dir: &[u8]) {
         let prefix = if dir.is_empty() { Vec::new() } else { [dir, b"/"].concat() };
         let below = self.files.range(prefix.clone()..).map(|(path, _)| path);
@@ -159,11 +198,16 @@ impl Files {
         for path in below.iter().filter(|path| !path.is_empty()) {
             self.files.remove(path);
         }
+        let below = self.implied.range(prefix.clone()..).take_while(|path| path.starts_with(&prefix));
+        for path in below.cloned().collect::<Vec<_>>() {
+            self.implied.remove(&path);
+        }
     }
 
     fn delete(&mut self, path: &RelPath) {
         self.drop_below(path.as_bytes());
         self.files.remove(path.as_bytes());
+        self.implied.remove(path.as_bytes());
         self.gone.insert(path.as_bytes().to_vec());
         self.deletes = true;
     }
@@ -189,12 +233,12 @@ impl Files {
                 return Found::Gone;
             }
         }
-        Found::Below
+        if self.implied.contains(path) { Found::Implied } else { Found::Below }
     }
 
     /// The paths that they say something of.
     pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
-        self.files.keys().chain(&self.gone).map(Vec::as_slice)
+        self.files.keys().chain(&self.gone).chain(&self.implied).map(Vec::as_slice)
     }
 
     /// Do they say that something is gone, which may have been a whole directory?
@@ -259,14 +303,36 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_that_is_elsewhere_is_said_to_be() {
+        use crate::ErrorClass;
+        for (media_type, says) in [
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", "which nobody may pass on"),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "which nobody may pass on"),
+            ("application/vnd.oci.image.layer.v1.tar", "it has no"),
+        ] {
+            let absent = Descriptor::of(media_type.into(), b"of a publisher");
+            let error = Files::read(&Memory::default(), &[absent]).unwrap_err();
+            assert!(error.to_string().contains(says) && error.to_string().contains("memory"), "{media_type}: {error}");
+            assert_eq!(error.class(), ErrorClass::Input);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
     fn deletions_count_like_files() {
-        for names in [["a", "b", "c"], ["a", ".wh.b", "c/.wh..wh..opq"], ["a/.wh.1", "a/.wh.2", "a/.wh.3"]] {
+        // The directories that they are in count as well.
+        for (names, count) in [
+            (["a", "b", "c"], 3),
+            (["a", ".wh.b", "c/.wh..wh..opq"], 4),
+            (["a/.wh.1", "a/.wh.2", "a/.wh.3"], 4),
+            (["a/b/c/1", "a/b/d/2", "3"], 7),
+        ] {
             let mut place = Memory::default();
             let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, &b""[..])).collect();
             let d = layer(&mut place, &entries);
-            for most in [2, 3] {
+            for most in [count - 1, count] {
                 let added = Files::default().add(&place, &d, most);
-                assert_eq!(added.is_ok(), most == 3, "{names:?} {most}: {added:?}");
+                assert_eq!(added.is_ok(), most == count, "{names:?} {most}: {added:?}");
             }
         }
     }
@@ -302,22 +368,6 @@ mod tests {
         assert!(matches!(is("a-b"), Found::Is(_)), "its name only begins like that of what was deleted");
         assert!(matches!(is("d"), Found::Is(_)) && matches!(is("d/new"), Found::Is(_)));
         for gone in ["a", "a/b", "a/b/c", "d/old", "d/other"] {
-    #[test]
-    fn a_layer_that_is_elsewhere_is_said_to_be() {
-        use crate::ErrorClass;
-        for (media_type, says) in [
-            ("application/vnd.oci.image.layer.nondistributable.v1.tar", "which nobody may pass on"),
-            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "which nobody may pass on"),
-            ("application/vnd.oci.image.layer.v1.tar", "it has no"),
-        ] {
-            let absent = Descriptor::of(media_type.into(), b"of a publisher");
-            let error = Files::read(&Memory::default(), &[absent]).unwrap_err();
-            assert!(error.to_string().contains(says) && error.to_string().contains("memory"), "{media_type}: {error}");
-            assert_eq!(error.class(), ErrorClass::Input);
-            assert!(error.hint().is_some());
-        }
-    }
-
             assert_eq!(is(gone), Found::Gone, "{gone}");
         }
         for below in ["", "x", "x/y", "a-c"] {
