@@ -11,8 +11,10 @@ use cooper_image::RelPath;
 use std::collections::HashMap;
 use std::io::Read;
 
-/// Most names that are kept.
-const NAMES: usize = 5_000_000;
+/// Most bytes that are kept of one layer: some five million names, fewer when they or the targets of links are long.
+const KEPT_BYTES: u64 = 512 << 20;
+/// What a name costs beside its own bytes.
+const NAME_COST: usize = 100;
 /// Longest name of a file, and of a link's target, in file systems.
 const NAME_BYTES: usize = 255;
 const TARGET_BYTES: usize = 4095;
@@ -34,6 +36,8 @@ struct Tree {
     nodes: Vec<Node>,
     /// By the directory and the name in it. What was in a directory that has gone cannot be reached any more.
     names: HashMap<(usize, Box<[u8]>), usize>,
+    /// What all of it takes, in bytes; also what has been replaced stays.
+    kept: u64,
 }
 
 /// Reads the tar of a layer to the end of the archive.
@@ -41,8 +45,12 @@ struct Tree {
 /// # Errors
 /// [`LayerfsError::Entry`], [`LayerfsError::Limit`] and [`LayerfsError::Stream`], as of [`super::apply`].
 pub fn check(reader: &mut dyn Read, bounds: Bounds) -> Result<(), LayerfsError> {
+    check_keeping(reader, bounds, KEPT_BYTES)
+}
+
+fn check_keeping(reader: &mut dyn Read, bounds: Bounds, most: u64) -> Result<(), LayerfsError> {
     let mut tar = TarReader::new(reader, bounds);
-    let mut tree = Tree { nodes: vec![Node::Dir], names: HashMap::new() };
+    let mut tree = Tree { nodes: vec![Node::Dir], names: HashMap::new(), kept: 0 };
     while let Some(entry) = tar.next_entry()? {
         let path = RelPath::clean(&entry.name);
         let About::Name { parent, name, marker } = About::of(&entry, &path, Meaning::Layer)? else { continue };
@@ -54,8 +62,8 @@ pub fn check(reader: &mut dyn Read, bounds: Bounds) -> Result<(), LayerfsError> 
             Marker::Opaque | Marker::Bookkeeping => Ok(()),
         };
         added.map_err(refuse)?;
-        if tree.names.len() > NAMES {
-            return Err(LayerfsError::Limit { what: "names in a layer that is only looked at", limit: NAMES as u64 });
+        if tree.kept > most {
+            return Err(LayerfsError::Limit { what: "bytes of names in a layer that is only looked at", limit: most });
         }
     }
     Ok(())
@@ -71,10 +79,16 @@ impl Tree {
         if name.len() > NAME_BYTES {
             return Err(Reason::Name);
         }
+        let target = if let Node::Symlink(target) = &node { target.len() } else { 0 };
         self.nodes.push(node);
         let id = self.nodes.len() - 1;
-        self.names.insert((dir, name.into()), id);
+        self.name(dir, name, id, target);
         Ok(id)
+    }
+
+    fn name(&mut self, dir: usize, name: &[u8], id: usize, more: usize) {
+        self.kept = self.kept.saturating_add((NAME_COST + name.len() + more) as u64);
+        self.names.insert((dir, name.into()), id);
     }
 
     /// The directory that a path leads to, links followed with the tree as the root; `None` when there is none.
@@ -163,7 +177,7 @@ impl Tree {
             None if name.len() > NAME_BYTES => return Err(Reason::Name),
             None => {}
         }
-        self.names.insert((dir, name.into()), id);
+        self.name(dir, name, id, 0);
         Ok(())
     }
 
@@ -172,5 +186,28 @@ impl Tree {
             Some(_) => Ok(()),
             None => self.put(dir, name, Node::Deleted).map(drop),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link to a long path again and again under one name: only what was made of it is small.
+    #[test]
+    fn what_is_replaced_counts_as_well() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for _ in 0..100 {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, "link", "x/".repeat(1000)).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        let kept = |most: u64| check_keeping(&mut bytes.as_slice(), Bounds::default(), most);
+        kept(100 * 2104).unwrap();
+        let refused = kept(100 * 2103).unwrap_err();
+        assert!(matches!(refused, LayerfsError::Limit { limit: 210_300, .. }), "{refused}");
     }
 }
