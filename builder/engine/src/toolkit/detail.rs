@@ -59,9 +59,10 @@ impl Chosen {
     /// As [`Chosen::config`], and when it is no configuration of an image.
     pub fn detail(self, origin: &dyn Origin, reference: Asked) -> Result<ImageDetail, EngineError> {
         let descriptor = origin.top()?;
-        let config: ImageConfig = parsed(origin, &self.config(origin)?)?;
+        let bytes = self.config(origin)?;
+        let config: ImageConfig = parsed(origin, &bytes)?;
         let documents = Documents {
-            config: parsed(origin, &self.config(origin)?)?,
+            config: parsed(origin, &bytes)?,
             manifest: Some(parsed(origin, &origin.document(&self.descriptor)?)?),
         };
         let (platforms, manifests) = match document(origin, &descriptor)? {
