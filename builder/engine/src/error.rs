@@ -305,7 +305,7 @@ impl EngineError {
                 Some("the image is damaged or hostile: ask where it comes from, or choose another one".to_owned())
             }),
             Self::NoLayer { .. } if self.class() == ErrorClass::Input => {
-                Some("a layer is a tar, which may be compressed with gzip or zstd".to_owned())
+                Some("a layer is a tar, which may be compressed with gzip, zstd, bzip2 or xz".to_owned())
             }
             Self::Layer { source, .. } | Self::NoLayer { source, .. } => source.hint(),
             Self::NoArchive { .. } => {
