@@ -18,7 +18,7 @@ pub mod run_request;
 pub mod shell;
 pub mod toolkit;
 
-mod agent;
+pub mod agent;
 mod ahead;
 mod arrive;
 mod checks;

@@ -2,6 +2,7 @@
 //!
 //! Takes values that the front door read; holds them. Must never show a secret's bytes.
 
+use crate::agent::AgentSource;
 use cooper_image::ContainerPath;
 pub use cooper_plan::op::Network;
 pub use cooper_sandbox::{Limit, Resource, Resources, Swap};
@@ -68,8 +69,8 @@ pub struct Rescue {
 pub struct RunRequest {
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
-    /// `--ssh`: sockets of agents, by id.
-    pub agents: BTreeMap<String, PathBuf>,
+    /// `--ssh`: agents, by id.
+    pub agents: BTreeMap<String, AgentSource>,
     /// `--network`: what a RUN gets that asks for none in particular.
     pub network: Network,
     /// `--allow network.host`: for a RUN that asks for it in a build with another network.

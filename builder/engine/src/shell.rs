@@ -4,6 +4,7 @@
 //! ended. Whatever the program writes is thrown away afterwards, but for caches: the next one finds again what the RUN
 //! left.
 
+use crate::agent::AgentSource;
 use crate::layers::{Layer, io, set_mode};
 use crate::rooting::Rooting;
 use crate::run_request::Secret;
@@ -30,8 +31,8 @@ pub struct ShellRequest {
     pub env: Vec<(String, String)>,
     /// By id, for mounts of the step that ask for them.
     pub secrets: BTreeMap<String, Secret>,
-    /// Sockets of agents, by id.
-    pub agents: BTreeMap<String, PathBuf>,
+    /// `--ssh`: agents, by id.
+    pub agents: BTreeMap<String, AgentSource>,
 }
 
 impl Engine {
@@ -115,8 +116,8 @@ impl Engine {
                     }
                 }),
                 KeptContent::Ssh { id, rights } => match request.agents.get(id) {
-                    Some(socket) => {
-                        let agent = start_agent(id, socket, &make_dir(&own)?, ((*rights).into(), self.owners()))?;
+                    Some(source) => {
+                        let agent = start_agent(id, source, &make_dir(&own)?, ((*rights).into(), self.owners()))?;
                         let path = agent.path().to_owned();
                         agents.push(agent);
                         Some(Content::Host(path))

@@ -198,11 +198,11 @@ pub struct StepFlags {
     #[arg(long = "secret", value_name = "SPEC")]
     pub secrets: Vec<SecretFlag>,
 
-    /// An ssh agent for steps that ask for it: default, or ID=SOCKET; repeatable
+    /// An ssh agent or keys for steps that ask for them: default, ID=SOCKET, or ID=KEY,KEY; repeatable
     ///
-    /// RUN --mount=type=ssh gets a socket that lists keys and signs. Without a socket it is the agent of
-    /// SSH_AUTH_SOCK.
-    #[arg(long, value_name = "ID[=SOCKET]")]
+    /// RUN --mount=type=ssh gets a socket that lists keys and signs. Without a path it is the agent of
+    /// SSH_AUTH_SOCK; files of private keys, without passphrase, are held in memory and never given to a step.
+    #[arg(long, value_name = "ID[=PATH,...]")]
     pub ssh: Vec<SshFlag>,
 
     /// Allow steps what they may not do otherwise; repeatable

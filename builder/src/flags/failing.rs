@@ -67,8 +67,8 @@ pub struct ShellFlags {
     /// A secret that the step had, as for `cooper build`: none is kept
     #[arg(long = "secret", value_name = "SPEC")]
     pub secrets: Vec<SecretFlag>,
-    /// An ssh agent that the step had, as for `cooper build`
-    #[arg(long, value_name = "ID[=SOCKET]")]
+    /// An ssh agent or keys that the step had, as for `cooper build`
+    #[arg(long, value_name = "ID[=PATH,...]")]
     pub ssh: Vec<SshFlag>,
 }
 

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// One `--ssh ID[=SOCKET]`.
+/// One `--ssh ID[=PATH[,PATH…]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshFlag {
     /// The name by which steps ask for it.
     pub id: String,
-    /// The agent's socket; `None` is that of SSH_AUTH_SOCK.
-    pub socket: Option<PathBuf>,
+    /// An agent's socket, or files of keys; none is the socket of SSH_AUTH_SOCK.
+    pub paths: Vec<PathBuf>,
 }
 
 /// One `--allow`.
@@ -56,11 +56,8 @@ pub enum CgroupParent {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepFlagError {
     /// An agent without a name.
-    #[error("there is no id before the `=`; expected default, or ID=SOCKET")]
+    #[error("there is no id before the `=`; expected default, ID=SOCKET, or ID=KEY,KEY")]
     NoId,
-    /// More than one path.
-    #[error("{0:?} names several files: give one agent's socket; ssh-add puts keys into an agent")]
-    Keys(String),
     /// No name and address.
     #[error("expected NAME:ADDRESS, as db:10.0.0.7")]
     NoHost,
@@ -114,17 +111,12 @@ fn names() -> String {
 impl FromStr for SshFlag {
     type Err = StepFlagError;
     fn from_str(text: &str) -> Result<Self, StepFlagError> {
-        let (id, socket) = match text.split_once('=') {
-            Some((id, socket)) => (id, Some(socket).filter(|s| !s.is_empty())),
-            None => (text, None),
-        };
+        let (id, paths) = text.split_once('=').unwrap_or((text, ""));
         if id.is_empty() {
             return Err(StepFlagError::NoId);
         }
-        match socket {
-            Some(several) if several.contains(',') => Err(StepFlagError::Keys(several.to_owned())),
-            socket => Ok(Self { id: id.to_owned(), socket: socket.map(PathBuf::from) }),
-        }
+        let paths = paths.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        Ok(Self { id: id.to_owned(), paths })
     }
 }
 
@@ -185,12 +177,14 @@ mod tests {
     #[test]
     fn values() {
         let ssh = |text: &str| text.parse::<SshFlag>();
-        let flag =
-            |id: &str, socket: Option<&str>| Ok(SshFlag { id: id.to_owned(), socket: socket.map(PathBuf::from) });
-        assert_eq!(ssh("default"), flag("default", None));
-        assert_eq!(ssh("a=/run/s"), flag("a", Some("/run/s")));
+        let flag = |id: &str, paths: &[&str]| {
+            Ok(SshFlag { id: id.to_owned(), paths: paths.iter().map(PathBuf::from).collect() })
+        };
+        assert_eq!(ssh("default"), flag("default", &[]));
+        assert_eq!(ssh("default="), flag("default", &[]));
+        assert_eq!(ssh("a=/run/s"), flag("a", &["/run/s"]));
+        assert_eq!(ssh("a=k1,k2"), flag("a", &["k1", "k2"]));
         assert_eq!(ssh("=x"), Err(StepFlagError::NoId));
-        assert_eq!(ssh("a=k1,k2"), Err(StepFlagError::Keys("k1,k2".into())));
         let host = |text: &str| text.parse::<HostFlag>().map(|HostFlag(name, ip)| format!("{name} {ip}"));
         assert_eq!(host("db:10.0.0.7").as_deref(), Ok("db 10.0.0.7"));
         assert_eq!(host("db=10.0.0.7").as_deref(), Ok("db 10.0.0.7"));

@@ -111,7 +111,7 @@ impl Fetcher<'_> {
         let authorization = secret.as_ref().filter(|_| web).map(|s| (scope(&plain), s));
         let (around, proxies) = (&self.engine.git, &self.engine.proxies);
         let git = Git::new(place.path(), around, proxies, self.cancel, source.shown(), authorization)?;
-        Ok(git.with_agent(self.secrets.agent()))
+        git.with_agent(self.secrets.agent())
     }
 }
 

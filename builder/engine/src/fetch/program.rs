@@ -8,6 +8,7 @@
 
 use super::{FetchError, GLANCE};
 use crate::EngineError;
+use crate::agent::{Agent, AgentSource};
 use crate::layers::io;
 use cooper_registry::{ProxyOptions, Secret};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -67,6 +68,8 @@ const SETTINGS: &str = "\
 ";
 /// ssh as git starts it: no questions, and no connection that others share or that stays.
 const SSH: &str = "ssh -o BatchMode=yes -o ControlMaster=no -o ControlPath=none";
+/// Longest path of a socket (unix(7)).
+const SOCKET_BYTES: usize = 107;
 /// With an agent, that one, whatever the configuration says.
 const WITH_AGENT: &str = "-o IdentityAgent=SSH_AUTH_SOCK";
 /// Without one, nothing that proves who the user is: a Dockerfile must not reach what it was not let to. That includes
@@ -136,6 +139,8 @@ pub(super) struct Git<'a> {
     proxies: &'a ProxyOptions,
     /// The socket of an agent for ssh.
     agent: Option<PathBuf>,
+    /// Who serves it, when this process does.
+    served: Option<Agent>,
     cancel: &'a AtomicBool,
     /// The URL for people.
     url: String,
@@ -165,13 +170,37 @@ impl<'a> Git<'a> {
         written
             .and_then(|mut f| std::io::Write::write_all(&mut f, settings.as_bytes()))
             .map_err(|e| io("writing git's settings", e))?;
-        Ok(Self { home: home.to_owned(), around, proxies, agent: None, cancel, url, end: Instant::now() + LONGEST })
+        Ok(Self {
+            home: home.to_owned(),
+            around,
+            proxies,
+            agent: None,
+            served: None,
+            cancel,
+            url,
+            end: Instant::now() + LONGEST,
+        })
     }
 
     /// Lets ssh use an agent's keys.
-    pub(super) fn with_agent(mut self, agent: Option<&Path>) -> Self {
-        self.agent = agent.map(Path::to_owned);
-        self
+    pub(super) fn with_agent(mut self, agent: Option<&AgentSource>) -> Result<Self, EngineError> {
+        match agent {
+            None => {}
+            Some(AgentSource::Socket(socket)) => self.agent = Some(socket.clone()),
+            Some(keys @ AgentSource::Keys(_)) => {
+                let served = Agent::start_own(keys, &self.home).map_err(|e| io("serving keys to ssh", e))?;
+                if served.path().as_os_str().len() > SOCKET_BYTES {
+                    return Err(EngineError::Request {
+                        message: format!("{} is too long a path for ssh", served.path().display()),
+                        hint: "give --ssh default=SOCKET with the socket of an agent, or a store with a shorter path"
+                            .to_owned(),
+                    });
+                }
+                self.agent = Some(served.path().to_owned());
+                self.served = Some(served);
+            }
+        }
+        Ok(self)
     }
 
     fn command(&self, place: &Path, transports: Transports, args: &[&str]) -> Command {
@@ -365,7 +394,11 @@ mod tests {
         }
         assert!(found.contains("PubkeyAuthentication=no") && !found.contains("SSH_AUTH_SOCK="), "{found}");
         assert!(found.contains("-o ProxyJump=none -o ProxyCommand=none"), "{found}");
-        let found = git.with_agent(Some(Path::new("/agent"))).must(dir.path(), Transports::Ssh, &show).unwrap();
+        let found = git
+            .with_agent(Some(&AgentSource::Socket("/agent".into())))
+            .unwrap()
+            .must(dir.path(), Transports::Ssh, &show)
+            .unwrap();
         assert!(!found.contains("PubkeyAuthentication") && !found.contains("ProxyJump"), "{found}");
         assert!(found.contains("SSH_AUTH_SOCK=/agent"), "{found}");
     }

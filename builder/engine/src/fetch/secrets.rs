@@ -9,17 +9,17 @@
 //!
 //! Takes hosts; gives values of the `Authorization` header. Must never show one.
 
+use crate::agent::AgentSource;
 use crate::run_request::RunRequest;
 use cooper_registry::Secret;
 use cooper_registry::web::basic;
-use std::path::{Path, PathBuf};
 
 /// Where secrets are found.
 pub trait SecretSource: Sync {
     /// The bytes of a secret.
     fn secret(&self, id: &str) -> Option<&[u8]>;
-    /// The socket of the agent that holds keys for ssh: `--ssh default`.
-    fn agent(&self) -> Option<&Path> {
+    /// The agent that holds keys for ssh: `--ssh default`.
+    fn agent(&self) -> Option<&AgentSource> {
         None
     }
 }
@@ -28,8 +28,8 @@ impl SecretSource for RunRequest {
     fn secret(&self, id: &str) -> Option<&[u8]> {
         self.secrets.get(id).map(crate::run_request::Secret::bytes)
     }
-    fn agent(&self) -> Option<&Path> {
-        self.agents.get("default").map(PathBuf::as_path)
+    fn agent(&self) -> Option<&AgentSource> {
+        self.agents.get("default")
     }
 }
 

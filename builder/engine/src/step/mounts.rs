@@ -6,7 +6,7 @@
 use super::Place;
 use super::copy::NAMED_FILES;
 use crate::EngineError;
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentSource};
 use crate::context::Opened;
 use crate::layers::{Layer, diff_ids, give, io, set_mode};
 use crate::rooting::Rooting;
@@ -289,17 +289,17 @@ impl Build<'_> {
     }
 
     fn agent(&self, id: &str, required: bool, owned: Ownership, own: &Path) -> Result<Option<Agent>, EngineError> {
-        let Some(socket) = self.request.run.agents.get(id) else {
+        let Some(source) = self.request.run.agents.get(id) else {
             if !required {
                 return Ok(None);
             }
             return Err(EngineError::Request {
                 message: format!("the ssh agent {id} is required, and was not given"),
-                hint: format!("add --ssh {id}, or --ssh {id}=SOCKET"),
+                hint: format!("add --ssh {id}, or --ssh {id}=PATH with the socket of an agent or the file of a key"),
             });
         };
         make(own)?;
-        start_agent(id, socket, own, (owned, self.engine.owners())).map(Some)
+        start_agent(id, source, own, (owned, self.engine.owners())).map(Some)
     }
 
     fn cache(&self, name: &Digest, cache: &Cache, files: Option<&Files>) -> Result<CacheMount, EngineError> {
@@ -386,8 +386,13 @@ pub fn await_cache(
 }
 
 /// Serves an agent's socket in a directory.
-pub fn start_agent(id: &str, socket: &Path, own: &Path, owned: (Ownership, Owners)) -> Result<Agent, EngineError> {
-    Agent::start(socket, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))
+pub fn start_agent(
+    id: &str,
+    source: &AgentSource,
+    own: &Path,
+    owned: (Ownership, Owners),
+) -> Result<Agent, EngineError> {
+    Agent::start(source, own, owned).map_err(|e| io(format!("forwarding the ssh agent {id}"), e))
 }
 
 /// The files of all mounts by name, when they are few.
