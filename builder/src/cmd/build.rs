@@ -55,7 +55,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         place.env.gc_max_size()?;
     }
     for file in [&iidfile, &metadata].into_iter().flatten() {
-        remove_old(file)?;
+        make_way(file)?;
     }
     let prepared = Prepared::new(place, flags)?;
     let lacking = cooper_sandbox::lacking_ids();
@@ -334,11 +334,19 @@ pub(super) fn build_args(place: &Place, pairs: Vec<Pair>) -> Result<BTreeMap<Str
     Ok(args)
 }
 
-/// An id of an earlier build must not be taken for this one's.
-fn remove_old(file: &Path) -> Result<(), Failure> {
+/// An id of an earlier build must not be taken for this one's; and that there is no place for it is told before a long
+/// build, not after.
+fn make_way(file: &Path) -> Result<(), Failure> {
     if is_stream(file) {
         return Ok(());
     }
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = |exit| move |e| Failure::file(format!("writing {}", file.display()), exit, e);
+    if !std::fs::metadata(dir).map_err(cannot(Exit::Usage))?.is_dir() {
+        return Err(cannot(Exit::Usage)(std::io::ErrorKind::NotADirectory.into()));
+    }
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(dir, access).map_err(|e| cannot(Exit::Storage)(e.into()))?;
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::file(format!("removing the old {}", file.display()), Exit::Storage, e))
@@ -361,13 +369,16 @@ mod tests {
     fn an_id_is_written_whole_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("id");
-        remove_old(&file).unwrap();
+        make_way(&file).unwrap();
         for content in ["sha256:a", "sha256:b"] {
             write_text(&file, content).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
         }
-        remove_old(&file).unwrap();
+        make_way(&file).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(make_way(&dir.path().join("absent/id")).unwrap_err().exit(), Exit::Usage);
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(make_way(&file.join("id")).unwrap_err().exit(), Exit::Usage);
         assert_eq!(write_text(&dir.path().join("absent/id"), "").unwrap_err().exit(), Exit::Storage);
     }
 
