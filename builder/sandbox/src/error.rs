@@ -144,7 +144,10 @@ impl SandboxError {
                  directories in the image"
                     .into(),
             ),
-            Self::User { .. } => Some("create the user in an earlier step or give numeric ids".into()),
+            Self::User { .. } => Some(
+                "create the user in an earlier step or give numeric ids, as many as /etc/subuid and /etc/subgid have here"
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -52,6 +52,29 @@ fn ids_of(map: &str) -> io::Result<u64> {
     Ok(text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
 }
 
+/// The first of two ids that means nobody in this user namespace, with its kind.
+///
+/// # Errors
+/// The kernel's maps cannot be read.
+pub fn unmapped(uid: Option<u32>, gid: Option<u32>) -> io::Result<Option<(&'static str, u32)>> {
+    for (kind, map, id) in [("uid", "/proc/self/uid_map", uid), ("gid", "/proc/self/gid_map", gid)] {
+        if let Some(id) = id
+            && !maps(&std::fs::read_to_string(map)?, id)
+        {
+            return Ok(Some((kind, id)));
+        }
+    }
+    Ok(None)
+}
+
+/// Is this id in a map? Each line is a first id inside, one outside, and how many there are (user_namespaces(7)).
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&id.into()))
+    })
+}
+
 /// The work order for the helper, as arguments after the process id.
 #[derive(Debug, Serialize, Deserialize)]
 struct Maps {
@@ -401,6 +424,16 @@ mod tests {
         ] {
             assert_eq!(ranges(text, name, uid), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn ids_are_in_a_map_or_mean_nobody() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        for (id, known) in [(0, true), (1, true), (65_536, true), (65_537, false), (u32::MAX, false)] {
+            assert_eq!(maps(map, id), known, "{id}");
+        }
+        assert!(maps("0 0 4294967295\n", u32::MAX - 1) && !maps("0 0 4294967295\n", u32::MAX));
+        assert_eq!(unmapped(Some(0), None).unwrap(), None);
     }
 
     #[test]

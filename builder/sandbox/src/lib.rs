@@ -50,7 +50,7 @@ pub use error::SandboxError;
 pub use foreign::check_foreign;
 pub use ground::{ELSEWHERE, Rooting, probe_store, rooting};
 pub use holds::mappings_tell;
-pub use idmap::{Tier, enter_user_namespace, lacking_ids};
+pub use idmap::{Tier, enter_user_namespace, lacking_ids, unmapped};
 pub use isolated::check_network;
 pub use probe::{Finding, Report, check_kernel, probe};
 pub use protocol::Stage;

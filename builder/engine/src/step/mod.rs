@@ -7,6 +7,7 @@ mod fetch;
 mod given;
 mod keep;
 mod mounts;
+mod owned;
 mod placed;
 mod rescue;
 mod whole;

@@ -5,6 +5,7 @@
 
 use super::Place;
 use super::copy::NAMED_FILES;
+use super::owned;
 use crate::EngineError;
 use crate::agent::{Agent, AgentSource};
 use crate::context::Opened;
@@ -176,6 +177,7 @@ impl Build<'_> {
             let content = match (&mount.what, files) {
                 (Mounted::Bind(_), Some(files)) => Some(self.bind(files, &own)?),
                 (Mounted::Cache(cache), files) => {
+                    self.may_own(cache.ownership, mount)?;
                     caches.push((cache_name(cache, files.as_ref()), (spec.mounts.len(), cache, files.as_ref())));
                     // Filled in below.
                     Some(Content::Tmpfs { bytes: None })
@@ -183,6 +185,7 @@ impl Build<'_> {
                 (Mounted::Tmpfs { bytes }, _) => Some(Content::Tmpfs { bytes: *bytes }),
                 (Mounted::Secret(secret), _) => self.secret(secret, mount, spec)?,
                 (Mounted::Ssh { id, required, ownership }, _) => {
+                    self.may_own(*ownership, mount)?;
                     let agent = self.agent(id, *required, *ownership, &own)?;
                     let content = agent.as_ref().map(|a| Content::Host(a.path().to_owned()));
                     held.agents.extend(agent);
@@ -260,6 +263,10 @@ impl Build<'_> {
         Ok(())
     }
 
+    fn may_own(&self, owned: Ownership, mount: &Mount) -> Result<(), EngineError> {
+        owned::possible(self.engine.owners(), owned, mount.target.as_ref())
+    }
+
     fn secret(&self, secret: &Secret, mount: &Mount, spec: &mut StepSpec) -> Result<Option<Content>, EngineError> {
         let Secret { id, variable, required, ownership } = secret;
         let Some(given) = self.request.run.secrets.get(id) else {
@@ -271,6 +278,7 @@ impl Build<'_> {
                 hint: format!("add --secret id={id},src=FILE or --secret id={id},env=VARIABLE"),
             });
         };
+        self.may_own(*ownership, mount)?;
         if let Some(name) = variable {
             let text = std::str::from_utf8(given.bytes()).ok().filter(|t| !t.contains('\0'));
             let text = text.ok_or_else(|| EngineError::Request {
