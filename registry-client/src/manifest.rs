@@ -54,12 +54,14 @@ pub(crate) async fn top(s: &Session<'_>, name: &Reference) -> Result<Fetched, Re
 pub(crate) async fn describe(s: &Session<'_>, name: &Reference) -> Result<Descriptor, RegistryError> {
     let mut call = s.call(Method::HEAD, &Route::Manifest(&name.selector()));
     accept(&mut call, None);
-    let response = s.send(&call, &mut s.budget()).await?;
+    let mut budget = s.budget();
+    let response = s.send(&call, &mut budget).await?;
     if !response.status().is_success() {
         // Registries that know no HEAD say so in several ways; what these mean, all understand alike.
         return match response.status().as_u16() {
             401 | 403 | 404 | 429 => Err(s.refuse(&call, response).await),
-            _ => Ok(top(s, name).await?.descriptor()),
+            // Who is away for one request is away for the other: the tries are those of both.
+            _ => Ok(fetch(s, &name.selector(), name.digest(), None, &mut budget).await?.descriptor()),
         };
     }
     let said = said_digest(s, &call, &response)?;

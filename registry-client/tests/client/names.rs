@@ -68,6 +68,20 @@ async fn what_a_head_does_not_say_is_fetched() {
 }
 
 #[tokio::test]
+async fn who_is_away_is_not_tried_twice_as_long() {
+    let server = blobs(move |seen, _| match seen.method.as_str() {
+        "HEAD" => head("502 Bad Gateway", "Content-Length: 0\r\n"),
+        _ => answer("502 Bad Gateway", "", b""),
+    });
+    let error = describe(&server, &named(&server)).await.unwrap_err();
+    assert!(error.to_string().contains("502"), "{error}");
+    let asked = server.requests_for("/manifests/");
+    let fetched = asked.iter().filter(|seen| seen.method == "GET").count();
+    assert_eq!(fetched, 1, "after {} of HEAD", asked.len() - 1);
+    assert!(asked.len() > quick().retry.tries as usize);
+}
+
+#[tokio::test]
 async fn absence_is_told_from_everything_else() {
     for (status, absent) in [("404 Not Found", true), ("401 Unauthorized", false), ("403 Forbidden", false)] {
         let server = blobs(move |_, _| head(status, "Content-Length: 0\r\n"));
