@@ -28,7 +28,9 @@ impl Applier {
                     .map_err(failed("marking as opaque", &known.path))?;
             }
             let meta = match known.meta {
-                None if !known.path.is_root() => below(&known.path)?.filter(|m| m.kind == Kind::Dir).map(as_below),
+                None if known.covers && !known.path.is_root() => {
+                    below(&known.path)?.filter(|m| m.kind == Kind::Dir).map(as_below)
+                }
                 stated => stated,
             };
             if let Some(meta) = meta {

@@ -63,7 +63,7 @@ impl Applier {
             Err(Errno::EXIST) => {
                 let meta = dir.stat(target.name).map_err(failed("reading", target.path))?;
                 if let Some(node) = self.places.node(&meta).filter(|_| meta.kind == Kind::Dir) {
-                    self.places.set_opaque(node);
+                    self.places.set_fresh(node);
                 }
                 Ok(())
             }
@@ -82,7 +82,7 @@ impl Applier {
                 };
                 let node = self.places.make(target.place, target.name, target.path)?;
                 if before == Before::Deletion {
-                    self.places.set_opaque(node);
+                    self.places.set_fresh(node);
                 }
                 node
             }

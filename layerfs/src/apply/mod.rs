@@ -13,7 +13,7 @@
 //! - Attributes that steer overlayfs are never taken from an entry, and a device 0:0 is refused.
 //!
 //! Directories that the tar does not mention but needs are as the layers below have them ([`Below`]); where those
-//! have none they get mode 0755, the owner of this process, and time 0.
+//! have none, or the layer deletes theirs, they get mode 0755, the owner of this process, and time 0.
 //! Directories are private (0700) until the last entry, and get their metadata at the end, children first.
 //! [`check`] refuses the same of a layer that is only looked at.
 //! Must never: fsync (whoever publishes the tree does), or leave the tree readable by others half-made.

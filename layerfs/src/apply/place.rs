@@ -28,6 +28,8 @@ struct Node {
     /// `None` until an entry for it comes.
     meta: Option<DirMeta>,
     opaque: bool,
+    /// The layer deletes what is there below, so that it is another directory than that.
+    fresh: bool,
     removed: bool,
 }
 
@@ -42,6 +44,8 @@ pub(super) struct Known {
     pub(super) path: RelPath,
     pub(super) meta: Option<DirMeta>,
     pub(super) opaque: bool,
+    /// Is it on top of one of the layers below, where these have one?
+    pub(super) covers: bool,
 }
 
 /// All directories of the tree.
@@ -62,7 +66,7 @@ impl Places {
             let source = io::ErrorKind::DirectoryNotEmpty.into();
             return Err(LayerfsError::Io { what: "unpacking a layer".into(), source });
         }
-        let node = Node { parent: ROOT, name: Box::default(), meta: None, opaque: false, removed: false };
+        let node = Node { parent: ROOT, name: Box::default(), meta: None, opaque: false, fresh: false, removed: false };
         let by_inode = HashMap::from([((meta.dev, meta.ino), ROOT)]);
         Ok(Self { root, nodes: vec![node], by_inode, recent: VecDeque::new() })
     }
@@ -97,7 +101,8 @@ impl Places {
     pub(super) fn make(&mut self, place: &Place, name: &[u8], entry: &RelPath) -> Result<usize, LayerfsError> {
         rustix::fs::mkdirat(place.dir.as_fd(), name, Mode::RWXU).map_err(failed("creating", entry))?;
         let meta = place.dir.stat(name).map_err(failed("reading", entry))?;
-        let node = Node { parent: place.node, name: name.into(), meta: None, opaque: false, removed: false };
+        let node =
+            Node { parent: place.node, name: name.into(), meta: None, opaque: false, fresh: false, removed: false };
         self.nodes.push(node);
         let index = self.nodes.len() - 1;
         self.by_inode.insert((meta.dev, meta.ino), index);
@@ -122,6 +127,13 @@ impl Places {
         }
     }
 
+    /// In the place of what the layer deletes.
+    pub(super) fn set_fresh(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            (node.opaque, node.fresh) = (true, true);
+        }
+    }
+
     pub(super) fn set_meta(&mut self, index: usize, meta: DirMeta) {
         if let Some(node) = self.nodes.get_mut(index) {
             node.meta = Some(meta);
@@ -141,7 +153,8 @@ impl Places {
     /// A directory by its node; `None` when it was removed.
     pub(super) fn known(&self, index: usize) -> Option<Known> {
         let node = self.nodes.get(index).filter(|node| !node.removed)?;
-        Some(Known { path: self.path(index), meta: node.meta, opaque: node.opaque })
+        let covers = !node.fresh && !self.above(index).skip(1).any(|above| above.opaque);
+        Some(Known { path: self.path(index), meta: node.meta, opaque: node.opaque, covers })
     }
 
     /// Opens a directory by its node, along real directories only.
@@ -151,15 +164,16 @@ impl Places {
     }
 
     fn path(&self, index: usize) -> RelPath {
-        let mut names = Vec::new();
-        let mut at = index;
-        while at != ROOT {
-            let Some(node) = self.nodes.get(at) else { break };
-            names.push(&*node.name);
-            at = node.parent;
-        }
+        // The root has no name.
+        let mut names: Vec<&[u8]> = self.above(index).map(|node| &*node.name).filter(|name| !name.is_empty()).collect();
         names.reverse();
         RelPath::clean(&names.join(&b'/'))
+    }
+
+    /// A directory and those that it is in, the root last.
+    fn above(&self, index: usize) -> impl Iterator<Item = &Node> {
+        let parent = |at: &usize| (*at != ROOT).then(|| self.nodes.get(*at).map(|node| node.parent)).flatten();
+        std::iter::successors(Some(index), parent).filter_map(|at| self.nodes.get(at))
     }
 
     /// A parent that is there already, through symbolic links of this layer when there are any. For hard links
@@ -200,7 +214,7 @@ impl Places {
                     rustix::fs::unlinkat(place.dir.as_fd(), name, rustix::fs::AtFlags::empty())
                         .map_err(failed("replacing a parent of", entry))?;
                     let node = self.make(&place, name, entry)?;
-                    self.set_opaque(node);
+                    self.set_fresh(node);
                     self.step(&place, name, entry)?
                 }
                 Some(_) => return Err(not_a_parent(entry)),

@@ -99,6 +99,34 @@ fn implied_directories_are_as_the_layers_below_have_them() {
     assert_eq!((b.mode() & 0o7777, b.mtime()), (0o755, 0));
 }
 
+/// By a deletion, before or after what is put there, or by an opaque directory above: then it is another directory.
+/// One that is opaque itself is the same with other content.
+#[test]
+fn implied_directories_are_not_as_what_the_layer_deletes() {
+    let below = tempfile::tempdir().unwrap();
+    fs::set_permissions(below.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let private = Root::open(below.path()).unwrap().as_dir().meta().unwrap();
+    let look = |_: &RelPath| -> Result<_, LayerfsError> { Ok(Some(private)) };
+    let (gone, new, opaque) =
+        (Forged::file(".wh.d", b""), Forged::file("d/e/f", b""), Forged::file("d/.wh..wh..opq", b""));
+    for (number, (entries, modes)) in [
+        (vec![gone.clone(), new.clone()], [0o755, 0o755]),
+        (vec![new.clone(), gone.clone()], [0o755, 0o755]),
+        (vec![opaque.clone(), new.clone()], [0o700, 0o755]),
+        (vec![new.clone(), opaque], [0o700, 0o755]),
+        (vec![gone, Forged::dir("d").mode(0o711), new.clone()], [0o711, 0o755]),
+        (vec![new], [0o700, 0o700]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        apply(&mut &*archive(&entries), &Root::open(dir.path()).unwrap(), &options(), &look).unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777;
+        assert_eq!([mode("d"), mode("d/e")], modes, "{number}");
+    }
+}
+
 #[test]
 fn directories_without_permissions_are_filled_first() {
     let entries = [Forged::dir("d").mode(0o500), Forged::dir("d/e").mode(0), Forged::file("d/e/f", b"1").mode(0)];
