@@ -5,9 +5,9 @@ use super::origin::{Checked, Reader};
 use crate::EngineError;
 use crate::layers::io;
 use cooper_image::{Descriptor, DiffId, Digest, MediaType};
+use cooper_layerfs::apply::{self, Bounds};
 use cooper_layerfs::compress::{self, Method, NoChunks};
 use cooper_layerfs::layer::DigestWriter;
-use cooper_layerfs::tar::read::TarReader;
 use std::fs::File;
 use std::io::{Read, Seek as _, Write};
 use std::os::unix::fs::FileExt as _;
@@ -70,15 +70,17 @@ impl NewLayer {
         let mut head = [0; 4];
         copy.rewind().map_err(failed)?;
         let n = copy.read_at(&mut head, 0).map_err(failed)?;
-        check(Box::new(copy.try_clone().map_err(failed)?)).map_err(no_layer)?;
+        let mut tar =
+            compress::decompress(Box::new(copy.try_clone().map_err(failed)?)).map_err(|e| no_layer(e.into()))?;
+        apply::check(&mut tar, Bounds::default()).map_err(|e| no_layer(e.into()))?;
         copy.rewind().map_err(failed)?;
         let media_type = match head.get(..n).unwrap_or_default() {
             [0x1f, 0x8b, ..] => MediaType::OciLayerGzip,
             [0x28, 0xb5, 0x2f, 0xfd] => MediaType::OciLayerZstd,
             // A manifest has no media type for any other compression.
             _ => {
-                let mut plain = compress::decompress(Box::new(copy))?;
-                return Self::of(|out| Ok(compress::copy(&mut plain, out)?));
+                let mut plain = compress::decompress(Box::new(copy)).map_err(|e| no_layer(e.into()))?;
+                return Self::of(|out| compress::copy(&mut plain, out).map_err(|e| no_layer(e.into())));
             }
         };
         let mut tar = DigestWriter::new(std::io::sink());
@@ -117,17 +119,18 @@ impl Read for At {
     }
 }
 
-/// Is it a tar from its beginning to its end?
-fn check(blob: Box<dyn Read + Send>) -> Result<(), EngineError> {
-    let mut tar = TarReader::new(compress::decompress(blob)?, Default::default());
-    while tar.next_entry()?.is_some() {}
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ErrorClass;
+
+    fn packed_by(program: &str, bytes: &[u8]) -> Vec<u8> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let packed = std::process::Command::new(program).arg("-c").stdin(file).output();
+        packed.unwrap_or_else(|e| panic!("{program} is installed: {e}")).stdout
+    }
 
     #[test]
     fn what_is_compressed_stays_so_and_what_is_no_tar_is_refused() {
@@ -152,7 +155,15 @@ mod tests {
         assert_eq!(made.described(true).media_type, MediaType::DockerLayerGzip);
         let behind = [packed.as_slice(), b"something behind it"].concat();
         let cut = packed.get(..packed.len() - 9).unwrap();
-        for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700], cut, &behind] {
+        let mut link = tar::Header::new_ustar();
+        link.set_entry_type(tar::EntryType::Link);
+        link.set_size(0);
+        let mut lonely = tar::Builder::new(Vec::new());
+        lonely.append_link(&mut link, "link", "of-another-layer").unwrap();
+        let lonely = lonely.into_inner().unwrap();
+        let xz = packed_by("xz", &plain);
+        let cut_xz = &xz[..xz.len() - 9];
+        for bytes in [&b"no tar, and longer than nothing"[..], &plain[..700], cut, &behind, &lonely, cut_xz] {
             std::fs::write(&path, bytes).unwrap();
             let none = NewLayer::read(&path).unwrap_err();
             assert_eq!(none.to_string(), format!("{} cannot be used as a layer", path.display()));
