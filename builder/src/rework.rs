@@ -83,6 +83,7 @@ pub fn run(
         let given = Given { places, origin, top, sink: &*sink };
         let mut shipment = Shipment::default();
         let draft = work(&given, &mut shipment)?;
+        draft.must_change()?;
         draft.tell(given.sink);
         let draft: Arc<dyn Origin> = Arc::new(draft);
         let descriptor = draft.top()?;

@@ -146,13 +146,15 @@ pub struct Draft {
     top: Descriptor,
     /// How many entries of indexes were about images that are no more.
     left_out: usize,
+    /// How many images were given to the change.
+    images: usize,
 }
 
 impl Draft {
     /// Documents beside those of a place.
     pub(super) fn beside(base: Arc<dyn Origin>, top: Descriptor, bytes: Vec<u8>) -> Self {
         let documents = [(top.digest.clone(), bytes)].into();
-        Self { base, documents, layers: BTreeMap::new(), became: BTreeMap::new(), top, left_out: 0 }
+        Self { base, documents, layers: BTreeMap::new(), became: BTreeMap::new(), top, left_out: 0, images: 0 }
     }
 
     /// Changes an image, or every image of an index.
@@ -165,7 +167,8 @@ impl Draft {
         change: &mut dyn FnMut(&mut ImageDraft) -> Result<(), EngineError>,
     ) -> Result<Self, EngineError> {
         let (documents, layers, became) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut draft = Self { base: Arc::clone(base), documents, layers, became, top: top.clone(), left_out: 0 };
+        let base = Arc::clone(base);
+        let mut draft = Self { base, documents, layers, became, top: top.clone(), left_out: 0, images: 0 };
         draft.top = draft.changed(top, 0, change)?;
         Ok(draft)
     }
@@ -173,6 +176,20 @@ impl Draft {
     /// The documents that are new.
     pub(super) fn documents(&self) -> impl Iterator<Item = &[u8]> {
         self.documents.values().map(Vec::as_slice)
+    }
+
+    /// For who asked for a change: says so when there was nothing to change.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for an index without images.
+    pub fn must_change(&self) -> Result<(), EngineError> {
+        if self.images > 0 {
+            return Ok(());
+        }
+        Err(EngineError::Request {
+            message: format!("{}: there is no image in the index, so that nothing would be changed", self.place()),
+            hint: "cooper inspect --raw shows what is in it; cooper index add puts an image into one".to_owned(),
+        })
     }
 
     /// Warns of what an index had and the new one has not.
@@ -210,6 +227,7 @@ impl Draft {
         if !d.media_type.is_index() {
             let mut image = ImageDraft::read(&*self.base, d)?;
             change(&mut image)?;
+            self.images += 1;
             return image.finish(self);
         }
         let invalid = |e: String| resolve::invalid(&self.base.place(), e);
@@ -314,6 +332,15 @@ mod tests {
     use cooper_image::Platform;
 
     #[test]
+    fn where_there_is_no_image_nothing_is_called_changed() {
+        let mut place = Memory::default();
+        let index = json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex.as_str(), "manifests": []});
+        let top = place.put(MediaType::OciIndex.as_str(), &serde_json::to_vec(&index).unwrap());
+        let none = Draft::of(&place.shared(), &top, &mut |_| Ok(())).unwrap().must_change().unwrap_err();
+        assert!(none.to_string().contains("there is no image in the index"), "{none}");
+    }
+
+    #[test]
     fn what_is_not_changed_keeps_its_bytes() {
         let mut place = Memory::default();
         let pretty = |value: &Value| serde_json::to_vec_pretty(value).unwrap();
@@ -324,6 +351,7 @@ mod tests {
         let base = place.shared();
         let same = Draft::of(&base, &top, &mut |_| Ok(())).unwrap();
         assert_eq!(same.top().unwrap().digest, top.digest);
+        same.must_change().unwrap();
         let noted = Draft::of(&base, &top, &mut |image| {
             image.annotations.insert("a".to_owned(), "b".to_owned());
             Ok(())
