@@ -72,10 +72,10 @@ fn find_in(directories: &[&Path]) -> Result<PathBuf, SandboxError> {
 /// Arguments for the network at a path.
 fn arguments(helper: &Path, network: &str) -> Vec<String> {
     let words = match helper.file_name().and_then(|name| name.to_str()) {
-        // The ports of the host's and of the step's loopback stay where they are, and so does root, whose namespaces
-        // they are.
+        // Its interface would have the name of the host's. The ports of the host's and of the step's loopback stay where
+        // they are, and so does root, whose namespaces they are.
         Some("pasta") => {
-            "--foreground --quiet -4 --config-net -a 10.0.2.100 -n 24 -g 10.0.2.2 -t none -u none -T none -U none \
+            "--foreground --quiet -4 --config-net -I eth0 -a 10.0.2.100 -n 24 -g 10.0.2.2 -t none -u none -T none -U none \
              --no-map-gw --dns-forward 10.0.2.3 --runas 0 --netns-only --netns NETWORK"
         }
         _ => {
@@ -206,10 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn both_are_kept_from_the_host_s_loopback() {
-        for (name, words) in
-            [("pasta", "-T none"), ("pasta", "--no-map-gw"), ("slirp4netns", "--disable-host-loopback")]
-        {
+    fn both_are_kept_from_the_host_s_loopback_and_make_one_interface() {
+        for (name, words) in [
+            ("pasta", "-T none"),
+            ("pasta", "--no-map-gw"),
+            ("pasta", "-I eth0"),
+            ("slirp4netns", "--disable-host-loopback"),
+            ("slirp4netns", " eth0"),
+        ] {
             let all = arguments(&Path::new("/usr/bin").join(name), NETWORK).join(" ");
             assert!(all.contains(words) && all.contains(" /proc/self/fd/0"), "{all}");
         }
