@@ -20,6 +20,7 @@ use crate::mount_api::on_host;
 use crate::protocol::{At, Control, Fault, Stage, Status};
 use crate::spec::StepSpec;
 use crate::sys::{self, Beneath, Fork};
+use crate::user::Databases;
 use crate::{cgroup, dev, probe, seccomp};
 use rustix::process::{Pid, PidfdFlags, WaitStatus};
 use std::fs::File;
@@ -41,7 +42,7 @@ const OF_PROC: u64 = 1 << 1 | 1 << 2 | 1 << 3;
 pub(super) fn live(
     control: &Control,
     (spec, groups): (&StepSpec, &[PathBuf]),
-    (root, secrets): (OwnedFd, Vec<Secret>),
+    (root, secrets, databases): (OwnedFd, Vec<Secret>, Databases),
     (herd, above, report, (gate, key)): (Herd, &OwnedFd, File, (Gate, Key)),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(above)?;
@@ -58,7 +59,7 @@ pub(super) fn live(
         Fork::Child => {
             let link = keeper.is_some().then_some(link);
             drop((held, taker, keeper, report, null, key));
-            let fault = match super::inner(control, (spec, &ways_in), root, (&alive, gate, link)) {
+            let fault = match super::inner(control, (spec, &ways_in), (root, &databases), (&alive, gate, link)) {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };

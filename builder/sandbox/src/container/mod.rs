@@ -217,6 +217,8 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
     let open = |path| rustix::fs::open(path, flags, Mode::empty());
     let root = open(&whole.root).at(Stage::Files, whole.root.display())?;
     let aside = open(&whole.aside).at(Stage::Files, whole.aside.display())?;
+    // Whom the image knows, whatever the step has mounted there.
+    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
     let streams = devices::make(&root, &aside, spec)?;
     let mut placing = Placing::new(&root, &aside);
     provided::put(&mut placing, &spec.surroundings)?;
@@ -232,7 +234,7 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
             let fault = match answering::live(
                 control,
                 (spec, groups),
-                (root, secrets),
+                (root, secrets, databases),
                 (herd, &alive, report.into(), (gate, key)),
             ) {
                 Ok(never) => match never {},
@@ -257,7 +259,7 @@ pub(crate) fn run(control: &Control, (spec, whole): (&StepSpec, &Whole), groups:
 fn inner(
     control: &Control,
     (spec, ways_in): (&StepSpec, &[File]),
-    root: OwnedFd,
+    (root, databases): (OwnedFd, &user::Databases),
     (alive, gate, link): (&OwnedFd, Gate, Option<Link>),
 ) -> Result<std::convert::Infallible, Fault> {
     follow_parent(alive)?;
@@ -265,8 +267,7 @@ fn inner(
     mount_api::plainly_inside(root.as_fd(), "dev/null", OFlags::RDWR).at(Stage::Devices, "/dev/null")?;
     cgroup::join(ways_in).at(Stage::Process, CONTROL_GROUP)?;
     enter(&root).at(Stage::Pivot, "/")?;
-    let databases = user::Databases::read(root.as_fd()).at(Stage::Files, "user databases of the image")?;
-    let who = user::look_up(&spec.user, &databases).at(Stage::User, &spec.user)?;
+    let who = user::look_up(&spec.user, databases).at(Stage::User, &spec.user)?;
     cwd::enter(root.as_fd(), &spec.cwd, &who, Tier::Container)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     init::limit(spec)?;

@@ -24,6 +24,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("chroot_puts_files_back", |tier| as_root(tier, puts_files_back)),
     ("chroot_follows_links_inside", |tier| as_root(tier, follows_links_inside)),
     ("chroot_puts_mounts_in_place", |tier| as_root(tier, puts_mounts_in_place)),
+    ("chroot_asks_the_image_who_the_user_is", |tier| as_root(tier, asks_the_image)),
     ("chroot_takes_mounts_out_of_what_a_step_made_of_them", |tier| as_root(tier, takes_mounts_out)),
     ("chroot_lends_directories", |tier| as_root(tier, lends_directories)),
     ("chroot_mounts_nothing_outside", |tier| as_root(tier, mounts_nothing_outside)),
@@ -356,6 +357,18 @@ fn puts_mounts_in_place(world: &mut World) {
     world.spec.mounts = vec![mount("/new/deep", Content::Tmpfs { bytes: None })];
     sh(world, "touch /new/mine");
     assert_eq!(fs::read_dir(world.base("new")).unwrap().count(), 1);
+}
+
+/// Whatever the step has in the place of the user databases.
+fn asks_the_image(world: &mut World) {
+    world.spec.user = "app".into();
+    let file = world.dir.path().join("passwd");
+    fs::write(&file, "app:x:0:0::/:\n").unwrap();
+    for (target, content) in [("/etc/passwd", Content::Host(file.clone())), ("/etc", Content::Tmpfs { bytes: None })] {
+        let target = target.to_owned();
+        world.spec.mounts = vec![Mount { target, access: Access::ReadOnly, content }];
+        assert_eq!(sh(world, "echo $(id -u):$(id -g)"), "1000:1001\n");
+    }
 }
 
 fn takes_mounts_out(world: &mut World) {
