@@ -1,14 +1,67 @@
-//! Bytes of a file copied without those that it has not: what a file calls a hole is one in the copy too.
+//! Bytes of a file copied without those that it has not: what a file calls a hole is one in the copy too, and so is what
+//! a tar, which knows no holes, has zeros for.
 //!
-//! Takes two open files, the second one empty. Must never make a small file on the disk a large one.
+//! Takes two open files, the second one empty, or one and its bytes. Must never make a small file on the disk a large
+//! one.
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 
 /// So many bytes are copied between two looks at whether anybody still wants them.
 const PIECE: u64 = 16 << 20;
+
+/// So many bytes are looked at together.
+const LOOK: usize = 64 << 10;
+/// So many zeros at least begin a hole: less than a block of the disk could not be one.
+const LEAST: usize = 4 << 10;
+
+/// Writes an empty file from its beginning to its end, and nothing where there are only zeros.
+pub(crate) struct Writer<'f> {
+    file: &'f mut File,
+    /// How many zeros at the end are not written.
+    skipped: u64,
+}
+
+impl<'f> Writer<'f> {
+    pub(crate) fn new(file: &'f mut File) -> Self {
+        Self { file, skipped: 0 }
+    }
+
+    /// The next bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(LOOK) {
+            if (piece.len() >= LEAST || self.skipped > 0) && piece.iter().all(|byte| *byte == 0) {
+                self.skipped += piece.len() as u64;
+                continue;
+            }
+            self.advance()?;
+            self.file.write_all(piece)?;
+        }
+        Ok(())
+    }
+
+    /// After the last bytes.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        match self.advance()? {
+            Some(end) => self.file.set_len(end),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes over what was not written; gives where that is.
+    fn advance(&mut self) -> io::Result<Option<u64>> {
+        match std::mem::take(&mut self.skipped) {
+            0 => Ok(None),
+            skipped => self
+                .file
+                .seek_relative(i64::try_from(skipped).map_err(io::Error::other)?)
+                .and_then(|()| self.file.stream_position())
+                .map(Some),
+        }
+    }
+}
 
 /// Copies all of it, holes as holes where the file system tells of them (lseek(2), `SEEK_DATA`). `go_on` is asked now and
 /// then, and its error ends the copy.
@@ -52,8 +105,32 @@ pub(crate) fn copy(from: &File, to: &mut File, go_on: &dyn Fn() -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek as _, Write as _};
     use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn zeros_are_not_written_and_all_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let zeros = vec![0; 3 * LOOK];
+        for (number, (parts, most)) in [
+            (vec![&b"front"[..], &zeros, &zeros, b"end"], 2),
+            (vec![&zeros[..]], 0),
+            (vec![&zeros[..], &zeros[..LEAST / 2]], 0),
+            (vec![&b"text"[..]], 1),
+            (vec![], 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = dir.path().join(number.to_string());
+            let mut file = File::create_new(&path).unwrap();
+            let mut writer = Writer::new(&mut file);
+            parts.iter().for_each(|part| writer.write(part).unwrap());
+            writer.finish().unwrap();
+            assert!(std::fs::read(&path).unwrap() == parts.concat(), "{number}");
+            let blocks = file.metadata().unwrap().blocks() * 512;
+            assert!(blocks <= most * LEAST as u64, "{number}: {blocks}");
+        }
+    }
 
     #[test]
     fn holes_stay_holes_and_bytes_stay_bytes() {

@@ -80,7 +80,7 @@ impl Engine {
                     let view = self.merged(&self.stack(layers, below(&place, name))?)?;
                     let path = view.resolve(ContainerPath::from(path.as_str()).rel(), Follow::Final)?.path;
                     let given_up = || cancel.load(Ordering::Relaxed);
-                    copy_out(&view, &path, (&self.root(&make_dir(&own)?)?, COPIED), &given_up)?;
+                    copy_out(&view, &path, (&self.root(&make_dir(&own)?)?, COPIED.as_bytes()), &given_up)?;
                     Some(Content::Host(own.join(COPIED)))
                 }
                 KeptContent::Files { layers, own: name, path } => {

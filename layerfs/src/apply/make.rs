@@ -9,6 +9,7 @@ use super::{Applier, Devices, DirMeta, failed};
 use crate::error::{LayerfsError, Reason};
 use crate::owners::{self, Owners};
 use crate::root::absent;
+use crate::sparse;
 use crate::stat::{Kind, Rdev, Time};
 use crate::tar::read::{ReadEntry, ReadKind, TarReader};
 use crate::walk::{self, Dir};
@@ -17,7 +18,7 @@ use cooper_image::{Owner, RelPath};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where an entry goes.
@@ -232,12 +233,13 @@ impl Applier {
 
 fn fill<R: Read>(file: &mut File, tar: &mut TarReader<R>, path: &RelPath) -> Result<(), LayerfsError> {
     let mut body = tar.body();
+    let mut file = sparse::Writer::new(file);
     loop {
         let chunk = body.fill_buf().map_err(LayerfsError::stream)?;
         if chunk.is_empty() {
-            return Ok(());
+            return file.finish().map_err(failed("writing", path));
         }
-        file.write_all(chunk).map_err(failed("writing", path))?;
+        file.write(chunk).map_err(failed("writing", path))?;
         let done = chunk.len();
         body.consume(done);
     }

@@ -59,16 +59,16 @@ pub fn lay_out(
 pub fn copy_out(
     view: &View,
     from: &RelPath,
-    (into, name): (&Root, &str),
+    (into, name): (&Root, &[u8]),
     given_up: &dyn Fn() -> bool,
 ) -> Result<(), LayerfsError> {
     let found = view.find(from)?.ok_or_else(|| at("copying", from)(io::ErrorKind::NotFound.into()))?;
     if found.meta.kind != Kind::Dir {
         let mut laying = Laying::new(view, from, Fresh::All, (into, given_up));
-        return laying.one(into.as_dir(), &RelPath::root(), name.as_bytes(), &found).map_err(at("copying", from));
+        return laying.one(into.as_dir(), &RelPath::root(), name, &found).map_err(at("copying", from));
     }
     let made = rustix::fs::mkdirat(into.as_fd(), name, Mode::RWXU).map_err(io::Error::from);
-    let root = made.and_then(|()| into.sub(&RelPath::clean(name.as_bytes()))).map_err(at("copying", from))?;
+    let root = made.and_then(|()| into.sub(&RelPath::clean(name))).map_err(at("copying", from))?;
     let mut laying = Laying::new(view, from, Fresh::All, (&root, given_up));
     laying.names = Some(FirstNames::default());
     lay_out_from(&mut laying, &[])?;

@@ -363,8 +363,8 @@ fn a_part_of_a_view_is_copied_as_it_is() {
     std::os::unix::fs::symlink("../beside", upper.join("d/sub/link")).unwrap();
     fs::set_permissions(upper.join("d"), fs::Permissions::from_mode(0o710)).unwrap();
     let view = view(&[lower.clone(), upper.clone()]);
-    copy_out(&view, &RelPath::from("d"), (&root(&out), "copy"), &|| false).unwrap();
-    copy_out(&view, &RelPath::from("d/sub/three"), (&root(&out), "file"), &|| false).unwrap();
+    copy_out(&view, &RelPath::from("d"), (&root(&out), b"copy"), &|| false).unwrap();
+    copy_out(&view, &RelPath::from("d/sub/three"), (&root(&out), b"file"), &|| false).unwrap();
     let mut names = walk(&out, &out);
     names.sort();
     assert_eq!(names, ["copy", "copy/one", "copy/sub", "copy/sub/link", "copy/sub/three", "copy/sub/two", "file"]);
@@ -374,7 +374,7 @@ fn a_part_of_a_view_is_copied_as_it_is() {
     let inode = |path: &str| fs::metadata(out.join(path)).unwrap().ino();
     assert_eq!(inode("copy/one"), inode("copy/sub/two"));
     assert_eq!(fs::metadata(lower.join("beside")).unwrap().nlink(), 3, "no name of a layer's file was made");
-    let absent = copy_out(&view, &RelPath::from("absent"), (&root(&out), "x"), &|| false);
+    let absent = copy_out(&view, &RelPath::from("absent"), (&root(&out), b"x"), &|| false);
     assert!(absent.is_err() && !out.join("x").exists());
 }
 

@@ -231,7 +231,7 @@ impl Build<'_> {
     }
 
     /// Copies what was selected to a path below a directory.
-    pub fn copy_files(
+    fn copy_files(
         &self,
         view: &View,
         selection: &Selection,

@@ -39,7 +39,7 @@ impl Build<'_> {
     fn copy_of(&self, view: &View, path: &RelPath, own: &Path) -> Result<(), EngineError> {
         let given_up = || self.cancel.load(Ordering::Relaxed);
         let told = |e: LayerfsError| if given_up() { EngineError::Interrupted } else { e.into() };
-        copy_out(view, path, (&self.engine.root(own)?, COPIED), &given_up).map_err(told)
+        copy_out(view, path, (&self.engine.root(own)?, COPIED.as_bytes()), &given_up).map_err(told)
     }
 
     /// Lets the sandbox move caches into the stage's root. One that the step may only read is copied, since nothing keeps

@@ -4,17 +4,20 @@
 //! root alone; those that are found are copied as links. Must never read or write outside.
 
 use super::keep::Failed;
-use super::mounts::literal;
 use crate::EngineError;
 use crate::event::Event;
+use crate::layers::io;
 use crate::run_request::Rescue;
 use crate::solve::Build;
-use cooper_image::{ContainerPath, RelPath};
+use cooper_image::RelPath;
 use cooper_layerfs::export::{Others, Part, export_dir};
-use cooper_layerfs::root::Root;
-use cooper_layerfs::select::{self, Ownership, SelectRequest};
 use cooper_layerfs::view::{Follow, View};
+use cooper_layerfs::whole::copy_out;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// What the root of the step is called while it is copied.
+const ROOT: &[u8] = b"root";
 
 impl Build<'_> {
     /// Copies one path out. That it is not there is told.
@@ -27,20 +30,17 @@ impl Build<'_> {
             self.warn(format!("{} is not in the root of the failed step: nothing is copied", rescue.path));
             return Ok(());
         }
-        let selection = select::select(&SelectRequest {
-            view: &view,
-            patterns: &[literal(&ContainerPath::root().resolve(found.path.as_bytes()))],
-            ignored: &|_| false,
-            may_hold_included: &|_| false,
-            glob: &|_, _| false,
-            ownership: Ownership::Keep,
-            rules: select::Rules::default(),
-        })?;
-        let name = rescue.path.rel().components().next_back().unwrap_or_default();
-        let dest = ContainerPath::root().resolve(name);
-        let place = self.engine.store.ingest()?;
-        self.copy_files(&view, &selection, place.path(), &dest)?;
-        let part = Part { into: RelPath::root(), view: View::dir(Root::open(place.path())?) };
+        let name = rescue.path.rel().components().next_back();
+        let (place, given_up) = (self.engine.store.ingest()?, || self.cancel.load(Ordering::Relaxed));
+        let own = self.engine.root(place.path())?;
+        let copied = copy_out(&view, &found.path, (&own, name.unwrap_or(ROOT)), &given_up);
+        copied.map_err(|e| if given_up() { EngineError::Interrupted } else { e.into() })?;
+        // What is in the root has no name to be put below.
+        let shown = match name {
+            Some(_) => own,
+            None => own.sub(&RelPath::clean(ROOT)).map_err(|e| io("opening what was copied", e))?,
+        };
+        let part = Part { into: RelPath::root(), view: View::dir(shown) };
         export_dir(&part, &rescue.dest, Others::Keep, None)?;
         self.sink.event(Event::Exported { dest: rescue.dest.display().to_string() });
         Ok(())
