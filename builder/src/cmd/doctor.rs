@@ -6,7 +6,9 @@ use crate::flags::ListFlags;
 use crate::open::{self, Session};
 use crate::ui::escape;
 use crate::{report, stdout};
+use cooper_engine::EngineError;
 use cooper_sandbox::{Finding as Seen, Report, Tier};
+use cooper_store::Store;
 use serde::Serialize;
 use std::path::Path;
 
@@ -58,10 +60,13 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     Ok(if diagnosis.can_build { Exit::Done } else { Exit::Sandbox })
 }
 
-/// Why a store that is there cannot be used by builds that run so. None is made.
+/// Why a store that is there, or another directory in its place, cannot be used by builds that run so. None is made.
 fn unusable(place: &Place, root: &Path, tier: Tier) -> Option<Seen> {
-    root.join(FORMAT).symlink_metadata().ok()?;
-    let used = Session::open(place, root, tier).and_then(|session| Ok(session.engine.slow_roots().map(drop)?));
+    let used = match root.join(FORMAT).symlink_metadata() {
+        Ok(_) => Session::open(place, root, tier).and_then(|session| Ok(session.engine.slow_roots().map(drop)?)),
+        Err(_) if root.is_dir() => Store::could_be_at(root).map_err(|e| EngineError::from(e).into()),
+        Err(_) => return None,
+    };
     let failure = used.err()?;
     Some(Seen { name: "store", ok: false, detail: report::line(&failure), hint: failure.hint() })
 }

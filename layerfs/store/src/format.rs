@@ -64,6 +64,20 @@ fn check(layout: &Layout, bytes: &[u8]) -> Result<u32, StoreError> {
 fn create(layout: &Layout) -> Result<(), StoreError> {
     let root = layout.root();
     make_dir(root)?;
+    only_ours(layout)?;
+    for dir in layout.skeleton() {
+        make_dir(&dir)?;
+        dir.parent().map_or(Ok(()), sync_dir)?;
+    }
+    spread(&layout.ingest());
+    sync_dir(root)?;
+    // Whoever was faster can have been of another version: what is written first counts.
+    write_new(Arc::new(Ingest::new(layout)?), &layout.format(), &current()?, Durability::Synced).map(drop)
+}
+
+/// Refuses a directory that is not whole as a store and holds what no store has.
+pub fn only_ours(layout: &Layout) -> Result<(), StoreError> {
+    let root = layout.root();
     let foreign = |name: &std::ffi::OsStr| !layout.skeleton().any(|d| d.starts_with(root.join(name)));
     for entry in std::fs::read_dir(root).map_err(StoreError::io("reading", root))? {
         let name = entry.map_err(StoreError::io("reading", root))?.file_name();
@@ -75,14 +89,7 @@ fn create(layout: &Layout) -> Result<(), StoreError> {
             };
         }
     }
-    for dir in layout.skeleton() {
-        make_dir(&dir)?;
-        dir.parent().map_or(Ok(()), sync_dir)?;
-    }
-    spread(&layout.ingest());
-    sync_dir(root)?;
-    // Whoever was faster can have been of another version: what is written first counts.
-    write_new(Arc::new(Ingest::new(layout)?), &layout.format(), &current()?, Durability::Synced).map(drop)
+    Ok(())
 }
 
 fn current() -> Result<Vec<u8>, StoreError> {

@@ -46,6 +46,14 @@ impl Store {
         })
     }
 
+    /// Says whether a directory that has no store yet could have one: it must not hold anything else. Nothing is made.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAStore`], or what the system says.
+    pub fn could_be_at(root: &Path) -> Result<(), StoreError> {
+        format::only_ours(&Layout::new(root))
+    }
+
     /// The directory that holds it.
     pub fn root(&self) -> &Path {
         self.inner.layout.root()
