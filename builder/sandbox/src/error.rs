@@ -1,5 +1,6 @@
 //! What can go wrong around a step, by who can do something about it.
 
+use crate::foreign;
 use crate::protocol::Stage;
 use rustix::io::Errno;
 use thiserror::Error;
@@ -110,6 +111,11 @@ impl SandboxError {
                 Some("look at the disk that holds the store: it is full or it fails".into())
             }
             Self::Unavailable { hint, .. } => Some(hint.clone()),
+            Self::Foreign { architecture, .. } if foreign::is_narrow(architecture) => Some(format!(
+                "register an emulator for {architecture} as root, which packages leave out where the processor runs such \
+                 programs itself: docker run --privileged --rm tonistiigi/binfmt --install {architecture}; stages that \
+                 only copy need none"
+            )),
             Self::Foreign { architecture, .. } => Some(format!(
                 "install an emulator for {architecture} as root: apt-get install qemu-user-static, or docker run \
                  --privileged --rm tonistiigi/binfmt --install {architecture}; stages that only copy need none, nor \

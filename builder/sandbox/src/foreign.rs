@@ -75,10 +75,17 @@ const NARROW: [(&str, &str, &str); 2] = [("amd64", "386", "-i386"), ("arm64", "a
 /// Where the kernel lists the emulators that it has, one file each.
 const EMULATORS: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Is there an emulator of this name? Unlike the processor it makes no calls of 32 bits.
-fn has_emulator(end: &str) -> bool {
-    let entries = std::fs::read_dir(EMULATORS).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| entry.file_name().as_encoded_bytes().ends_with(end.as_bytes()))
+/// Is there an emulator whose name ends so, and is it switched on? Unlike the processor it makes no calls of 32 bits.
+fn has_emulator(emulators: &Path, end: &str) -> bool {
+    let is_on = |file: &Path| std::fs::read_to_string(file).is_ok_and(|text| text.lines().next() == Some("enabled"));
+    let entries = std::fs::read_dir(emulators).into_iter().flatten().flatten();
+    let mut named = entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(end.as_bytes()));
+    is_on(&emulators.join("status")) && named.any(|entry| is_on(&entry.path()))
+}
+
+/// Are this processor's programs those of one here, but of 32 bits?
+pub(crate) fn is_narrow(architecture: &str) -> bool {
+    NARROW.iter().any(|(own, narrow, _)| *own == Platform::host().architecture && *narrow == architecture)
 }
 
 /// The processors that are known.
@@ -113,7 +120,7 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
     let runs_itself =
         |(own, narrow, _): &&(&str, &str, &str)| *own == host.architecture && *narrow == machine.architecture;
     if let Some((.., emulator)) = NARROW.iter().find(runs_itself)
-        && !has_emulator(emulator)
+        && !has_emulator(Path::new(EMULATORS), emulator)
     {
         return refused("the processor runs its programs itself, through calls of 32 bits, which no step may make");
     }
@@ -125,6 +132,11 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
         Err(e) => match Errno::from_io_error(&e) {
             Some(Errno::NOEXEC) => refused(NO_EMULATOR),
             Some(Errno::NOENT) => refused("the emulator that binfmt_misc names is not here"),
+            Some(Errno::ACCESS) => Err(SandboxError::Unavailable {
+                feature: "a try of programs for another processor",
+                cause: "nothing in the store may be executed: its file system is mounted noexec".to_owned(),
+                hint: "have the store on another file system: --root DIR".to_owned(),
+            }),
             _ => Err(SandboxError::io("trying a program for another processor")(e)),
         },
     }
@@ -235,7 +247,7 @@ mod tests {
         let host = Platform::host();
         for (_, narrow, emulator) in NARROW.iter().filter(|(own, ..)| *own == host.architecture) {
             let tried = check_foreign(&format!("linux/{narrow}").parse().unwrap(), dir.path());
-            match has_emulator(emulator) {
+            match has_emulator(Path::new(EMULATORS), emulator) {
                 true => assert!(tried.is_ok(), "{tried:?}"),
                 false => assert!(tried.unwrap_err().to_string().contains("calls of 32 bits"), "{narrow}"),
             }
@@ -247,6 +259,21 @@ mod tests {
             Ok(status) => assert!(status.code().is_some_and(|code| code != EXIT), "{status}"),
             Err(error) => assert_eq!(Errno::from_io_error(&error), Some(Errno::NOEXEC)),
         }
+    }
+
+    #[test]
+    fn what_is_switched_off_is_no_emulator() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        assert!(!has_emulator(dir.path(), "-i386"));
+        for (status, emulator, is_there) in
+            [("enabled", "enabled", true), ("enabled", "disabled", false), ("disabled", "enabled", false)]
+        {
+            write("status", &format!("{status}\n"));
+            write("qemu-i386", &format!("{emulator}\ninterpreter /usr/bin/qemu-i386\n"));
+            assert_eq!(has_emulator(dir.path(), "-i386"), is_there, "{status} {emulator}");
+        }
+        assert!(!has_emulator(dir.path(), "-arm"));
     }
 
     #[test]

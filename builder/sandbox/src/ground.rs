@@ -3,10 +3,10 @@
 //! Takes the directory of a store, which need not exist. Tries each thing in a directory of its own that is deleted again.
 //! `cooper doctor` tells what a build finds: both ask here.
 
-use crate::Tier;
 use crate::foreign::{self, check_foreign};
 use crate::probe::{self, Finding};
 use crate::trial::{self, Tried};
+use crate::{SandboxError, Tier};
 use cooper_image::Platform;
 use rustix::fs::{StatVfsMountFlags, XattrFlags};
 use std::fs::File;
@@ -198,11 +198,17 @@ fn copies(trial: &Trial) -> Finding {
 fn emulators(trial: &Trial) -> Finding {
     let host = Platform::host();
     let others = foreign::architectures().filter(|name| *name != host.architecture);
-    let known: Vec<&str> = others
-        .filter(|name| {
-            format!("{}/{name}", host.os).parse().is_ok_and(|platform| check_foreign(&platform, &trial.0).is_ok())
-        })
-        .collect();
+    let mut known = Vec::new();
+    for name in others {
+        let tried = format!("{}/{name}", host.os).parse().map(|platform| check_foreign(&platform, &trial.0));
+        match tried {
+            Ok(Ok(())) => known.push(name),
+            Ok(Err(SandboxError::Unavailable { cause, hint, .. })) => {
+                return Finding { name: "other processors", ok: true, detail: cause, hint: Some(hint) };
+            }
+            _ => {}
+        }
+    }
     let none = known.is_empty();
     let detail = if none { "no programs for other processors run here".to_owned() } else { known.join(", ") };
     let hint = none.then(|| {
