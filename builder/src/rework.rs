@@ -38,7 +38,7 @@ impl Opened {
 }
 
 fn view(place: &Place, ways: &Ways) -> Result<Ui, Failure> {
-    Ui::open(ways.view.progress, place.env.term(), Detail::Brief)
+    Ui::open(ways.view.progress(), place.env.term(), Detail::Brief)
 }
 
 /// The image that is changed.

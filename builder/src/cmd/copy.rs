@@ -33,7 +33,7 @@ pub fn run(place: &Place, flags: &CopyFlags) -> Result<Exit, Failure> {
         ));
     }
     let names = places::names(&flags.target, &flags.tags)?;
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let places = Places::open(place, &[&flags.source, &flags.target])?;
     let copied = (|| {
         let origin = places.origin(&flags.source)?;

@@ -32,7 +32,7 @@ pub fn run(place: &Place, flags: &ExportFlags) -> Result<Exit, Failure> {
     if to_stdout {
         stdout::not_a_terminal("the tar", "give -o FILE, or a pipe")?;
     }
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
     let done = (|| {
         let origin = places.origin(&flags.image)?;

@@ -117,7 +117,7 @@ fn annotate(place: &Place, flags: &AnnotateFlags) -> Result<Exit, Failure> {
 
 /// What people see from here on.
 fn view(place: &Place, flags: ViewFlags) -> Result<Ui, Failure> {
-    Ui::open(flags.progress, place.env.term(), Detail::Brief)
+    Ui::open(flags.progress(), place.env.term(), Detail::Brief)
 }
 
 /// An archive cannot be read while it is written.

@@ -22,7 +22,7 @@ struct Loaded {
 
 /// Takes the images of an archive into the store.
 pub fn run(place: &Place, flags: &LoadFlags) -> Result<Exit, Failure> {
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
     let Listing { origin, images } = Reach::archive(&flags.input)?;
     let (count, sink) = (images.len(), ui.sink());

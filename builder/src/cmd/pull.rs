@@ -11,7 +11,7 @@ use cooper_image::Platform;
 
 /// Fetches an image.
 pub fn run(place: &Place, flags: &PullFlags) -> Result<Exit, Failure> {
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let session = Session::open(place, &place.root()?, open::unchanged_tier())?;
     Signals::listen(session.runtime.handle(), Manner::End)?;
     let platform = flags.platform.clone().unwrap_or_else(Platform::host);

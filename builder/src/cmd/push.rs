@@ -20,7 +20,7 @@ pub fn run(place: &Place, flags: &PushFlags) -> Result<Exit, Failure> {
         (None, None) => None,
         _ => Some(output_form::compression(format, level).map_err(|e| Failure::usage(e.to_string(), METHODS))?),
     };
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let root = place.root()?;
     // A layer that was built and never sent is packed from its tree, whose files belong to the ids
     // of the namespace. Where there is none, nothing was built: images that were pulled need none.

@@ -37,7 +37,7 @@ pub fn run(place: &Place, flags: &SaveFlags) -> Result<Exit, Failure> {
         Format::Oci => Kind::Oci,
     };
     let target = ImagePlace::Archive { kind, path: flags.output.clone(), name: None };
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let places = Places::with_store(place)?;
     let done = (|| {
         let (mut shipment, mut images, sink) = (Shipment::default(), Vec::new(), ui.sink());

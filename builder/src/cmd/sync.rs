@@ -29,7 +29,7 @@ pub fn run(place: &Place, flags: &SyncFlags) -> Result<Exit, Failure> {
     if names.is_empty() {
         return Err(none());
     }
-    let ui = Ui::open(flags.view.progress, place.env.term(), Detail::Brief)?;
+    let ui = Ui::open(flags.view.progress(), place.env.term(), Detail::Brief)?;
     let remote = Remote::open(place)?;
     Signals::listen(remote.handle(), Manner::End)?;
     let reach = remote.reach();

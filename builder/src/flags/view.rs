@@ -7,12 +7,23 @@ use crate::ui::Progress;
 use clap::Args;
 use cooper_image::Reference;
 
-/// `--progress`.
+/// `--progress`, and `-q`.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ViewFlags {
     /// How progress is shown, on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     pub progress: Progress,
+
+    /// Say nothing but errors. The same as --progress=quiet
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl ViewFlags {
+    /// The view that both give.
+    pub fn progress(self) -> Progress {
+        if self.quiet { Progress::Quiet } else { self.progress }
+    }
 }
 
 impl Command {
@@ -37,7 +48,7 @@ impl Command {
             Self::Export(flags) => (flags.view, format!("export {}", flags.image)),
             _ => return None,
         };
-        (view.progress == Progress::RawJson).then_some(what)
+        (view.progress() == Progress::RawJson).then_some(what)
     }
 }
 
@@ -51,4 +62,28 @@ fn list(all: &[impl ToString]) -> String {
 
 fn of_ways(command: &str, ways: &Ways) -> (ViewFlags, String) {
     (ways.view, format!("{command} {} {}", ways.source, ways.target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        view: ViewFlags,
+    }
+
+    #[test]
+    fn quiet_is_a_view() {
+        for (args, view) in [
+            (&["x"][..], Progress::Auto),
+            (&["x", "-q"], Progress::Quiet),
+            (&["x", "--quiet", "--progress", "plain"], Progress::Quiet),
+            (&["x", "--progress", "plain"], Progress::Plain),
+        ] {
+            let line = <Line as clap::Parser>::try_parse_from(args).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+            assert_eq!(line.view.progress(), view, "{args:?}");
+        }
+    }
 }
