@@ -1,5 +1,6 @@
 //! What can go wrong around a step, by who can do something about it.
 
+use crate::apparmor;
 use crate::foreign;
 use crate::protocol::Stage;
 use rustix::io::Errno;
@@ -104,6 +105,16 @@ impl SandboxError {
         }
     }
 
+    /// Does the kernel forbid it?
+    fn is_denied(&self) -> bool {
+        let denials = [Errno::ACCESS, Errno::PERM];
+        match self {
+            Self::Setup { cause, .. } => denials.iter().any(|error| *cause == error.to_string()),
+            Self::Io { source, .. } => denials.iter().any(|e| source.raw_os_error() == Some(e.raw_os_error())),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it, when that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -154,6 +165,9 @@ impl SandboxError {
                 "create the user in an earlier step or give numeric ids, as many as /etc/subuid and /etc/subgid have here"
                     .into(),
             ),
+            Self::Setup { .. } | Self::Io { .. } if self.is_denied() => {
+                apparmor::suspected(apparmor::profile().as_deref())
+            }
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! administrator gave to the user. Takes the user's identity from the process and the machine's
 //! files; never maps an id that was not given.
 
-use crate::{IDMAP_ARGUMENT, SandboxError, container, owners, probe, sys};
+use crate::{IDMAP_ARGUMENT, SandboxError, apparmor, container, owners, probe, sys};
 use cooper_image::limits::PASSWD_BYTES;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,11 @@ pub(crate) fn tier_of_namespace() -> io::Result<Tier> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tier::Root),
         Err(error) => Err(error),
     }
+}
+
+/// The same, told as an error where it cannot be found out: a store belongs to one tier.
+pub(crate) fn tier_found() -> Result<Tier, SandboxError> {
+    tier_of_namespace().map_err(SandboxError::io("look at the own user namespace"))
 }
 
 /// How many ids a map of the kernel's has.
@@ -119,7 +124,7 @@ pub(crate) fn is_privileged() -> bool {
 /// A root that can do neither, in a container, becomes nothing else; its steps run in a chroot.
 pub fn enter_user_namespace() -> Result<Tier, SandboxError> {
     if is_privileged() {
-        return Ok(tier_here());
+        return tier_found();
     }
     if is_contained() {
         return container::usable().map(|()| Tier::Container);
@@ -220,18 +225,15 @@ pub(crate) fn namespaces_denied(observed: &str) -> SandboxError {
     if let Some(kind) = ["user", "mnt", "pid", "uts", "ipc", "cgroup"].into_iter().find(none_of) {
         return none_allowed(kind, observed);
     }
+    let profile = apparmor::profile();
     let (cause, hint) = if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        ("kernel.unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1")
-    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        (
-            "AppArmor restricts unprivileged user namespaces",
-            "install an AppArmor profile for cooper with `userns,`, or \
-             sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        )
+        ("kernel.unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1".to_owned())
+    } else if apparmor::restricts(profile.as_deref()) {
+        ("AppArmor restricts unprivileged user namespaces", apparmor::spared())
     } else {
-        return denied_untold("user namespaces", observed, profile().as_deref());
+        return denied_untold("user namespaces", observed, profile.as_deref());
     };
-    SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint: hint.into() }
+    SandboxError::Unavailable { feature: "user namespaces", cause: format!("{cause} ({observed})"), hint }
 }
 
 fn none_allowed(kind: &str, observed: &str) -> SandboxError {
@@ -243,7 +245,7 @@ fn none_allowed(kind: &str, observed: &str) -> SandboxError {
 
 /// Why nothing can be mounted by whoever has namespaces.
 pub(crate) fn mounts_denied(observed: &io::Error) -> SandboxError {
-    denied_untold("mounts", &observed.to_string(), profile().as_deref())
+    denied_untold("mounts", &observed.to_string(), apparmor::profile().as_deref())
 }
 
 /// Where no setting tells, for a process that a profile of AppArmor confines or none.
@@ -252,10 +254,7 @@ fn denied_untold(feature: &'static str, observed: &str, profile: Option<&str>) -
         Some(profile) => format!("AppArmor's profile {profile}, the kernel or a seccomp profile denies them"),
         None => "the kernel or an outer container's seccomp profile denies them".to_owned(),
     };
-    let rules = match profile {
-        Some(_) => "give that profile `userns,`, `capability,`, `mount,`, `umount,` and `pivot_root,`, or ",
-        None => "",
-    };
+    let rules = profile.map(|_| format!("give that profile {}, or ", apparmor::RULES)).unwrap_or_default();
     SandboxError::Unavailable {
         feature,
         cause: format!("{cause} ({observed})"),
@@ -264,17 +263,6 @@ fn denied_untold(feature: &'static str, observed: &str, profile: Option<&str>) -
              apparmor=unconfined --security-opt systempaths=unconfined"
         ),
     }
-}
-
-/// The profile of AppArmor that this process has to obey.
-fn profile() -> Option<String> {
-    enforced(&std::fs::read_to_string("/proc/self/attr/apparmor/current").ok()?)
-}
-
-/// Of a label with its mode, as the kernel says it.
-fn enforced(label: &str) -> Option<String> {
-    let (name, mode) = label.trim_end_matches(['\n', '\0']).rsplit_once(' ')?;
-    matches!(mode, "(enforce)" | "(kill)").then(|| name.to_owned())
 }
 
 /// Is this a root without rights over the machine, who cannot get a user namespace with several ids either?
@@ -454,19 +442,13 @@ mod tests {
 
     #[test]
     fn a_profile_that_denies_is_named() {
-        for (label, name) in [
-            ("unconfined\n", None),
-            ("cooper (enforce)\n", Some("cooper")),
-            ("/opt/my cooper//child (kill)", Some("/opt/my cooper//child")),
-            ("cooper (complain)\n", None),
-            ("flatpak (unconfined)\n", None),
-        ] {
-            assert_eq!(enforced(label).as_deref(), name, "{label}");
-        }
         let denied = |profile| denied_untold("mounts", "tried", profile);
         let (named, other) = (denied(Some("cooper")), denied(None));
         assert!(named.to_string().contains("AppArmor's profile cooper, the kernel"), "{named}");
-        assert!(named.hint().unwrap().starts_with("give that profile `userns,`"), "{named:?}");
+        assert!(
+            named.hint().unwrap().starts_with("give that profile flags=(attach_disconnected) and `userns,`"),
+            "{named:?}"
+        );
         assert!(
             !other.to_string().contains("AppArmor") && other.hint().unwrap().starts_with("run as root"),
             "{other:?}"

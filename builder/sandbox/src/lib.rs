@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod answers;
+mod apparmor;
 mod bound;
 mod caller;
 mod caps;

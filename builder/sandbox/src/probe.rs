@@ -5,7 +5,7 @@ use crate::cgroup;
 use crate::container;
 use crate::idmap::{self, Ids, Tier};
 use crate::isolated;
-use crate::{SandboxError, owners, sys};
+use crate::{SandboxError, apparmor, owners, sys};
 
 /// The version of Landlock that can hide abstract sockets (Linux 6.12).
 pub(crate) const SCOPES: i64 = 6;
@@ -46,7 +46,7 @@ pub fn probe() -> Report {
     let privileged = idmap::is_privileged();
     let mut findings = vec![identity(privileged), kernel(), seccomp(), abstract_sockets(), limits(), network()];
     // What else is missing matters only where the kernel can do it.
-    let mut tier = check_kernel().map(|()| if privileged { idmap::tier_here() } else { Tier::Rootless });
+    let mut tier = check_kernel().and_then(|()| if privileged { idmap::tier_found() } else { Ok(Tier::Rootless) });
     if !privileged {
         let mut look = |name, result: Result<String, SandboxError>| {
             findings.push(match &result {
@@ -104,7 +104,8 @@ fn in_a_container() -> Report {
 fn identity(privileged: bool) -> Finding {
     let uid = rustix::process::geteuid().as_raw();
     let admin = if privileged { "with" } else { "without" };
-    let detail = format!("uid {uid}, {admin} CAP_SYS_ADMIN as root");
+    let under = apparmor::profile().map(|name| format!(", under AppArmor's profile {name}")).unwrap_or_default();
+    let detail = format!("uid {uid}, {admin} CAP_SYS_ADMIN as root{under}");
     Finding { name: "identity", ok: true, detail, hint: None }
 }
 

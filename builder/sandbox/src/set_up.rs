@@ -55,6 +55,12 @@ impl SetUp {
     }
 }
 
+/// Can one be executed by this process, which has the rights of steps and its own mounts?
+pub(crate) fn may_start() -> Result<(), SandboxError> {
+    let program = own_program::mounted().map_err(SandboxError::io("guard the program"))?;
+    SetUp::collected(&program).map(SetUp::end)
+}
+
 /// The set-up process of the step that comes next, of steps that follow each other.
 #[derive(Default)]
 pub struct Standby(Mutex<Option<JoinHandle<Option<SetUp>>>>);

@@ -7,7 +7,7 @@
 use crate::idmap::{self, Tier, enter_user_namespace};
 use crate::overlay::{Layers, Marks, mount_at};
 use crate::probe::check_kernel;
-use crate::{TRIAL_ARGUMENT, bound, holds, mount_api, sys};
+use crate::{TRIAL_ARGUMENT, bound, holds, mount_api, set_up, sys};
 use cooper_image::Owner;
 use cooper_image::owner::{OWNER_CAPABILITY, OWNER_XATTR};
 use rustix::fs::XattrFlags;
@@ -72,6 +72,10 @@ fn stack_in(directory: &Path, tier: Tier) -> Tried {
     };
     if let Err(error) = leave() {
         let denied = idmap::mounts_denied(&error);
+        return Tried::NoSteps(denied.to_string(), denied.hint());
+    }
+    // No setting tells of a profile of AppArmor that denies it.
+    if let Err(denied) = set_up::may_start() {
         return Tried::NoSteps(denied.to_string(), denied.hint());
     }
     let names = ["lower", "upper", "work", "root"];
