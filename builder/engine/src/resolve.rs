@@ -159,7 +159,8 @@ impl Engine {
             self.discard_damaged(&manifest.layers)?;
         }
         self.arrive(reference, manifest, trees, sink)?;
-        self.store.put_blob(found.manifest.get())?;
+        // Under the digest by which it was asked for, or by which the registry has it.
+        self.store.put_blob_with(found.descriptor.digest.algorithm(), found.manifest.get())?;
         let resolved = self.load(reference, &found.descriptor)?;
         // One of several says which it is; the only one that a name has says nothing ([`Engine::known_base`]).
         let platform = found.index.is_some().then(|| resolved.config.platform());

@@ -191,7 +191,17 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let digest = Digest::sha256(bytes);
+        self.put_blob_with(Algorithm::Sha256, bytes)
+    }
+
+    /// As [`Store::put_blob`], under the digest that `algorithm` gives.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn put_blob_with(&self, algorithm: Algorithm, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let mut hasher = Hasher::with(algorithm);
+        hasher.update(bytes);
+        let digest = hasher.finish();
         let path = self.layout().blob(&digest);
         if let Some(there) = self.lease(&path)?
             && there.len() == bytes.len() as u64
