@@ -97,7 +97,8 @@ async fn ask(client: &Client, name: &Reference, known: Option<&Digest>) -> Resul
         return Ok(Manifest::Unchanged);
     }
     let fetched = client.top(name).await?;
-    Ok(Manifest::Changed { media_type: fetched.media_type, bytes: fetched.bytes.into_inner() })
+    let (digest, media_type) = (fetched.bytes.digest().clone(), fetched.media_type);
+    Ok(Manifest::Changed { bytes: fetched.bytes.into_inner(), digest, media_type })
 }
 
 fn failure(error: RegistryError) -> UpstreamError {

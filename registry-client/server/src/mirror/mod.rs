@@ -123,9 +123,10 @@ impl Mirror {
         };
         let (said, time, result) = match heard {
             Ok(Manifest::Unchanged) => (Said::Serve(None), self.options.fresh, "hit"),
-            Ok(Manifest::Changed { bytes, media_type }) => {
+            Ok(Manifest::Changed { bytes, digest, media_type }) => {
                 let (owned, wanted) = (name.clone(), selector.clone());
-                registry.on_disk(move |store| keep(store, &owned, &wanted, &bytes, media_type)).await?;
+                let said = Descriptor::new(media_type, digest, bytes.len() as u64);
+                registry.on_disk(move |store| keep(store, &owned, &wanted, &bytes, said)).await?;
                 (Said::Serve(None), self.options.fresh, "fetched")
             }
             Err(UpstreamError::Absent) => {
@@ -320,15 +321,14 @@ fn here(
     }
 }
 
-fn keep(
-    store: &Store,
-    name: &RepoName,
-    selector: &Selector,
-    bytes: &[u8],
-    media_type: cooper_image::MediaType,
-) -> Result<(), ApiError> {
-    let digest = crate::manifests::digest(selector, bytes)?;
-    let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+/// Keeps a manifest as it was asked for, and for a tag as the upstream describes it: what the tag leads to has one digest
+/// here and there. The bytes are compared with it.
+fn keep(store: &Store, name: &RepoName, selector: &Selector, bytes: &[u8], said: Descriptor) -> Result<(), ApiError> {
+    let digest = match selector {
+        Selector::Tag(_) => said.digest,
+        Selector::Digest(_) => crate::manifests::digest(selector, bytes)?,
+    };
+    let descriptor = Descriptor { digest, ..said };
     let repository = store.repository(name);
     let _lock = repository.lock()?;
     // The mark first: whoever looks in between must not think that something is lost.

@@ -33,10 +33,12 @@ pub trait Upstream: fmt::Debug + Send + Sync {
 pub enum Manifest {
     /// What the mirror has.
     Unchanged,
-    /// These bytes; their digest was computed from them, and is the one that was asked for.
+    /// These bytes.
     Changed {
         /// As they came.
         bytes: Vec<u8>,
+        /// The upstream's name for them, computed from them; when a digest was asked for, that one.
+        digest: Digest,
         /// What they are.
         media_type: MediaType,
     },

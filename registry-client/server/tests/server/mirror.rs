@@ -78,7 +78,8 @@ impl Upstream for Fake {
             if known == Some(&Digest::sha256(&bytes)) {
                 return Ok(Manifest::Unchanged);
             }
-            Ok(Manifest::Changed { bytes, media_type: MediaType::OciManifest })
+            let digest = Digest::sha256(&bytes);
+            Ok(Manifest::Changed { bytes, digest, media_type: MediaType::OciManifest })
         })
     }
 
