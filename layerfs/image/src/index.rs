@@ -21,7 +21,8 @@ pub struct Index {
     /// Kind of artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The manifests.
+    /// The manifests; Go writes null for none.
+    #[serde(deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
     /// Free-form annotations.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -77,19 +78,38 @@ pub enum DocumentError {
     Nesting(String),
 }
 
+/// What a field of a document holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// Go's word for an empty list.
+    Null,
+    /// Anything else.
+    Value,
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let value = Option::<serde::de::IgnoredAny>::deserialize(d)?;
+        Ok(if value.is_some() { Self::Value } else { Self::Null })
+    }
+}
+
 impl Document {
     /// Parses bytes that were verified before. `content_type` is what the registry or descriptor said.
     ///
     /// # Errors
     /// When the shape is not exactly one of the two, or the types disagree.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, DocumentError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
         struct Shape {
             media_type: Option<MediaType>,
-            manifests: Option<serde::de::IgnoredAny>,
-            layers: Option<serde::de::IgnoredAny>,
-            config: Option<serde::de::IgnoredAny>,
+            manifests: Field,
+            layers: Field,
+            config: Field,
         }
         // A list would be taken for the fields in their order.
         if !bytes.trim_ascii_start().starts_with(b"{") {
@@ -104,10 +124,14 @@ impl Document {
         {
             return Err(DocumentError::Ambiguous("mediaType and Content-Type differ"));
         }
-        let is_index = match (shape.manifests.is_some(), shape.layers.is_some() || shape.config.is_some()) {
-            (true, true) => return Err(DocumentError::Ambiguous("it has both manifests and layers")),
-            (false, false) => return Err(DocumentError::Ambiguous("it has neither manifests nor layers")),
-            (index, _) => index,
+        let is_index = match (shape.manifests, shape.layers.max(shape.config)) {
+            (Field::Value, Field::Value) => {
+                return Err(DocumentError::Ambiguous("it has both manifests and layers"));
+            }
+            // An empty list of Go's; beside another null it says nothing.
+            (Field::Value, _) | (Field::Null, Field::Absent) => true,
+            (_, Field::Value) => false,
+            _ => return Err(DocumentError::Ambiguous("it has neither manifests nor layers")),
         };
         if let Some(m) = shape.media_type.as_ref().or(content_type).filter(|m| known(m))
             && m.is_index() != is_index
@@ -157,6 +181,22 @@ mod tests {
         assert!(matches!(Document::parse(manifest.as_bytes(), None), Ok(Document::Manifest(m)) if m.layers.is_empty()));
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{config}],"annotations":null}}"#);
         assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(_))));
+        // As umoci begins a layout.
+        let empty = br#"{"schemaVersion":2,"manifests":null}"#;
+        assert!(matches!(Document::parse(empty, None), Ok(Document::Index(i)) if i.manifests.is_empty()));
+        assert!(Document::parse(empty, Some(&MediaType::OciManifest)).is_err());
+        // A null beside what the other kind has is not there.
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":null}}"#);
+        assert!(matches!(Document::parse(manifest.as_bytes(), None), Ok(Document::Manifest(_))));
+        assert!(Document::parse(manifest.as_bytes(), Some(&MediaType::OciIndex)).is_err());
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{config}],"layers":null,"config":null}}"#);
+        assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(_))));
+        for neither in ["\"layers\":null", "\"layers\":null,\"manifests\":null", "\"config\":null,\"manifests\":null"] {
+            assert!(
+                Document::parse(format!("{{\"schemaVersion\":2,{neither}}}").as_bytes(), None).is_err(),
+                "{neither}"
+            );
+        }
         // Nothing at all is no list.
         let manifest = format!(r#"{{"schemaVersion":2,"config":{config}}}"#);
         assert!(Document::parse(manifest.as_bytes(), None).is_err());

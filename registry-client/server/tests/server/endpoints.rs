@@ -359,6 +359,16 @@ fn pushing_manifests() {
             Row("end-7a", "PUT", at("v3"), typed, &too_big, 413, Code("SIZE_INVALID")),
             Row("end-7a", "PUT", at("v3"), typed, b"blablabla", 400, Code("MANIFEST_INVALID")),
             Row("end-7a", "PUT", at("v3"), &[("Content-Type", INDEX)], body, 400, Code("MANIFEST_INVALID")),
+            // Go's empty list.
+            Row(
+                "end-7a",
+                "PUT",
+                at("v3"),
+                &[("Content-Type", INDEX)],
+                br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":null}"#,
+                201,
+                Headers(&[("location", "*")]),
+            ),
             Row("end-7a", "PUT", at(".v"), typed, body, 400, Code("MANIFEST_INVALID")),
             Row("end-7a", "PUT", at("sha256:baddigeststring"), typed, body, 400, Code("DIGEST_INVALID")),
             Row("end-7a", "PUT", at(ABSENT), typed, body, 400, Code("DIGEST_INVALID")),
