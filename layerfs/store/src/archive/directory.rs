@@ -61,9 +61,11 @@ pub fn check(dir: &Path) -> Result<(), StoreError> {
 
 /// The directory's index, with all that it holds; `None` when there is none.
 fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
+    let none = |reason| StoreError::NotALayout { path: dir.to_owned(), reason };
     let names = match fs::read_dir(dir) {
         Ok(names) => names,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => return Err(none("it is no directory, or lies below a file")),
         Err(e) => return Err(StoreError::io("reading", dir)(e)),
     };
     // Another writer may be about to make a layout of it, or have ended there.
@@ -72,7 +74,6 @@ fn earlier(dir: &Path) -> Result<Option<Map<String, Value>>, StoreError> {
     if names.map_err(StoreError::io("reading", dir))?.iter().all(|name| is_begun(name)) {
         return Ok(None);
     }
-    let none = |reason| StoreError::NotALayout { path: dir.to_owned(), reason };
     match dir.join("oci-layout").symlink_metadata() {
         Ok(there) if there.is_file() => {}
         Ok(_) => return Err(none("its oci-layout is no regular file")),
