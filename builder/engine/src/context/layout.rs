@@ -86,34 +86,59 @@ pub(crate) struct Layout<'a> {
     root: Root,
 }
 
-/// The entry with a tag or full name; without one `latest`, else the only image. Of several, the one for the platform.
+/// The entries with a tag or full name: of those that have it as a tag, the ones that are called so and nothing else.
 ///
 /// # Errors
 /// [`EngineError::Request`] when it is the tag of several full names, which lead to different things: nobody knows then
 /// which one is meant.
+pub(crate) fn called<'i>(
+    index: &'i Index,
+    (tag, place): (&str, &dyn fmt::Display),
+) -> Result<Vec<&'i Descriptor>, EngineError> {
+    let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
+    let mut found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
+    let is_alone = |d: &&Descriptor| full_name(d).is_none_or(|name| name == tag);
+    if found.iter().any(is_alone) {
+        found.retain(is_alone);
+        return Ok(found);
+    }
+    let mut of: BTreeMap<&str, BTreeSet<&Digest>> = BTreeMap::new();
+    for d in &found {
+        of.entry(full_name(d).unwrap_or_default()).or_default().insert(&d.digest);
+    }
+    match of.values().collect::<BTreeSet<_>>().len() {
+        0 | 1 => Ok(found),
+        _ => {
+            let names = some_of(&of.keys().collect::<Vec<_>>());
+            Err(several((place, tag), format!("write the full name: it has {names}")))
+        }
+    }
+}
+
+/// The entry with a tag or full name; without one `latest`, else the only image. Of several, the one for the platform.
+///
+/// # Errors
+/// As [`called`], and when several entries have the name that are neither one thing nor each for a platform of its own.
 pub(crate) fn chosen<'i>(
     index: &'i Index,
     (tag, place): (Option<&str>, &dyn fmt::Display),
     platform: Option<&Platform>,
 ) -> Result<Option<&'i Descriptor>, EngineError> {
     let tagged = |tag: &str| {
-        let is = |d: &&Descriptor| [TAG, NAME].iter().any(|a| d.annotations.get(*a).is_some_and(|v| v == tag));
-        let mut found: Vec<&Descriptor> = index.manifests.iter().filter(is).collect();
-        let is_alone = |d: &&Descriptor| full_name(d).is_none_or(|name| name == tag);
-        if found.iter().any(is_alone) {
-            found.retain(is_alone);
-        } else {
-            let mut of: BTreeMap<&str, BTreeSet<&Digest>> = BTreeMap::new();
-            for d in &found {
-                of.entry(full_name(d).unwrap_or_default()).or_default().insert(&d.digest);
-            }
-            if of.values().collect::<BTreeSet<_>>().len() > 1 {
-                return Err(several(format!("{place} has several images with the tag {tag:?}"), of.keys().copied()));
-            }
-        }
+        let found = called(index, (tag, place))?;
         let fits =
-            |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| platform.is_some_and(|wanted| p.satisfies(wanted)));
-        Ok(found.iter().find(fits).or(found.first()).copied())
+            |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| platform.is_some_and(|wanted| p.satisfies(wanted)));
+        let fitting: Vec<&Descriptor> = found.iter().copied().filter(fits).collect();
+        let left = if fitting.is_empty() { found } else { fitting };
+        let digests: BTreeSet<&Digest> = left.iter().map(|d| &d.digest).collect();
+        let is_like = |a: &Descriptor, b: &Descriptor| a.platform.is_none() || a.platform == b.platform;
+        let is_either = |a: &&Descriptor| left.iter().any(|b| a.digest != b.digest && is_like(a, b));
+        if left.iter().any(is_either) {
+            let digests = some_of(&digests.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let way = "choose one by its digest: oci-layout://DIR@sha256:… (an OCI archive unpacks to such a DIR)";
+            return Err(several((place, tag), format!("{way}; it has {digests}")));
+        }
+        Ok(left.first().copied())
     };
     match (tag, index.manifests.as_slice()) {
         (Some(tag), _) => tagged(tag),
@@ -255,7 +280,10 @@ impl<'a> Layout<'a> {
         let names: BTreeSet<&str> = index.manifests.iter().filter(|d| !is_tag || is(d)).filter_map(label).collect();
         match names.len() {
             0 | 1 => Ok(found),
-            _ => Err(several(format!("{} is one image with several names", self.name), names.into_iter())),
+            _ => Err(EngineError::Request {
+                message: format!("{} is one image with several names", self.name),
+                hint: format!("write the full name: it has {}", some_of(&names.into_iter().collect::<Vec<_>>())),
+            }),
         }
     }
 
@@ -344,9 +372,8 @@ fn image(digest: Digest, bytes: Vec<u8>, manifest: Manifest) -> Image {
 }
 
 /// Nobody knows which of these is meant.
-fn several<'n>(message: String, names: impl Iterator<Item = &'n str>) -> EngineError {
-    let names = some_of(&names.collect::<Vec<_>>());
-    EngineError::Request { message, hint: format!("write the full name: it has {names}") }
+fn several((place, tag): (&dyn fmt::Display, &str), hint: String) -> EngineError {
+    EngineError::Request { message: format!("{place} has several images with the tag {tag:?}"), hint }
 }
 
 /// What is wanted is not there, and this is.
@@ -409,6 +436,43 @@ mod tests {
         };
         let both = [of_platform("for arm64", "arm64"), of_platform("for amd64", "amd64")];
         assert_eq!(chosen_of(&[&both[0], &both[1]], Some("1")).unwrap(), of("for amd64"));
+    }
+
+    #[test]
+    fn two_images_of_one_name_are_none() {
+        let d = |content: &str| Descriptor::of(MediaType::OciManifest, content.as_bytes());
+        let on = |content: &str, arch: &str| Descriptor { platform: Some(Platform::linux(arch)), ..d(content) };
+        let full = |d: &Descriptor| named(d, &"a.example/x:1".parse().unwrap());
+        let chosen_of = |entries: &[Descriptor], tag: &str, wanted: Option<&str>| {
+            let index = Index::of(entries.to_vec());
+            let platform = wanted.map(Platform::linux);
+            let found = chosen(&index, (Some(tag), &"the layout"), platform.as_ref());
+            let listed = |hint: String| hint.rsplit_once("it has ").map(|(_, digests)| digests.to_owned());
+            let hint = |e: &EngineError| e.hint().and_then(listed).unwrap_or_default();
+            found.map(|found| found.map(|d| d.digest.clone())).map_err(|e| (e.to_string(), hint(&e)))
+        };
+        let of = |content: &str| Ok(Some(d(content).digest));
+        let refused = |contents: [&str; 2]| {
+            let mut digests = contents.map(|content| d(content).digest.to_string());
+            digests.sort();
+            Err(("the layout has several images with the tag \"1\"".to_owned(), digests.join(", ")))
+        };
+        let all = |of: &[Descriptor]| of.iter().map(|d| tagged(d, "1")).collect::<Vec<_>>();
+        for wanted in [None, Some("amd64")] {
+            assert_eq!(chosen_of(&all(&[d("a"), d("b")]), "1", wanted), refused(["a", "b"]));
+            assert_eq!(chosen_of(&[full(&d("a")), full(&d("b"))], "1", wanted), refused(["a", "b"]));
+            assert_eq!(chosen_of(&all(&[d("a"), d("a")]), "1", wanted), of("a"));
+            let twice = all(&[on("a", "amd64"), on("b", "amd64")]);
+            assert_eq!(chosen_of(&twice, "1", wanted), refused(["a", "b"]));
+        }
+        // Each for its platform; whoever asks for none gets the first.
+        let both = all(&[on("a", "arm64"), on("b", "amd64")]);
+        assert_eq!(chosen_of(&both, "1", Some("amd64")), of("b"));
+        assert_eq!(chosen_of(&both, "1", None), of("a"));
+        // The platform decides where one of them has it.
+        let one = all(&[d("a"), on("b", "amd64")]);
+        assert_eq!(chosen_of(&one, "1", Some("amd64")), of("b"));
+        assert_eq!(chosen_of(&one, "1", None), refused(["a", "b"]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::origin::{Origin, cause};
 use super::shipment::{Name, Put, Shipment, Target, entries};
 use crate::EngineError;
 use crate::context::LayoutName;
-use crate::context::layout::{Layout, blob_path, chosen};
+use crate::context::layout::{Layout, blob_path, called};
 use crate::layers::{io, lock};
 use cooper_image::{Descriptor, Digest};
 use cooper_store::archive::OCI_LAYOUT;
@@ -129,7 +129,7 @@ impl LayoutTarget {
         let name = LayoutName { path: self.dir.clone(), tag: None, digest: None };
         let index = Layout::open_at(&name)?.index()?;
         let place = format!("the OCI layout {}", self.dir.display());
-        std::iter::once(first).chain(tags).try_for_each(|tag| chosen(&index, (Some(tag), &place), None).map(drop))
+        std::iter::once(first).chain(tags).try_for_each(|tag| called(&index, (tag, &place)).map(drop))
     }
 
     fn is_there(&self, digest: &Digest) -> bool {
