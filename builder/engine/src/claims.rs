@@ -13,8 +13,8 @@ const CLAIMS: &str = "cooper.claims";
 
 /// The configuration as a name leads to it. Also of layers that came from nowhere: the store may have others' blobs of those.
 pub(crate) fn noted(config: &Descriptor, layers: &[Layer]) -> Descriptor {
-    let bare = |d: &Descriptor| Descriptor::new(d.media_type.clone(), d.digest.clone(), d.size);
-    let claims: Vec<Option<Descriptor>> = layers.iter().map(|layer| layer.claimed.as_ref().map(bare)).collect();
+    let claims: Vec<Option<Descriptor>> =
+        layers.iter().map(|layer| layer.claimed.as_ref().map(Descriptor::plain)).collect();
     let mut noted = config.clone();
     if let Ok(text) = serde_json::to_string(&claims) {
         noted.annotations.insert(CLAIMS.to_owned(), text);

@@ -161,14 +161,16 @@ impl Engine {
             if !self.store.layer(&layer.diff)?.blobs.contains(claimed) {
                 self.verify(layer, claimed)?;
             }
-            if form.recompress == Recompress::New || is_compressed_by(&claimed.media_type, form.compression) {
-                return Ok(plain(claimed));
+            // What nobody may pass on stays that: compressed otherwise, it would be sent.
+            let stays = form.recompress == Recompress::New || claimed.media_type.is_foreign();
+            if stays || is_compressed_by(&claimed.media_type, form.compression) {
+                return Ok(claimed.plain());
             }
         }
         let forms = self.store.layer(&layer.diff)?;
         let made = form.compression.id();
         if let Some(blob) = forms.blobs.iter().find(|b| b.annotations.get(MADE) == Some(&made)) {
-            return Ok(plain(blob));
+            return Ok(blob.plain());
         }
         if let (Compression::Plain, Some(size)) = (form.compression, forms.tar) {
             return Ok(Descriptor::new(media_type(form.compression), layer.diff.0.clone(), size));
@@ -293,11 +295,6 @@ impl Chunks for Cached<'_> {
     fn find(&self, chunk: &ChunkId) -> Option<Known> {
         self.0.find(&chunk.0).map(|(bytes, sum)| Known { bytes, sum })
     }
-}
-
-/// A descriptor as a manifest holds it.
-fn plain(blob: &Descriptor) -> Descriptor {
-    Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size)
 }
 
 /// Name of the tree that the topmost of these layers has when it depends on those below.

@@ -182,7 +182,9 @@ impl Engine {
         let bytes = self.store.read_blob(d, limits::MANIFEST_BYTES)?;
         match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(name, e.to_string()))? {
             Document::Manifest(manifest) => {
-                for blob in manifest.layers.into_iter().chain([manifest.config]) {
+                // Who wants a layer that nobody may pass on gets it from its publisher.
+                let layers = manifest.layers.into_iter().filter(|layer| !layer.media_type.is_foreign());
+                for blob in layers.chain([manifest.config]) {
                     // It has to be there, and from here on it stays until it was sent.
                     if self.store.blob_size(&blob.digest)?.is_none() {
                         return Err(StoreError::MissingBlob(blob.digest).into());

@@ -21,6 +21,9 @@ pub struct Descriptor {
     /// Free-form annotations.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Where its publisher keeps it. Never asked; a layer that nobody may pass on is nowhere else.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
     /// The kind of artifact it leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
@@ -29,7 +32,15 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor with neither platform nor annotations.
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
-        Self { media_type, digest, size, platform: None, annotations: BTreeMap::new(), artifact_type: None }
+        let (annotations, urls) = (BTreeMap::new(), Vec::new());
+        Self { media_type, digest, size, platform: None, annotations, urls, artifact_type: None }
+    }
+    /// What it is, without what was noted of it: a layer as a manifest of ours holds it.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        // Nobody would find it without them.
+        let urls = if self.media_type.is_foreign() { self.urls.clone() } else { Vec::new() };
+        Self { urls, ..Self::new(self.media_type.clone(), self.digest.clone(), self.size) }
     }
     /// Describes bytes in memory.
     pub fn of(media_type: MediaType, bytes: &[u8]) -> Self {

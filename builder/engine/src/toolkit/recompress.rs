@@ -57,7 +57,9 @@ impl Recompression<'_> {
         let read = |layer: &Value| serde_json::from_value::<Descriptor>(layer.clone());
         let old = image.layers.iter().map(read).collect::<Result<Vec<_>, _>>();
         let old = old.map_err(|e| invalid(self.name, e.to_string()))?;
-        if old.iter().all(|layer| is_compressed_by(&layer.media_type, self.method)) {
+        let stays =
+            |layer: &Descriptor| layer.media_type.is_foreign() || is_compressed_by(&layer.media_type, self.method);
+        if old.iter().all(stays) {
             return Ok(());
         }
         self.has_changed = true;
