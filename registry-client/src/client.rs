@@ -381,7 +381,7 @@ impl Client {
     /// SHA-256, a request for a tag alone would have the registry compute another one.
     ///
     /// # Errors
-    /// As [`Client::push_manifest`], and [`RegistryError::Protocol`] where the registry cannot give a tag to such a digest.
+    /// As [`Client::push_manifest`], and [`RegistryError::NoTag`] where the registry cannot give a tag to such a digest.
     /// Tags that came before have the manifest then.
     pub async fn push_manifest_tagged(
         &self,

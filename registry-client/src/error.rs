@@ -3,8 +3,8 @@
 //! text of a stranger.
 
 use crate::http::{BY_PROXY, FATAL_ALERT};
-use cooper_image::DigestError;
 use cooper_image::index::DocumentError;
+use cooper_image::{Digest, DigestError};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -77,6 +77,9 @@ pub enum RegistryError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The file with credentials names a credential helper that can be none.
+    #[error("credential helper {0:?}: the name is malformed")]
+    Helper(String),
     /// The file with credentials has something for the registry that cannot be read.
     #[error("{file}: the login for {key} cannot be used: {why}")]
     Login {
@@ -120,6 +123,14 @@ pub enum RegistryError {
         asked: Box<Asked>,
         /// How long that is.
         wait: Duration,
+    },
+    /// The registry cannot be told under which digest a tag is to have a manifest.
+    #[error("{asked}: it gives no tag to {digest}, and would keep what is sent for the tag under another digest")]
+    NoTag {
+        /// What would have been asked.
+        asked: Box<Asked>,
+        /// The digest by which the manifest is known.
+        digest: Digest,
     },
     /// The registry does not follow the protocol.
     #[error("{asked}: {cause}")]
@@ -212,9 +223,13 @@ impl RegistryError {
     /// Whose fault it is. For several endpoints the last one, the primary, decides.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Config { .. } | Self::Login { .. } | Self::Blocked { .. } | Self::Platform { .. } => Fault::Caller,
+            Self::Config { .. }
+            | Self::Helper(_)
+            | Self::Login { .. }
+            | Self::Blocked { .. }
+            | Self::Platform { .. } => Fault::Caller,
             Self::Auth { .. } | Self::Status { status: 401 | 403, .. } => Fault::Auth,
-            Self::Status { .. } | Self::Later { .. } | Self::Protocol { .. } => Fault::Registry,
+            Self::Status { .. } | Self::Later { .. } | Self::NoTag { .. } | Self::Protocol { .. } => Fault::Registry,
             Self::Network { .. } => Fault::Network,
             Self::Digest { .. } | Self::Document { .. } | Self::TooLarge { .. } => Fault::Input,
             Self::Local { .. } => Fault::Local,
@@ -241,6 +256,11 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Auth { advice, .. } => Some(advice.clone()),
+            Self::Helper(_) => Some(
+                "credsStore and credHelpers of the credential file take what follows docker-credential- in the name of a \
+                 helper: letters, digits, _, - and . alone"
+                    .to_owned(),
+            ),
             Self::Login { file, key, .. } => {
                 let host = key.split('/').next().unwrap_or(key);
                 Some(format!("take the entry {key} out of {file}, and log in again with: cooper login {host}"))
@@ -249,6 +269,9 @@ impl RegistryError {
             Self::Later { wait, .. } => {
                 Some(format!("try again in {}; who is logged in, or uses a mirror, may wait less", length(*wait)))
             }
+            Self::NoTag { .. } => Some(
+                "send it to a registry that gives tags beside a digest (?tag=), as cooper registry serve does".to_owned(),
+            ),
             Self::Network { cause, asked } => Some(network_hint(cause, asked)),
             Self::Digest { asked, .. } if asked.request.starts_with("PUT") => Some(
                 "the registry, or a proxy in between, says that it keeps other bytes than it was sent: try again, and tell \
@@ -257,6 +280,9 @@ impl RegistryError {
             ),
             Self::Digest { .. } => {
                 Some("the registry or a mirror or proxy in between serves other content; nothing was kept".to_owned())
+            }
+            Self::Platform { available, .. } if available.is_empty() => {
+                Some("ask who made it, or choose another one; cooper inspect --raw shows what is in it".to_owned())
             }
             Self::Platform { .. } => Some("choose one of these with --platform".to_owned()),
             Self::Blocked { .. } => Some("remove blocked = true from the matching [[registry]] table".to_owned()),

@@ -261,8 +261,7 @@ pub(crate) async fn push_tagged(
 /// No registry can be told in another way under which digest a tag has a manifest.
 pub(crate) fn untagged(s: &Session<'_>, tag: &str, digest: &Digest) -> RegistryError {
     let asked = Box::new(s.asked(&s.call(Method::PUT, &Route::Manifest(tag))));
-    let cause = format!("it gives no tag to {digest}, and would keep what is sent for the tag under another digest");
-    RegistryError::Protocol { asked, cause }
+    RegistryError::NoTag { asked, digest: digest.clone() }
 }
 
 /// Sends a manifest, under a condition where there is one.

@@ -156,6 +156,9 @@ impl StoreError {
             }
             Self::NotAStore { .. } => "choose an empty directory, or one that does not exist yet, with --root",
             Self::NotALayout { .. } => "give an empty directory, one that does not exist yet, or an OCI layout",
+            Self::NotAnArchive { .. } => {
+                "give a file that cooper save, docker save or podman save has written; it may be compressed"
+            }
             Self::FullLayout { .. } => "write to another directory",
             Self::NotOneImage(_) => "write an OCI archive, or build for one platform",
             Self::Busy { .. } => "is another `cooper` stopped or suspended? let it go on, or end it",

@@ -102,7 +102,7 @@ fn is_absence(output: &[u8]) -> bool {
 async fn talk(name: &str, action: &str, input: &[u8]) -> Result<Ended, RegistryError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
     if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(plain) {
-        return Err(bad(name, "the name is malformed".to_owned()));
+        return Err(RegistryError::Helper(name.to_owned()));
     }
     let program = format!("docker-credential-{name}");
     let run = Command::new(&program)
@@ -164,8 +164,9 @@ mod tests {
     #[tokio::test]
     async fn names_are_checked_before_anything_runs() {
         for name in ["", "../evil", "a/b", "-x", ".x", "a b", "a;b", "a\0b"] {
-            let error = get(name, "r.example").await.unwrap_err().to_string();
-            assert!(error.contains("malformed"), "{name:?}: {error}");
+            let error = get(name, "r.example").await.unwrap_err();
+            assert!(error.to_string().contains("malformed"), "{name:?}: {error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("what follows docker-credential-")), "{name:?}");
         }
         let error = get("surely-not-installed", "r.example").await.unwrap_err().to_string();
         assert!(error.contains("cannot run docker-credential-surely-not-installed"), "{error}");
