@@ -8,6 +8,7 @@ use crate::failure::{Excerpt, Exit, Failure};
 use crate::flags::build::{BuildFlags, StepFlags};
 use crate::flags::failing::{FailingFlags, OnFailureFlag};
 use crate::flags::limits::LimitFlags;
+use crate::flags::output::OutputFlag;
 use crate::flags::pair::Pair;
 use crate::flags::steps::{Entitlement, NetworkFlag};
 use crate::metadata::{self, Listener};
@@ -55,7 +56,7 @@ pub fn run(place: &Place, flags: BuildFlags) -> Result<Exit, Failure> {
         place.env.gc_max_size()?;
     }
     for file in [&iidfile, &metadata].into_iter().flatten() {
-        make_way(file)?;
+        make_way(file, &flags.result.outputs)?;
     }
     let prepared = Prepared::new(place, flags)?;
     let lacking = cooper_sandbox::lacking_ids();
@@ -336,14 +337,20 @@ pub(super) fn build_args(place: &Place, pairs: Vec<Pair>) -> Result<BTreeMap<Str
 
 /// An id of an earlier build must not be taken for this one's; and that there is no place for it is told before a long
 /// build, not after.
-fn make_way(file: &Path) -> Result<(), Failure> {
+fn make_way(file: &Path, outputs: &[OutputFlag]) -> Result<(), Failure> {
     if is_stream(file) {
         return Ok(());
     }
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = |exit| move |e| Failure::file(format!("writing {}", file.display()), exit, e);
-    if !std::fs::metadata(dir).map_err(cannot(Exit::Usage))?.is_dir() {
-        return Err(cannot(Exit::Usage)(std::io::ErrorKind::NotADirectory.into()));
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(cannot(Exit::Usage)(std::io::ErrorKind::NotADirectory.into())),
+        // The build may make it.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && outputs.iter().any(|output| output.makes(dir)) => {
+            return Ok(());
+        }
+        Err(e) => return Err(cannot(Exit::Usage)(e)),
     }
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
     rustix::fs::access(dir, access).map_err(|e| cannot(Exit::Storage)(e.into()))?;
@@ -369,16 +376,20 @@ mod tests {
     fn an_id_is_written_whole_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("id");
-        make_way(&file).unwrap();
+        make_way(&file, &[]).unwrap();
         for content in ["sha256:a", "sha256:b"] {
             write_text(&file, content).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
         }
-        make_way(&file).unwrap();
+        make_way(&file, &[]).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(make_way(&dir.path().join("absent/id")).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(make_way(&dir.path().join("absent/id"), &[]).unwrap_err().exit(), Exit::Usage);
+        let made: OutputFlag = format!("type=local,dest={}", dir.path().join("absent").display()).parse().unwrap();
+        for (name, is_made) in [("absent/id", true), ("absent/below/id", true), ("absence/id", false)] {
+            assert_eq!(make_way(&dir.path().join(name), std::slice::from_ref(&made)).is_ok(), is_made, "{name}");
+        }
         std::fs::write(&file, "").unwrap();
-        assert_eq!(make_way(&file.join("id")).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(make_way(&file.join("id"), &[]).unwrap_err().exit(), Exit::Usage);
         assert_eq!(write_text(&dir.path().join("absent/id"), "").unwrap_err().exit(), Exit::Storage);
     }
 

@@ -11,12 +11,19 @@ use cooper_engine::output::{
 use cooper_image::Reference;
 use cooper_store::archive::Kind;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// One `-o`; nothing for `type=cacheonly`, which keeps steps alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputFlag(pub Option<Output>);
+
+impl OutputFlag {
+    /// May the build make this directory, because files go into it or above it?
+    pub fn makes(&self, dir: &Path) -> bool {
+        matches!(&self.0, Some(Output::Files(files)) if dir.starts_with(&files.dest))
+    }
+}
 
 /// Why it is no output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
