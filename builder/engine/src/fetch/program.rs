@@ -66,8 +66,10 @@ const SETTINGS: &str = "\
 [safe]
 \tdirectory = *
 ";
-/// ssh as git starts it: no questions, and no connection that others share or that stays.
-const SSH: &str = "ssh -o BatchMode=yes -o ControlMaster=no -o ControlPath=none";
+/// ssh as git starts it: no questions, no connection that others share or that stays, and nothing of the user's for the
+/// server, which a Dockerfile names: with the agent it could be the user elsewhere.
+const SSH: &str = "ssh -o BatchMode=yes -o ControlMaster=no -o ControlPath=none -o ForwardAgent=no -o ForwardX11=no \
+                   -o ClearAllForwardings=yes";
 /// Longest path of a socket (unix(7)).
 const SOCKET_BYTES: usize = 107;
 /// With an agent, that one, whatever the configuration says.
@@ -394,6 +396,7 @@ mod tests {
         }
         assert!(found.contains("PubkeyAuthentication=no") && !found.contains("SSH_AUTH_SOCK="), "{found}");
         assert!(found.contains("-o ProxyJump=none -o ProxyCommand=none"), "{found}");
+        assert!(found.contains("-o ForwardAgent=no"), "{found}");
         let found = git
             .with_agent(Some(&AgentSource::Socket("/agent".into())))
             .unwrap()
