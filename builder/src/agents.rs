@@ -53,7 +53,8 @@ fn add(id: &str, path: &Path, keys: &mut Keys) -> Result<(), Failure> {
     if kind.is_socket() {
         return Err(usage("a socket is given alone", "give the socket of an agent, or files of keys, not both"));
     }
-    if !kind.is_file() {
+    // A pipe too: what a shell makes of `<(…)`, so that a key need not be on the disk.
+    if !kind.is_file() && !kind.is_fifo() {
         return Err(usage("it is neither an agent's socket nor a file", HINT));
     }
     let mut bytes = Vec::new();

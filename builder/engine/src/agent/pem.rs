@@ -22,9 +22,12 @@ const MAGIC: &[u8] = b"openssh-key-v1\0";
 
 /// The key of a file.
 pub(super) fn pair(file: &[u8]) -> Result<Pair, KeyError> {
-    let text = std::str::from_utf8(file).map_err(|_| KeyError::NoKey)?;
-    let Some((label, body)) = block(text) else {
-        let public = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| text.trim_start().starts_with(start));
+    // What is around a key may be in any encoding.
+    let text = String::from_utf8_lossy(file);
+    let is_private = |(label, _): &(&str, &str)| label.ends_with("PRIVATE KEY");
+    let Some((label, body)) = blocks(&text).find(is_private) else {
+        let line = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| text.trim_start().starts_with(start));
+        let public = line || blocks(&text).any(|(label, _)| label.ends_with("PUBLIC KEY"));
         return Err(if public { KeyError::Public } else { KeyError::NoKey });
     };
     // What is encrypted in PEM's own way has headers (RFC 1421).
@@ -44,17 +47,19 @@ pub(super) fn pair(file: &[u8]) -> Result<Pair, KeyError> {
         }
         "PRIVATE KEY" => pkcs8(&decode()?),
         "DSA PRIVATE KEY" => Err(KeyError::Kind("ssh-dss".to_owned())),
-        label if label.ends_with("PUBLIC KEY") => Err(KeyError::Public),
         _ => Err(KeyError::NoKey),
     }
 }
 
-/// Label and content of the first block of PEM.
-fn block(text: &str) -> Option<(&str, &str)> {
-    let (_, begun) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = begun.split_once("-----")?;
-    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    Some((label, body))
+/// Label and content of each block of PEM.
+fn blocks(mut text: &str) -> impl Iterator<Item = (&str, &str)> {
+    std::iter::from_fn(move || {
+        let (_, begun) = text.split_once("-----BEGIN ")?;
+        let (label, rest) = begun.split_once("-----")?;
+        let (body, after) = rest.split_once(&format!("-----END {label}-----"))?;
+        text = after;
+        Some((label, body))
+    })
 }
 
 fn ecdsa(
@@ -64,7 +69,23 @@ fn ecdsa(
     found.ok_or(KeyError::Damaged)
 }
 
+/// What PKCS#8 calls the kinds that can be used: their object identifiers, and for ECDSA those of the curves.
+const KINDS: [&[u8]; 5] = [
+    &[0x2b, 0x65, 0x70],
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1],
+    &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+    &[0x2b, 0x81, 4, 0, 0x22],
+    &[0x2b, 0x81, 4, 0, 0x23],
+];
+/// Where they are: behind a few bytes of structure.
+const KIND_BYTES: usize = 40;
+
 fn pkcs8(der: &[u8]) -> Result<Pair, KeyError> {
+    let head = der.get(..KIND_BYTES).unwrap_or(der);
+    if !KINDS.iter().any(|kind| head.windows(kind.len()).any(|bytes| bytes == *kind)) {
+        let others = "other than Ed25519, RSA, and ECDSA on P-256, P-384 and P-521";
+        return Err(KeyError::Kind(others.to_owned()));
+    }
     if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
         return Ok(Pair::Ed25519(pair));
     }
@@ -83,7 +104,11 @@ fn openssh(bytes: &[u8]) -> Result<Pair, KeyError> {
         b"ssh-rsa" => rsa(&mut fields),
         kind => match CURVES.iter().find(|curve| kind.strip_prefix(b"ecdsa-sha2-") == Some(curve.name.as_bytes())) {
             Some(curve) => on_curve(&mut fields, curve),
-            None => return Err(KeyError::Kind(String::from_utf8_lossy(kind).escape_debug().to_string())),
+            None => {
+                return Err(KeyError::Kind(
+                    String::from_utf8_lossy(kind).chars().take(KIND_BYTES).flat_map(char::escape_debug).collect(),
+                ));
+            }
         },
     };
     pair.ok_or(KeyError::Damaged)

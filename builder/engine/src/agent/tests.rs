@@ -89,6 +89,8 @@ fn keys_of(dir: &Path) -> Vec<String> {
     }
     run(dir, "openssl", &["genpkey", "-algorithm", "ed25519", "-out", "openssl"]);
     std::fs::set_permissions(dir.join("openssl"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let parameters = ["ecparam", "-name", "prime256v1", "-genkey", "-out", "parameters"];
+    run(dir, "openssl", &parameters);
     names
 }
 
@@ -102,6 +104,9 @@ fn keys_of_files_sign_what_ssh_verifies() {
         keys.add(&std::fs::read(dir.join(name)).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
     keys.add(&std::fs::read(dir.join("openssl")).unwrap()).unwrap();
+    // Another block before the key, and words that are no UTF-8.
+    let parameters = [&b"a key of the caf\xe9\n"[..], &std::fs::read(dir.join("parameters")).unwrap()].concat();
+    Keys::default().add(&parameters).unwrap();
     let own = dir.join("own");
     std::fs::create_dir(&own).unwrap();
     let agent = Agent::start_own(&AgentSource::Keys(Arc::new(keys)), &own).unwrap();
@@ -143,12 +148,17 @@ fn what_is_no_usable_key_says_why() {
     let whole = made("whole", &["-t", "ed25519", "-N", ""]);
     let damaged = String::from_utf8(whole.clone()).unwrap().replace("AAAA", "AAAB").into_bytes();
     let public = std::fs::read(dir.join("whole.pub")).unwrap();
+    let others = KeyError::Kind("other than Ed25519, RSA, and ECDSA on P-256, P-384 and P-521".into());
+    let openssl = |args: &[&str]| run(dir, "openssl", args).into_bytes();
     for (file, error) in [
         (made("a", &["-t", "ed25519", "-N", "passphrase"]), KeyError::Encrypted),
         (made("b", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "passphrase"]), KeyError::Encrypted),
         (made("c", &["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", "passphrase"]), KeyError::Encrypted),
         (made("d", &["-t", "rsa", "-b", "1024", "-N", ""]), KeyError::Damaged),
         (made("e", &["-t", "dsa", "-N", ""]), KeyError::Kind("ssh-dss".into())),
+        (openssl(&["genpkey", "-algorithm", "ed448"]), others.clone()),
+        (openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"]), others),
+        (openssl(&["pkey", "-in", "b", "-passin", "pass:passphrase", "-pubout"]), KeyError::Public),
         (damaged, KeyError::Damaged),
         (public, KeyError::Public),
         (b"a password".to_vec(), KeyError::NoKey),
@@ -166,6 +176,44 @@ fn what_is_no_usable_key_says_why() {
         // What is behind the key itself, a comment and padding, is not looked at.
         if end * 3 / 4 < 200 {
             assert_eq!(Keys::default().add(cut.as_bytes()), Err(KeyError::Damaged), "{end}");
+        }
+    }
+}
+
+#[test]
+fn requests_are_answered_or_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut keys = Keys::default();
+    for (name, kind) in [("e", "ed25519"), ("r", "rsa")] {
+        run(dir.path(), "ssh-keygen", &["-q", "-t", kind, "-b", "2048", "-N", "", "-f", name]);
+        keys.add(&std::fs::read(dir.path().join(name)).unwrap()).unwrap();
+    }
+    let listed = keys.answer(&[LIST]);
+    let mut fields = wire::Fields(listed.get(5..).unwrap());
+    let publics: Vec<&[u8]> = std::iter::from_fn(|| fields.string().zip(fields.string()).map(|(key, _)| key)).collect();
+    let request = |key: &[u8], flags: &[u8]| {
+        let mut request = vec![SIGN];
+        wire::put_string(&mut request, key);
+        wire::put_string(&mut request, b"data");
+        [request, flags.to_vec()].concat()
+    };
+    let algorithm = |answer: &[u8]| {
+        let mut signature = wire::Fields(answer.get(5..)?);
+        Some(String::from_utf8(signature.string()?.to_vec()).unwrap())
+    };
+    for (key, flags, said) in [
+        (publics[0], [0, 0, 0, 0], Some("ssh-ed25519")),
+        (publics[1], [0, 0, 0, 2], Some("rsa-sha2-256")),
+        (publics[1], [0, 0, 0, 4], Some("rsa-sha2-512")),
+        // SHA-1.
+        (publics[1], [0, 0, 0, 0], None),
+        (b"unknown", [0, 0, 0, 0], None),
+    ] {
+        let whole = request(key, &flags);
+        let answer = keys.answer(&whole);
+        assert_eq!(algorithm(&answer).as_deref(), said, "{flags:?}");
+        for end in 0..whole.len() {
+            assert_eq!(keys.answer(&whole[..end]), [FAILURE], "{end}");
         }
     }
 }
