@@ -132,6 +132,7 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
         Err(e) => match Errno::from_io_error(&e) {
             Some(Errno::NOEXEC) => refused(NO_EMULATOR),
             Some(Errno::NOENT) => refused("the emulator that binfmt_misc names is not here"),
+            Some(Errno::ACCESS) if !is_noexec(work) => refused("what binfmt_misc names may not be executed"),
             Some(Errno::ACCESS) => Err(SandboxError::Unavailable {
                 feature: "a try of programs for another processor",
                 cause: "nothing in the store may be executed: its file system is mounted noexec".to_owned(),
@@ -142,8 +143,14 @@ pub fn check_foreign(platform: &Platform, work: &Path) -> Result<(), SandboxErro
     }
 }
 
+fn is_noexec(place: &Path) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|fs| fs.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+}
+
 /// Starts the program and waits for its end.
 fn start(program: &[u8], work: &Path) -> io::Result<ExitStatus> {
+    // It is started in that directory.
+    let work = &std::path::absolute(work)?;
     let path = work.join("foreign");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(&path)?;
     io::Write::write_all(&mut file, program)?;

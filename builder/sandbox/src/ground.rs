@@ -70,7 +70,9 @@ pub fn rooting(directory: &Path) -> Rooting {
 /// Looks at the place of a store, for steps that run so.
 pub fn probe_store(root: &Path, tier: Option<Tier>) -> Vec<Finding> {
     // What is no directory is not passed over: nothing can be made below it.
-    let there = root.ancestors().find(|place| place.symlink_metadata().is_ok()).unwrap_or(root);
+    let here = |place: &'_ Path| if place.as_os_str().is_empty() { PathBuf::from(".") } else { place.to_owned() };
+    let there = root.ancestors().map(here).find(|place| place.symlink_metadata().is_ok());
+    let there = there.as_deref().unwrap_or(root);
     let unfit =
         |detail: String, hint: &str| vec![Finding { name: "store", ok: false, detail, hint: Some(hint.into()) }];
     let trial = match Trial::new(there) {

@@ -49,7 +49,11 @@ pub fn run(place: &Place, flags: &ListFlags) -> Result<Exit, Failure> {
     let tier = report.tier.as_ref().ok().copied();
     if let Ok(root) = place.root() {
         report.findings.extend(cooper_sandbox::probe_store(&root, tier));
-        report.findings.extend(tier.and_then(|tier| unusable(place, &root, tier)));
+        if let Some(unusable) = tier.and_then(|tier| unusable(place, &root, tier)) {
+            // What the file system could do does not matter then.
+            report.findings.retain(|finding| finding.name != unusable.name);
+            report.findings.push(unusable);
+        }
     }
     let diagnosis = diagnose(report, store);
     if flags.json {
