@@ -53,6 +53,11 @@ pub fn run(place: &Place, flags: &LoadFlags) -> Result<Exit, Failure> {
             continue;
         }
         let digest = descriptor.digest.clone();
+        let taken = |name: &Reference| loaded.iter().any(|l: &Loaded| l.reference == *name && l.digest != digest);
+        if let Some(name) = names.iter().find(|name| taken(name)) {
+            let message = format!("{} calls several images {}", origin.place(), name.familiar());
+            return Err(Failure::usage(message, "save them anew, with a name for each"));
+        }
         loaded.extend(names.iter().cloned().map(|reference| Loaded { reference, digest: digest.clone() }));
         let names = names.into_iter().map(Name::Full).collect();
         shipment.add(&origin, Top { descriptor, names }, Referrers::Stay)?;

@@ -135,8 +135,7 @@ pub(crate) fn chosen<'i>(
         let is_either = |a: &&Descriptor| left.iter().any(|b| a.digest != b.digest && is_like(a, b));
         if left.iter().any(is_either) {
             let digests = some_of(&digests.iter().map(ToString::to_string).collect::<Vec<_>>());
-            let way = "choose one by its digest: oci-layout://DIR@sha256:… (an OCI archive unpacks to such a DIR)";
-            return Err(several((place, tag), format!("{way}; it has {digests}")));
+            return Err(several((place, tag), format!("{BY_DIGEST}; it has {digests}")));
         }
         Ok(left.first().copied())
     };
@@ -372,9 +371,13 @@ fn image(digest: Digest, bytes: Vec<u8>, manifest: Manifest) -> Image {
 }
 
 /// Nobody knows which of these is meant.
-fn several((place, tag): (&dyn fmt::Display, &str), hint: String) -> EngineError {
+pub(crate) fn several((place, tag): (&dyn fmt::Display, &str), hint: String) -> EngineError {
     EngineError::Request { message: format!("{place} has several images with the tag {tag:?}"), hint }
 }
+
+/// What to do where a name is that of several images.
+pub(crate) const BY_DIGEST: &str = "choose one by its digest: oci-layout://DIR@sha256:… (an OCI archive unpacks to such a DIR; save \
+                         a docker archive anew, with a name for each)";
 
 /// What is wanted is not there, and this is.
 fn offering(message: String, has: Vec<String>) -> EngineError {

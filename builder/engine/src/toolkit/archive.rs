@@ -4,7 +4,7 @@
 use super::layout::{bare, referring};
 use super::origin::{Checked, Origin, Reader, damaged, skipped};
 use crate::EngineError;
-use crate::context::layout::{blob_path, chosen, some_of, without_referrers};
+use crate::context::layout::{BY_DIGEST, blob_path, chosen, several, some_of, without_referrers};
 use crate::layers::io;
 use cooper_image::{Descriptor, Digest, Document, Hasher, ImageConfig, Index, Manifest, MediaType, Verified, limits};
 use cooper_layerfs::{LayerfsError, compress};
@@ -169,10 +169,10 @@ impl Origin for ArchiveOrigin {
         let wanted = self.wanted.as_deref();
         let full = wanted.and_then(|w| w.parse::<cooper_image::Reference>().ok()).map(|r| r.or_latest());
         let images = if wanted.is_none() { self.images() } else { self.index.clone() };
-        let found = chosen(&images, (wanted, &self.place()), None)?.or_else(|| {
-            let full = full.as_ref()?;
-            images.manifests.iter().find(|d| names_of(d).any(|name| name == *full))
-        });
+        let found = match (chosen(&images, (wanted, &self.place()), None)?, &full) {
+            (None, Some(full)) => named(&images, full, &self.place())?,
+            (found, _) => found,
+        };
         let only = || match images.manifests.split_first() {
             // One image under several names is one image.
             Some((first, rest)) if rest.iter().all(|d| d.digest == first.digest) => Some(first),
@@ -243,6 +243,23 @@ pub(super) fn listed(index: &Index) -> Vec<(Descriptor, Vec<cooper_image::Refere
         found.retain(|(_, names)| !names.is_empty());
     }
     found
+}
+
+/// The image that has this name, however it is written there.
+///
+/// # Errors
+/// When several have it and are not the same.
+fn named<'i>(
+    index: &'i Index,
+    name: &cooper_image::Reference,
+    place: &dyn std::fmt::Display,
+) -> Result<Option<&'i Descriptor>, EngineError> {
+    let mut found = index.manifests.iter().filter(|d| names_of(d).any(|known| known == *name));
+    let first = found.next();
+    match found.find(|other| first.is_some_and(|first| first.digest != other.digest)) {
+        Some(_) => Err(several((place, &name.familiar()), BY_DIGEST.to_owned())),
+        None => Ok(first),
+    }
 }
 
 /// The full names of an entry.
