@@ -16,6 +16,15 @@ pub enum Format {
     Docker,
 }
 
+/// Layers that nobody may pass on, as OCI and as Docker call them.
+const FOREIGN: [[&str; 2]; 2] = [
+    ["application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar"],
+    [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    ],
+];
+
 impl Format {
     /// Has it a media type for such a layer?
     pub fn knows_layer(self, layer: &MediaType) -> bool {
@@ -29,7 +38,10 @@ impl Format {
             (Self::Oci, MediaType::DockerLayerGzip) => MediaType::OciLayerGzip,
             (Self::Docker, MediaType::OciLayer) => MediaType::DockerLayer,
             (Self::Docker, MediaType::OciLayerGzip) => MediaType::DockerLayerGzip,
-            (_, other) => other,
+            (_, other) => {
+                let [from, to] = if self == Self::Oci { [1, 0] } else { [0, 1] };
+                FOREIGN.iter().find(|both| both[from] == other.as_str()).map_or(other, |both| both[to].into())
+            }
         }
     }
 }
