@@ -299,7 +299,7 @@ impl Chunks for Cached<'_> {
 
 /// Name of the tree that the topmost of these layers has when it depends on those below.
 fn tree_upon(layers: &[Layer]) -> DiffId {
-    let mut h = StableHash::new("tree-upon/1");
+    let mut h = StableHash::new("tree-upon/2");
     if let Some(chain) = ChainId::of(&diff_ids(layers)) {
         h.part("chain", chain.to_string());
     }
