@@ -27,4 +27,4 @@ pub mod walk;
 pub mod whiteout;
 pub mod whole;
 
-pub use error::LayerfsError;
+pub use error::{LayerfsError, Reason};

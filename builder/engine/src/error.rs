@@ -6,7 +6,7 @@ use cooper_dockerfile::diagnostic::Diagnostic;
 use cooper_dockerfile::ignore::IgnoreError;
 use cooper_dockerfile::instruction::Span;
 use cooper_image::{Descriptor, Digest, DigestError, Reference};
-use cooper_layerfs::LayerfsError;
+use cooper_layerfs::{LayerfsError, Reason};
 use cooper_plan::context::ContextName;
 use cooper_registry::{Fault, RegistryError};
 use cooper_sandbox::SandboxError;
@@ -127,6 +127,15 @@ pub enum EngineError {
         /// What is wrong.
         #[source]
         source: Box<EngineError>,
+    },
+    /// A registry refuses an image of which one layer was not sent.
+    #[error("the image was not taken; its layer {layer}, which nobody may pass on, was not sent")]
+    KeptBack {
+        /// The layer.
+        layer: Digest,
+        /// What the registry says.
+        #[source]
+        source: Box<RegistryError>,
     },
     /// A compressed archive that ends early, or does not inflate.
     #[error("{file} is no archive of images, or a damaged one")]
@@ -263,6 +272,7 @@ impl EngineError {
             | Self::Digest(_)
             | Self::Json { .. } => ErrorClass::Input,
             Self::Step { .. } | Self::Dependency => ErrorClass::Step,
+            Self::KeptBack { .. } => ErrorClass::Registry,
             Self::Registry(e) => match e.fault() {
                 Fault::Caller => ErrorClass::Usage,
                 Fault::Input => ErrorClass::Input,
@@ -289,6 +299,10 @@ impl EngineError {
             _ => false,
         }
     }
+    /// Does a layer have something that leads to what it has not?
+    fn leads_out(&self) -> bool {
+        matches!(self, Self::Layerfs(LayerfsError::Entry { reason: Reason::Hardlink | Reason::Parent, .. }))
+    }
     /// The class of a failure in the middle of a stream: what the system has not said, the decompressor has, and then
     /// the bytes are at fault.
     fn of_stream(&self) -> ErrorClass {
@@ -304,6 +318,10 @@ impl EngineError {
             Self::Layer { source, .. } if self.class() == ErrorClass::Input => source.hint().or_else(|| {
                 Some("the image is damaged or hostile: ask where it comes from, or choose another one".to_owned())
             }),
+            Self::NoLayer { source, .. } if source.leads_out() => Some(
+                "take the entry out, or put into the tar what it needs: a layer is unpacked by itself, without those below"
+                    .to_owned(),
+            ),
             Self::NoLayer { .. } if self.class() == ErrorClass::Input => {
                 Some("a layer is a tar, which may be compressed with gzip, zstd, bzip2 or xz".to_owned())
             }
@@ -312,8 +330,17 @@ impl EngineError {
                 Some("get it anew: it ends early, or its bytes were changed on the way".to_owned())
             }
             Self::Elsewhere { .. } => {
-                Some("take the image from its publisher's registry, which has the layer too".to_owned())
+                Some(
+                    "take the image from its publisher's registry, which has the layer too; where it is built upon such an \
+                     image, cooper pull that one first, into the same store"
+                        .to_owned(),
+                )
             }
+            Self::KeptBack { .. } => Some(
+                "the registry has to take images whose layers are elsewhere (docker-registry: \
+                 validation.manifests.urls.allow)"
+                    .to_owned(),
+            ),
             Self::Request { hint, .. } => Some(hint.clone()),
             Self::NoImage(r) => {
                 Some(format!("cooper images lists what there is; cooper pull {} fetches it", r.familiar()))

@@ -13,7 +13,7 @@ use crate::uplink::Uplink;
 use crate::{Engine, EngineError};
 use cooper_image::assemble::Format;
 use cooper_image::{Descriptor, Digest, Document, Reference, limits};
-use cooper_registry::Pushed;
+use cooper_registry::{Pushed, RegistryError};
 use cooper_store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -27,6 +27,20 @@ const PARALLEL: usize = 4;
 struct Parcel {
     blobs: BTreeMap<Digest, Descriptor>,
     documents: Vec<Descriptor>,
+    /// A layer that nobody may pass on, and that is not sent.
+    kept_back: Option<Digest>,
+}
+
+impl Parcel {
+    /// What a registry has against a document, where a layer that was not sent may be the reason.
+    fn refused(&self, error: EngineError) -> EngineError {
+        match (&self.kept_back, error) {
+            (Some(layer), EngineError::Registry(source @ RegistryError::Status { .. })) => {
+                EngineError::KeptBack { layer: layer.clone(), source: Box::new(source) }
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 impl Engine {
@@ -136,7 +150,7 @@ impl Engine {
         let Some(name) = names.first() else { return Ok(()) };
         let mut parcel = Parcel::default();
         self.collect(name, top, 0, &mut parcel)?;
-        let blobs: Vec<Descriptor> = parcel.blobs.into_values().collect();
+        let blobs: Vec<Descriptor> = std::mem::take(&mut parcel.blobs).into_values().collect();
         let near = Neighbours::of(&self.store, name);
         watched(sink, Direction::Push, |meters| {
             each(&blobs, |blob| self.push_blob(name, blob, (uplink, &near), meters))
@@ -144,12 +158,14 @@ impl Engine {
         for document in &parcel.documents {
             let bytes = self.store.read_blob(document, limits::MANIFEST_BYTES)?;
             // The last one is what the names lead to; a registry refuses an index before its images are there.
-            if document.digest == top.digest {
-                self.name(names, bytes.get(), document)?;
+            let sent = if document.digest == top.digest {
+                self.name(names, bytes.get(), document)
             } else {
                 let at = name.with_digest(document.digest.clone());
-                self.runtime.block_on(self.client.push_manifest(&at, bytes.get(), &document.media_type))?;
-            }
+                let sent = self.runtime.block_on(self.client.push_manifest(&at, bytes.get(), &document.media_type));
+                sent.map(drop).map_err(EngineError::from)
+            };
+            sent.map_err(|error| parcel.refused(error))?;
         }
         for name in names {
             sink.event(Event::Pushed { reference: name.clone(), digest: top.digest.clone() });
@@ -183,8 +199,10 @@ impl Engine {
         match Document::parse(bytes.get(), Some(&d.media_type)).map_err(|e| invalid(name, e.to_string()))? {
             Document::Manifest(manifest) => {
                 // Who wants a layer that nobody may pass on gets it from its publisher.
-                let layers = manifest.layers.into_iter().filter(|layer| !layer.media_type.is_foreign());
-                for blob in layers.chain([manifest.config]) {
+                let (foreign, layers): (Vec<_>, Vec<_>) =
+                    manifest.layers.into_iter().partition(|layer| layer.media_type.is_foreign());
+                into.kept_back = into.kept_back.take().or_else(|| foreign.into_iter().next().map(|d| d.digest));
+                for blob in layers.into_iter().chain([manifest.config]) {
                     // It has to be there, and from here on it stays until it was sent.
                     if self.store.blob_size(&blob.digest)?.is_none() {
                         return Err(StoreError::MissingBlob(blob.digest).into());
