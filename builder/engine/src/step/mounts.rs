@@ -185,8 +185,7 @@ impl Build<'_> {
                 (Mounted::Tmpfs { bytes }, _) => Some(Content::Tmpfs { bytes: *bytes }),
                 (Mounted::Secret(secret), _) => self.secret(secret, mount, spec)?,
                 (Mounted::Ssh { id, required, ownership }, _) => {
-                    self.may_own(*ownership, mount)?;
-                    let agent = self.agent(id, *required, *ownership, &own)?;
+                    let agent = self.agent((id, mount), *required, *ownership, &own)?;
                     let content = agent.as_ref().map(|a| Content::Host(a.path().to_owned()));
                     held.agents.extend(agent);
                     content
@@ -296,7 +295,13 @@ impl Build<'_> {
         }))
     }
 
-    fn agent(&self, id: &str, required: bool, owned: Ownership, own: &Path) -> Result<Option<Agent>, EngineError> {
+    fn agent(
+        &self,
+        (id, mount): (&str, &Mount),
+        required: bool,
+        owned: Ownership,
+        own: &Path,
+    ) -> Result<Option<Agent>, EngineError> {
         let Some(source) = self.request.run.agents.get(id) else {
             if !required {
                 return Ok(None);
@@ -306,6 +311,7 @@ impl Build<'_> {
                 hint: format!("add --ssh {id}, or --ssh {id}=PATH with the socket of an agent or the file of a key"),
             });
         };
+        self.may_own(owned, mount)?;
         make(own)?;
         start_agent(id, source, own, (owned, self.engine.owners())).map(Some)
     }
