@@ -35,12 +35,17 @@ impl Parcel {
     /// What a registry has against a document, where a layer that was not sent may be the reason.
     fn refused(&self, error: EngineError) -> EngineError {
         match (&self.kept_back, error) {
-            (Some(layer), EngineError::Registry(source @ RegistryError::Status { .. })) => {
+            (Some(layer), EngineError::Registry(source)) if is_about_a_manifest(&source) => {
                 EngineError::KeptBack { layer: layer.clone(), source: Box::new(source) }
             }
             (_, error) => error,
         }
     }
+}
+
+/// Is it the document that the registry has something against (distribution spec, "Error Codes"), and not who sends it?
+fn is_about_a_manifest(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Status { answer, .. } if answer.contains("MANIFEST_"))
 }
 
 impl Engine {
