@@ -376,8 +376,8 @@ pub(crate) fn several((place, tag): (&dyn fmt::Display, &str), hint: String) -> 
 }
 
 /// What to do where a name is that of several images.
-pub(crate) const BY_DIGEST: &str = "choose one by its digest: oci-layout://DIR@sha256:… (an OCI archive unpacks to such a DIR; save \
-                         a docker archive anew, with a name for each)";
+pub(crate) const BY_DIGEST: &str = "choose one by its digest: oci-layout://DIR@sha256:… (an OCI archive unpacks to such a \
+                                    DIR; save a docker archive anew, with a name for each)";
 
 /// What is wanted is not there, and this is.
 fn offering(message: String, has: Vec<String>) -> EngineError {

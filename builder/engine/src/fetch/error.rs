@@ -76,7 +76,8 @@ impl FetchError {
             }
             // Only ssh names the ways in brackets that it tried; a file may be denied as well.
             Self::Git { said, .. } if said.contains("Permission denied (") => {
-                "give --ssh default, with a key in the agent that the server knows, or --ssh default=KEY; without --ssh no key is used"
+                "give --ssh default, with a key in the agent that the server knows, or --ssh default=KEY; without --ssh no \
+                 key is used"
             }
             Self::Git { .. } | Self::Limit { .. } => "check the URL, and that its server can be reached from here",
             Self::NoReference { .. } => "name a branch, a tag, or a commit with its whole id",
