@@ -150,5 +150,10 @@ mod tests {
         }
         assert!(Format::Oci.knows_layer(&MediaType::OciLayerZstd));
         assert!(!Format::Docker.knows_layer(&MediaType::OciLayerZstd));
+        for [oci, docker] in FOREIGN {
+            assert_eq!(Format::Docker.layer(oci.into()).as_str(), docker);
+            assert_eq!(Format::Oci.layer(docker.into()).as_str(), oci);
+            assert!([oci, docker].iter().all(|name| MediaType::from(*name).is_foreign()));
+        }
     }
 }
